@@ -1,0 +1,36 @@
+/*
+ * pcapin.h - packets in, through libpcap, from plain or gzip files.
+ * The only file of the analyzer that knows libpcap. Never decodes.
+ */
+#ifndef ANALYZE_PCAPIN_H
+#define ANALYZE_PCAPIN_H
+
+#include <stdint.h>
+
+#include "snapshot/format/error.h"
+
+struct pcapin;
+
+struct pcapin_packet {
+	int64_t time_ns;	 /* Unix time */
+	uint64_t number;	 /* from 1, as tshark's frame.number */
+	uint64_t offset_bytes;	 /* of the record header in the uncompressed file; 0 for pcapng */
+	uint32_t captured_bytes; /* at data */
+	uint32_t original_bytes; /* on the wire */
+	const uint8_t *data;	 /* valid until the next call */
+};
+
+/* Opens pcap or pcapng, plain or gzip, by path relative to dirfd (AT_FDCWD
+ * works). ERROR_NO_INPUT, ERROR_DAMAGED (no pcap: says which bytes were
+ * found) or ERROR_SYSTEM. An empty capture is fine. */
+int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *error);
+int pcapin_link_type(const struct pcapin *in); /* libpcap DLT number */
+uint32_t pcapin_snaplen(const struct pcapin *in);
+/* 1 packet, 0 end, ERROR_DAMAGED when the file breaks off or a record header
+ * makes no sense: error says at which offset and after which packet; the
+ * packets before it are good. Never returns a packet that is only partly there. */
+int pcapin_next(struct pcapin *in, struct pcapin_packet *packet, struct error *error);
+uint64_t pcapin_packets(const struct pcapin *in); /* returned so far */
+void pcapin_close(struct pcapin *in);
+
+#endif

@@ -1,0 +1,217 @@
+/*
+ * store.h - the database. The only code that writes SQLite.
+ *
+ * The caller gives rows with ids that it assigned (from 1, in evidence order:
+ * that is what makes the bytes of a database depend on the evidence alone);
+ * the store binds, inserts, updates and commits. Row structs mirror the
+ * tables of schema/schema.sql column by column; 0 as an id, NULL as a string
+ * and STORE_NULL as a number are written as SQL NULL where the column allows it.
+ * Never decides anything about ownership.
+ */
+#ifndef ANALYZE_STORE_H
+#define ANALYZE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "snapshot/format/endpoint.h"
+#include "snapshot/format/error.h"
+
+#define STORE_NULL INT64_MIN
+
+struct store;
+
+struct store_recording {
+	int64_t recording_id;
+	const char *recording_uuid, *hostname, *machine_id, *boot_id, *kernel, *architecture;
+	const char *argv, *interface, *filter, *time_zone, *tool, *source, *privilege, *watcher;
+	int64_t snaplen, link_type, clock_ticks, net_namespace, interval_ns;
+};
+
+struct store_segment {
+	int64_t segment_id, recording_id, number;
+	const char *pcap_name, *snap_name; /* base names; NULL: none */
+	int64_t pcap_bytes, snap_bytes;
+	const char *pcap_sha256, *snap_sha256; /* hex; NULL: none */
+	int64_t link_type;
+	int64_t first_packet_ns, last_packet_ns; /* STORE_NULL: no packet */
+	int64_t packets, bytes;			 /* bytes: as on the wire, frames' original lengths */
+	int64_t frames, dropped;		 /* dropped: by kernel or recorder in this window */
+	const char *state;			 /* "whole" "repaired" "damaged" */
+};
+
+struct store_snapshot {
+	int64_t snapshot_id, segment_id, sequence;
+	const char *kind, *cause;
+	int64_t begin_ns, end_ns, sockets, processes;
+	int64_t line; /* of the frame line in the uncompressed snap file */
+};
+
+struct store_interface {
+	int64_t interface_id, recording_id, net_namespace, ifindex;
+	const char *name;
+	int64_t hardware_type, first_seen_ns, last_seen_ns;
+};
+
+struct store_address {
+	int64_t address_id, recording_id, net_namespace, ifindex;
+	const char *address; /* text */
+	int64_t prefix_length, first_seen_ns, last_seen_ns;
+};
+
+struct store_process {
+	int64_t process_id, recording_id, pid, start_ticks, start_ns, image; /* image: 1, 2 after exec … */
+	int64_t parent_process_id; /* 0: not known */
+	int64_t ppid, uid;
+	const char *comm, *exe;
+	const char *cmdline; /* arguments joined by spaces, quoted where needed */
+	const char *cgroup, *container_id;
+	int64_t net_namespace, first_seen_ns, last_seen_ns, exit_ns, exit_code;
+};
+
+struct store_socket {
+	int64_t socket_id, recording_id, net_namespace;
+	const char *protocol;	   /* "tcp" "udp" … */
+	int64_t family;		   /* 4 or 6: which table it stood in */
+	const char *local_address;
+	int64_t local_port;
+	const char *remote_address; /* NULL: not connected */
+	int64_t remote_port;
+	int64_t state, uid, inode, cookie; /* inode 0 is written as 0; cookie: the u64's bits */
+	int64_t first_seen_ns, last_seen_ns, first_snapshot_id, last_snapshot_id;
+	int64_t closed_ns, kernel_bytes_acked, kernel_bytes_received, kernel_bytes_sent,
+		kernel_bytes_retransmitted;
+};
+
+struct store_holder {
+	int64_t holder_id, socket_id, process_id, fd, first_seen_ns, last_seen_ns;
+};
+
+struct store_flow {
+	int64_t flow_id, recording_id, segment_id; /* segment: where it starts */
+	const char *protocol;
+	int64_t ip_version;
+	const char *orig_address, *resp_address;
+	int64_t orig_port, resp_port; /* ICMP: type and code, as in Zeek */
+	int64_t icmp_id;	      /* STORE_NULL: none */
+	int64_t start_ns, end_ns;
+	int64_t orig_packets, orig_bytes, orig_payload_bytes;
+	int64_t resp_packets, resp_bytes, resp_payload_bytes;
+	int64_t repeat_packets; /* further sightings of packets already counted */
+	const char *conn_state, *history, *community_id;
+	int64_t ifindex, vlan, inner_vlan; /* STORE_NULL: none */
+	int64_t first_packet_number;	   /* in its segment's pcap, from 1 */
+};
+
+enum store_rule {
+	STORE_EXACT,
+	STORE_AHEAD,
+	STORE_BEHIND,
+	STORE_BOUND,
+	STORE_WILDCARD,
+	STORE_LISTENER,
+	STORE_QUOTED,
+	STORE_RULES
+};
+
+struct store_connection {
+	int64_t connection_id, flow_id;
+	const char *end; /* "orig" or "resp" */
+	int64_t process_id, socket_id; /* 0: none */
+	const char *rule, *reason;     /* one of them NULL */
+	int64_t rule_packets[STORE_RULES]; /* exact_packets, ahead_packets, … */
+	int64_t shared_by;	       /* holders of the socket; 0: no owner */
+	int64_t snapshot_id;	       /* the sighting it rests on; 0: none */
+	int64_t distance_ns;	       /* STORE_NULL: none */
+	int64_t start_ns, end_ns;
+	int64_t sent_packets, sent_bytes, sent_payload_bytes;
+	int64_t received_packets, received_bytes, received_payload_bytes;
+};
+
+struct store_candidate {
+	int64_t connection_id, process_id, socket_id;
+};
+
+struct store_traffic {
+	int64_t connection_id, bucket; /* bucket: floor(time_ns / bucket_ns) */
+	int64_t sent_packets, sent_bytes, received_packets, received_bytes;
+};
+
+struct store_packet {
+	int64_t segment_id, number, offset_bytes, flow_id, connection_id, time_ns, bytes;
+	int64_t direction; /* 0: orig to resp, 1: resp to orig */
+	const char *rule, *reason; /* of this packet at that connection's end */
+};
+
+struct store_other {
+	int64_t segment_id;
+	const char *reason;
+	int64_t packets, bytes;
+};
+
+struct store_coverage {
+	int64_t coverage_id, recording_id, segment_id;
+	const char *kind; /* "damaged" "dropped" "gap" "clock-step" "suspended" "unreadable" "torn" "expired" "no-snapshot" … */
+	int64_t begin_ns, end_ns, count;
+	const char *subject, *detail;
+};
+
+/* Opens path for adding. If it exists it must be ours (application_id,
+ * user_version; the message says what was found) and is added to in place.
+ * If not, a temporary file beside it is filled and store_finish puts it in place
+ * (VACUUM INTO, rename), so path is whole or absent. bucket_ns must equal the
+ * existing database's (0 takes it as it is, new ones then get 1 s); with_packets
+ * likewise is fixed at creation. */
+int store_open(const char *path, int64_t bucket_ns, bool with_packets, struct store **out,
+	       struct error *error);
+bool store_is_new(const struct store *store);
+int64_t store_bucket_ns(const struct store *store);
+/* Whether a segment with these hashes (either may be NULL) is loaded. 1, 0, negative. */
+int store_has_segment(struct store *store, const char *pcap_sha256, const char *snap_sha256,
+		      struct error *error);
+/* Highest id in a table ("flow", …), 0 if empty. Negative on failure. */
+int64_t store_last_id(struct store *store, const char *table, struct error *error);
+
+/* One transaction each. */
+int store_begin(struct store *store, struct error *error);
+int store_commit(struct store *store, struct error *error);
+void store_rollback(struct store *store);
+
+/* insert: a new id; otherwise the row of that id is rewritten whole. */
+int store_recording(struct store *store, const struct store_recording *row, bool insert, struct error *error);
+int store_segment(struct store *store, const struct store_segment *row, bool insert, struct error *error);
+int store_snapshot(struct store *store, const struct store_snapshot *row, bool insert, struct error *error);
+int store_interface(struct store *store, const struct store_interface *row, bool insert, struct error *error);
+int store_address(struct store *store, const struct store_address *row, bool insert, struct error *error);
+int store_process(struct store *store, const struct store_process *row, bool insert, struct error *error);
+int store_socket(struct store *store, const struct store_socket *row, bool insert, struct error *error);
+int store_holder(struct store *store, const struct store_holder *row, bool insert, struct error *error);
+int store_flow(struct store *store, const struct store_flow *row, bool insert, struct error *error);
+int store_connection(struct store *store, const struct store_connection *row, bool insert, struct error *error);
+int store_candidate(struct store *store, const struct store_candidate *row, struct error *error); /* or ignore */
+/* Adds to the row of (connection, bucket) if there is one. */
+int store_traffic(struct store *store, const struct store_traffic *row, struct error *error);
+int store_packet(struct store *store, const struct store_packet *row, struct error *error);
+int store_other(struct store *store, const struct store_other *row, struct error *error); /* adds up too */
+int store_coverage(struct store *store, const struct store_coverage *row, struct error *error);
+/* Moves traffic, packets and candidates of connection from to connection to, then
+ * deletes from: two stretches of one end turned out to have one owner. */
+int store_fold_connection(struct store *store, int64_t from_id, int64_t to_id, struct error *error);
+
+/* What the next segment goes on with (live flows, sockets, processes): opaque
+ * records that the loader writes and reads back, in order. clear deletes all. */
+int store_carry_clear(struct store *store, struct error *error);
+int store_carry_put(struct store *store, int64_t kind, const void *bytes, size_t length, struct error *error);
+int store_carry_each(struct store *store,
+		     int (*each)(int64_t kind, const void *bytes, size_t length, void *context,
+				 struct error *error),
+		     void *context, struct error *error);
+
+/* Indexes, ANALYZE, and for a new database VACUUM INTO and rename. The store
+ * is closed and freed, also on failure (a new file is then removed). */
+int store_finish(struct store *store, struct error *error);
+/* Gives up: closes, removes the temporary file of a new database. NULL works. */
+void store_abandon(struct store *store);
+
+#endif

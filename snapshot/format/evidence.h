@@ -1,0 +1,53 @@
+/*
+ * evidence.h - the evidence directory: names of segments and their pairs.
+ *
+ * Knows names and nothing of content. Directories are used by descriptor.
+ */
+#ifndef SNAPSHOT_FORMAT_EVIDENCE_H
+#define SNAPSHOT_FORMAT_EVIDENCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "snapshot/format/error.h"
+
+#define EVIDENCE_NAME_SIZE 80 /* the longest stem, suffix and ".part", with NUL */
+
+#define EVIDENCE_PCAP	 ".pcap"
+#define EVIDENCE_PCAP_GZ ".pcap.gz"
+#define EVIDENCE_SNAP	 ".snap.gz"
+#define EVIDENCE_PART	 ".part"
+
+struct evidence_stem {
+	uint64_t number;   /* from 1 */
+	int64_t opened_ns; /* CLOCK_REALTIME */
+};
+
+/* One segment as found in a directory: which of its files are there. */
+struct evidence_segment {
+	struct evidence_stem stem;
+	char pcap[EVIDENCE_NAME_SIZE]; /* file name, "" if missing; .part names included */
+	char snap[EVIDENCE_NAME_SIZE];
+	bool pcap_is_part, snap_is_part;
+	uint64_t pcap_bytes, snap_bytes;
+};
+
+struct evidence_list {
+	struct evidence_segment *segments; /* by number, then time; owned */
+	size_t count, capacity;
+};
+
+/* "000001-20261121T203000.123456789Z" + suffix into name. */
+void evidence_name(const struct evidence_stem *stem, const char *suffix,
+		   char name[EVIDENCE_NAME_SIZE]);
+/* The reverse: 0 and the suffix (pointing into name), or -1 if it is no segment's name. */
+int evidence_parse_name(const char *name, struct evidence_stem *stem, const char **suffix);
+
+/* Lists the segments of a directory. Both .pcap and .pcap.gz of one stem: the
+ * .pcap counts (the .gz is being made). */
+int evidence_list_read(int dirfd, const char *path, struct evidence_list *out,
+		       struct error *error);
+void evidence_list_release(struct evidence_list *list);
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * quantity.h - durations, sizes and times as users write them.
+ * All parsers take the whole string or nothing, never saturate, and leave
+ * *out untouched on failure.
+ */
+#ifndef SNAPSHOT_FORMAT_QUANTITY_H
+#define SNAPSHOT_FORMAT_QUANTITY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define NS_PER_SECOND INT64_C(1000000000)
+
+/* "500ms" "10s" "5m" "2h" "7d", "us" and "ns" too; a plain number is seconds;
+ * decimals allowed ("1.5s"). >= 0. 0, or -1 if it is none of these or overflows. */
+int quantity_parse_duration(const char *text, int64_t *out_ns);
+
+/* "256M" "10G" "4096" "64K" "1T": 1024-based bytes. 0 or -1. */
+int quantity_parse_size(const char *text, uint64_t *out_bytes);
+
+/* "2%" or "0.5%": parts per million of the whole, 0..1000000. 0 or -1. */
+int quantity_parse_percent(const char *text, uint32_t *out_ppm);
+
+/* A decimal unsigned number of at most max. 0 or -1. */
+int quantity_parse_uint(const char *text, uint64_t max, uint64_t *out);
+
+/* ISO 8601 UTC ("2026-11-21T20:30:00Z", fraction to 9 digits, date alone, "T"
+ * or a space; a numeric offset "+01:00" is honoured, no zone means UTC), "@SECONDS[.FRACTION]" since
+ * the epoch, or "-10m" = that long before now_ns. Out: Unix time in ns. 0 or -1. */
+int quantity_parse_time(const char *text, int64_t now_ns, int64_t *out_ns);
+
+/* "2026-11-21T20:30:00.123456789Z" (30 bytes + NUL). Independent of locale and
+ * TZ. size must be at least QUANTITY_TIME_SIZE; returns buffer. */
+#define QUANTITY_TIME_SIZE 40
+char *quantity_format_time(int64_t ns, char *buffer, size_t size);
+
+/* "1.4 MB", "312 B": decimal units, for people. Returns buffer. */
+char *quantity_format_bytes(uint64_t bytes, char *buffer, size_t size);
+
+#endif
