@@ -76,6 +76,7 @@ struct packet {
 	/* fragments */
 	bool fragment_first;	 /* first of several: has the ports */
 	bool fragment_later;	 /* has none; see decode_fragments */
+	bool fragment_last;	 /* a later one that no more follow */
 	uint32_t fragment_id;
 };
 

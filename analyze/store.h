@@ -37,6 +37,7 @@ struct store_segment {
 	int64_t link_type;
 	int64_t first_packet_ns, last_packet_ns; /* STORE_NULL: no packet */
 	int64_t packets, bytes;			 /* bytes: as on the wire, frames' original lengths */
+	int64_t flow_packets;			 /* of packets, those put into flows, repeats included */
 	int64_t frames, dropped;		 /* dropped: by kernel or recorder in this window */
 	const char *state;			 /* "whole" "repaired" "damaged" */
 };
@@ -166,6 +167,9 @@ struct store_coverage {
 int store_open(const char *path, int64_t bucket_ns, bool with_packets, struct store **out,
 	       struct error *error);
 bool store_is_new(const struct store *store);
+/* Whether packet rows are wanted. An existing database decides that: asked for
+ * them, one without is refused by store_open; not asked, one that has them goes on. */
+bool store_with_packets(const struct store *store);
 int64_t store_bucket_ns(const struct store *store);
 /* Whether a segment with these hashes (either may be NULL) is loaded. 1, 0, negative. */
 int store_has_segment(struct store *store, const char *pcap_sha256, const char *snap_sha256,

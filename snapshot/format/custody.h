@@ -37,9 +37,10 @@ int custody_append(struct custody *custody, const struct custody_entry *entry,
 		   struct error *error);
 void custody_close(struct custody *custody);
 
-/* Reads and checks a log. For each line calls each(entry, context) if given;
- * strings live during the call. 0, or ERROR_DAMAGED naming the first line
- * that breaks the chain. */
+/* Reads and checks a log. For each line that has the fields of an entry calls
+ * each(entry, context) if given, also behind a break in the chain; strings live
+ * during the call. 0, or ERROR_DAMAGED naming the first line that breaks the
+ * chain. path is the directory's, for messages. last_chain may be NULL. */
 int custody_verify(int dirfd, const char *path,
 		   void (*each)(const struct custody_entry *entry, void *context), void *context,
 		   char last_chain[CUSTODY_HEX_SIZE], struct error *error);

@@ -46,6 +46,8 @@ char *endpoint_format(const struct endpoint_address *address, char buffer[ENDPOI
 
 /* IPv4 dotted quad or any IPv6 text, no zone. 0 or -1. */
 int endpoint_parse(const char *text, struct endpoint_address *out);
+/* The same for text without a NUL behind it. */
+int endpoint_parse_bytes(const char *text, size_t length, struct endpoint_address *out);
 
 /* "tcp" "udp" "icmp" "ipv6-icmp"->"icmp6" "udplite" "sctp" ...; a number as
  * text ("47") for the rest. Never NULL; buffer is used for numbers only. */

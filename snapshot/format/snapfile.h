@@ -210,9 +210,10 @@ struct snap_record {
 	uint64_t line; /* 1-based line in the uncompressed file: explain cites it */
 	union {
 		struct {
-			const char *key, *value;
+			const char *key, *value; /* value: NULL where not known */
+			size_t value_length;	 /* bytes; argv holds NULs between arguments */
 		} meta;
-		struct snap_frame frame;
+		struct snap_frame frame; /* also of END: the frame that it closes */
 		struct snap_netns netns;
 		struct snap_interface interface;
 		struct snap_address address;
@@ -252,6 +253,9 @@ int snapfile_writer_open(int fd, const char *path, struct snapfile_writer **out,
 /* Header lines; only before the first frame. value may be NULL (\N). */
 int snapfile_writer_meta(struct snapfile_writer *writer, const char *key, const char *value,
 			 struct error *error);
+/* The same for a value with NULs in it (argv); value is not NULL. */
+int snapfile_writer_meta_bytes(struct snapfile_writer *writer, const char *key, const char *value,
+			       size_t value_length, struct error *error);
 /* Writes the frame with its closing line and flushes, so that what is on disk
  * ends with a whole frame. After a failure (disk full) every later call fails
  * too: close it, salvage what is there, and open another file. */

@@ -1,0 +1,207 @@
+/* pcapwho analyze: evidence into a database. */
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "analyze/cmd.h"
+#include "analyze/load.h"
+#include "snapshot/format/error.h"
+#include "snapshot/format/quantity.h"
+
+#define PROGRAM "pcapwho analyze"
+
+static const char help[] =
+	"Usage: pcapwho analyze [options] DIR|SEGMENT|PCAP...\n"
+	"Join packets to the processes that sent and received them, into a database.\n"
+	"\n"
+	"DIR is an evidence directory (pcapwho record, pcapwho import), SEGMENT one file of\n"
+	"such a directory (its pair is found beside it), PCAP any pcap or pcapng, plain or\n"
+	"gzip: without snapshots its packets are loaded unattributed.\n"
+	"\n"
+	"  -o, --output FILE    database; made if missing, else what is new is added to it\n"
+	"                       (default traffic.db)\n"
+	"      --bucket TIME    resolution of traffic over time (default 1s)\n"
+	"      --packets        keep a row for each packet too\n"
+	"  -j, --jobs N         segments analyzed at once (default: all processors)\n"
+	"      --udp-timeout T  a conversation without connection ends after this silence\n"
+	"                       (default 2m)\n"
+	"  -q, --quiet          no progress, no summary\n"
+	"  -h, --help           this text\n"
+	"\n"
+	"A segment that is in the database already is skipped. Damaged input is loaded up to\n"
+	"the damage; the exit status is then 2, and the view coverage says what is missing.\n";
+
+static volatile sig_atomic_t stop;
+
+static void on_signal(int number)
+{
+	(void)number;
+	stop = 1;
+}
+
+struct display {
+	bool terminal, quiet, shown;
+	int64_t shown_ns;
+};
+
+static void clear_line(struct display *display)
+{
+	if (display->shown)
+		fputs("\r\033[K", stderr);
+	display->shown = false;
+}
+
+static void on_report(const struct error *error, bool damaged, void *context)
+{
+	(void)damaged;
+	clear_line(context);
+	error_print(PROGRAM, error);
+}
+
+static void on_progress(const struct load_progress *p, void *context)
+{
+	struct display *display = context;
+	char bytes[32];
+	double seconds = (double)p->elapsed_ns / 1e9;
+	double done = p->bytes == 0 ? 1.0 : (double)p->bytes_done / (double)p->bytes;
+
+	/* Twice a second is as often as one can read. */
+	if (!display->terminal || p->elapsed_ns - display->shown_ns < NS_PER_SECOND / 2)
+		return;
+	display->shown_ns = p->elapsed_ns;
+	display->shown = true;
+	fprintf(stderr, "\r\033[K%zu/%zu segments, %" PRIu64 " packets, %.1f M packets/s, %s",
+		p->segments_done, p->segments, p->packets,
+		seconds > 0 ? (double)p->packets / seconds / 1e6 : 0.0,
+		quantity_format_bytes(p->bytes_done, bytes, sizeof(bytes)));
+	if (done > 0.02 && done < 1)
+		fprintf(stderr, ", %.0f s left", seconds * (1 - done) / done);
+	fflush(stderr);
+}
+
+static void summarize(const struct load_options *options, const struct load_result *r)
+{
+	if (r->nothing_new) {
+		fprintf(stderr, "%s: nothing new: %" PRIu64 " segments were loaded before\n",
+			options->database, r->skipped);
+		return;
+	}
+	fprintf(stderr, "%s: %" PRIu64 " packets of %" PRIu64 " segment%s in %" PRIu64 " flows",
+		options->database, r->packets, r->segments, r->segments == 1 ? "" : "s", r->flows);
+	if (r->packets != r->flow_packets)
+		fprintf(stderr, ", %" PRIu64 " packets in none", r->packets - r->flow_packets);
+	if (r->skipped > 0)
+		fprintf(stderr, "; %" PRIu64 " segments were loaded before", r->skipped);
+	if (r->damaged > 0)
+		fprintf(stderr, "; %" PRIu64 " damaged", r->damaged);
+	fputs("\n", stderr);
+}
+
+static int bad_value(const char *option, const char *value, const char *wanted)
+{
+	fprintf(stderr, PROGRAM ": %s: wanted %s, found \"%s\"\n", option, wanted, value);
+	return EXIT_BAD_USAGE;
+}
+
+enum { OPT_BUCKET = 256, OPT_PACKETS, OPT_UDP_TIMEOUT };
+
+static const struct option long_options[] = {
+	{"output", required_argument, NULL, 'o'},
+	{"bucket", required_argument, NULL, OPT_BUCKET},
+	{"packets", no_argument, NULL, OPT_PACKETS},
+	{"jobs", required_argument, NULL, 'j'},
+	{"udp-timeout", required_argument, NULL, OPT_UDP_TIMEOUT},
+	{"quiet", no_argument, NULL, 'q'},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+/* EXIT_DONE to go on; -1: help was printed. */
+static int parse_options(int argc, char **argv, struct load_options *options,
+			 struct display *display)
+{
+	uint64_t jobs;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "o:j:qh", long_options, NULL)) != -1) {
+		switch (c) {
+		case 'o':
+			options->database = optarg;
+			break;
+		case OPT_BUCKET:
+			if (quantity_parse_duration(optarg, &options->bucket_ns) != 0 ||
+			    options->bucket_ns <= 0)
+				return bad_value("--bucket", optarg, "a duration such as 1s");
+			break;
+		case OPT_PACKETS:
+			options->with_packets = true;
+			break;
+		case 'j':
+			if (quantity_parse_uint(optarg, 1024, &jobs) != 0 || jobs == 0)
+				return bad_value("--jobs", optarg, "a number from 1 to 1024");
+			options->workers = (unsigned)jobs;
+			break;
+		case OPT_UDP_TIMEOUT:
+			if (quantity_parse_duration(optarg, &options->limits.idle_ns) != 0 ||
+			    options->limits.idle_ns <= 0)
+				return bad_value("--udp-timeout", optarg, "a duration such as 2m");
+			break;
+		case 'q':
+			display->quiet = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return -1;
+		default:
+			fputs("Try pcapwho analyze --help.\n", stderr);
+			return EXIT_BAD_USAGE;
+		}
+	}
+	return EXIT_DONE;
+}
+
+int cmd_analyze(int argc, char **argv)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	struct display display = {.terminal = isatty(STDERR_FILENO)};
+	struct load_options options = {
+		.database = "traffic.db",
+		.workers = processors > 0 ? (unsigned)processors : 1,
+		.limits = flow_default_limits,
+		.stop = &stop,
+		.report = on_report,
+		.progress = on_progress,
+		.context = &display,
+	};
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
+	struct error error = ERROR_NONE;
+	struct load_result result;
+	int status;
+
+	status = parse_options(argc, argv, &options, &display);
+	if (status != EXIT_DONE)
+		return status < 0 ? EXIT_DONE : status;
+	if (optind >= argc) {
+		fputs(PROGRAM ": nothing to analyze: give an evidence directory or a capture; see "
+			      "--help\n",
+		      stderr);
+		return EXIT_BAD_USAGE;
+	}
+	if (display.quiet)
+		display.terminal = false;
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	status = load_run(argv + optind, (size_t)(argc - optind), &options, &result, &error);
+	clear_line(&display);
+	if (status != 0) {
+		error_print(PROGRAM, &error);
+		return error_exit_status(&error);
+	}
+	if (!display.quiet)
+		summarize(&options, &result);
+	return result.damaged > 0 ? EXIT_DAMAGED : EXIT_DONE;
+}

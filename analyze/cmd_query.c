@@ -1,0 +1,251 @@
+#include <getopt.h>
+#include <sqlite3.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "analyze/cmd.h"
+#include "analyze/query.h"
+#include "analyze/storefile.h"
+#include "snapshot/format/error.h"
+#include "snapshot/format/quantity.h"
+
+#define PROGRAM "pcapwho query"
+
+static const char help[] =
+	"Usage: pcapwho query DATABASE NAME|SQL [OPTION]...\n"
+	"       pcapwho query --list\n"
+	"Print the result of a named query, or of one SQL statement, which may only read.\n"
+	"\n"
+	"  --format FORMAT  table (the default), csv or json\n"
+	"  --since TIME     only what was not over before TIME\n"
+	"  --until TIME     only what began before TIME\n"
+	"  --process P      only processes of this pid, or whose name matches this pattern\n"
+	"                   (as in the shell: nginx, 'python*', /usr/bin/*)\n"
+	"  --limit N        at most N rows\n"
+	"  --bucket LENGTH  step of a timeline, a multiple of the database's bucket: 10s, 1m\n"
+	"  --list           the named queries; so does DATABASE without a query\n"
+	"  --help           this text\n"
+	"\n"
+	"TIME is ISO 8601 (UTC unless it has an offset), @SECONDS since 1970, or -10m: that\n"
+	"long before the last packet in the database. A window in time counts whole buckets.\n"
+	"SQL may use :since_ns :until_ns :process :limit :bucket, NULL where not given.\n"
+	"\n"
+	"Exit status: 0 done, 1 failed, 64 usage, 66 no such database.\n";
+
+struct arguments {
+	const char *database, *query, *since, *until;
+	enum query_format format;
+	struct query_parameters parameters;
+	bool list, help;
+};
+
+static int parse_number(const char *option, const char *text, int64_t *out, struct error *error)
+{
+	uint64_t number;
+
+	if (quantity_parse_uint(text, INT64_MAX, &number) != 0)
+		return error_set(error, ERROR_USAGE, NULL, -1,
+				 "--%s: wanted a number, found \"%s\"", option, text);
+	*out = (int64_t)number;
+	return 0;
+}
+
+static int parse_option(int option, struct arguments *out, char **argv, struct error *error)
+{
+	switch (option) {
+	case 'f':
+		if (query_parse_format(optarg, &out->format) != 0)
+			return error_set(error, ERROR_USAGE, NULL, -1,
+					 "--format: wanted table, csv or json, found \"%s\"",
+					 optarg);
+		return 0;
+	case 's':
+		out->since = optarg;
+		return 0;
+	case 'u':
+		out->until = optarg;
+		return 0;
+	case 'p':
+		out->parameters.process = optarg;
+		return 0;
+	case 'n':
+		return parse_number("limit", optarg, &out->parameters.limit, error);
+	case 'b':
+		if (quantity_parse_duration(optarg, &out->parameters.bucket_ns) != 0 ||
+		    out->parameters.bucket_ns == 0)
+			return error_set(
+				error, ERROR_USAGE, NULL, -1,
+				"--bucket: wanted a length of time such as 10s, found \"%s\"",
+				optarg);
+		return 0;
+	case 'l':
+		out->list = true;
+		return 0;
+	case 'h':
+		out->help = true;
+		return 0;
+	case ':':
+		return error_set(error, ERROR_USAGE, NULL, -1, "%s needs a value",
+				 argv[optind - 1]);
+	default:
+		return error_set(error, ERROR_USAGE, NULL, -1, "%s is no option; see --help",
+				 argv[optind - 1]);
+	}
+}
+
+static int parse_arguments(int argc, char **argv, struct arguments *out, struct error *error)
+{
+	static const struct option options[] = {{"format", required_argument, NULL, 'f'},
+						{"since", required_argument, NULL, 's'},
+						{"until", required_argument, NULL, 'u'},
+						{"process", required_argument, NULL, 'p'},
+						{"limit", required_argument, NULL, 'n'},
+						{"bucket", required_argument, NULL, 'b'},
+						{"list", no_argument, NULL, 'l'},
+						{"help", no_argument, NULL, 'h'},
+						{NULL, 0, NULL, 0}};
+	int option, code;
+
+	opterr = 0;
+	optind = 1;
+	while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+		code = parse_option(option, out, argv, error);
+		if (code != 0)
+			return code;
+	}
+	if (argc - optind > 2)
+		return error_set(error, ERROR_USAGE, NULL, -1,
+				 "wanted DATABASE and one query, found also \"%s\": quote the SQL",
+				 argv[optind + 2]);
+	if (argc == optind && !out->list && !out->help)
+		return error_set(error, ERROR_USAGE, NULL, -1,
+				 "wanted DATABASE and a query; see --help");
+	if (argc - optind > 0)
+		out->database = argv[optind];
+	if (argc - optind > 1)
+		out->query = argv[optind + 1];
+	return 0;
+}
+
+static void list_queries(void)
+{
+	char title[128];
+
+	for (const struct schema_query *query = schema_queries; query->name; query++)
+		printf("%-14s %s\n", query->name,
+		       query_directive(query->text, "", title, sizeof title) ? title : "");
+}
+
+/* A lone word is a name: as SQL it could not read anything. */
+static int choose_sql(const char *query, const char **sql, struct error *error)
+{
+	static const char word[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+	const struct schema_query *named = query_find(query);
+	char names[256] = "";
+
+	*sql = named ? named->text : query;
+	if (named || query[strspn(query, word)] != '\0')
+		return 0;
+	for (named = schema_queries; named->name; named++) {
+		size_t length = strlen(names);
+		snprintf(names + length, sizeof names - length, " %s", named->name);
+	}
+	return error_set(error, ERROR_USAGE, NULL, -1, "no query is named \"%s\"; there are:%s",
+			 query, names);
+}
+
+static int parse_time(struct sqlite3 *db, const char *path, const char *option, const char *text,
+		      int64_t *out, struct error *error)
+{
+	int64_t last = 0;
+	int code = storefile_integer(db, path, "SELECT max(last_packet_ns) FROM segment", 0, &last,
+				     error);
+
+	if (code == 0 && quantity_parse_time(text, last, out) != 0)
+		code = error_set(error, ERROR_USAGE, NULL, -1,
+				 "--%s: wanted a time such as 2026-11-21T20:30:00Z or -10m, found "
+				 "\"%s\"",
+				 option, text);
+	return code;
+}
+
+static int fill_parameters(struct sqlite3 *db, struct arguments *arguments, struct error *error)
+{
+	struct query_parameters *parameters = &arguments->parameters;
+	int64_t bucket = 1;
+	int code = 0;
+
+	if (arguments->since)
+		code = parse_time(db, arguments->database, "since", arguments->since,
+				  &parameters->since_ns, error);
+	if (code == 0 && arguments->until)
+		code = parse_time(db, arguments->database, "until", arguments->until,
+				  &parameters->until_ns, error);
+	if (code == 0 && parameters->bucket_ns != QUERY_NULL)
+		code = storefile_integer(db, arguments->database,
+					 "SELECT value FROM setting WHERE key = 'bucket_ns'", 1,
+					 &bucket, error);
+	if (code == 0 && parameters->bucket_ns != QUERY_NULL && parameters->bucket_ns % bucket != 0)
+		code = error_set(
+			error, ERROR_USAGE, arguments->database, -1,
+			"--bucket: wanted a multiple of %lld ns, the bucket of this database",
+			(long long)bucket);
+	return code;
+}
+
+static int run(struct arguments *arguments, struct error *error)
+{
+	struct query_output output = {.stream = stdout, .format = arguments->format};
+	struct sqlite3 *db = NULL;
+	struct winsize window;
+	const char *sql = NULL;
+	char human[512];
+	int code = storefile_open(arguments->database, &db, error);
+
+	/* Not ours is not "damaged and skipped": there is nothing that could be done. */
+	if (code == ERROR_DAMAGED)
+		error->code = ERROR_SYSTEM;
+	if (code == 0 && !arguments->query) {
+		list_queries();
+		goto out;
+	}
+	if (code == 0)
+		code = choose_sql(arguments->query, &sql, error);
+	if (code == 0)
+		code = fill_parameters(db, arguments, error);
+	if (code != 0)
+		goto out;
+	output.terminal = isatty(STDOUT_FILENO) == 1;
+	if (output.terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0)
+		output.width = window.ws_col;
+	if (sql != arguments->query)
+		output.human = query_directive(sql, "human", human, sizeof human);
+	code = query_run(db, arguments->database, sql, &arguments->parameters, &output, error);
+	if (code == ERROR_DAMAGED)
+		error->code = ERROR_SYSTEM;
+out:
+	sqlite3_close(db);
+	return code;
+}
+
+int cmd_query(int argc, char **argv)
+{
+	struct arguments arguments = {.parameters = QUERY_NO_PARAMETERS};
+	struct error error = ERROR_NONE;
+	int code = parse_arguments(argc, argv, &arguments, &error);
+
+	if (code == 0 && arguments.help)
+		fputs(help, stdout);
+	else if (code == 0 && arguments.list)
+		list_queries();
+	else if (code == 0)
+		code = run(&arguments, &error);
+	if (code == 0 && fflush(stdout) != 0)
+		code = error_errno(&error, NULL, "write the result");
+	if (code == 0)
+		return EXIT_DONE;
+	error_print(PROGRAM, &error);
+	return error_exit_status(&error);
+}

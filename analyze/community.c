@@ -1,0 +1,66 @@
+#include "analyze/community.h"
+
+#include <netinet/in.h>
+#include <openssl/evp.h>
+#include <stdbool.h>
+#include <string.h>
+
+static size_t put_address(uint8_t *to, const struct flow_key *key, int side)
+{
+	if (key->ip_version == 6) {
+		memcpy(to, key->address[side], 16);
+		return 16;
+	}
+	memcpy(to, key->address[side] + 12, 4);
+	return 4;
+}
+
+static bool is_icmp(uint8_t protocol)
+{
+	return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
+}
+
+static bool has_counterpart(const struct flow_key *key, uint8_t originator)
+{
+	static const uint8_t v4[] = {8, 0, 13, 14, 15, 16, 10, 9, 17, 18};
+	static const uint8_t v6[] = {128, 129, 130, 131, 133, 134, 135, 136, 139, 140, 144, 145};
+
+	return memchr(key->protocol == IPPROTO_ICMP ? v4 : v6, key->port[originator],
+		      key->protocol == IPPROTO_ICMP ? sizeof(v4) : sizeof(v6)) != NULL;
+}
+
+static bool has_ports(uint8_t protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP ||
+	       is_icmp(protocol);
+}
+
+const char *community_id(const struct flow_key *key, uint8_t originator,
+			 char id[COMMUNITY_ID_SIZE])
+{
+	uint8_t bytes[2 + 16 + 16 + 2 + 4] = {0, 0}, digest[EVP_MAX_MD_SIZE];
+	unsigned char base64[32];
+	unsigned int digest_length;
+	size_t used = 2;
+	int first = 0; /* the key has the smaller end first */
+
+	if (is_icmp(key->protocol) && !has_counterpart(key, originator))
+		first = originator; /* one-way: never swapped */
+	used += put_address(bytes + used, key, first);
+	used += put_address(bytes + used, key, !first);
+	bytes[used++] = key->protocol;
+	bytes[used++] = 0;
+	if (has_ports(key->protocol)) {
+		bytes[used++] = (uint8_t)(key->port[first] >> 8);
+		bytes[used++] = (uint8_t)key->port[first];
+		bytes[used++] = (uint8_t)(key->port[!first] >> 8);
+		bytes[used++] = (uint8_t)key->port[!first];
+	}
+	if (EVP_Digest(bytes, used, digest, &digest_length, EVP_sha1(), NULL) != 1)
+		return NULL;
+	EVP_EncodeBlock(base64, digest, (int)digest_length);
+	memcpy(id, "1:", 2);
+	memcpy(id + 2, base64, 28);
+	id[COMMUNITY_ID_SIZE - 1] = '\0';
+	return id;
+}

@@ -1,0 +1,456 @@
+#include "analyze/flow.h"
+
+#include <ctype.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "snapshot/format/quantity.h"
+
+const struct flow_limits flow_default_limits = {
+	.idle_ns = 120 * NS_PER_SECOND,
+	/* beyond the two hours of the default TCP keepalive */
+	.tcp_idle_ns = 3 * 3600 * NS_PER_SECOND,
+	/* TIME_WAIT lasts 60 s on Linux, 2 MSL by RFC 9293 */
+	.tcp_closed_ns = 120 * NS_PER_SECOND,
+	/* tcp_syn_retries 6: the last try is answered within 127 s */
+	.tcp_attempt_ns = 300 * NS_PER_SECOND,
+};
+
+/* ----------------------------------------------------------------- key -- */
+
+static bool is_icmp(uint8_t protocol)
+{
+	return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
+}
+
+/* The answering type of a query, so that both directions have one key; -1: none. */
+static int icmp_counterpart(uint8_t protocol, uint8_t type)
+{
+	static const uint8_t v4[][2] = {{8, 0}, {13, 14}, {15, 16}, {10, 9}, {17, 18}};
+	static const uint8_t v6[][2] = {{128, 129}, {130, 131}, {133, 134}, {135, 136},
+					{139, 140}, {144, 145}};
+	const uint8_t(*pairs)[2] = protocol == IPPROTO_ICMP ? v4 : v6;
+	size_t count = protocol == IPPROTO_ICMP ? sizeof(v4) / 2 : sizeof(v6) / 2;
+
+	for (size_t i = 0; i < count; i++) {
+		if (pairs[i][0] == type)
+			return pairs[i][1];
+		if (pairs[i][1] == type)
+			return pairs[i][0];
+	}
+	return -1;
+}
+
+uint8_t flow_key_make(uint8_t protocol, uint8_t ip_version, const struct endpoint *source,
+		      const struct endpoint *destination, struct flow_key *key)
+{
+	int order = memcmp(source->address.bytes, destination->address.bytes, 16);
+	uint8_t side = order > 0 || (order == 0 && source->port > destination->port);
+
+	memcpy(key->address[side], source->address.bytes, 16);
+	memcpy(key->address[!side], destination->address.bytes, 16);
+	key->port[side] = source->port;
+	key->port[!side] = destination->port;
+	key->icmp_id = 0;
+	key->protocol = protocol;
+	key->ip_version = ip_version;
+	return side;
+}
+
+static uint8_t packet_key(const struct packet *packet, struct flow_key *key)
+{
+	struct endpoint source, destination;
+	uint8_t side;
+	int counterpart;
+
+	if (!is_icmp(packet->protocol))
+		return flow_key_make(packet->protocol, packet->ip_version, &packet->source,
+				     &packet->destination, key);
+	source = packet->source;
+	destination = packet->destination;
+	counterpart = icmp_counterpart(packet->protocol, packet->icmp_type);
+	source.port = packet->icmp_type;
+	destination.port = counterpart >= 0 ? (uint16_t)counterpart : packet->icmp_code;
+	side = flow_key_make(packet->protocol, packet->ip_version, &source, &destination, key);
+	key->icmp_id = packet->icmp_id;
+	return side;
+}
+
+uint64_t flow_key_hash(const struct flow_key *key)
+{
+	return hashindex_bytes(key, sizeof(*key));
+}
+
+bool flow_key_equal(const struct flow_key *a, const struct flow_key *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+/* ------------------------------------------------------------- history -- */
+
+static bool has_letter(const struct flow *flow, uint8_t side, enum flow_letter letter)
+{
+	for (uint8_t i = 0; i < flow->history_length; i++) {
+		if (flow->history[i] == (side << 3 | letter))
+			return true;
+	}
+	return false;
+}
+
+static void add_letter(struct flow *flow, uint8_t side, enum flow_letter letter)
+{
+	if (!has_letter(flow, side, letter) && flow->history_length < FLOW_HISTORY_MAX)
+		flow->history[flow->history_length++] = (uint8_t)(side << 3 | letter);
+}
+
+void flow_history(const struct flow *flow, char history[FLOW_HISTORY_SIZE])
+{
+	static const char letters[] = "?shadfr?";
+
+	for (uint8_t i = 0; i < flow->history_length; i++) {
+		char letter = letters[flow->history[i] & 7];
+
+		history[i] = (flow->history[i] >> 3) == flow->originator
+				     ? (char)toupper((unsigned char)letter)
+				     : letter;
+	}
+	history[flow->history_length] = '\0';
+}
+
+bool flow_only_reset(const struct flow *flow, uint8_t side)
+{
+	for (uint8_t i = 0; i < flow->history_length; i++) {
+		if ((flow->history[i] >> 3) == side && (flow->history[i] & 7) != FLOW_RST)
+			return false;
+	}
+	return true;
+}
+
+/* ----------------------------------------------------------------- TCP -- */
+
+static bool is_closed(const struct flow *flow)
+{
+	return (has_letter(flow, 0, FLOW_FIN) && has_letter(flow, 1, FLOW_FIN)) ||
+	       has_letter(flow, 0, FLOW_RST) || has_letter(flow, 1, FLOW_RST);
+}
+
+int64_t flow_idle_limit(const struct flow *flow, const struct flow_limits *limits)
+{
+	if (flow->key.protocol != IPPROTO_TCP)
+		return limits->idle_ns;
+	if (is_closed(flow))
+		return limits->tcp_closed_ns;
+	if (flow->count[0].packets == 0 || flow->count[1].packets == 0) {
+		if (flow->history_length == 1 && (flow->history[0] & 7) == FLOW_SYN)
+			return limits->tcp_attempt_ns;
+	}
+	return limits->tcp_idle_ns;
+}
+
+/* A SYN without ACK begins a new instance unless it repeats this one's. */
+static bool syn_begins(const struct flow *flow, const struct flow_head *e)
+{
+	if (flow->tcp.isn_known[e->side])
+		return e->seq != flow->tcp.isn[e->side];
+	/* Simultaneous open: only the other side's SYN is there so far. */
+	return !(flow->history_length == 1 &&
+		 flow->history[0] == ((!e->side) << 3 | FLOW_SYN));
+}
+
+static bool syn_ack_begins(const struct flow *flow, const struct flow_head *e)
+{
+	if (flow->tcp.isn_known[!e->side])
+		return e->ack - 1 != flow->tcp.isn[!e->side];
+	if (flow->tcp.isn_known[e->side])
+		return e->seq != flow->tcp.isn[e->side];
+	return true; /* in the middle of a conversation whose start was not seen */
+}
+
+static bool tcp_begins(const struct flow *flow, const struct flow_head *e)
+{
+	if ((e->flags & DECODE_TCP_SYN) != 0)
+		return (e->flags & DECODE_TCP_ACK) != 0 ? syn_ack_begins(flow, e)
+							: syn_begins(flow, e);
+	/* New data after one's own FIN belongs to another connection, the SYN of
+	 * which was not captured. */
+	return e->payload_bytes > 0 && flow->tcp.fin_known[e->side] &&
+	       (int32_t)(e->seq - flow->tcp.fin_end[e->side]) >= 0;
+}
+
+static void tcp_note(struct flow *flow, const struct packet *packet, uint8_t side)
+{
+	uint8_t flags = packet->tcp_flags;
+
+	if (packet->fragment_later)
+		return;
+	if ((flags & DECODE_TCP_SYN) != 0) {
+		bool answer = (flags & DECODE_TCP_ACK) != 0;
+
+		flow->tcp.isn[side] = packet->tcp_seq;
+		flow->tcp.isn_known[side] = true;
+		if (answer && !flow->tcp.isn_known[!side]) {
+			flow->tcp.isn[!side] = packet->tcp_ack - 1;
+			flow->tcp.isn_known[!side] = true;
+		}
+		if (!flow->originator_sure) {
+			flow->originator = answer ? !side : side;
+			flow->originator_sure = true;
+		}
+		add_letter(flow, side, answer ? FLOW_SYN_ACK : FLOW_SYN);
+	}
+	if (packet->payload_bytes > 0)
+		add_letter(flow, side, FLOW_DATA);
+	if ((flags & DECODE_TCP_FIN) != 0) {
+		flow->tcp.fin_end[side] = packet->tcp_seq + packet->payload_bytes + 1;
+		flow->tcp.fin_known[side] = true;
+		add_letter(flow, side, FLOW_FIN);
+	}
+	if ((flags & DECODE_TCP_RST) != 0)
+		add_letter(flow, side, FLOW_RST);
+	if ((flags & (DECODE_TCP_SYN | DECODE_TCP_FIN | DECODE_TCP_RST)) == 0 &&
+	    packet->payload_bytes == 0 && (flags & DECODE_TCP_ACK) != 0)
+		add_letter(flow, side, FLOW_ACK);
+}
+
+/* --------------------------------------------------------------- table -- */
+
+static uint64_t hash_of_flow(const void *context, uint32_t place)
+{
+	return flow_key_hash(&((const struct flow_table *)context)->flows[place].key);
+}
+
+void flow_table_init(struct flow_table *table, const struct flow_limits *limits)
+{
+	*table = (struct flow_table){.limits = *limits};
+}
+
+void flow_table_clear(struct flow_table *table)
+{
+	table->count = 0;
+	hashindex_clear(&table->index);
+}
+
+void flow_table_release(struct flow_table *table)
+{
+	free(table->flows);
+	hashindex_release(&table->index);
+	*table = (struct flow_table){0};
+}
+
+/* The slot of a key always leads to its newest instance. */
+static struct hashindex_slot *find_slot(const struct flow_table *table, const struct flow_key *key,
+					uint64_t hash)
+{
+	const struct hashindex *index = &table->index;
+
+	if (index->slots == NULL)
+		return NULL;
+	for (uint32_t probe = (uint32_t)hash;; probe++) {
+		struct hashindex_slot *slot = &index->slots[probe & index->mask];
+
+		if (slot->place == 0)
+			return NULL;
+		if (slot->tag == (uint32_t)(hash >> 32) &&
+		    flow_key_equal(&table->flows[slot->place - 1].key, key))
+			return slot;
+	}
+}
+
+uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *key)
+{
+	struct hashindex_slot *slot = find_slot(table, key, flow_key_hash(key));
+
+	return slot == NULL ? FLOW_NONE : slot->place - 1;
+}
+
+static struct flow_head packet_head(const struct packet *packet, uint8_t side)
+{
+	return (struct flow_head){
+		.side = side,
+		.flags = packet->tcp_flags,
+		.seq = packet->tcp_seq,
+		.ack = packet->tcp_ack,
+		.payload_bytes = packet->payload_bytes,
+		.ports_only = packet->fragment_later,
+	};
+}
+
+static bool begins(const struct flow *flow, const struct flow_head *head, int64_t time_ns,
+		   const struct flow_limits *limits)
+{
+	if (time_ns > flow->last_ns && time_ns - flow->last_ns > flow_idle_limit(flow, limits))
+		return true;
+	return flow->key.protocol == IPPROTO_TCP && !head->ports_only && tcp_begins(flow, head);
+}
+
+static void begin_flow(struct flow *flow, const struct flow_key *key, const struct packet *packet,
+		       const struct flow_head *head)
+{
+	*flow = (struct flow){
+		.key = *key,
+		.first_ns = packet->time_ns,
+		.last_ns = packet->time_ns,
+		.began_ns = INT64_MIN,
+		.originator = head->side,
+		.head = *head,
+		.vlan = packet->vlan,
+		.inner_vlan = packet->inner_vlan,
+		.ifindex = packet->ifindex,
+		.first_number = packet->number,
+	};
+	if (packet->protocol == IPPROTO_TCP &&
+	    (packet->tcp_flags & (DECODE_TCP_SYN | DECODE_TCP_ACK)) == DECODE_TCP_SYN)
+		flow->began_ns = packet->time_ns;
+	for (int i = 0; i < 2; i++) {
+		flow->end[i].from_ns = INT64_MAX;
+		flow->end[i].until_ns = INT64_MIN;
+		flow->end[i].span = FLOW_NONE;
+		flow->end[i].first_span = FLOW_NONE;
+		flow->end[i].bucket = INT64_MIN;
+	}
+}
+
+static void count_packet(struct flow *flow, const struct packet *packet, uint8_t side)
+{
+	flow->count[side].packets++;
+	flow->count[side].bytes += packet->ip_bytes;
+	flow->count[side].payload_bytes += packet->payload_bytes;
+	if (packet->time_ns > flow->last_ns)
+		flow->last_ns = packet->time_ns;
+	if (packet->time_ns < flow->first_ns)
+		flow->first_ns = packet->time_ns;
+	if (packet->protocol == IPPROTO_TCP)
+		tcp_note(flow, packet, side);
+	else if (packet->payload_bytes > 0 || packet->protocol == IPPROTO_UDP)
+		add_letter(flow, side, FLOW_DATA);
+}
+
+uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, uint8_t *side,
+			uint32_t *ended)
+{
+	struct flow_key key;
+	struct flow_head head;
+	struct hashindex_slot *slot;
+	uint64_t hash;
+	uint32_t place;
+
+	*ended = FLOW_NONE;
+	*side = packet_key(packet, &key);
+	head = packet_head(packet, *side);
+	hash = flow_key_hash(&key);
+	slot = find_slot(table, &key, hash);
+	if (slot != NULL) {
+		place = slot->place - 1;
+		if (!begins(&table->flows[place], &head, packet->time_ns, &table->limits)) {
+			count_packet(&table->flows[place], packet, *side);
+			return place;
+		}
+		*ended = place;
+	}
+	if (table->count >= FLOW_NONE - 1 ||
+	    hashindex_grow(&table->flows, table->count, &table->capacity,
+			   sizeof(*table->flows)) != 0)
+		return FLOW_NONE;
+	place = (uint32_t)table->count;
+	begin_flow(&table->flows[place], &key, packet, &head);
+	if (slot != NULL)
+		slot->place = place + 1;
+	else if (hashindex_add(&table->index, hash, place, hash_of_flow, table) != 0)
+		return FLOW_NONE;
+	table->count++;
+	count_packet(&table->flows[place], packet, *side);
+	return place;
+}
+
+/* ------------------------------------------------------------- joining -- */
+
+bool flow_continues(const struct flow *earlier, const struct flow *later,
+		    const struct flow_limits *limits)
+{
+	return !begins(earlier, &later->head, later->first_ns, limits);
+}
+
+void flow_join(struct flow *earlier, const struct flow *later)
+{
+	for (int i = 0; i < 2; i++) {
+		earlier->count[i].packets += later->count[i].packets;
+		earlier->count[i].bytes += later->count[i].bytes;
+		earlier->count[i].payload_bytes += later->count[i].payload_bytes;
+		if (later->tcp.isn_known[i]) {
+			earlier->tcp.isn[i] = later->tcp.isn[i];
+			earlier->tcp.isn_known[i] = true;
+		}
+		if (later->tcp.fin_known[i]) {
+			earlier->tcp.fin_end[i] = later->tcp.fin_end[i];
+			earlier->tcp.fin_known[i] = true;
+		}
+	}
+	if (!earlier->originator_sure && later->originator_sure) {
+		earlier->originator = later->originator;
+		earlier->originator_sure = true;
+	}
+	for (uint8_t i = 0; i < later->history_length; i++)
+		add_letter(earlier, later->history[i] >> 3, later->history[i] & 7);
+	if (later->last_ns > earlier->last_ns)
+		earlier->last_ns = later->last_ns;
+	if (later->first_ns < earlier->first_ns)
+		earlier->first_ns = later->first_ns;
+	earlier->repeats += later->repeats;
+}
+
+/* ---------------------------------------------------------- conn_state -- */
+
+static const char *reset_state(const struct flow *flow, bool by_originator)
+{
+	uint8_t o = flow->originator;
+	bool syn = has_letter(flow, o, FLOW_SYN), answer = has_letter(flow, !o, FLOW_SYN_ACK);
+
+	if (syn && answer)
+		return by_originator ? "RSTO" : "RSTR";
+	if (by_originator)
+		return syn ? "RSTOS0" : "OTH";
+	if (syn)
+		return "REJ";
+	return answer ? "RSTRH" : "OTH";
+}
+
+static const char *tcp_state(const struct flow *flow)
+{
+	uint8_t o = flow->originator;
+	bool fin[2] = {false, false}, syn, answer;
+
+	for (uint8_t i = 0; i < flow->history_length; i++) {
+		uint8_t side = flow->history[i] >> 3, letter = flow->history[i] & 7;
+
+		if (letter == FLOW_FIN)
+			fin[side] = true;
+		if (letter == FLOW_RST && !(fin[0] && fin[1]))
+			return reset_state(flow, side == o);
+	}
+	syn = has_letter(flow, o, FLOW_SYN);
+	answer = has_letter(flow, !o, FLOW_SYN_ACK);
+	if (syn && answer) {
+		if (fin[0] && fin[1])
+			return "SF";
+		return fin[o] ? "S2" : fin[!o] ? "S3" : "S1";
+	}
+	if (syn && flow->count[!o].packets == 0)
+		return fin[o] ? "SH" : "S0";
+	if (!syn && answer && fin[!o])
+		return "SHR";
+	return "OTH";
+}
+
+const char *flow_conn_state(const struct flow *flow)
+{
+	uint8_t o = flow->originator;
+
+	if (flow->key.protocol == IPPROTO_TCP)
+		return tcp_state(flow);
+	if (flow->key.protocol != IPPROTO_UDP)
+		return "OTH";
+	if (flow->count[0].packets > 0 && flow->count[1].packets > 0)
+		return "SF";
+	return flow->count[o].packets > 0 ? "S0" : "SHR";
+}

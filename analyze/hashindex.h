@@ -1,0 +1,153 @@
+/*
+ * hashindex.h - an open-addressing index from hashes to positions in an array.
+ *
+ * Holds no keys: a slot is (tag, position + 1), and the caller compares what
+ * stands at the position. Doubles at two thirds full. Entries are not
+ * removed one by one; an array that forgets entries rebuilds its index.
+ */
+#ifndef ANALYZE_HASHINDEX_H
+#define ANALYZE_HASHINDEX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HASHINDEX_NONE UINT32_MAX
+
+struct hashindex_slot {
+	uint32_t tag;	/* upper half of the hash */
+	uint32_t place; /* position + 1; 0: free */
+};
+
+struct hashindex {
+	struct hashindex_slot *slots;
+	uint32_t mask; /* number of slots - 1; meaningless while slots is NULL */
+	uint32_t count;
+};
+
+/* Mixes 64 bits so that all of them reach all of them (splitmix64's finalizer). */
+static inline uint64_t hashindex_mix(uint64_t x)
+{
+	x ^= x >> 30;
+	x *= UINT64_C(0xbf58476d1ce4e5b9);
+	x ^= x >> 27;
+	x *= UINT64_C(0x94d049bb133111eb);
+	return x ^ (x >> 31);
+}
+
+/* Any bytes whose length is a multiple of eight or not; not for hostile keys
+ * that must not collide: those cost time, never correctness. */
+static inline uint64_t hashindex_bytes(const void *bytes, size_t length)
+{
+	const unsigned char *at = bytes;
+	uint64_t hash = length * UINT64_C(0x9e3779b97f4a7c15);
+
+	for (; length >= 8; length -= 8, at += 8) {
+		uint64_t word;
+
+		memcpy(&word, at, 8);
+		hash = hashindex_mix(hash ^ word) + UINT64_C(0x9e3779b97f4a7c15);
+	}
+	if (length > 0) {
+		uint64_t word = 0;
+
+		memcpy(&word, at, length);
+		hash = hashindex_mix(hash ^ word);
+	}
+	return hash;
+}
+
+/* Walks the positions whose tag agrees with hash: start with *probe = (uint32_t)hash;
+ * HASHINDEX_NONE ends the walk. */
+static inline uint32_t hashindex_next(const struct hashindex *index, uint64_t hash,
+				      uint32_t *probe)
+{
+	if (index->slots == NULL)
+		return HASHINDEX_NONE;
+	for (;;) {
+		const struct hashindex_slot *slot = &index->slots[*probe & index->mask];
+
+		if (slot->place == 0)
+			return HASHINDEX_NONE;
+		(*probe)++;
+		if (slot->tag == (uint32_t)(hash >> 32))
+			return slot->place - 1;
+	}
+}
+
+/* Adds a position (equal keys may stand there already; the newest is not
+ * first). Rehashing needs only the tag and the low bits kept in low[position],
+ * so hashes are given by the callback. 0, or -1 without memory. */
+static inline int hashindex_add(struct hashindex *index, uint64_t hash, uint32_t position,
+				uint64_t (*hash_of)(const void *context, uint32_t position),
+				const void *context)
+{
+	if (index->slots == NULL || (uint64_t)index->count * 3 >= ((uint64_t)index->mask + 1) * 2) {
+		uint64_t size = index->slots == NULL ? 64 : ((uint64_t)index->mask + 1) * 2;
+		struct hashindex_slot *slots = calloc(size, sizeof(*slots));
+		uint32_t mask = (uint32_t)(size - 1);
+
+		if (slots == NULL || size > UINT64_C(1) << 31) {
+			free(slots);
+			return -1;
+		}
+		for (uint64_t i = 0; index->slots != NULL && i <= index->mask; i++) {
+			struct hashindex_slot *old = &index->slots[i];
+			uint32_t probe;
+
+			if (old->place == 0)
+				continue;
+			probe = (uint32_t)hash_of(context, old->place - 1);
+			while (slots[probe & mask].place != 0)
+				probe++;
+			slots[probe & mask] = *old;
+		}
+		free(index->slots);
+		index->slots = slots;
+		index->mask = mask;
+	}
+	uint32_t probe = (uint32_t)hash;
+
+	while (index->slots[probe & index->mask].place != 0)
+		probe++;
+	index->slots[probe & index->mask] =
+		(struct hashindex_slot){.tag = (uint32_t)(hash >> 32), .place = position + 1};
+	index->count++;
+	return 0;
+}
+
+static inline void hashindex_clear(struct hashindex *index)
+{
+	if (index->slots != NULL)
+		memset(index->slots, 0, ((size_t)index->mask + 1) * sizeof(*index->slots));
+	index->count = 0;
+}
+
+static inline void hashindex_release(struct hashindex *index)
+{
+	free(index->slots);
+	*index = (struct hashindex){0};
+}
+
+/* Room for one more in an array that doubles. 0, or -1 without memory. */
+static inline int hashindex_grow(void *array_pointer, size_t count, size_t *capacity, size_t size)
+{
+	void *array;
+	size_t wanted;
+
+	if (count < *capacity)
+		return 0;
+	wanted = *capacity == 0 ? 16 : *capacity * 2;
+	if (wanted > SIZE_MAX / size)
+		return -1;
+	memcpy(&array, array_pointer, sizeof(array));
+	array = realloc(array, wanted * size);
+	if (array == NULL)
+		return -1;
+	memcpy(array_pointer, &array, sizeof(array));
+	*capacity = wanted;
+	return 0;
+}
+
+#endif

@@ -1,0 +1,244 @@
+#include "analyze/inputs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "analyze/hashindex.h"
+#include "analyze/pcapin.h"
+
+static int no_memory(struct error *error)
+{
+	return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
+}
+
+/* ------------------------------------------------------------- finding -- */
+
+static int add_directory(struct inputs *inputs, const char *path, struct input_directory *out,
+			 struct error *error)
+{
+	struct input_directory directory = {.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+
+	if (directory.fd < 0)
+		return error_errno(error, path, "cannot open the directory");
+	directory.path = strdup(path);
+	if (directory.path == NULL ||
+	    hashindex_grow(&inputs->directories, inputs->directory_count,
+			   &inputs->directory_capacity, sizeof(*inputs->directories)) != 0) {
+		close(directory.fd);
+		free(directory.path);
+		return no_memory(error);
+	}
+	inputs->directories[inputs->directory_count++] = directory;
+	*out = directory;
+	return 0;
+}
+
+static int add_input(struct inputs *inputs, const struct input *model, const char *pcap,
+		     const char *snap, struct error *error)
+{
+	struct input item = *model;
+
+	item.pcap = pcap != NULL && *pcap != '\0' ? strdup(pcap) : NULL;
+	item.snap = snap != NULL && *snap != '\0' ? strdup(snap) : NULL;
+	if ((item.pcap == NULL && item.snap == NULL) ||
+	    hashindex_grow(&inputs->items, inputs->count, &inputs->capacity,
+			   sizeof(*inputs->items)) != 0) {
+		free(item.pcap);
+		free(item.snap);
+		return no_memory(error);
+	}
+	inputs->items[inputs->count++] = item;
+	return 0;
+}
+
+static int add_segment(struct inputs *inputs, const struct input *group,
+		       const struct evidence_segment *segment, bool unfinished_too,
+		       struct error *error)
+{
+	struct input item = *group;
+	bool pcap = segment->pcap[0] != '\0' && (unfinished_too || !segment->pcap_is_part);
+	bool snap = segment->snap[0] != '\0' && (unfinished_too || !segment->snap_is_part);
+
+	if (!unfinished_too && (segment->pcap_is_part || segment->snap_is_part)) {
+		if (inputs->unfinished++ == 0)
+			snprintf(inputs->unfinished_name, sizeof(inputs->unfinished_name), "%s",
+				 segment->pcap_is_part ? segment->pcap : segment->snap);
+		/* A pair of which one half is unfinished is loaded when both are done. */
+		return 0;
+	}
+	if (!pcap && !snap)
+		return 0;
+	item.number = segment->stem.number;
+	item.opened_ns = segment->stem.opened_ns;
+	return add_input(inputs, &item, pcap ? segment->pcap : NULL, snap ? segment->snap : NULL,
+			 error);
+}
+
+static int find_segments(struct inputs *inputs, const char *path, const struct evidence_stem *only,
+			 struct error *error)
+{
+	struct input_directory directory;
+	struct evidence_list list = {0};
+	size_t before = inputs->count, passed = inputs->unfinished;
+	int status = add_directory(inputs, path, &directory, error);
+
+	if (status == 0)
+		status = evidence_list_read(directory.fd, path, &list, error);
+	for (size_t i = 0; i < list.count && status == 0; i++) {
+		const struct evidence_segment *segment = &list.segments[i];
+		struct input group = {
+			.dirfd = directory.fd,
+			.path = directory.path,
+			.group_ns = list.segments[0].stem.opened_ns,
+		};
+
+		evidence_name(&list.segments[0].stem, "", group.group_name);
+		if (only != NULL && (segment->stem.number != only->number ||
+				     segment->stem.opened_ns != only->opened_ns))
+			continue;
+		status = add_segment(inputs, &group, segment, only != NULL, error);
+	}
+	evidence_list_release(&list);
+	if (status == 0 && inputs->count == before && inputs->unfinished == passed)
+		return error_set(error, ERROR_NO_INPUT, path, -1,
+				 "no segments here: wanted files such as "
+				 "000001-20261121T203000.123456789Z.pcap with their .snap.gz");
+	return status;
+}
+
+/* A bare capture is ordered by its first packet. */
+static int find_capture(struct inputs *inputs, const char *path, struct error *error)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash == NULL ? path : slash + 1;
+	char *parent = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+	struct input_directory directory;
+	struct pcapin *in = NULL;
+	struct pcapin_packet packet;
+	struct input item = {.bare = true, .group_ns = INT64_MAX};
+	int status = parent == NULL ? no_memory(error)
+				    : add_directory(inputs, parent, &directory, error);
+
+	free(parent);
+	if (status == 0)
+		status = pcapin_open(directory.fd, name, &in, error);
+	if (status != 0) {
+		/* Name it as the user did. */
+		if (error != NULL && strcmp(error->path, name) == 0)
+			snprintf(error->path, sizeof(error->path), "%s", path);
+		return status;
+	}
+	if (pcapin_next(in, &packet, NULL) == 1)
+		item.group_ns = packet.time_ns;
+	pcapin_close(in);
+	item.dirfd = directory.fd;
+	item.path = directory.path;
+	item.opened_ns = item.group_ns;
+	return add_input(inputs, &item, name, NULL, error);
+}
+
+static int find_path(struct inputs *inputs, const char *path, struct error *error)
+{
+	const char *slash = strrchr(path, '/'), *suffix;
+	struct evidence_stem stem;
+	struct stat st;
+	char *parent;
+	int status;
+
+	if (stat(path, &st) != 0)
+		return error_errno(error, path, "cannot read it");
+	if (S_ISDIR(st.st_mode))
+		return find_segments(inputs, path, NULL, error);
+	if (evidence_parse_name(slash == NULL ? path : slash + 1, &stem, &suffix) != 0)
+		return find_capture(inputs, path, error);
+	parent = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+	if (parent == NULL)
+		return no_memory(error);
+	status = find_segments(inputs, parent, &stem, error);
+	free(parent);
+	return status;
+}
+
+int inputs_find(char *const *paths, size_t count, struct inputs *out, struct error *error)
+{
+	int status = 0;
+
+	*out = (struct inputs){0};
+	for (size_t i = 0; i < count && status == 0; i++)
+		status = find_path(out, paths[i], error);
+	if (status != 0)
+		inputs_release(out);
+	return status;
+}
+
+/* ---------------------------------------------------------- identifying -- */
+
+int input_identify(struct input *input, struct error *error)
+{
+	int status = 0;
+
+	if (input->pcap != NULL)
+		status = custody_hash_file(input->dirfd, input->pcap, input->pcap_sha256,
+					   &input->pcap_bytes, error);
+	if (status == 0 && input->snap != NULL)
+		status = custody_hash_file(input->dirfd, input->snap, input->snap_sha256,
+					   &input->snap_bytes, error);
+	return status;
+}
+
+static int compare_inputs(const void *a, const void *b)
+{
+	const struct input *p = a, *q = b;
+	int order;
+
+	if (p->group_ns != q->group_ns)
+		return p->group_ns < q->group_ns ? -1 : 1;
+	order = strcmp(p->group_name, q->group_name);
+	if (order != 0)
+		return order;
+	if (p->number != q->number)
+		return p->number < q->number ? -1 : 1;
+	if (p->opened_ns != q->opened_ns)
+		return p->opened_ns < q->opened_ns ? -1 : 1;
+	order = strcmp(p->pcap_sha256, q->pcap_sha256);
+	return order != 0 ? order : strcmp(p->snap_sha256, q->snap_sha256);
+}
+
+static void release_input(struct input *input)
+{
+	free(input->pcap);
+	free(input->snap);
+}
+
+void inputs_sort(struct inputs *inputs)
+{
+	size_t kept = 0;
+
+	if (inputs->count > 1)
+		qsort(inputs->items, inputs->count, sizeof(*inputs->items), compare_inputs);
+	for (size_t i = 0; i < inputs->count; i++) {
+		if (kept > 0 && compare_inputs(&inputs->items[kept - 1], &inputs->items[i]) == 0)
+			release_input(&inputs->items[i]);
+		else
+			inputs->items[kept++] = inputs->items[i];
+	}
+	inputs->count = kept;
+}
+
+void inputs_release(struct inputs *inputs)
+{
+	for (size_t i = 0; i < inputs->count; i++)
+		release_input(&inputs->items[i]);
+	for (size_t i = 0; i < inputs->directory_count; i++) {
+		close(inputs->directories[i].fd);
+		free(inputs->directories[i].path);
+	}
+	free(inputs->items);
+	free(inputs->directories);
+	*inputs = (struct inputs){0};
+}

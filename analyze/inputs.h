@@ -1,0 +1,52 @@
+/*
+ * inputs.h - what the paths given to analyze name: segments and captures, in
+ * an order that depends on the evidence and not on how it was named.
+ */
+#ifndef ANALYZE_INPUTS_H
+#define ANALYZE_INPUTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "snapshot/format/custody.h"
+#include "snapshot/format/error.h"
+#include "snapshot/format/evidence.h"
+
+struct input {
+	int dirfd;	     /* of inputs.directories; borrowed */
+	const char *path;    /* of the directory, for messages; borrowed */
+	char *pcap, *snap;   /* names in the directory; NULL: none */
+	uint64_t number;     /* 0: a bare capture */
+	bool bare;	     /* given by itself, no evidence directory */
+	int64_t group_ns;    /* first opening in its directory; a bare capture's first packet */
+	int64_t opened_ns;
+	uint64_t pcap_bytes, snap_bytes;
+	char pcap_sha256[CUSTODY_HEX_SIZE], snap_sha256[CUSTODY_HEX_SIZE];
+	char group_name[EVIDENCE_NAME_SIZE]; /* first stem in its directory; sorts what began at once */
+};
+
+struct input_directory {
+	int fd;
+	char *path;
+};
+
+struct inputs {
+	struct input *items;
+	size_t count, capacity;
+	struct input_directory *directories;
+	size_t directory_count, directory_capacity;
+	size_t unfinished; /* .part files that were passed over */
+	char unfinished_name[EVIDENCE_NAME_SIZE];
+};
+
+/* Finds everything that paths name. A missing path is ERROR_NO_INPUT, a file
+ * that is neither a capture nor a segment's ERROR_DAMAGED: nothing is loaded then. */
+int inputs_find(char *const *paths, size_t count, struct inputs *out, struct error *error);
+/* Sizes and hashes of one input. */
+int input_identify(struct input *input, struct error *error);
+/* Sorts, once all are identified, and drops what was named twice. */
+void inputs_sort(struct inputs *inputs);
+void inputs_release(struct inputs *inputs);
+
+#endif

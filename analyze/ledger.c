@@ -1,0 +1,265 @@
+#include "analyze/ledger.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyze/hashindex.h"
+
+void ledger_init(struct ledger *ledger, int64_t bucket_ns, bool keep_packets)
+{
+	*ledger = (struct ledger){.bucket_ns = bucket_ns, .keep_packets = keep_packets};
+}
+
+void ledger_clear(struct ledger *ledger)
+{
+	ledger->span_count = 0;
+	ledger->traffic_count = 0;
+	ledger->candidate_count = 0;
+	ledger->packet_count = 0;
+	memset(ledger->other, 0, sizeof(ledger->other));
+}
+
+void ledger_release(struct ledger *ledger)
+{
+	free(ledger->spans);
+	free(ledger->traffic);
+	free(ledger->candidates);
+	free(ledger->packets);
+	*ledger = (struct ledger){0};
+}
+
+uint32_t ledger_final(const struct ledger *ledger, uint32_t span)
+{
+	while (span != LEDGER_NONE && ledger->spans[span].folded != LEDGER_NONE)
+		span = ledger->spans[span].folded;
+	return span;
+}
+
+/* An owner is a program image; without one, the reason stands for it. */
+static bool same_owner(const struct ledger_span *span, const struct bridge_verdict *v)
+{
+	if (span->reason != v->reason)
+		return false;
+	return v->reason != BRIDGE_OWNED ||
+	       (span->process == v->process && span->image == v->image);
+}
+
+static uint32_t find_span(const struct ledger *ledger, const struct flow_end *end,
+			  const struct bridge_verdict *v)
+{
+	uint32_t i = end->first_span;
+
+	while (i != LEDGER_NONE && (ledger->spans[i].folded != LEDGER_NONE ||
+				    !same_owner(&ledger->spans[i], v)))
+		i = ledger->spans[i].next;
+	return i;
+}
+
+static uint32_t new_span(struct ledger *ledger, struct flow_end *end, uint32_t flow, uint8_t side,
+			 const struct bridge_verdict *v)
+{
+	uint32_t place = (uint32_t)ledger->span_count, *link = &end->first_span;
+
+	if (ledger->span_count >= LEDGER_NONE ||
+	    hashindex_grow(&ledger->spans, ledger->span_count, &ledger->span_capacity,
+			   sizeof(*ledger->spans)) != 0)
+		return LEDGER_NONE;
+	ledger->spans[ledger->span_count++] = (struct ledger_span){
+		.next = LEDGER_NONE,
+		.folded = LEDGER_NONE,
+		.flow = flow,
+		.side = side,
+		.reason = v->reason,
+		.socket = v->socket,
+		.process = v->process,
+		.image = v->image,
+		.frame = v->frame,
+		.start_ns = INT64_MAX,
+		.end_ns = INT64_MIN,
+	};
+	while (*link != LEDGER_NONE)
+		link = &ledger->spans[*link].next;
+	*link = place;
+	return place;
+}
+
+static bool has_candidate(const struct ledger *ledger, const struct ledger_span *span,
+			  const struct bridge_candidate *candidate)
+{
+	for (uint32_t i = 0; i < span->candidate_count; i++) {
+		const struct bridge_candidate *have =
+			&ledger->candidates[span->first_candidate + i];
+
+		if (have->process == candidate->process && have->image == candidate->image)
+			return true;
+	}
+	return false;
+}
+
+/* A stretch's candidates stand together; when they grow they move to the end. */
+static int take_candidates(struct ledger *ledger, struct ledger_span *span,
+			   const struct bridge_verdict *v)
+{
+	for (size_t n = 0; n < v->candidate_count; n++) {
+		if (has_candidate(ledger, span, &v->candidates[n]))
+			continue;
+		if (span->first_candidate + span->candidate_count != ledger->candidate_count) {
+			uint32_t moved = (uint32_t)ledger->candidate_count;
+
+			for (uint32_t i = 0; i < span->candidate_count; i++) {
+				if (hashindex_grow(&ledger->candidates, ledger->candidate_count,
+						   &ledger->candidate_capacity,
+						   sizeof(*ledger->candidates)) != 0)
+					return -1;
+				ledger->candidates[ledger->candidate_count++] =
+					ledger->candidates[span->first_candidate + i];
+			}
+			span->first_candidate = moved;
+		}
+		if (hashindex_grow(&ledger->candidates, ledger->candidate_count,
+				   &ledger->candidate_capacity, sizeof(*ledger->candidates)) != 0)
+			return -1;
+		ledger->candidates[ledger->candidate_count++] = v->candidates[n];
+		span->candidate_count++;
+	}
+	return 0;
+}
+
+int ledger_turn(struct ledger *ledger, struct flow *flow, uint32_t flow_place, uint8_t side,
+		const struct bridge_verdict *v)
+{
+	struct flow_end *end = &flow->end[side];
+	uint32_t place = find_span(ledger, end, v);
+	struct ledger_span *span;
+
+	if (place == LEDGER_NONE)
+		place = new_span(ledger, end, flow_place, side, v);
+	if (place == LEDGER_NONE)
+		return -1;
+	if (place != end->span && ledger_flush(ledger, flow, side) != 0)
+		return -1;
+	span = &ledger->spans[place];
+	span->rule = v->rule;
+	span->first_ns = v->first_ns;
+	span->last_ns = v->last_ns;
+	span->by_tuple = span->by_tuple || v->by_tuple;
+	if (v->shared_by > span->shared_by)
+		span->shared_by = v->shared_by;
+	if (span->socket == TIMELINE_NONE)
+		span->socket = v->socket;
+	end->span = place;
+	end->from_ns = v->from_ns;
+	end->until_ns = v->until_ns;
+	return take_candidates(ledger, span, v);
+}
+
+int ledger_flush(struct ledger *ledger, struct flow *flow, uint8_t side)
+{
+	struct flow_end *end = &flow->end[side];
+
+	if (end->bucket == INT64_MIN || end->sent_packets + end->received_packets == 0)
+		return 0;
+	if (hashindex_grow(&ledger->traffic, ledger->traffic_count, &ledger->traffic_capacity,
+			   sizeof(*ledger->traffic)) != 0)
+		return -1;
+	ledger->traffic[ledger->traffic_count++] = (struct ledger_traffic){
+		.span = end->span,
+		.bucket = end->bucket,
+		.sent_packets = end->sent_packets,
+		.received_packets = end->received_packets,
+		.sent_bytes = end->sent_bytes,
+		.received_bytes = end->received_bytes,
+	};
+	end->sent_packets = end->received_packets = 0;
+	end->sent_bytes = end->received_bytes = 0;
+	end->bucket = INT64_MIN;
+	return 0;
+}
+
+static int64_t bucket_of(const struct ledger *ledger, int64_t time_ns)
+{
+	int64_t bucket = time_ns / ledger->bucket_ns;
+
+	return time_ns % ledger->bucket_ns < 0 ? bucket - 1 : bucket;
+}
+
+int ledger_count(struct ledger *ledger, struct flow *flow, uint8_t side,
+		 const struct packet *packet, bool sent, int64_t distance_ns)
+{
+	struct flow_end *end = &flow->end[side];
+	struct ledger_span *span = &ledger->spans[end->span];
+	struct flow_count *count = sent ? &span->sent : &span->received;
+	int64_t bucket = bucket_of(ledger, packet->time_ns);
+
+	count->packets++;
+	count->bytes += packet->ip_bytes;
+	count->payload_bytes += packet->payload_bytes;
+	if (span->rule < BRIDGE_RULES)
+		span->rule_packets[span->rule]++;
+	if (distance_ns > span->distance_ns)
+		span->distance_ns = distance_ns;
+	if (packet->time_ns < span->start_ns)
+		span->start_ns = packet->time_ns;
+	if (packet->time_ns > span->end_ns)
+		span->end_ns = packet->time_ns;
+	if (end->bucket != bucket) {
+		if (ledger_flush(ledger, flow, side) != 0)
+			return -1;
+		end->bucket = bucket;
+	}
+	if (sent) {
+		end->sent_packets++;
+		end->sent_bytes += packet->ip_bytes;
+	} else {
+		end->received_packets++;
+		end->received_bytes += packet->ip_bytes;
+	}
+	return 0;
+}
+
+int ledger_keep(struct ledger *ledger, const struct ledger_packet *packet)
+{
+	if (hashindex_grow(&ledger->packets, ledger->packet_count, &ledger->packet_capacity,
+			   sizeof(*ledger->packets)) != 0)
+		return -1;
+	ledger->packets[ledger->packet_count++] = *packet;
+	return 0;
+}
+
+static void add_count(struct flow_count *to, const struct flow_count *from)
+{
+	to->packets += from->packets;
+	to->bytes += from->bytes;
+	to->payload_bytes += from->payload_bytes;
+}
+
+void ledger_disown(struct ledger *ledger, struct flow *flow, uint32_t place,
+		   enum bridge_reason reason)
+{
+	struct ledger_span *span = &ledger->spans[place], *other;
+	uint32_t i = flow->end[span->side].first_span;
+
+	while (i != LEDGER_NONE && (i == place || ledger->spans[i].folded != LEDGER_NONE ||
+				    ledger->spans[i].reason != reason))
+		i = ledger->spans[i].next;
+	span->reason = reason;
+	span->rule = BRIDGE_NO_RULE;
+	span->socket = span->process = span->image = span->frame = TIMELINE_NONE;
+	span->shared_by = 0;
+	span->distance_ns = 0;
+	span->candidate_count = 0;
+	span->by_tuple = false;
+	memset(span->rule_packets, 0, sizeof(span->rule_packets));
+	if (i == LEDGER_NONE)
+		return;
+	other = &ledger->spans[i];
+	add_count(&other->sent, &span->sent);
+	add_count(&other->received, &span->received);
+	if (span->start_ns < other->start_ns)
+		other->start_ns = span->start_ns;
+	if (span->end_ns > other->end_ns)
+		other->end_ns = span->end_ns;
+	span->folded = i;
+	if (flow->end[span->side].span == place)
+		flow->end[span->side].span = i;
+}

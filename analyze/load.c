@@ -1,0 +1,598 @@
+#include "analyze/load.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "analyze/inputs.h"
+#include "analyze/merge.h"
+#include "analyze/pcapin.h"
+#include "analyze/replay.h"
+#include "analyze/store.h"
+#include "analyze/timeline.h"
+#include "snapshot/format/quantity.h"
+
+/* Parts that a worker may be ahead of the merger: one being filled, one being merged. */
+#define PARTS_AHEAD 2
+
+enum job_state {
+	JOB_WAITING, /* no worker has it yet */
+	JOB_READY,   /* timeline read, capture open; parts follow */
+	JOB_DONE,    /* no part follows those that are full */
+};
+
+struct job {
+	struct input *input;
+	enum job_state state;
+	bool skip;	/* loaded before */
+	unsigned worker;
+	struct timeline timeline;
+	int link_type;
+	int status;		 /* of the job as a whole: 0 or a failure that ends the load */
+	struct error error;
+	bool snap_damaged, pcap_damaged;
+	struct error snap_error, pcap_error;
+};
+
+struct slot {
+	struct replay_part part;
+	const struct job *full; /* whose part it holds; NULL: free */
+};
+
+struct worker {
+	struct load *load;
+	pthread_t thread;
+	unsigned number;
+	bool started;
+	struct slot slots[PARTS_AHEAD];
+};
+
+struct load {
+	const struct load_options *options;
+	struct replay_options replay;
+	struct inputs inputs;
+	struct job *jobs;
+	struct worker *workers;
+	unsigned worker_count;
+	struct store *store;
+	struct merge *merge;
+	struct load_result *result;
+	struct load_progress progress;
+	int64_t begun_ns;
+	/* under lock */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	size_t next_job;
+	bool stop;
+};
+
+static bool interrupted(const struct load *load)
+{
+	return load->options->stop != NULL && *load->options->stop != 0;
+}
+
+static void damage_noted(struct load *load, const struct error *error, bool damaged)
+{
+	if (load->options->report != NULL)
+		load->options->report(error, damaged, load->options->context);
+}
+
+/* ------------------------------------------------------------ identifying -- */
+
+struct identify {
+	struct load *load;
+	size_t next;
+	pthread_mutex_t lock;
+	int status;
+	struct error error;
+};
+
+static void *identify_inputs(void *context)
+{
+	struct identify *all = context;
+
+	for (;;) {
+		struct error error = ERROR_NONE;
+		size_t mine;
+		int status;
+
+		pthread_mutex_lock(&all->lock);
+		mine = all->next++;
+		if (all->status != 0 || interrupted(all->load))
+			mine = SIZE_MAX;
+		pthread_mutex_unlock(&all->lock);
+		if (mine >= all->load->inputs.count)
+			return NULL;
+		status = input_identify(&all->load->inputs.items[mine], &error);
+		if (status != 0) {
+			pthread_mutex_lock(&all->lock);
+			all->status = status;
+			all->error = error;
+			pthread_mutex_unlock(&all->lock);
+		}
+	}
+}
+
+static int identify(struct load *load, struct error *error)
+{
+	struct identify all = {.load = load, .lock = PTHREAD_MUTEX_INITIALIZER,
+			       .error = ERROR_NONE};
+	unsigned count = load->options->workers, started = 0;
+	pthread_t *threads = calloc(count, sizeof(*threads));
+
+	while (threads != NULL && started + 1 < count &&
+	       pthread_create(&threads[started], NULL, identify_inputs, &all) == 0)
+		started++;
+	identify_inputs(&all);
+	while (started > 0)
+		pthread_join(threads[--started], NULL);
+	free(threads);
+	if (all.status != 0 && error != NULL)
+		*error = all.error;
+	return all.status;
+}
+
+/* ---------------------------------------------------------------- workers -- */
+
+static void read_snapshots(struct job *job)
+{
+	const struct input *input = job->input;
+	struct snapfile_reader *reader = NULL;
+	int status;
+
+	timeline_init(&job->timeline);
+	if (input->snap == NULL)
+		return;
+	job->snap_error = (struct error)ERROR_NONE;
+	status = snapfile_open(input->dirfd, input->snap, &reader, &job->snap_error);
+	if (status == 0)
+		status = timeline_read(reader, &job->timeline, &job->snap_error);
+	snapfile_close(reader);
+	if (status == ERROR_DAMAGED) {
+		job->snap_damaged = true;
+	} else if (status != 0) {
+		job->status = status;
+		job->error = job->snap_error;
+	}
+}
+
+static void open_capture(struct job *job, struct pcapin **in)
+{
+	const struct input *input = job->input;
+	int status;
+
+	*in = NULL;
+	job->link_type = -1;
+	if (input->pcap == NULL)
+		return;
+	job->pcap_error = (struct error)ERROR_NONE;
+	status = pcapin_open(input->dirfd, input->pcap, in, &job->pcap_error);
+	if (status == ERROR_DAMAGED) {
+		job->pcap_damaged = true;
+	} else if (status != 0) {
+		job->status = status;
+		job->error = job->pcap_error;
+	} else {
+		job->link_type = pcapin_link_type(*in);
+	}
+}
+
+/* A slot that the merger is done with; NULL: the load was stopped. */
+static struct slot *free_slot(struct worker *worker, unsigned turn)
+{
+	struct load *load = worker->load;
+	struct slot *slot = &worker->slots[turn % PARTS_AHEAD];
+
+	pthread_mutex_lock(&load->lock);
+	while (slot->full != NULL && !load->stop)
+		pthread_cond_wait(&load->changed, &load->lock);
+	if (load->stop)
+		slot = NULL;
+	pthread_mutex_unlock(&load->lock);
+	return slot;
+}
+
+static void announce(struct load *load, struct job *job, enum job_state state, struct slot *full)
+{
+	pthread_mutex_lock(&load->lock);
+	if (full != NULL)
+		full->full = job;
+	job->state = state;
+	pthread_cond_broadcast(&load->changed);
+	pthread_mutex_unlock(&load->lock);
+}
+
+static void replay_job(struct worker *worker, struct job *job, unsigned *turn)
+{
+	struct load *load = worker->load;
+	struct replay replay = {0};
+	struct pcapin *in;
+	int status = 1;
+
+	read_snapshots(job);
+	open_capture(job, &in);
+	if (job->status == 0)
+		job->status = replay_init(&replay, &job->timeline, in, &load->replay, &job->error);
+	if (job->status != 0)
+		goto out;
+	announce(load, job, JOB_READY, NULL);
+	while (status == 1) {
+		struct slot *slot = free_slot(worker, *turn);
+		struct error error = ERROR_NONE;
+
+		if (slot == NULL)
+			goto out;
+		status = replay_next(&replay, &slot->part, &error);
+		if (status == ERROR_DAMAGED) {
+			job->pcap_damaged = true;
+			job->pcap_error = error;
+		} else if (status < 0) {
+			job->status = status;
+			job->error = error;
+			goto out;
+		}
+		(*turn)++;
+		announce(load, job, status == 1 ? JOB_READY : JOB_DONE, slot);
+	}
+out:
+	replay_release(&replay);
+	pcapin_close(in);
+	announce(load, job, JOB_DONE, NULL);
+}
+
+static void *work(void *context)
+{
+	struct worker *worker = context;
+	struct load *load = worker->load;
+	unsigned turn = 0;
+
+	for (;;) {
+		struct job *job = NULL;
+
+		pthread_mutex_lock(&load->lock);
+		while (load->next_job < load->inputs.count && load->jobs[load->next_job].skip)
+			load->next_job++;
+		if (load->next_job < load->inputs.count && !load->stop)
+			job = &load->jobs[load->next_job++];
+		if (job != NULL)
+			job->worker = worker->number;
+		pthread_mutex_unlock(&load->lock);
+		if (job == NULL)
+			return NULL;
+		replay_job(worker, job, &turn);
+		/* The merger reads the timeline until the job's last part is merged. */
+	}
+}
+
+static int start_workers(struct load *load, struct error *error)
+{
+	load->workers = calloc(load->worker_count, sizeof(*load->workers));
+	if (load->workers == NULL)
+		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
+	for (unsigned i = 0; i < load->worker_count; i++) {
+		struct worker *worker = &load->workers[i];
+
+		worker->load = load;
+		worker->number = i;
+		for (int s = 0; s < PARTS_AHEAD; s++)
+			replay_part_init(&worker->slots[s].part, &load->replay);
+		if (pthread_create(&worker->thread, NULL, work, worker) != 0) {
+			if (i == 0)
+				return error_set(error, ERROR_SYSTEM, NULL, -1,
+						 "cannot start a thread");
+			load->worker_count = i + 1; /* fewer do */
+			for (int s = 0; s < PARTS_AHEAD; s++)
+				replay_part_release(&worker->slots[s].part);
+			load->worker_count = i;
+			return 0;
+		}
+		worker->started = true;
+	}
+	return 0;
+}
+
+static void stop_workers(struct load *load)
+{
+	if (load->workers == NULL)
+		return;
+	pthread_mutex_lock(&load->lock);
+	load->stop = true;
+	pthread_cond_broadcast(&load->changed);
+	pthread_mutex_unlock(&load->lock);
+	for (unsigned i = 0; i < load->worker_count; i++) {
+		struct worker *worker = &load->workers[i];
+
+		if (worker->started)
+			pthread_join(worker->thread, NULL);
+		for (int s = 0; s < PARTS_AHEAD; s++)
+			replay_part_release(&worker->slots[s].part);
+	}
+	free(load->workers);
+	load->workers = NULL;
+}
+
+/* ----------------------------------------------------------------- merging -- */
+
+static int64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
+}
+
+static void show_progress(struct load *load)
+{
+	if (load->options->progress == NULL)
+		return;
+	load->progress.packets = merge_totals(load->merge)->packets;
+	load->progress.elapsed_ns = monotonic_ns() - load->begun_ns;
+	load->options->progress(&load->progress, load->options->context);
+}
+
+/* Waits until the job has a full slot at turn, or nothing more to come. */
+static struct slot *full_slot(struct load *load, struct job *job, unsigned turn)
+{
+	struct slot *slot;
+
+	pthread_mutex_lock(&load->lock);
+	for (;;) {
+		slot = job->state == JOB_WAITING
+			       ? NULL
+			       : &load->workers[job->worker].slots[turn % PARTS_AHEAD];
+		if (slot != NULL && slot->full == job)
+			break;
+		if (job->state == JOB_DONE) {
+			slot = NULL;
+			break;
+		}
+		pthread_cond_wait(&load->changed, &load->lock);
+	}
+	pthread_mutex_unlock(&load->lock);
+	return slot;
+}
+
+static void wait_ready(struct load *load, struct job *job)
+{
+	pthread_mutex_lock(&load->lock);
+	while (job->state == JOB_WAITING)
+		pthread_cond_wait(&load->changed, &load->lock);
+	pthread_mutex_unlock(&load->lock);
+}
+
+static void free_full(struct load *load, struct slot *slot)
+{
+	pthread_mutex_lock(&load->lock);
+	slot->full = NULL;
+	pthread_cond_broadcast(&load->changed);
+	pthread_mutex_unlock(&load->lock);
+}
+
+static int note_damage(struct load *load, const struct error *why, const char *kind,
+		       const char *subject, struct error *error)
+{
+	char detail[sizeof(why->message) + 64];
+	struct merge_damage damage = {.kind = kind, .subject = subject, .detail = detail};
+
+	if (why->offset_bytes >= 0)
+		snprintf(detail, sizeof(detail), "at byte %lld: %s", (long long)why->offset_bytes,
+			 why->message);
+	else
+		snprintf(detail, sizeof(detail), "%s", why->message);
+	damage_noted(load, why, true);
+	return merge_damaged(load->merge, &damage, error);
+}
+
+static int merge_parts(struct load *load, struct job *job, unsigned *turn, struct error *error)
+{
+	struct slot *slot;
+	int status = 0;
+
+	while (status == 0 && (slot = full_slot(load, job, *turn)) != NULL) {
+		status = merge_part(load->merge, &slot->part, error);
+		(*turn)++;
+		free_full(load, slot);
+		show_progress(load);
+		if (interrupted(load))
+			return error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
+	}
+	return status;
+}
+
+static int merge_job(struct load *load, struct job *job, unsigned *turn, struct error *error)
+{
+	const struct input *input = job->input;
+	struct merge_segment segment = {
+		.pcap_name = input->pcap,
+		.snap_name = input->snap,
+		.pcap_sha256 = input->pcap != NULL ? input->pcap_sha256 : NULL,
+		.snap_sha256 = input->snap != NULL ? input->snap_sha256 : NULL,
+		.pcap_bytes = (int64_t)input->pcap_bytes,
+		.snap_bytes = (int64_t)input->snap_bytes,
+		.number = input->number,
+		.timeline = &job->timeline,
+	};
+	int status;
+
+	wait_ready(load, job);
+	if (job->status != 0)
+		goto failed;
+	segment.link_type = job->link_type;
+	status = store_begin(load->store, error);
+	if (status == 0)
+		status = merge_begin(load->merge, &segment, error);
+	if (status == 0)
+		status = merge_parts(load, job, turn, error);
+	if (status == 0 && job->status != 0)
+		goto failed;
+	if (status == 0 && job->snap_damaged)
+		status = note_damage(load, &job->snap_error, "torn", input->snap, error);
+	if (status == 0 && job->pcap_damaged)
+		status = note_damage(load, &job->pcap_error, "damaged", input->pcap, error);
+	if (status == 0)
+		status = merge_end(load->merge, error);
+	if (status == 0)
+		status = merge_carry(load->merge, error);
+	if (status == 0)
+		status = store_commit(load->store, error);
+	if (job->snap_damaged || job->pcap_damaged)
+		load->result->damaged++;
+	return status;
+failed:
+	*error = job->error;
+	return job->status;
+}
+
+static int merge_all(struct load *load, struct error *error)
+{
+	unsigned *turns = calloc(load->worker_count, sizeof(*turns));
+	int status = 0;
+
+	if (turns == NULL)
+		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
+	for (size_t i = 0; i < load->inputs.count && status == 0; i++) {
+		struct job *job = &load->jobs[i];
+
+		if (job->skip)
+			continue;
+		wait_ready(load, job);
+		status = merge_job(load, job, &turns[job->worker], error);
+		timeline_release(&job->timeline);
+		load->progress.segments_done++;
+		load->progress.bytes_done += job->input->pcap_bytes;
+		show_progress(load);
+	}
+	free(turns);
+	return status;
+}
+
+/* -------------------------------------------------------------------- run -- */
+
+/* What an earlier run loaded, or this one has under another name. */
+static int mark_loaded(struct load *load, struct error *error)
+{
+	for (size_t i = 0; i < load->inputs.count; i++) {
+		struct input *input = &load->inputs.items[i];
+		struct job *job = &load->jobs[i];
+		int known = store_has_segment(load->store,
+					      input->pcap != NULL ? input->pcap_sha256 : NULL,
+					      input->snap != NULL ? input->snap_sha256 : NULL,
+					      error);
+
+		if (known < 0)
+			return known;
+		job->input = input;
+		job->skip = known == 1;
+		for (size_t k = 0; k < i && !job->skip; k++)
+			job->skip = strcmp(load->inputs.items[k].pcap_sha256,
+					   input->pcap_sha256) == 0 &&
+				    strcmp(load->inputs.items[k].snap_sha256,
+					   input->snap_sha256) == 0;
+		if (job->skip) {
+			load->result->skipped++;
+			continue;
+		}
+		load->progress.segments++;
+		load->progress.bytes += input->pcap_bytes;
+	}
+	return 0;
+}
+
+static int load_jobs(struct load *load, struct error *error)
+{
+	int status = mark_loaded(load, error);
+
+	if (status != 0 || load->progress.segments == 0)
+		return status;
+	if (load->worker_count > load->progress.segments)
+		load->worker_count = (unsigned)load->progress.segments;
+	load->replay = (struct replay_options){
+		.bucket_ns = store_bucket_ns(load->store),
+		.keep_packets = store_with_packets(load->store),
+		.limits = load->options->limits,
+	};
+	status = merge_new(load->store, &load->options->limits, &load->merge, error);
+	if (status == 0)
+		status = start_workers(load, error);
+	if (status == 0)
+		status = merge_all(load, error);
+	stop_workers(load);
+	if (load->merge != NULL) {
+		const struct merge_totals *totals = merge_totals(load->merge);
+
+		load->result->segments = totals->segments;
+		load->result->packets = totals->packets;
+		load->result->flow_packets = totals->flow_packets;
+		load->result->flows = totals->flows;
+	}
+	return status;
+}
+
+static void report_unfinished(struct load *load)
+{
+	struct error remark = ERROR_NONE;
+
+	if (load->inputs.unfinished == 0)
+		return;
+	error_set(&remark, ERROR_DAMAGED, load->inputs.unfinished_name, -1,
+		  "%zu unfinished segment%s passed over: being recorded, or left by a crash "
+		  "(the next recording into that directory repairs it; or name the file itself)",
+		  load->inputs.unfinished, load->inputs.unfinished == 1 ? "" : "s");
+	damage_noted(load, &remark, false);
+}
+
+static void release(struct load *load)
+{
+	for (size_t i = 0; load->jobs != NULL && i < load->inputs.count; i++)
+		timeline_release(&load->jobs[i].timeline);
+	free(load->jobs);
+	merge_free(load->merge);
+	inputs_release(&load->inputs);
+	pthread_mutex_destroy(&load->lock);
+	pthread_cond_destroy(&load->changed);
+}
+
+int load_run(char *const *paths, size_t count, const struct load_options *options,
+	     struct load_result *result, struct error *error)
+{
+	struct load load = {
+		.options = options,
+		.result = result,
+		.worker_count = options->workers,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.changed = PTHREAD_COND_INITIALIZER,
+		.begun_ns = monotonic_ns(),
+	};
+	int status = inputs_find(paths, count, &load.inputs, error);
+
+	*result = (struct load_result){0};
+	if (status != 0)
+		goto out;
+	report_unfinished(&load);
+	status = identify(&load, error);
+	if (status != 0)
+		goto out;
+	inputs_sort(&load.inputs);
+	load.jobs = calloc(load.inputs.count + 1, sizeof(*load.jobs));
+	if (load.jobs == NULL) {
+		status = error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
+		goto out;
+	}
+	status = store_open(options->database, options->bucket_ns, options->with_packets,
+			    &load.store, error);
+	if (status != 0)
+		goto out;
+	status = load_jobs(&load, error);
+	result->nothing_new = status == 0 && result->segments == 0;
+	if (status != 0) {
+		store_rollback(load.store);
+		store_abandon(load.store);
+		goto out;
+	}
+	status = store_finish(load.store, error);
+out:
+	release(&load);
+	return status;
+}

@@ -1,0 +1,50 @@
+/*
+ * load.h - evidence into a database: segments in parallel, merged in order.
+ */
+#ifndef ANALYZE_LOAD_H
+#define ANALYZE_LOAD_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "analyze/flow.h"
+#include "snapshot/format/error.h"
+
+struct load_progress {
+	size_t segments, segments_done;
+	uint64_t packets;	  /* so far */
+	uint64_t bytes, bytes_done; /* of the capture files; of those finished */
+	int64_t elapsed_ns;
+};
+
+struct load_options {
+	const char *database;
+	int64_t bucket_ns; /* 0: as the database has it, else 1 s */
+	bool with_packets;
+	unsigned workers; /* >= 1 */
+	struct flow_limits limits;
+	const volatile sig_atomic_t *stop; /* set: give up between parts; NULL: never */
+	/* Damage and skipped input, one call each, in evidence order; severity_damaged: false
+	 * for what is only worth a remark. */
+	void (*report)(const struct error *error, bool damaged, void *context);
+	void (*progress)(const struct load_progress *progress, void *context); /* or NULL */
+	void *context;
+};
+
+struct load_result {
+	uint64_t segments, skipped; /* loaded now; loaded before */
+	uint64_t damaged;	    /* segments or files with something missing */
+	uint64_t packets, flow_packets, flows;
+	bool nothing_new;
+};
+
+/* Loads what paths name: evidence directories, files of segments (the pair is
+ * found beside them), bare captures. Order of paths does not matter. A new database
+ * is whole or absent; in an existing one each segment is. On failure (negative)
+ * error says why. */
+int load_run(char *const *paths, size_t count, const struct load_options *options,
+	     struct load_result *result, struct error *error);
+
+#endif

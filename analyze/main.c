@@ -1,0 +1,61 @@
+/* pcapwho: which process sent this packet? */
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "analyze/cmd.h"
+#include "snapshot/format/error.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary;
+} verbs[] = {
+	{"record", cmd_record, "record packets beside snapshots of sockets and processes"},
+	{"analyze", cmd_analyze, "join recorded packets to processes, into a database"},
+	{"query", cmd_query, "ask a database: named queries or SQL, as table, csv or json"},
+	{"import", cmd_import, "make evidence of hand-gathered copies of /proc and captures"},
+};
+
+static void print_help(FILE *to)
+{
+	fputs("Usage: pcapwho VERB [ARGUMENT]...\n"
+	      "Which process sent this packet? Asked after the fact.\n\n",
+	      to);
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		fprintf(to, "  %-8s  %s\n", verbs[i].name, verbs[i].summary);
+	fputs("\n"
+	      "  pcapwho VERB --help   what the verb takes\n"
+	      "  pcapwho --version\n"
+	      "\n"
+	      "As root:  pcapwho record -o evidence -- curl -O http://192.0.2.1/file\n"
+	      "Anywhere: pcapwho analyze evidence -o traffic.db && pcapwho query traffic.db top\n"
+	      "\n"
+	      "Exit status: 0 done; 1 failed; 2 done, but some input was damaged and skipped;\n"
+	      "64 wrong usage; 66 no such input.\n",
+	      to);
+}
+
+int main(int argc, char **argv)
+{
+	setlocale(LC_CTYPE, "");
+	if (argc < 2) {
+		print_help(stderr);
+		return EXIT_BAD_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+	    strcmp(argv[1], "help") == 0) {
+		print_help(stdout);
+		return EXIT_DONE;
+	}
+	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+		puts("pcapwho " PCAPWHO_VERSION);
+		return EXIT_DONE;
+	}
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strcmp(argv[1], verbs[i].name) == 0)
+			return verbs[i].run(argc - 1, argv + 1);
+	}
+	fprintf(stderr, "pcapwho: no verb \"%s\": see pcapwho --help\n", argv[1]);
+	return EXIT_BAD_USAGE;
+}

@@ -1,0 +1,507 @@
+/*
+ * pcapin.c - packets in, through libpcap.
+ *
+ * A plain file goes to libpcap as a stdio stream with a large buffer. A gzip
+ * file, and anything that is no regular file, goes through a stream of our own
+ * (struct source), so that one thread does all and a compressed file that breaks
+ * off is told from one that ends.
+ */
+#include "analyze/pcapin.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pcap/pcap.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdio_ext.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "snapshot/format/quantity.h"
+
+/* Reading through libpcap gets a third faster from stdio's 4 KiB to this, and
+ * no faster beyond it. */
+#define STREAM_BUFFER_BYTES (1u << 20)
+#define SOURCE_BUFFER_BYTES (256u << 10)
+
+#define MAGIC_BYTES 4
+/* As numbers, in the byte order of the host that wrote the file. */
+#define MAGIC_MICROSECONDS 0xa1b2c3d4u
+#define MAGIC_NANOSECONDS  0xa1b23c4du
+#define MAGIC_KUZNETZOV	   0xa1b2cd34u /* a patched libpcap's: longer record headers */
+#define MAGIC_PCAPNG	   0x0a0d0d0au /* the same both ways round */
+
+#define FILE_HEADER_BYTES      24
+#define RECORD_HEADER_BYTES    16
+#define KUZNETZOV_HEADER_BYTES 24
+
+/* Bytes in from a descriptor, unzipped where they are gzip. */
+struct source {
+	int fd; /* owned */
+	bool gzip;
+	bool in_member;	   /* inside a gzip member: the input may not end here */
+	z_stream z;	   /* set up if gzip */
+	size_t at, have;   /* of buffer: what is read and not yet used */
+	uint64_t taken;	   /* bytes read from fd */
+	uint64_t given;	   /* bytes handed to stdio */
+	const char *fault; /* why the bytes stop before their end; NULL: they did not */
+	int read_errno;	   /* or the read that failed; 0: none */
+	size_t head_at, head_have;
+	uint8_t head[MAGIC_BYTES]; /* the first bytes, looked at before stdio gets them */
+	uint8_t buffer[SOURCE_BUFFER_BYTES];
+};
+
+struct pcapin {
+	char *path;
+	FILE *stream; /* owned by pcap, once there is one */
+	pcap_t *pcap;
+	char *stream_buffer;
+	struct source *source; /* NULL: a plain file, which stdio reads itself */
+	uint32_t magic;
+	uint32_t record_header_bytes; /* 0: pcapng, whose offsets libpcap does not tell */
+	uint32_t snaplen;
+	uint64_t packets;
+	uint64_t next_offset_bytes;
+	int stopped; /* 1 at the end; negative after a failure, told again by last_error */
+	struct error last_error;
+};
+
+/* ------------------------------------------------------ bytes, unzipped -- */
+
+/* 1 if there is something in the buffer, 0 at the end of the input or after a
+ * failed read, which is noted. */
+static int source_fill(struct source *source)
+{
+	ssize_t got;
+
+	if (source->at < source->have)
+		return 1;
+	if (source->read_errno)
+		return 0;
+	do
+		got = read(source->fd, source->buffer, sizeof(source->buffer));
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		source->read_errno = errno;
+	if (got <= 0)
+		return 0;
+	source->at = 0;
+	source->have = (size_t)got;
+	source->taken += (uint64_t)got;
+	return 1;
+}
+
+/* Between members: another one, the end, or zeros as tapes pad with (gzip(1)
+ * skips them too). 1 if a member begins, 0 if nothing more comes. */
+static int source_next_member(struct source *source)
+{
+	while (source_fill(source)) {
+		if (source->buffer[source->at] == 0x1f) {
+			source->in_member = true;
+			inflateReset(&source->z);
+			return 1;
+		}
+		if (source->buffer[source->at] != 0) {
+			source->fault = "bytes that are not gzip follow it";
+			return 0;
+		}
+		source->at++;
+	}
+	return 0;
+}
+
+static size_t source_inflate(struct source *source, uint8_t *out, size_t size)
+{
+	z_stream *z = &source->z;
+	size_t room = size < UINT_MAX ? size : UINT_MAX;
+	int status;
+
+	z->next_out = out;
+	z->avail_out = (uInt)room;
+	while (z->avail_out == room && !source->fault) {
+		if (!source->in_member && !source_next_member(source))
+			break;
+		if (!source_fill(source)) {
+			source->fault = source->read_errno ? NULL : "it breaks off";
+			break;
+		}
+		z->next_in = source->buffer + source->at;
+		z->avail_in = (uInt)(source->have - source->at);
+		status = inflate(z, Z_NO_FLUSH);
+		source->at = source->have - z->avail_in;
+		if (status == Z_STREAM_END)
+			source->in_member = false;
+		else if (status != Z_OK && status != Z_BUF_ERROR)
+			source->fault = z->msg ? z->msg : zError(status);
+	}
+	return room - z->avail_out;
+}
+
+static size_t source_copy(struct source *source, uint8_t *out, size_t size)
+{
+	size_t bytes;
+
+	if (!source_fill(source))
+		return 0;
+	bytes = source->have - source->at;
+	if (bytes > size)
+		bytes = size;
+	memcpy(out, source->buffer + source->at, bytes);
+	source->at += bytes;
+	return bytes;
+}
+
+static size_t source_get(struct source *source, uint8_t *out, size_t size)
+{
+	return source->gzip ? source_inflate(source, out, size) : source_copy(source, out, size);
+}
+
+/* Looks at the first bytes without using them up; how many there are is in head_have. */
+static void source_peek(struct source *source)
+{
+	size_t got;
+
+	while (source->head_have < MAGIC_BYTES) {
+		got = source_get(source, source->head + source->head_have,
+				 MAGIC_BYTES - source->head_have);
+		if (got == 0)
+			return;
+		source->head_have += got;
+	}
+}
+
+/* For fopencookie(3). A fault ends the stream as an end of file does, after all
+ * bytes before it; pcapin_next() asks for it then. */
+static ssize_t source_read(void *cookie, char *out, size_t size)
+{
+	struct source *source = cookie;
+	size_t bytes;
+
+	if (source->head_at < source->head_have) {
+		bytes = source->head_have - source->head_at;
+		if (bytes > size)
+			bytes = size;
+		memcpy(out, source->head + source->head_at, bytes);
+		source->head_at += bytes;
+	} else {
+		bytes = source_get(source, (uint8_t *)out, size);
+	}
+	source->given += bytes;
+	return (ssize_t)bytes;
+}
+
+/* So that ftello(3) works; nothing can be sought. */
+static int source_tell(void *cookie, off64_t *offset, int whence)
+{
+	struct source *source = cookie;
+
+	if (whence != SEEK_CUR || *offset != 0) {
+		errno = ESPIPE;
+		return -1;
+	}
+	*offset = (off64_t)source->given;
+	return 0;
+}
+
+static void source_free(struct source *source)
+{
+	if (!source)
+		return;
+	if (source->gzip)
+		inflateEnd(&source->z);
+	if (source->fd >= 0)
+		close(source->fd);
+	free(source);
+}
+
+/* Takes fd over if it succeeds. NULL: no memory. */
+static struct source *source_new(int fd)
+{
+	struct source *source = calloc(1, sizeof(*source));
+
+	if (!source)
+		return NULL;
+	source->fd = fd;
+	if (source_fill(source) && source->buffer[0] == 0x1f) {
+		if (inflateInit2(&source->z, 16 + MAX_WBITS) != Z_OK) {
+			free(source);
+			return NULL;
+		}
+		source->gzip = true;
+	}
+	source_peek(source);
+	return source;
+}
+
+/* ---------------------------------------------------------------- open -- */
+
+/* What the first bytes say of the format; false: no capture file. */
+static bool recognise(struct pcapin *in, const uint8_t *head, size_t length)
+{
+	uint32_t big, little;
+
+	if (length < MAGIC_BYTES)
+		return false;
+	big = (uint32_t)head[0] << 24 | (uint32_t)head[1] << 16 | (uint32_t)head[2] << 8 | head[3];
+	little = __builtin_bswap32(big);
+	in->next_offset_bytes = FILE_HEADER_BYTES;
+	in->record_header_bytes = RECORD_HEADER_BYTES;
+	if (big == MAGIC_PCAPNG) {
+		in->magic = big;
+		in->record_header_bytes = 0;
+		in->next_offset_bytes = 0;
+		return true;
+	}
+	in->magic = head[0] == 0xa1 ? big : little;
+	if (in->magic == MAGIC_KUZNETZOV)
+		in->record_header_bytes = KUZNETZOV_HEADER_BYTES;
+	return in->magic == MAGIC_MICROSECONDS || in->magic == MAGIC_NANOSECONDS ||
+	       in->magic == MAGIC_KUZNETZOV;
+}
+
+static int no_capture(struct pcapin *in, const uint8_t *head, size_t length, struct error *error)
+{
+	static const char wanted[] = "a pcap or pcapng magic";
+	const struct source *source = in->source;
+
+	if (source && source->read_errno) {
+		errno = source->read_errno;
+		return error_errno(error, in->path, "cannot read");
+	}
+	if (source && source->fault)
+		return error_damage(error, in->path, 0, wanted, "a gzip stream of %zu bytes: %s",
+				    length, source->fault);
+	if (length < MAGIC_BYTES)
+		return error_damage(error, in->path, 0, wanted, "only %zu bytes", length);
+	return error_damage(error, in->path, 0, wanted, "%02x%02x%02x%02x", head[0], head[1],
+			    head[2], head[3]);
+}
+
+/* Makes in->stream from fd, which it takes over if it succeeds. */
+static int open_stream(struct pcapin *in, int fd, bool plain, struct error *error)
+{
+	const cookie_io_functions_t functions = {.read = source_read, .seek = source_tell};
+
+	in->stream_buffer = malloc(STREAM_BUFFER_BYTES);
+	if (!in->stream_buffer)
+		return error_set(error, ERROR_MEMORY, in->path, -1, "out of memory");
+	in->stream = plain ? fdopen(fd, "rb") : fopencookie(in->source, "rb", functions);
+	if (!in->stream)
+		return error_errno(error, in->path, "cannot open a stream");
+	setvbuf(in->stream, in->stream_buffer, _IOFBF, STREAM_BUFFER_BYTES);
+	/* One thread reads a file: the lock that each fread() takes buys nothing. */
+	__fsetlocking(in->stream, FSETLOCKING_BYCALLER);
+	return 0;
+}
+
+static int open_pcap(struct pcapin *in, struct error *error)
+{
+	char text[PCAP_ERRBUF_SIZE] = "";
+	int snaplen;
+
+	in->pcap = pcap_fopen_offline_with_tstamp_precision(in->stream, PCAP_TSTAMP_PRECISION_NANO,
+							    text);
+	if (!in->pcap)
+		return error_damage(error, in->path, 0, "a capture file's header", "%s", text);
+	snaplen = pcap_snapshot(in->pcap);
+	in->snaplen = snaplen > 0 ? (uint32_t)snaplen : 0;
+	return 0;
+}
+
+/* Reads the first bytes of fd and hands it, unread, to what suits it. */
+static int open_fd(struct pcapin *in, int *fd, struct error *error)
+{
+	uint8_t head[MAGIC_BYTES];
+	ssize_t length = 0;
+	struct stat status;
+	int result;
+	bool plain;
+
+	if (fstat(*fd, &status) < 0)
+		return error_errno(error, in->path, "cannot stat");
+	if (S_ISDIR(status.st_mode)) {
+		errno = EISDIR;
+		return error_errno(error, in->path, "cannot read packets");
+	}
+	plain = S_ISREG(status.st_mode);
+	if (plain) {
+		length = pread(*fd, head, sizeof(head), 0);
+		if (length < 0)
+			return error_errno(error, in->path, "cannot read");
+		plain = length < 2 || head[0] != 0x1f;
+	}
+	if (plain && !recognise(in, head, (size_t)length))
+		return no_capture(in, head, (size_t)length, error);
+	if (!plain) {
+		in->source = source_new(*fd);
+		if (!in->source)
+			return error_set(error, ERROR_MEMORY, in->path, -1, "out of memory");
+		*fd = -1;
+		if (!recognise(in, in->source->head, in->source->head_have))
+			return no_capture(in, in->source->head, in->source->head_have, error);
+	}
+	result = open_stream(in, *fd, plain, error);
+	if (result == 0)
+		*fd = -1;
+	return result;
+}
+
+int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *error)
+{
+	struct pcapin *in;
+	int result, fd;
+
+	fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return error_errno(error, path, "cannot open");
+	in = calloc(1, sizeof(*in));
+	if (in)
+		in->path = strdup(path);
+	if (!in || !in->path) {
+		result = error_set(error, ERROR_MEMORY, path, -1, "out of memory");
+		goto out;
+	}
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* advice may fail */
+	result = open_fd(in, &fd, error);
+	if (result == 0)
+		result = open_pcap(in, error);
+out:
+	if (fd >= 0)
+		close(fd);
+	if (result < 0)
+		pcapin_close(in);
+	else
+		*out = in;
+	return result;
+}
+
+void pcapin_close(struct pcapin *in)
+{
+	if (!in)
+		return;
+	if (in->pcap)
+		pcap_close(in->pcap);
+	else if (in->stream)
+		fclose(in->stream);
+	source_free(in->source);
+	free(in->stream_buffer);
+	free(in->path);
+	free(in);
+}
+
+int pcapin_link_type(const struct pcapin *in)
+{
+	return pcap_datalink(in->pcap);
+}
+
+uint32_t pcapin_snaplen(const struct pcapin *in)
+{
+	return in->snaplen;
+}
+
+uint64_t pcapin_packets(const struct pcapin *in)
+{
+	return in->packets;
+}
+
+/* -------------------------------------------------------------- records -- */
+
+/* libpcap gave a classic file's unsigned 32-bit fields as signed ones, scaled.
+ * Any value is taken as it stands: more than 10^9 ns carries into the seconds. */
+static int64_t classic_time_ns(const struct pcapin *in, const struct timeval *ts)
+{
+	int64_t seconds = (uint32_t)ts->tv_sec;
+
+	if (in->magic == MAGIC_NANOSECONDS)
+		return seconds * NS_PER_SECOND + (uint32_t)ts->tv_usec;
+	return seconds * NS_PER_SECOND + (int64_t)(uint32_t)(ts->tv_usec / 1000) * 1000;
+}
+
+/* pcapng's clock has 64 bits and any resolution: saturates. */
+static int64_t pcapng_time_ns(const struct timeval *ts)
+{
+	int64_t ns;
+
+	if (__builtin_mul_overflow((int64_t)ts->tv_sec, NS_PER_SECOND, &ns) ||
+	    __builtin_add_overflow(ns, (int64_t)ts->tv_usec, &ns))
+		return ts->tv_sec < 0 ? INT64_MIN : INT64_MAX;
+	return ns;
+}
+
+/* Why libpcap gives no further packet. status is pcap_next_ex()'s. */
+static int stop(struct pcapin *in, int status, struct error *error)
+{
+	const struct source *source = in->source;
+	int64_t offset = (int64_t)in->next_offset_bytes;
+	char wanted[64];
+
+	if (in->record_header_bytes == 0)
+		offset = (int64_t)ftello(in->stream);
+	snprintf(wanted, sizeof(wanted), "a whole record after packet %llu",
+		 (unsigned long long)in->packets);
+	if (source && source->read_errno)
+		in->stopped = error_damage(&in->last_error, in->path, offset, wanted,
+					   "a read error: %s", strerror(source->read_errno));
+	else if (source && source->fault)
+		in->stopped = error_damage(
+			&in->last_error, in->path, offset, wanted,
+			"a damaged gzip stream, at its byte %llu: %s",
+			(unsigned long long)(source->taken - (source->have - source->at)),
+			source->fault);
+	else if (status == PCAP_ERROR_BREAK)
+		in->stopped = 1;
+	else
+		in->stopped = error_damage(&in->last_error, in->path, offset, wanted, "%s",
+					   pcap_geterr(in->pcap));
+	if (in->stopped == 1)
+		return 0;
+	if (error)
+		*error = in->last_error;
+	return in->stopped;
+}
+
+/* libpcap cuts a record that is longer than the file's snaplen to it, without
+ * a word; only the stream knows then where the next one begins. */
+static uint64_t end_of_record(const struct pcapin *in, uint32_t captured_bytes)
+{
+	off_t position = -1;
+
+	if (captured_bytes >= in->snaplen)
+		position = ftello(in->stream);
+	if (position >= 0)
+		return (uint64_t)position;
+	return in->next_offset_bytes + in->record_header_bytes + captured_bytes;
+}
+
+int pcapin_next(struct pcapin *in, struct pcapin_packet *packet, struct error *error)
+{
+	struct pcap_pkthdr *header;
+	const uint8_t *data;
+	int status;
+
+	if (in->stopped) {
+		if (in->stopped < 0 && error)
+			*error = in->last_error;
+		return in->stopped < 0 ? in->stopped : 0;
+	}
+	status = pcap_next_ex(in->pcap, &header, &data);
+	if (status != 1)
+		return stop(in, status, error);
+	in->packets++;
+	packet->number = in->packets;
+	packet->offset_bytes = in->next_offset_bytes;
+	packet->captured_bytes = header->caplen;
+	packet->original_bytes = header->len;
+	packet->data = data;
+	if (in->record_header_bytes) {
+		packet->time_ns = classic_time_ns(in, &header->ts);
+		in->next_offset_bytes = end_of_record(in, header->caplen);
+	} else {
+		packet->time_ns = pcapng_time_ns(&header->ts);
+	}
+	return 1;
+}

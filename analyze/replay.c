@@ -1,0 +1,360 @@
+#include "analyze/replay.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+void replay_part_init(struct replay_part *part, const struct replay_options *options)
+{
+	*part = (struct replay_part){0};
+	flow_table_init(&part->flows, &options->limits);
+	ledger_init(&part->ledger, options->bucket_ns, options->keep_packets);
+	replay_part_clear(part);
+}
+
+void replay_part_clear(struct replay_part *part)
+{
+	flow_table_clear(&part->flows);
+	ledger_clear(&part->ledger);
+	part->packets = part->bytes = part->flow_packets = 0;
+	part->first_ns = INT64_MAX;
+	part->last_ns = INT64_MIN;
+}
+
+void replay_part_release(struct replay_part *part)
+{
+	flow_table_release(&part->flows);
+	ledger_release(&part->ledger);
+}
+
+int replay_init(struct replay *replay, const struct timeline *timeline, struct pcapin *in,
+		const struct replay_options *options, struct error *error)
+{
+	*replay = (struct replay){
+		.timeline = timeline,
+		.options = *options,
+		.in = in,
+		.link_type = in == NULL ? -1 : pcapin_link_type(in),
+		.fragments = decode_fragments_new(),
+	};
+	if (replay->fragments == NULL)
+		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
+	bridge_init(&replay->bridge, timeline);
+	return 0;
+}
+
+void replay_release(struct replay *replay)
+{
+	bridge_release(&replay->bridge);
+	decode_fragments_free(replay->fragments);
+	*replay = (struct replay){0};
+}
+
+/* -------------------------------------------------------------- places -- */
+
+static void place_flow(struct replay *replay, struct flow *flow, const struct packet *packet,
+		       uint8_t side)
+{
+	bool local[2], group;
+
+	flow->place = (uint8_t)bridge_locality(&replay->bridge, packet, local, &group);
+	flow->end[side].local = local[0];
+	flow->end[!side].local = local[1];
+	flow->group_side = group ? !side : 2;
+	flow->locality_known = true;
+}
+
+/* A flow without a local end is counted once, at its originator. */
+static int judge_elsewhere(struct replay_part *part, struct flow *flow, uint32_t place)
+{
+	uint8_t side = flow->originator;
+	struct bridge_verdict v = {
+		.rule = BRIDGE_NO_RULE,
+		.reason = flow->place == BRIDGE_PLACE_FORWARDED ? BRIDGE_FORWARDED : BRIDGE_GAP,
+		.socket = TIMELINE_NONE,
+		.process = TIMELINE_NONE,
+		.image = TIMELINE_NONE,
+		.frame = TIMELINE_NONE,
+		.from_ns = INT64_MIN,
+		.until_ns = INT64_MAX,
+	};
+
+	if (flow->end[side].span != LEDGER_NONE)
+		return 0;
+	return ledger_turn(&part->ledger, flow, place, side, &v);
+}
+
+/* ------------------------------------------------------------ subjects -- */
+
+static bool is_icmp(uint8_t protocol)
+{
+	return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
+}
+
+static bool is_icmp_query(const struct packet *packet)
+{
+	return is_icmp(packet->protocol) &&
+	       (packet->protocol == IPPROTO_ICMP
+			? packet->icmp_type == 0 || packet->icmp_type == 8 ||
+				  (packet->icmp_type >= 13 && packet->icmp_type <= 18)
+			: packet->icmp_type == 128 || packet->icmp_type == 129);
+}
+
+static struct bridge_subject subject_of(const struct flow *flow, const struct packet *packet,
+					uint8_t side)
+{
+	struct bridge_subject subject = {
+		.protocol = flow->key.protocol,
+		.ip_version = flow->key.ip_version,
+		.responder = side != flow->originator,
+		.group = flow->group_side == side,
+		.icmp_query = is_icmp_query(packet),
+		.began_ns = flow->began_ns,
+	};
+
+	memcpy(subject.local.address.bytes, flow->key.address[side], 16);
+	memcpy(subject.remote.address.bytes, flow->key.address[!side], 16);
+	subject.local.port = flow->key.port[side];
+	subject.remote.port = flow->key.port[!side];
+	if (is_icmp(flow->key.protocol))
+		subject.local.port = packet->icmp_id;
+	return subject;
+}
+
+/* An ICMP error belongs to whom the packet that it quotes belongs to. */
+static bool quoted_subject(const struct replay_part *part, const struct packet *packet,
+			   const struct bridge_subject *outer, struct bridge_subject *subject)
+{
+	const struct decode_quoted *q = &packet->quoted;
+	struct flow_key key;
+	uint32_t found;
+	uint8_t source_side;
+	bool from_us = endpoint_equal(&q->source.address, &outer->local.address);
+
+	if (!from_us && !endpoint_equal(&q->destination.address, &outer->local.address))
+		return false;
+	*subject = (struct bridge_subject){
+		.protocol = q->protocol,
+		.ip_version = q->ip_version,
+		.local = from_us ? q->source : q->destination,
+		.remote = from_us ? q->destination : q->source,
+		.icmp_query = is_icmp(q->protocol),
+		.responder = !from_us,
+		.began_ns = INT64_MIN,
+	};
+	if (is_icmp(q->protocol))
+		return true;
+	source_side = flow_key_make(q->protocol, q->ip_version, &q->source, &q->destination, &key);
+	found = flow_table_find(&part->flows, &key);
+	if (found != FLOW_NONE) {
+		const struct flow *flow = &part->flows.flows[found];
+
+		subject->responder = (from_us ? source_side : !source_side) != flow->originator;
+		subject->began_ns = flow->began_ns;
+	}
+	return true;
+}
+
+static void judge_quoted(struct replay *replay, const struct replay_part *part,
+			 const struct packet *packet, const struct bridge_subject *outer,
+			 struct bridge_verdict *v)
+{
+	struct bridge_subject subject;
+
+	if (quoted_subject(part, packet, outer, &subject)) {
+		bridge_judge(&replay->bridge, &subject, packet->time_ns, v);
+		if (v->reason == BRIDGE_OWNED)
+			v->rule = BRIDGE_QUOTED;
+		else if (v->reason == BRIDGE_GAP)
+			v->reason = BRIDGE_NO_SOCKET;
+	} else {
+		bridge_judge(&replay->bridge, outer, packet->time_ns, v);
+	}
+	v->by_tuple = false;
+	/* The next error of this flow may quote another packet. */
+	v->from_ns = INT64_MAX;
+	v->until_ns = INT64_MIN;
+}
+
+/* ------------------------------------------------------------- packets -- */
+
+static int count_end(struct replay *replay, struct replay_part *part, struct flow *flow,
+		     uint32_t place, uint8_t side, const struct packet *packet, bool sent)
+{
+	struct flow_end *end = &flow->end[side];
+	struct bridge_verdict v;
+	int64_t distance = 0;
+
+	if (packet->time_ns < end->from_ns || packet->time_ns >= end->until_ns) {
+		struct bridge_subject subject = subject_of(flow, packet, side);
+
+		if (packet->quoted.present)
+			judge_quoted(replay, part, packet, &subject, &v);
+		else
+			bridge_judge(&replay->bridge, &subject, packet->time_ns, &v);
+		if (replay->bridge.failed ||
+		    ledger_turn(&part->ledger, flow, place, side, &v) != 0)
+			return -1;
+	}
+	if (end->span != LEDGER_NONE) {
+		const struct ledger_span *span = &part->ledger.spans[end->span];
+
+		if (span->reason == BRIDGE_OWNED) {
+			v.rule = span->rule;
+			v.frame = span->frame;
+			v.first_ns = span->first_ns;
+			v.last_ns = span->last_ns;
+			distance = bridge_distance(&replay->bridge, &v, packet->time_ns);
+		}
+	}
+	return ledger_count(&part->ledger, flow, side, packet, sent, distance);
+}
+
+/* Sightings that came after the next connection on the same tuple had begun
+ * say nothing about the one before. */
+static void end_instance(struct replay *replay, struct replay_part *part, uint32_t place,
+			 const struct packet *packet)
+{
+	const struct timeline *tl = replay->timeline;
+	struct flow *flow = &part->flows.flows[place];
+
+	if (flow->key.protocol != IPPROTO_TCP)
+		return;
+	for (uint8_t side = 0; side < 2; side++) {
+		for (uint32_t i = flow->end[side].first_span; i != LEDGER_NONE;
+		     i = part->ledger.spans[i].next) {
+			const struct ledger_span *span = &part->ledger.spans[i];
+
+			if (span->by_tuple && span->folded == LEDGER_NONE &&
+			    span->socket != TIMELINE_NONE &&
+			    timeline_first_end(tl, &tl->sockets[span->socket].life) >
+				    packet->time_ns)
+				ledger_disown(&part->ledger, flow, i, BRIDGE_GAP);
+		}
+	}
+}
+
+static int keep_packet(struct replay_part *part, uint32_t place, uint8_t side,
+		       const struct packet *packet)
+{
+	const struct flow *flow = &part->flows.flows[place];
+	uint8_t end = flow->end[side].span != LEDGER_NONE ? side : !side;
+	uint32_t span = flow->end[end].span;
+
+	return ledger_keep(&part->ledger,
+			   &(struct ledger_packet){
+				   .number = packet->number,
+				   .offset_bytes = packet->offset_bytes,
+				   .time_ns = packet->time_ns,
+				   .flow = place,
+				   .span = span,
+				   .bytes = packet->ip_bytes,
+				   .side = side,
+				   .rule = (uint8_t)part->ledger.spans[span].rule,
+				   .reason = (uint8_t)part->ledger.spans[span].reason,
+			   });
+}
+
+static int take_flow_packet(struct replay *replay, struct replay_part *part,
+			    const struct packet *packet)
+{
+	uint8_t side;
+	uint32_t ended, place = flow_table_add(&part->flows, packet, &side, &ended);
+	struct flow *flow;
+	int status = 0;
+
+	if (place == FLOW_NONE)
+		return -1;
+	if (ended != FLOW_NONE)
+		end_instance(replay, part, ended, packet);
+	flow = &part->flows.flows[place];
+	if (!flow->locality_known)
+		place_flow(replay, flow, packet, side);
+	if (!flow->end[0].local && !flow->end[1].local) {
+		status = judge_elsewhere(part, flow, place);
+		if (status == 0)
+			status = ledger_count(&part->ledger, flow, flow->originator, packet,
+					      side == flow->originator, 0);
+	}
+	for (uint8_t end = 0; end < 2 && status == 0; end++) {
+		if (flow->end[end].local)
+			status = count_end(replay, part, flow, place, end, packet, end == side);
+	}
+	part->flow_packets++;
+	if (status == 0 && replay->options.keep_packets)
+		status = keep_packet(part, place, side, packet);
+	return status;
+}
+
+static int take_packet(struct replay *replay, struct replay_part *part,
+		       const struct pcapin_packet *raw)
+{
+	struct packet packet;
+
+	decode_packet(replay->link_type, raw->data, raw->captured_bytes, raw->original_bytes,
+		      &packet);
+	packet.time_ns = raw->time_ns;
+	packet.number = raw->number;
+	packet.offset_bytes = raw->offset_bytes;
+	if (packet.fragment_first || packet.fragment_later)
+		decode_fragments_apply(replay->fragments, &packet);
+	part->packets++;
+	part->bytes += raw->original_bytes;
+	if (raw->time_ns < part->first_ns)
+		part->first_ns = raw->time_ns;
+	if (raw->time_ns > part->last_ns)
+		part->last_ns = raw->time_ns;
+	if (packet.outcome != DECODE_FLOW) {
+		part->ledger.other[packet.outcome].packets++;
+		part->ledger.other[packet.outcome].bytes += packet.ip_bytes;
+		return 0;
+	}
+	return take_flow_packet(replay, part, &packet);
+}
+
+/* Nobody took an inbound attempt that the kernel itself refused. */
+static void refuse(struct replay_part *part, struct flow *flow, uint8_t side)
+{
+	if (flow->key.protocol != IPPROTO_TCP || side == flow->originator ||
+	    flow->count[side].packets == 0 || !flow_only_reset(flow, side))
+		return;
+	for (uint32_t i = flow->end[side].first_span; i != LEDGER_NONE;
+	     i = part->ledger.spans[i].next) {
+		struct ledger_span *span = &part->ledger.spans[i];
+
+		if (span->reason == BRIDGE_GAP && span->folded == LEDGER_NONE)
+			ledger_disown(&part->ledger, flow, i, BRIDGE_NO_SOCKET);
+	}
+}
+
+static int finish_part(struct replay_part *part)
+{
+	for (size_t i = 0; i < part->flows.count; i++) {
+		struct flow *flow = &part->flows.flows[i];
+
+		for (uint8_t side = 0; side < 2; side++) {
+			if (ledger_flush(&part->ledger, flow, side) != 0)
+				return -1;
+			refuse(part, flow, side);
+		}
+	}
+	return 0;
+}
+
+int replay_next(struct replay *replay, struct replay_part *part, struct error *error)
+{
+	struct pcapin_packet raw;
+	int status = 0;
+
+	replay_part_clear(part);
+	while (replay->in != NULL && part->packets < REPLAY_PART_PACKETS &&
+	       (status = pcapin_next(replay->in, &raw, error)) == 1) {
+		if (take_packet(replay, part, &raw) != 0)
+			return error_set(error, ERROR_MEMORY, NULL, -1,
+					 "out of memory after %llu packets of this part",
+					 (unsigned long long)part->packets);
+	}
+	if (finish_part(part) != 0)
+		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
+	return status;
+}

@@ -1,0 +1,399 @@
+#include "analyze/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "analyze/schema_sql.h"
+#include "analyze/store_rows.h"
+#include "analyze/storefile.h"
+#include "snapshot/format/quantity.h"
+
+/* While a new database is filled nobody else reads it and a crash leaves only
+ * a temporary file, so nothing is synced; the journal in memory is for
+ * store_rollback. What decides about the bytes of the file is said, not left
+ * to how SQLite was compiled. */
+static const char new_pragmas[] = "PRAGMA page_size = 4096;"
+				  "PRAGMA encoding = 'UTF-8';"
+				  "PRAGMA auto_vacuum = NONE;"
+				  "PRAGMA locking_mode = EXCLUSIVE;"
+				  "PRAGMA journal_mode = MEMORY;"
+				  "PRAGMA synchronous = OFF;"
+				  "PRAGMA cache_size = -65536;"
+				  "PRAGMA foreign_keys = OFF;"
+				  "PRAGMA secure_delete = OFF;"
+				  "PRAGMA application_id = 0x70637768;"
+				  "PRAGMA user_version = 1;";
+static const char place_pragmas[] = "PRAGMA journal_mode = DELETE;"
+				    "PRAGMA synchronous = FULL;"
+				    "PRAGMA cache_size = -65536;"
+				    "PRAGMA foreign_keys = OFF;";
+/* Enough samples to choose between indexes, at a cost that does not grow with the rows. */
+static const char analyze_sql[] = "PRAGMA analysis_limit = 1000; ANALYZE;"
+				  "DROP TABLE IF EXISTS sqlite_stat4;";
+
+/* Bytes 96 to 99 of a database hold the version of the SQLite that wrote it,
+ * for information only. A fixed one, or two machines would write two files. */
+#define HEADER_WRITER 96
+#define HEADER_WRITER_VERSION                                                                      \
+	{                                                                                          \
+		0, 0x2e, 0x57, 0x4a                                                                \
+	} /* 3.37.2, the oldest we can do with (STRICT) */
+
+int store_execute(struct store *store, const char *sql, struct error *error)
+{
+	if (sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		return storefile_fail(store->db, store->path, "database", error);
+	return 0;
+}
+
+bool store_is_new(const struct store *store)
+{
+	return store->is_new;
+}
+
+bool store_with_packets(const struct store *store)
+{
+	return store->with_packets;
+}
+
+int64_t store_bucket_ns(const struct store *store)
+{
+	return store->bucket_ns;
+}
+
+/* ------------------------------------------------------------- opening -- */
+
+static int insert_help_row(struct store *store, sqlite3_stmt *statement, const char *line,
+			   size_t length, struct error *error)
+{
+	const char *end = line + length;
+
+	for (int field = 1; field <= 5; field++) {
+		const char *tab = memchr(line, '\t', (size_t)(end - line));
+		const char *stop = field < 5 ? tab : end;
+
+		assert(stop); /* the text is our own, and a test reads it */
+		sqlite3_bind_text(statement, field, line, (int)(stop - line), SQLITE_STATIC);
+		line = stop + (field < 5);
+	}
+	int code = sqlite3_step(statement) == SQLITE_DONE
+			   ? 0
+			   : storefile_fail(store->db, store->path, "column_help", error);
+	sqlite3_reset(statement);
+	return code;
+}
+
+static int fill_help(struct store *store, struct error *error)
+{
+	const char *line = strchr(schema_columns, '\n') + 1, *end;
+	sqlite3_stmt *statement = NULL;
+	int code = 0;
+
+	if (sqlite3_prepare_v2(store->db, "INSERT INTO column_help VALUES (?1, ?2, ?3, ?4, ?5)", -1,
+			       &statement, NULL) != SQLITE_OK)
+		code = storefile_fail(store->db, store->path, "column_help", error);
+	for (; code == 0 && *line; line = end + 1) {
+		end = strchr(line, '\n');
+		code = insert_help_row(store, statement, line, (size_t)(end - line), error);
+	}
+	sqlite3_finalize(statement);
+	return code;
+}
+
+static int create_schema(struct store *store, struct error *error)
+{
+	int code = store_execute(store, new_pragmas, error);
+
+	if (code == 0)
+		code = store_execute(store, "BEGIN", error);
+	if (code == 0)
+		code = store_execute(store, schema_tables, error);
+	if (code == 0)
+		code = store_execute(store, schema_views, error);
+	if (code == 0)
+		code = fill_help(store, error);
+	if (code != 0)
+		return code;
+	char *settings = sqlite3_mprintf(
+		"INSERT INTO setting (key, value) VALUES "
+		"('bucket_ns', %lld), ('with_packets', %d), "
+		"('format_version', %d); COMMIT;"
+		"CREATE TEMP TABLE owed (from_id INTEGER PRIMARY KEY, "
+		"to_id INTEGER); CREATE INDEX temp.owed_to ON owed (to_id)",
+		(long long)store->bucket_ns, store->with_packets, STOREFILE_VERSION);
+	code = settings ? store_execute(store, settings, error)
+			: storefile_fail(NULL, store->path, "create", error);
+	sqlite3_free(settings);
+	return code;
+}
+
+/* Makes an empty file that nobody else has. One of this name is what a process
+ * of our number left when it crashed. */
+static int create_empty(const char *name, struct error *error)
+{
+	if (unlink(name) != 0 && errno != ENOENT)
+		return error_errno(error, name, "remove what an earlier run left");
+	int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+	if (fd < 0) {
+		error_errno(error, name, "create");
+		/* A missing directory is no missing input. */
+		if (error && error->code == ERROR_NO_INPUT)
+			error->code = ERROR_SYSTEM;
+		return error ? (int)error->code : ERROR_SYSTEM;
+	}
+	close(fd);
+	return 0;
+}
+
+static int open_new(struct store *store, int64_t bucket_ns, bool with_packets, struct error *error)
+{
+	char *plain = storefile_name(store->path);
+	char *fill = plain ? sqlite3_mprintf("%s.tmp-%d", plain, (int)getpid()) : NULL;
+	char *copy = fill ? sqlite3_mprintf("%s-copy", fill) : NULL;
+	int code;
+
+	sqlite3_free(plain);
+	store->is_new = true;
+	store->bucket_ns = bucket_ns ? bucket_ns : NS_PER_SECOND;
+	store->with_packets = with_packets;
+	if (!copy) {
+		sqlite3_free(fill);
+		return storefile_fail(NULL, store->path, "open", error);
+	}
+	code = create_empty(fill, error);
+	if (code != 0) {
+		sqlite3_free(fill);
+		sqlite3_free(copy);
+		return code;
+	}
+	store->fill_path = fill; /* from here on removed by release */
+	store->copy_path = copy;
+	if (sqlite3_open_v2(fill, &store->db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
+		return storefile_fail(store->db, store->path, "open", error);
+	return create_schema(store, error);
+}
+
+static int read_setting(struct store *store, const char *key, int64_t *out, struct error *error)
+{
+	char *sql = sqlite3_mprintf("SELECT value FROM setting WHERE key = %Q", key);
+	int code = sql ? storefile_integer(store->db, store->path, sql, -1, out, error)
+		       : storefile_fail(NULL, store->path, key, error);
+
+	sqlite3_free(sql);
+	if (code == 0 && *out < 0)
+		code = error_damage(error, store->path, -1, "settings of the database", "no %s",
+				    key);
+	return code;
+}
+
+static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packets,
+			 struct error *error)
+{
+	char *name = storefile_name(store->path);
+	int64_t packets;
+	int code = 0;
+
+	if (!name)
+		return storefile_fail(NULL, store->path, "open", error);
+	if (sqlite3_open_v2(name, &store->db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
+		code = storefile_fail(store->db, store->path, "open", error);
+	sqlite3_free(name);
+	if (code != 0)
+		return code;
+	sqlite3_busy_timeout(store->db, 10000);
+	if (sqlite3_db_readonly(store->db, "main") == 1)
+		return error_set(error, ERROR_SYSTEM, store->path, -1,
+				 "cannot be written, so nothing can be added to it");
+	sqlite3_db_config(store->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	sqlite3_db_config(store->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	code = store_execute(store, place_pragmas, error);
+	if (code == 0)
+		code = read_setting(store, "bucket_ns", &store->bucket_ns, error);
+	if (code == 0)
+		code = read_setting(store, "with_packets", &packets, error);
+	if (code != 0)
+		return code;
+	store->with_packets = packets != 0;
+	if (bucket_ns && bucket_ns != store->bucket_ns)
+		return error_set(
+			error, ERROR_USAGE, store->path, -1,
+			"its buckets are %lld ns and cannot become %lld ns: write another file",
+			(long long)store->bucket_ns, (long long)bucket_ns);
+	if (with_packets && !store->with_packets)
+		return error_set(error, ERROR_USAGE, store->path, -1,
+				 "it was made without packets: write another file to have them");
+	return 0;
+}
+
+static void release(struct store *store)
+{
+	store_finalize_all(store);
+	sqlite3_close(store->db);
+	if (store->fill_path)
+		unlink(store->fill_path);
+	if (store->copy_path)
+		unlink(store->copy_path);
+	sqlite3_free(store->fill_path);
+	sqlite3_free(store->copy_path);
+	free(store->path);
+	free(store);
+}
+
+int store_open(const char *path, int64_t bucket_ns, bool with_packets, struct store **out,
+	       struct error *error)
+{
+	struct store *store = calloc(1, sizeof *store);
+	struct stat status;
+	int code;
+
+	if (store)
+		store->path = strdup(path);
+	if (!store || !store->path) {
+		free(store);
+		return error_set(error, ERROR_MEMORY, path, -1, "open: out of memory");
+	}
+	if (bucket_ns < 0)
+		code = error_set(error, ERROR_USAGE, path, -1, "a bucket of %lld ns",
+				 (long long)bucket_ns);
+	else if (stat(path, &status) == 0)
+		code = storefile_identify(path, error);
+	else if (errno == ENOENT)
+		code = open_new(store, bucket_ns, with_packets, error);
+	else
+		code = error_errno(error, path, "open");
+	if (code == 0 && !store->is_new)
+		code = open_in_place(store, bucket_ns, with_packets, error);
+	if (code == 0)
+		code = store_load_codes(store, error);
+	if (code != 0) {
+		release(store);
+		return code;
+	}
+	*out = store;
+	return 0;
+}
+
+/* -------------------------------------------------------- transactions -- */
+
+int store_begin(struct store *store, struct error *error)
+{
+	return store_execute(store, "BEGIN IMMEDIATE", error);
+}
+
+int store_commit(struct store *store, struct error *error)
+{
+	return store_execute(store, "COMMIT", error);
+}
+
+void store_rollback(struct store *store)
+{
+	/* SQLite has rolled back by itself after some failures. */
+	if (!sqlite3_get_autocommit(store->db))
+		sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+/* ------------------------------------------------------------- closing -- */
+
+static int copy_database(struct store *store, struct error *error)
+{
+	sqlite3_stmt *statement = NULL;
+	int code = create_empty(store->copy_path, error);
+
+	if (code != 0)
+		return code;
+	if (sqlite3_prepare_v2(store->db, "VACUUM INTO ?1", -1, &statement, NULL) != SQLITE_OK ||
+	    sqlite3_bind_text(statement, 1, store->copy_path, -1, SQLITE_STATIC) != SQLITE_OK ||
+	    sqlite3_step(statement) != SQLITE_DONE)
+		code = storefile_fail(store->db, store->path, "write", error);
+	sqlite3_finalize(statement);
+	return code;
+}
+
+static int seal_copy(const char *name, struct error *error)
+{
+	static const unsigned char version[4] = HEADER_WRITER_VERSION;
+	int code = 0, fd = open(name, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return error_errno(error, name, "open");
+	if (pwrite(fd, version, sizeof version, HEADER_WRITER) != (ssize_t)sizeof version ||
+	    fsync(fd) != 0)
+		code = error_errno(error, name, "write");
+	if (close(fd) != 0 && code == 0)
+		code = error_errno(error, name, "close");
+	return code;
+}
+
+static int sync_directory_of(const char *path, struct error *error)
+{
+	char *copy = strdup(path);
+	int code = 0, fd;
+
+	if (!copy)
+		return error_set(error, ERROR_MEMORY, path, -1, "sync: out of memory");
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* EINVAL: a file system that cannot sync a directory. */
+	if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
+		code = error_errno(error, path, "sync its directory");
+	if (fd >= 0)
+		close(fd);
+	free(copy);
+	return code;
+}
+
+/* link() and not rename(): a file that appeared there meanwhile is not ours to replace. */
+static int put_in_place(const char *from, const char *to, struct error *error)
+{
+	if (link(from, to) != 0) {
+		struct stat status;
+		bool has_no_links =
+			errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK;
+
+		if (!has_no_links)
+			return error_errno(error, to, "put the database in place");
+		if (lstat(to, &status) == 0) {
+			errno = EEXIST;
+			return error_errno(error, to, "put the database in place");
+		}
+		if (rename(from, to) != 0)
+			return error_errno(error, to, "put the database in place");
+	}
+	return sync_directory_of(to, error);
+}
+
+int store_finish(struct store *store, struct error *error)
+{
+	int code;
+
+	assert(sqlite3_get_autocommit(store->db));
+	code = store_apply_folds(store, error);
+	store_finalize_all(store);
+	if (code == 0 && store->is_new)
+		code = store_execute(store, schema_indexes, error);
+	if (code == 0)
+		code = store_execute(store, analyze_sql, error);
+	if (code == 0 && store->is_new) {
+		code = copy_database(store, error);
+		if (code == 0)
+			code = seal_copy(store->copy_path, error);
+		if (code == 0)
+			code = put_in_place(store->copy_path, store->path, error);
+	}
+	release(store);
+	return code;
+}
+
+void store_abandon(struct store *store)
+{
+	if (!store)
+		return;
+	store_rollback(store);
+	release(store);
+}

@@ -1,0 +1,79 @@
+/*
+ * store_rows.h - what store.c (the file's life), store_rows.c (its rows) and
+ * store_carry.c (what moves between them) share. Nobody else includes it.
+ */
+#ifndef ANALYZE_STORE_ROWS_H
+#define ANALYZE_STORE_ROWS_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "analyze/store.h"
+
+enum store_statement {
+	STORE_INSERT_RECORDING,
+	STORE_INSERT_SEGMENT,
+	STORE_INSERT_SNAPSHOT,
+	STORE_INSERT_INTERFACE,
+	STORE_INSERT_ADDRESS,
+	STORE_INSERT_PROCESS,
+	STORE_INSERT_SOCKET,
+	STORE_INSERT_HOLDER,
+	STORE_INSERT_FLOW,
+	STORE_INSERT_CONNECTION,
+	STORE_INSERT_CANDIDATE,
+	STORE_INSERT_TRAFFIC,
+	STORE_INSERT_PACKET,
+	STORE_INSERT_OTHER,
+	STORE_INSERT_COVERAGE,
+	STORE_TABLES, /* so many tables; UPDATE statements follow in the same order */
+	STORE_HAS_SEGMENT = 2 * STORE_TABLES,
+	STORE_CARRY_PUT,
+	STORE_FOLD, /* its statements, see fold_sql */
+	STORE_STATEMENTS = STORE_FOLD + 8
+};
+
+#define STORE_MAX_CODES 64 /* rows of rule and of reason: a dozen, fixed by the schema */
+
+struct store_codes {
+	size_t count;
+	struct {
+		char name[24];
+		int64_t code;
+	} entry[STORE_MAX_CODES];
+};
+
+struct store {
+	sqlite3 *db;
+	char *path;	 /* the target */
+	char *fill_path; /* a new database is filled here; NULL: in place */
+	char *copy_path; /* and copied here before it is renamed */
+	bool is_new, with_packets;
+	int64_t bucket_ns;
+	sqlite3_stmt *statements[STORE_STATEMENTS]; /* prepared when first used */
+	struct store_codes rules, reasons;
+};
+
+/* What is there already is added to. */
+#define ADD_TRAFFIC                                                                                \
+	"ON CONFLICT (connection_id, bucket) DO UPDATE SET "                                       \
+	"sent_packets = sent_packets + excluded.sent_packets, "                                    \
+	"sent_bytes = sent_bytes + excluded.sent_bytes, "                                          \
+	"received_packets = received_packets + excluded.received_packets, "                        \
+	"received_bytes = received_bytes + excluded.received_bytes"
+
+/* Runs one or several statements. */
+int store_execute(struct store *store, const char *sql, struct error *error);
+/* statements[which] from sql; NULL is out of memory. */
+int store_prepare(struct store *store, int which, const char *sql, struct error *error);
+/* Runs a bound statement to its end. */
+int store_run(struct store *store, sqlite3_stmt *statement, const char *what, struct error *error);
+void store_finalize_all(struct store *store);
+/* Names and codes of rule and reason, as the database has them. */
+int store_load_codes(struct store *store, struct error *error);
+/* Folds that are still owed to table packet of a new database. */
+int store_apply_folds(struct store *store, struct error *error);
+
+#endif

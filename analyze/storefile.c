@@ -1,0 +1,238 @@
+#include "analyze/storefile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum error_code code_of(int result)
+{
+	switch (result & 0xff) {
+	case SQLITE_NOMEM:
+		return ERROR_MEMORY;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return ERROR_DAMAGED;
+	case SQLITE_INTERRUPT:
+		return ERROR_INTERRUPTED;
+	case SQLITE_TOOBIG:
+		return ERROR_LIMIT;
+	default:
+		return ERROR_SYSTEM;
+	}
+}
+
+int storefile_fail(struct sqlite3 *db, const char *path, const char *what, struct error *error)
+{
+	if (!db)
+		return error_set(error, ERROR_MEMORY, path, -1, "%s: out of memory", what);
+	enum error_code code = code_of(sqlite3_errcode(db));
+	int number = sqlite3_system_errno(db);
+	int kind = sqlite3_errcode(db) & 0xff;
+	bool from_system = kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN || kind == SQLITE_FULL;
+
+	if (from_system && number != 0)
+		error_set(error, code, path, -1, "%s: %s (%s)", what, sqlite3_errmsg(db),
+			  strerror(number));
+	else
+		error_set(error, code, path, -1, "%s: %s", what, sqlite3_errmsg(db));
+	if (error && from_system)
+		error->saved_errno = number;
+	return code;
+}
+
+int storefile_integer(struct sqlite3 *db, const char *path, const char *sql, int64_t fallback,
+		      int64_t *out, struct error *error)
+{
+	sqlite3_stmt *statement = NULL;
+	int result = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
+
+	if (result == SQLITE_OK)
+		result = sqlite3_step(statement);
+	if (result != SQLITE_ROW && result != SQLITE_DONE) {
+		int code = storefile_fail(db, path, "read", error);
+		sqlite3_finalize(statement);
+		return code;
+	}
+	*out = result == SQLITE_ROW && sqlite3_column_type(statement, 0) != SQLITE_NULL
+		       ? sqlite3_column_int64(statement, 0)
+		       : fallback;
+	sqlite3_finalize(statement);
+	return 0;
+}
+
+/* The fields of SQLite's file header (https://www.sqlite.org/fileformat2.html 1.3). */
+#define HEADER_BYTES	    100
+#define HEADER_USER_VERSION 60
+#define HEADER_APPLICATION  68
+
+static uint32_t big_endian(const uint8_t *at)
+{
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static int check_header(const uint8_t *header, size_t length, const char *path, struct error *error)
+{
+	static const char magic[16] = "SQLite format 3";
+
+	if (length == 0)
+		return error_damage(error, path, -1, "a pcapwho database", "an empty file");
+	if (length < HEADER_BYTES || memcmp(header, magic, sizeof magic) != 0)
+		return error_damage(
+			error, path, 0, "a pcapwho database",
+			"a file that is not a database (%zu bytes read, the first 0x%02x)", length,
+			header[0]);
+	uint32_t application = big_endian(header + HEADER_APPLICATION);
+	if (application != STOREFILE_APPLICATION_ID)
+		return error_damage(error, path, HEADER_APPLICATION,
+				    "a pcapwho database (application_id 0x70637768)",
+				    "an SQLite database of application_id 0x%08x", application);
+	uint32_t version = big_endian(header + HEADER_USER_VERSION);
+	if (version != STOREFILE_VERSION)
+		return error_damage(error, path, HEADER_USER_VERSION, "a database of version 1",
+				    "version %u, made by another pcapwho", version);
+	return 0;
+}
+
+int storefile_identify(const char *path, struct error *error)
+{
+	uint8_t header[HEADER_BYTES];
+	struct stat status;
+	size_t length = 0;
+	ssize_t got = 1;
+	int code;
+	/* Opening a FIFO must not wait for its writer. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return error_errno(error, path, "open");
+	if (fstat(fd, &status) != 0) {
+		code = error_errno(error, path, "stat");
+		goto out;
+	}
+	if (!S_ISREG(status.st_mode)) {
+		code = error_damage(error, path, -1, "a pcapwho database", "%s",
+				    S_ISDIR(status.st_mode) ? "a directory" : "no regular file");
+		goto out;
+	}
+	while (length < sizeof header && got > 0) {
+		got = read(fd, header + length, sizeof header - length);
+		if (got < 0 && errno == EINTR)
+			got = 1;
+		else if (got > 0)
+			length += (size_t)got;
+	}
+	code = got < 0 ? error_errno(error, path, "read")
+		       : check_header(header, length, path, error);
+out:
+	close(fd);
+	return code;
+}
+
+char *storefile_name(const char *path)
+{
+	return sqlite3_mprintf("%s%s", path[0] == '/' ? "" : "./", path);
+}
+
+static bool has_content(const char *path, const char *suffix)
+{
+	char *name = sqlite3_mprintf("%s%s", path, suffix);
+	struct stat status;
+	bool found = name && stat(name, &status) == 0 && status.st_size > 0;
+
+	sqlite3_free(name);
+	return found;
+}
+
+/* "file:" URI of a path: whatever has a meaning in a URI is written %HH. */
+static char *immutable_uri(const char *path)
+{
+	sqlite3_str *uri = sqlite3_str_new(NULL);
+
+	sqlite3_str_appendall(uri, "file:");
+	for (const char *at = path; *at; at++) {
+		if (strchr("?#%", *at))
+			sqlite3_str_appendf(uri, "%%%02X", (unsigned char)*at);
+		else
+			sqlite3_str_appendchar(uri, 1, *at);
+	}
+	sqlite3_str_appendall(uri, "?immutable=1");
+	return sqlite3_str_finish(uri);
+}
+
+/* *kind is SQLite's primary result code where it fails. */
+static int open_as(const char *name, const char *path, int flags, struct sqlite3 **out, int *kind,
+		   struct error *error)
+{
+	sqlite3 *db = NULL;
+	int64_t objects;
+	int code = 0;
+
+	if (sqlite3_open_v2(name, &db, SQLITE_OPEN_READONLY | flags, NULL) != SQLITE_OK) {
+		code = storefile_fail(db, path, "open", error);
+		goto out;
+	}
+	sqlite3_busy_timeout(db, 10000);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	/* SQLite opens the file when it is first asked something. */
+	code = storefile_integer(db, path, "SELECT count(*) FROM sqlite_schema", 0, &objects,
+				 error);
+out:
+	*kind = db ? sqlite3_errcode(db) & 0xff : SQLITE_NOMEM;
+	if (code == 0)
+		*out = db;
+	else
+		sqlite3_close(db);
+	return code;
+}
+
+/* A load that was killed left its journal: SQLite undoes it when the file is
+ * next opened for writing, where that is allowed. */
+static void undo_interrupted_load(const char *name)
+{
+	sqlite3 *db = NULL;
+
+	if (sqlite3_open_v2(name, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK) {
+		sqlite3_busy_timeout(db, 10000);
+		sqlite3_exec(db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
+	}
+	sqlite3_close(db);
+}
+
+int storefile_open(const char *path, struct sqlite3 **out, struct error *error)
+{
+	int kind, code = storefile_identify(path, error);
+
+	if (code != 0)
+		return code;
+	char *plain = storefile_name(path);
+	char *uri = plain ? immutable_uri(plain) : NULL;
+	if (!uri) {
+		code = storefile_fail(NULL, path, "open", error);
+		goto out;
+	}
+	code = open_as(plain, path, 0, out, &kind, error);
+	if (code != 0 && kind == SQLITE_READONLY) {
+		undo_interrupted_load(plain);
+		code = open_as(plain, path, 0, out, &kind, error);
+	}
+	/* Only where SQLite could not do what it needs: what is locked is being written. */
+	if (code == 0 ||
+	    (kind != SQLITE_CANTOPEN && kind != SQLITE_READONLY && kind != SQLITE_IOERR))
+		goto out;
+	if (has_content(path, "-journal") || has_content(path, "-wal"))
+		code = error_set(
+			error, ERROR_SYSTEM, path, -1,
+			"an interrupted load has to be undone first: query it once where it "
+			"can be written");
+	else
+		code = open_as(uri, path, SQLITE_OPEN_URI, out, &kind, error);
+out:
+	sqlite3_free(plain);
+	sqlite3_free(uri);
+	return code;
+}

@@ -1,0 +1,45 @@
+/*
+ * storefile.h - a database file: whether it is ours, opening it to read, and
+ * SQLite's failures as struct error.
+ *
+ * Used by whatever reads a database (query, explain, extract, report) and by
+ * store. Never writes.
+ */
+#ifndef ANALYZE_STOREFILE_H
+#define ANALYZE_STOREFILE_H
+
+#include <stdint.h>
+
+#include "snapshot/format/error.h"
+
+struct sqlite3;
+
+#define STOREFILE_APPLICATION_ID 0x70637768 /* "pcwh" */
+#define STOREFILE_VERSION	 1	    /* user_version; raised when a table changes */
+
+/* Opens an existing database of ours to read; nothing can be written through
+ * it, and its schema is not trusted to call anything that has side effects. A
+ * load that was killed in the middle is undone first where the file is writable.
+ * On media where SQLite cannot lock or make its own files it is read as it is,
+ * unless an interrupted load has left it half-written. Close with
+ * sqlite3_close. ERROR_NO_INPUT; ERROR_DAMAGED when it is not ours, the message
+ * says what was found; else as storefile_fail. */
+int storefile_open(const char *path, struct sqlite3 **out, struct error *error);
+
+/* Reads the file's header and touches nothing: 0 when it is a database of ours,
+ * of a version that we know; else as above. */
+int storefile_identify(const char *path, struct error *error);
+
+/* The name under which SQLite opens path as a plain file: no path is taken for
+ * a URI or for :memory:. Freed with sqlite3_free; NULL: no memory. */
+char *storefile_name(const char *path);
+
+/* Fills *error with what the last call on db said: "WHAT: SQLite's message".
+ * Returns the code that belongs to it. db may be NULL (out of memory). */
+int storefile_fail(struct sqlite3 *db, const char *path, const char *what, struct error *error);
+
+/* First column of the first row of sql; its absence and NULL give fallback. */
+int storefile_integer(struct sqlite3 *db, const char *path, const char *sql, int64_t fallback,
+		      int64_t *out, struct error *error);
+
+#endif

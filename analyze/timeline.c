@@ -1,0 +1,888 @@
+#include "analyze/timeline.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "snapshot/format/quantity.h"
+
+#define BLOCK_BYTES 65536
+
+struct timeline_block {
+	struct timeline_block *next;
+	size_t used, size;
+	char bytes[];
+};
+
+/* ------------------------------------------------------------- strings -- */
+
+static const char *keep(struct timeline *tl, const char *text, size_t length, bool *failed)
+{
+	struct timeline_block *block = tl->blocks;
+	char *copy;
+
+	if (text == NULL)
+		return NULL;
+	if (block == NULL || block->size - block->used < length + 1) {
+		size_t size = length + 1 > BLOCK_BYTES ? length + 1 : BLOCK_BYTES;
+
+		block = malloc(sizeof(*block) + size);
+		if (block == NULL) {
+			*failed = true;
+			return NULL;
+		}
+		*block = (struct timeline_block){.next = tl->blocks, .size = size};
+		tl->blocks = block;
+	}
+	copy = block->bytes + block->used;
+	memcpy(copy, text, length);
+	copy[length] = '\0';
+	block->used += length + 1;
+	return copy;
+}
+
+static const char *keep_string(struct timeline *tl, const char *text, bool *failed)
+{
+	return text == NULL ? NULL : keep(tl, text, strlen(text), failed);
+}
+
+/* -------------------------------------------------------------- hashes -- */
+
+static uint64_t hash_endpoint(const struct endpoint *at, uint64_t seed)
+{
+	return hashindex_mix(hashindex_bytes(at->address.bytes, 16) ^ ((uint64_t)at->port << 17) ^
+			     seed);
+}
+
+static uint64_t hash_tuple(uint8_t protocol, const struct endpoint *local,
+			   const struct endpoint *remote)
+{
+	return hash_endpoint(remote, hash_endpoint(local, protocol));
+}
+
+static uint64_t hash_port(uint8_t protocol, uint16_t port)
+{
+	return hashindex_mix(((uint64_t)protocol << 32) | port | UINT64_C(1) << 48);
+}
+
+static uint64_t hash_process(uint32_t pid, uint64_t start_ticks)
+{
+	return hashindex_mix(pid ^ hashindex_mix(start_ticks));
+}
+
+static uint64_t hash_of_tuple(const void *context, uint32_t i)
+{
+	const struct timeline_socket *s = &((const struct timeline *)context)->sockets[i];
+
+	return hash_tuple(s->protocol, &s->local, &s->remote);
+}
+
+static uint64_t hash_of_port(const void *context, uint32_t i)
+{
+	const struct timeline_socket *s = &((const struct timeline *)context)->sockets[i];
+
+	return hash_port(s->protocol, s->local.port);
+}
+
+static uint64_t hash_of_process(const void *context, uint32_t i)
+{
+	const struct timeline_process *p = &((const struct timeline *)context)->processes[i];
+
+	return hash_process(p->pid, p->start_ticks);
+}
+
+static uint64_t hash_of_inode(const void *context, uint32_t i)
+{
+	return hashindex_mix(((const struct timeline *)context)->holders[i].inode);
+}
+
+static uint64_t hash_of_address(const void *context, uint32_t i)
+{
+	return hashindex_bytes(((const struct timeline *)context)->addresses[i].address.bytes, 16);
+}
+
+/* -------------------------------------------------------------- chains -- */
+
+static bool endpoints_equal(const struct endpoint *a, const struct endpoint *b)
+{
+	return a->port == b->port && memcmp(a->address.bytes, b->address.bytes, 16) == 0;
+}
+
+uint32_t timeline_by_tuple(const struct timeline *tl, uint8_t protocol,
+			   const struct endpoint *local, const struct endpoint *remote)
+{
+	uint64_t hash = hash_tuple(protocol, local, remote);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&tl->by_tuple, hash, &probe)) != HASHINDEX_NONE) {
+		const struct timeline_socket *s = &tl->sockets[i];
+
+		if (s->protocol == protocol && endpoints_equal(&s->local, local) &&
+		    endpoints_equal(&s->remote, remote))
+			return i;
+	}
+	return TIMELINE_NONE;
+}
+
+uint32_t timeline_by_port(const struct timeline *tl, uint8_t protocol, uint16_t port)
+{
+	uint64_t hash = hash_port(protocol, port);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&tl->by_port, hash, &probe)) != HASHINDEX_NONE) {
+		if (tl->sockets[i].protocol == protocol && tl->sockets[i].local.port == port)
+			return i;
+	}
+	return TIMELINE_NONE;
+}
+
+uint32_t timeline_holders(const struct timeline *tl, uint32_t inode)
+{
+	uint64_t hash = hashindex_mix(inode);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&tl->by_inode, hash, &probe)) != HASHINDEX_NONE) {
+		if (tl->holders[i].inode == inode)
+			return i;
+	}
+	return TIMELINE_NONE;
+}
+
+uint32_t timeline_by_address(const struct timeline *tl, const struct endpoint_address *address)
+{
+	uint64_t hash = hashindex_bytes(address->bytes, 16);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&tl->by_address, hash, &probe)) != HASHINDEX_NONE) {
+		if (endpoint_equal(&tl->addresses[i].address, address))
+			return i;
+	}
+	return TIMELINE_NONE;
+}
+
+/* --------------------------------------------------------------- lives -- */
+
+static struct timeline_life life_begin(const struct timeline *tl)
+{
+	return (struct timeline_life){
+		.first = (uint32_t)tl->count.frames - 1,
+		.last = (uint32_t)tl->count.frames - 1,
+		.absent_before = tl->last_full,
+		.gone = TIMELINE_NONE,
+	};
+}
+
+static void life_confirm(const struct timeline *tl, struct timeline_life *life)
+{
+	life->last = (uint32_t)tl->count.frames - 1;
+	life->gone = TIMELINE_NONE; /* a single missed row is no absence */
+}
+
+/* The last full frame before this one confirmed it merely by not saying "gone". */
+static void life_end(const struct timeline *tl, struct timeline_life *life, bool has_gone)
+{
+	uint32_t full = tl->last_full;
+
+	if (full != TIMELINE_NONE && full > life->last)
+		life->last = full;
+	life->gone = has_gone ? (uint32_t)tl->count.frames - 1 : TIMELINE_NONE;
+}
+
+static bool life_open(const struct timeline_life *life)
+{
+	return life->gone == TIMELINE_NONE;
+}
+
+/* An ended life goes on if the same thing is seen again. An inode is not
+ * reused before all 2^32 were; a row without one only if it was missing in
+ * just the one full reading before this. */
+static bool life_resumes(const struct timeline *tl, const struct timeline_life *life,
+			 bool has_identity)
+{
+	return life_open(life) || has_identity || life->gone == tl->last_full;
+}
+
+/* ------------------------------------------------------------- records -- */
+
+static bool is_connected(const struct snap_socket *socket)
+{
+	if (socket->table == SNAP_RAW || socket->table == SNAP_RAW6 ||
+	    socket->table == SNAP_ICMP || socket->table == SNAP_ICMP6 ||
+	    socket->table == SNAP_PACKET)
+		return false;
+	return socket->remote.port != 0 && !endpoint_is_any(&socket->remote.address);
+}
+
+static uint8_t socket_protocol(enum snap_table table)
+{
+	if (table == SNAP_RAW || table == SNAP_RAW6)
+		return IPPROTO_RAW;
+	return snap_table_protocol(table);
+}
+
+static uint32_t find_socket(const struct timeline *tl, const struct snap_socket *socket)
+{
+	uint8_t protocol = socket_protocol(socket->table);
+	bool connected = is_connected(socket);
+	uint32_t found = TIMELINE_NONE, i;
+
+	i = connected ? timeline_by_tuple(tl, protocol, &socket->local, &socket->remote)
+		      : timeline_by_port(tl, protocol, socket->local.port);
+	for (; i != TIMELINE_NONE;
+	     i = connected ? tl->sockets[i].next_tuple : tl->sockets[i].next_port) {
+		const struct timeline_socket *s = &tl->sockets[i];
+
+		if (s->inode == socket->inode && s->table == socket->table &&
+		    s->netns == socket->netns && endpoints_equal(&s->local, &socket->local) &&
+		    endpoints_equal(&s->remote, &socket->remote))
+			found = i; /* the latest of the chain */
+	}
+	return found;
+}
+
+static int add_socket(struct timeline *tl, const struct snap_socket *socket)
+{
+	uint32_t place = (uint32_t)tl->count.sockets, head;
+	struct timeline_socket *s;
+
+	if (hashindex_grow(&tl->sockets, tl->count.sockets, &tl->capacity.sockets,
+			   sizeof(*tl->sockets)) != 0)
+		return -1;
+	s = &tl->sockets[tl->count.sockets++];
+	*s = (struct timeline_socket){
+		.life = life_begin(tl),
+		.netns = socket->netns,
+		.table = socket->table,
+		.protocol = socket_protocol(socket->table),
+		.state = socket->state,
+		.connected = is_connected(socket),
+		.local = socket->local,
+		.remote = socket->remote,
+		.uid = socket->uid,
+		.inode = socket->inode,
+		.cookie = socket->cookie,
+		.next_tuple = TIMELINE_NONE,
+		.next_port = TIMELINE_NONE,
+		.tail = place,
+	};
+	if (s->connected) {
+		head = timeline_by_tuple(tl, s->protocol, &s->local, &s->remote);
+		if (head == TIMELINE_NONE)
+			return hashindex_add(&tl->by_tuple,
+					     hash_tuple(s->protocol, &s->local, &s->remote), place,
+					     hash_of_tuple, tl);
+		tl->sockets[tl->sockets[head].tail].next_tuple = place;
+	} else {
+		head = timeline_by_port(tl, s->protocol, s->local.port);
+		if (head == TIMELINE_NONE)
+			return hashindex_add(&tl->by_port, hash_port(s->protocol, s->local.port),
+					     place, hash_of_port, tl);
+		tl->sockets[tl->sockets[head].tail].next_port = place;
+	}
+	tl->sockets[head].tail = place;
+	return 0;
+}
+
+static int take_socket(struct timeline *tl, enum snap_op op, const struct snap_socket *socket)
+{
+	uint32_t i = find_socket(tl, socket);
+
+	if (op == SNAP_GONE) {
+		if (i != TIMELINE_NONE && life_open(&tl->sockets[i].life))
+			life_end(tl, &tl->sockets[i].life, true);
+		return 0;
+	}
+	if (i == TIMELINE_NONE ||
+	    !life_resumes(tl, &tl->sockets[i].life, socket->inode != 0))
+		return add_socket(tl, socket);
+	life_confirm(tl, &tl->sockets[i].life);
+	tl->sockets[i].state = socket->state;
+	/* TIME_WAIT prints uid 0 and request sockets their listener's. */
+	if (socket->uid != SNAP_UNKNOWN_UID && socket->inode != 0)
+		tl->sockets[i].uid = socket->uid;
+	if (socket->cookie != 0)
+		tl->sockets[i].cookie = socket->cookie;
+	return 0;
+}
+
+/* A close event speaks of the newest lifetime of its tuple: by cookie where
+ * both have one, by inode, else by tuple alone. */
+static void take_closed(struct timeline *tl, const struct snap_closed *closed)
+{
+	uint32_t i = timeline_by_tuple(tl, snap_table_protocol(closed->table), &closed->local,
+				       &closed->remote);
+	uint32_t found = TIMELINE_NONE;
+
+	for (; i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
+		const struct timeline_socket *s = &tl->sockets[i];
+
+		if (s->netns != closed->netns || s->inode == 0)
+			continue;
+		if (closed->inode != 0 && s->inode != closed->inode)
+			continue;
+		if (closed->cookie != 0 && s->cookie != 0 && s->cookie != closed->cookie)
+			continue;
+		found = i;
+	}
+	if (found != TIMELINE_NONE)
+		tl->sockets[found].closed = *closed;
+}
+
+static uint32_t find_process(const struct timeline *tl, uint32_t pid, uint64_t start_ticks)
+{
+	uint64_t hash = hash_process(pid, start_ticks);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&tl->by_process, hash, &probe)) != HASHINDEX_NONE) {
+		if (tl->processes[i].pid == pid && tl->processes[i].start_ticks == start_ticks)
+			return i;
+	}
+	return TIMELINE_NONE;
+}
+
+static uint32_t need_process(struct timeline *tl, uint32_t pid, uint64_t start_ticks)
+{
+	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
+	uint32_t i = find_process(tl, pid, start_ticks);
+	int64_t start_ns = INT64_MIN;
+
+	if (i != TIMELINE_NONE)
+		return i;
+	if (hashindex_grow(&tl->processes, tl->count.processes, &tl->capacity.processes,
+			   sizeof(*tl->processes)) != 0)
+		return TIMELINE_NONE;
+	if (start_ticks != 0 && frame->boot_ns > 0 && tl->clock_ticks > 0 &&
+	    start_ticks < (uint64_t)INT64_MAX / NS_PER_SECOND)
+		start_ns = frame->begin_ns - frame->boot_ns +
+			   (int64_t)(start_ticks / (uint64_t)tl->clock_ticks) * NS_PER_SECOND +
+			   (int64_t)(start_ticks % (uint64_t)tl->clock_ticks) *
+				   (NS_PER_SECOND / tl->clock_ticks);
+	i = (uint32_t)tl->count.processes++;
+	tl->processes[i] = (struct timeline_process){
+		.pid = pid,
+		.start_ticks = start_ticks,
+		.start_ns = start_ns,
+		.first_image = TIMELINE_NONE,
+		.last_image = TIMELINE_NONE,
+	};
+	if (hashindex_add(&tl->by_process, hash_process(pid, start_ticks), i, hash_of_process,
+			  tl) != 0)
+		return TIMELINE_NONE;
+	return i;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool same_image(const struct timeline_image *image, const struct snap_process *process)
+{
+	return image->uid == process->uid && same_text(image->comm, process->comm) &&
+	       same_text(image->exe, process->exe) &&
+	       (image->cmdline == NULL) == (process->cmdline == NULL) &&
+	       image->cmdline_length == process->cmdline_length &&
+	       (image->cmdline == NULL ||
+		memcmp(image->cmdline, process->cmdline, process->cmdline_length) == 0);
+}
+
+static int take_process(struct timeline *tl, enum snap_op op, const struct snap_process *process)
+{
+	uint32_t p = need_process(tl, process->pid, process->start_ticks);
+	struct timeline_image *image;
+	uint32_t last;
+	bool failed = false;
+
+	if (p == TIMELINE_NONE)
+		return -1;
+	last = tl->processes[p].last_image;
+	if (op == SNAP_GONE) {
+		if (last != TIMELINE_NONE && life_open(&tl->images[last].life))
+			life_end(tl, &tl->images[last].life, true);
+		if (process->exit_known) {
+			tl->processes[p].exit_known = true;
+			tl->processes[p].exit_code = process->exit_code;
+		}
+		if (process->exit_ns != 0)
+			tl->processes[p].exit_ns = process->exit_ns;
+		return 0;
+	}
+	if (last != TIMELINE_NONE && same_image(&tl->images[last], process)) {
+		life_confirm(tl, &tl->images[last].life);
+		tl->images[last].ppid = process->ppid;
+		return 0;
+	}
+	if (hashindex_grow(&tl->images, tl->count.images, &tl->capacity.images,
+			   sizeof(*tl->images)) != 0)
+		return -1;
+	image = &tl->images[tl->count.images];
+	*image = (struct timeline_image){
+		.life = life_begin(tl),
+		.process = p,
+		.next = TIMELINE_NONE,
+		.ppid = process->ppid,
+		.uid = process->uid,
+		.comm = keep_string(tl, process->comm, &failed),
+		.exe = keep_string(tl, process->exe, &failed),
+		.cmdline = keep(tl, process->cmdline, process->cmdline_length, &failed),
+		.cmdline_length = process->cmdline_length,
+		.cgroup = keep_string(tl, process->cgroup, &failed),
+		.netns = process->netns,
+	};
+	if (last != TIMELINE_NONE) {
+		life_end(tl, &tl->images[last].life, true);
+		tl->images[last].next = (uint32_t)tl->count.images;
+	} else {
+		tl->processes[p].first_image = (uint32_t)tl->count.images;
+	}
+	tl->processes[p].last_image = (uint32_t)tl->count.images++;
+	return failed ? -1 : 0;
+}
+
+static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_holder *holder)
+{
+	uint32_t process = need_process(tl, holder->pid, holder->start_ticks);
+	uint32_t head = timeline_holders(tl, holder->inode), i, place;
+
+	if (process == TIMELINE_NONE)
+		return -1;
+	for (i = head; i != TIMELINE_NONE; i = tl->holders[i].next_inode) {
+		const struct timeline_holder *h = &tl->holders[i];
+
+		if (h->process == process && h->fd == holder->fd && h->tid == holder->tid)
+			break;
+	}
+	if (op == SNAP_GONE) {
+		if (i != TIMELINE_NONE && life_open(&tl->holders[i].life))
+			life_end(tl, &tl->holders[i].life, true);
+		return 0;
+	}
+	if (i != TIMELINE_NONE) {
+		life_confirm(tl, &tl->holders[i].life);
+		return 0;
+	}
+	if (hashindex_grow(&tl->holders, tl->count.holders, &tl->capacity.holders,
+			   sizeof(*tl->holders)) != 0)
+		return -1;
+	place = (uint32_t)tl->count.holders++;
+	tl->holders[place] = (struct timeline_holder){
+		.life = life_begin(tl),
+		.inode = holder->inode,
+		.process = process,
+		.fd = holder->fd,
+		.tid = holder->tid,
+		.next_inode = TIMELINE_NONE,
+		.tail = place,
+	};
+	if (head == TIMELINE_NONE)
+		return hashindex_add(&tl->by_inode, hashindex_mix(holder->inode), place,
+				     hash_of_inode, tl);
+	tl->holders[tl->holders[head].tail].next_inode = place;
+	tl->holders[head].tail = place;
+	return 0;
+}
+
+static int take_address(struct timeline *tl, enum snap_op op, const struct snap_address *address)
+{
+	uint32_t head = timeline_by_address(tl, &address->address), i, place;
+
+	for (i = head; i != TIMELINE_NONE; i = tl->addresses[i].next_address) {
+		const struct timeline_address *a = &tl->addresses[i];
+
+		if (a->netns == address->netns && a->ifindex == address->ifindex &&
+		    a->prefix_length == address->prefix_length)
+			break;
+	}
+	if (op == SNAP_GONE) {
+		if (i != TIMELINE_NONE && life_open(&tl->addresses[i].life))
+			life_end(tl, &tl->addresses[i].life, true);
+		return 0;
+	}
+	if (i != TIMELINE_NONE) {
+		life_confirm(tl, &tl->addresses[i].life);
+		return 0;
+	}
+	if (hashindex_grow(&tl->addresses, tl->count.addresses, &tl->capacity.addresses,
+			   sizeof(*tl->addresses)) != 0)
+		return -1;
+	place = (uint32_t)tl->count.addresses++;
+	tl->addresses[place] = (struct timeline_address){
+		.life = life_begin(tl),
+		.netns = address->netns,
+		.ifindex = address->ifindex,
+		.address = address->address,
+		.prefix_length = address->prefix_length,
+		.next_address = TIMELINE_NONE,
+		.tail = place,
+	};
+	if (head == TIMELINE_NONE)
+		return hashindex_add(&tl->by_address, hashindex_bytes(address->address.bytes, 16),
+				     place, hash_of_address, tl);
+	tl->addresses[tl->addresses[head].tail].next_address = place;
+	tl->addresses[head].tail = place;
+	return 0;
+}
+
+/* Few: a linear search over what is there. */
+static int take_interface(struct timeline *tl, enum snap_op op,
+			  const struct snap_interface *interface)
+{
+	bool failed = false;
+
+	for (size_t i = tl->count.interfaces; i > 0; i--) {
+		struct timeline_interface *have = &tl->interfaces[i - 1];
+
+		if (have->netns != interface->netns || have->ifindex != interface->ifindex)
+			continue;
+		if (op == SNAP_GONE) {
+			if (life_open(&have->life))
+				life_end(tl, &have->life, true);
+			return 0;
+		}
+		if (same_text(have->name, interface->name)) {
+			life_confirm(tl, &have->life);
+			return 0;
+		}
+		break; /* the index or the name went to another one */
+	}
+	if (op == SNAP_GONE)
+		return 0;
+	if (hashindex_grow(&tl->interfaces, tl->count.interfaces, &tl->capacity.interfaces,
+			   sizeof(*tl->interfaces)) != 0)
+		return -1;
+	tl->interfaces[tl->count.interfaces++] = (struct timeline_interface){
+		.life = life_begin(tl),
+		.netns = interface->netns,
+		.ifindex = interface->ifindex,
+		.hardware_type = interface->hardware_type,
+		.name = keep_string(tl, interface->name, &failed),
+	};
+	return failed ? -1 : 0;
+}
+
+static int take_absent(struct timeline *tl, enum snap_op op, const struct snap_absent *absent)
+{
+	uint32_t now = (uint32_t)tl->count.frames - 1;
+	bool failed = false;
+
+	if (op == SNAP_GONE) {
+		for (size_t i = tl->count.absences; i > 0; i--) {
+			struct timeline_absence *have = &tl->absences[i - 1];
+
+			if (have->until == TIMELINE_NONE && have->pid == absent->pid &&
+			    have->netns == absent->netns && same_text(have->what, absent->what) &&
+			    same_text(have->subject, absent->subject)) {
+				have->until = now;
+				break;
+			}
+		}
+		return 0;
+	}
+	if (hashindex_grow(&tl->absences, tl->count.absences, &tl->capacity.absences,
+			   sizeof(*tl->absences)) != 0)
+		return -1;
+	tl->absences[tl->count.absences++] = (struct timeline_absence){
+		.frame = now,
+		.until = op == SNAP_ONCE ? now : TIMELINE_NONE,
+		.what = keep_string(tl, absent->what, &failed),
+		.subject = keep_string(tl, absent->subject, &failed),
+		.reason = keep_string(tl, absent->reason, &failed),
+		.netns = absent->netns,
+		.pid = absent->pid,
+	};
+	if (absent->what != NULL && strcmp(absent->what, "descriptors") == 0)
+		tl->unreadable++;
+	return failed ? -1 : 0;
+}
+
+static int take_step(struct timeline *tl, const struct snap_clock *clock)
+{
+	if (hashindex_grow(&tl->steps, tl->count.steps, &tl->capacity.steps,
+			   sizeof(*tl->steps)) != 0)
+		return -1;
+	tl->steps[tl->count.steps++] = (struct timeline_step){
+		.frame = (uint32_t)tl->count.frames - 1,
+		.step_ns = clock->step_ns,
+		.suspend_ns = clock->suspend_ns,
+	};
+	return 0;
+}
+
+static int take_meta(struct timeline *tl, const char *key, const char *value, size_t length)
+{
+	bool failed = false;
+	uint64_t number;
+
+	if (hashindex_grow(&tl->metas, tl->count.metas, &tl->capacity.metas,
+			   sizeof(*tl->metas)) != 0)
+		return -1;
+	tl->metas[tl->count.metas++] = (struct timeline_meta){
+		.key = keep_string(tl, key, &failed),
+		.value = keep(tl, value, length, &failed),
+		.value_length = length,
+	};
+	if (failed)
+		return -1;
+	if (value != NULL && strcmp(key, "clock_ticks") == 0 &&
+	    quantity_parse_uint(value, 1000000, &number) == 0 && number > 0)
+		tl->clock_ticks = (int64_t)number;
+	if (value != NULL && strcmp(key, "netns") == 0 &&
+	    quantity_parse_uint(value, UINT64_MAX, &number) == 0)
+		tl->capture_netns = number;
+	return 0;
+}
+
+static int take_frame(struct timeline *tl, const struct snap_record *record)
+{
+	const struct snap_frame *frame = &record->u.frame;
+	bool failed = false;
+
+	if (hashindex_grow(&tl->frames, tl->count.frames, &tl->capacity.frames,
+			   sizeof(*tl->frames)) != 0)
+		return -1;
+	tl->frames[tl->count.frames++] = (struct timeline_frame){
+		.sequence = frame->sequence,
+		.line = record->line,
+		.kind = frame->kind,
+		.restated = frame->kind == SNAP_KEY && strcmp(frame->cause, "restated") == 0,
+		.cause = keep_string(tl, frame->cause, &failed),
+		.begin_ns = frame->begin_ns,
+		.end_ns = frame->end_ns,
+		.monotonic_ns = frame->monotonic_ns,
+		.boot_ns = frame->boot_ns,
+	};
+	return failed ? -1 : 0;
+}
+
+#define END_ALL(tl, array, now)                                                                    \
+	do {                                                                                       \
+		for (size_t i_ = 0; i_ < (tl)->count.array; i_++) {                                \
+			struct timeline_life *life_ = &(tl)->array[i_].life;                       \
+			if (life_open(life_) && life_->last < (now))                               \
+				life_end(tl, life_, true);                                         \
+		}                                                                                  \
+	} while (0)
+
+/* A later key frame has everything; what it has not is gone. */
+static void finish_key(struct timeline *tl)
+{
+	uint32_t now = (uint32_t)tl->count.frames - 1;
+
+	if (now == 0)
+		return;
+	END_ALL(tl, sockets, now);
+	END_ALL(tl, images, now);
+	END_ALL(tl, holders, now);
+	END_ALL(tl, addresses, now);
+	END_ALL(tl, interfaces, now);
+}
+
+static void take_end(struct timeline *tl)
+{
+	struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
+
+	if (frame->kind == SNAP_KEY)
+		finish_key(tl);
+	if (frame->kind != SNAP_EVENT)
+		tl->last_full = (uint32_t)tl->count.frames - 1;
+	frame->last_full = tl->last_full;
+}
+
+static void take_capture(struct timeline *tl, const struct snap_capture *capture)
+{
+	if (!tl->has_capture)
+		tl->capture_first = *capture;
+	tl->capture_last = *capture;
+	tl->has_capture = true;
+}
+
+static int take(struct timeline *tl, const struct snap_record *record)
+{
+	switch (record->type) {
+	case SNAP_TYPE_META:
+		return take_meta(tl, record->u.meta.key, record->u.meta.value,
+				 record->u.meta.value_length);
+	case SNAP_TYPE_FRAME:
+		return take_frame(tl, record);
+	case SNAP_TYPE_END:
+		take_end(tl);
+		return 0;
+	case SNAP_TYPE_NETNS:
+		if (record->u.netns.is_capture && tl->capture_netns == 0)
+			tl->capture_netns = record->u.netns.netns;
+		return 0;
+	case SNAP_TYPE_INTERFACE:
+		return take_interface(tl, record->op, &record->u.interface);
+	case SNAP_TYPE_ADDRESS:
+		return take_address(tl, record->op, &record->u.address);
+	case SNAP_TYPE_SOCKET:
+		return take_socket(tl, record->op, &record->u.socket);
+	case SNAP_TYPE_PROCESS:
+		return take_process(tl, record->op, &record->u.process);
+	case SNAP_TYPE_HOLDER:
+		return take_holder(tl, record->op, &record->u.holder);
+	case SNAP_TYPE_CLOSED:
+		take_closed(tl, &record->u.closed);
+		return 0;
+	case SNAP_TYPE_CAPTURE:
+		take_capture(tl, &record->u.capture);
+		return 0;
+	case SNAP_TYPE_CLOCK:
+		return take_step(tl, &record->u.clock);
+	case SNAP_TYPE_ABSENT:
+		return take_absent(tl, record->op, &record->u.absent);
+	case SNAP_TYPE_OTHER:
+		return 0;
+	}
+	return 0;
+}
+
+/* Numbers of the state after each frame, from the lives. */
+static int count_states(struct timeline *tl)
+{
+	int64_t *delta = calloc(tl->count.frames + 1, 2 * sizeof(*delta));
+	int64_t sockets = 0, processes = 0;
+
+	if (delta == NULL)
+		return -1;
+	for (size_t i = 0; i < tl->count.sockets; i++) {
+		const struct timeline_life *life = &tl->sockets[i].life;
+
+		delta[2 * life->first]++;
+		if (life->gone != TIMELINE_NONE)
+			delta[2 * life->gone]--;
+	}
+	for (size_t i = 0; i < tl->count.images; i++) {
+		const struct timeline_life *life = &tl->images[i].life;
+
+		delta[2 * life->first + 1]++;
+		if (life->gone != TIMELINE_NONE)
+			delta[2 * life->gone + 1]--;
+	}
+	for (size_t i = 0; i < tl->count.frames; i++) {
+		sockets += delta[2 * i];
+		processes += delta[2 * i + 1];
+		tl->frames[i].sockets = sockets > 0 ? (uint32_t)sockets : 0;
+		tl->frames[i].processes = processes > 0 ? (uint32_t)processes : 0;
+	}
+	free(delta);
+	return 0;
+}
+
+#define CLOSE_OPEN(tl, array)                                                                      \
+	do {                                                                                       \
+		for (size_t i_ = 0; i_ < (tl)->count.array; i_++) {                                \
+			if (life_open(&(tl)->array[i_].life))                                      \
+				life_end(tl, &(tl)->array[i_].life, false);                        \
+		}                                                                                  \
+	} while (0)
+
+void timeline_init(struct timeline *timeline)
+{
+	*timeline = (struct timeline){.clock_ticks = 100, .last_full = TIMELINE_NONE};
+}
+
+int timeline_read(struct snapfile_reader *reader, struct timeline *out, struct error *error)
+{
+	struct snap_record record;
+	int status;
+
+	timeline_init(out);
+	while ((status = snapfile_next(reader, &record, error)) == 1) {
+		if (take(out, &record) != 0)
+			goto no_memory;
+	}
+	if (status < 0 && status != ERROR_DAMAGED) {
+		timeline_release(out);
+		timeline_init(out);
+		return status;
+	}
+	CLOSE_OPEN(out, sockets);
+	CLOSE_OPEN(out, images);
+	CLOSE_OPEN(out, holders);
+	CLOSE_OPEN(out, addresses);
+	CLOSE_OPEN(out, interfaces);
+	if (count_states(out) != 0)
+		goto no_memory;
+	out->unknown_records = snapfile_unknown_records(reader);
+	return status;
+no_memory:
+	timeline_release(out);
+	timeline_init(out);
+	return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory while reading snapshots");
+}
+
+void timeline_release(struct timeline *timeline)
+{
+	struct timeline_block *block = timeline->blocks;
+
+	while (block != NULL) {
+		struct timeline_block *next = block->next;
+
+		free(block);
+		block = next;
+	}
+	free(timeline->frames);
+	free(timeline->sockets);
+	free(timeline->images);
+	free(timeline->processes);
+	free(timeline->holders);
+	free(timeline->addresses);
+	free(timeline->interfaces);
+	free(timeline->absences);
+	free(timeline->steps);
+	free(timeline->metas);
+	hashindex_release(&timeline->by_tuple);
+	hashindex_release(&timeline->by_port);
+	hashindex_release(&timeline->by_process);
+	hashindex_release(&timeline->by_inode);
+	hashindex_release(&timeline->by_address);
+	*timeline = (struct timeline){0};
+}
+
+/* ------------------------------------------------------------- queries -- */
+
+const char *timeline_meta(const struct timeline *timeline, const char *key, size_t *length)
+{
+	for (size_t i = 0; i < timeline->count.metas; i++) {
+		if (strcmp(timeline->metas[i].key, key) == 0) {
+			if (length != NULL)
+				*length = timeline->metas[i].value_length;
+			return timeline->metas[i].value;
+		}
+	}
+	return NULL;
+}
+
+uint32_t timeline_frame_at(const struct timeline *timeline, int64_t t_ns)
+{
+	size_t low = 0, high = timeline->count.frames;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (timeline->frames[middle].end_ns <= t_ns)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low == 0 ? TIMELINE_NONE : (uint32_t)(low - 1);
+}
+
+uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns)
+{
+	uint32_t image = timeline->processes[process].first_image, next;
+
+	if (image == TIMELINE_NONE)
+		return image;
+	while ((next = timeline->images[image].next) != TIMELINE_NONE &&
+	       timeline_first_end(timeline, &timeline->images[next].life) <= t_ns)
+		image = next;
+	return image;
+}
+
+bool timeline_current(const struct timeline *timeline, const struct timeline_life *life,
+		      int64_t t_ns)
+{
+	return timeline_first_end(timeline, life) <= t_ns && t_ns < timeline_gone_end(timeline, life);
+}

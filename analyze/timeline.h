@@ -1,0 +1,193 @@
+/*
+ * timeline.h - the frames of one segment as lifetimes: sockets, the processes
+ * that hold them, and the host's addresses, each with its first and last sighting.
+ *
+ * Says what was seen and when. Never decides who owns a packet (bridge.h).
+ * Everything is an index into an array, so that results can be handed to
+ * another thread; strings live in the timeline.
+ */
+#ifndef ANALYZE_TIMELINE_H
+#define ANALYZE_TIMELINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "analyze/hashindex.h"
+#include "snapshot/format/endpoint.h"
+#include "snapshot/format/error.h"
+#include "snapshot/format/snapfile.h"
+
+#define TIMELINE_NONE UINT32_MAX
+
+struct timeline_frame {
+	uint64_t sequence, line;
+	enum snap_kind kind;
+	bool restated; /* a key frame that repeats an earlier reading */
+	const char *cause;
+	int64_t begin_ns, end_ns;
+	int64_t monotonic_ns, boot_ns;
+	uint32_t sockets, processes; /* in the state after this frame */
+	uint32_t last_full; /* the latest key or poll frame up to and including this one */
+};
+
+/* When something was in the state. All are frame numbers. */
+struct timeline_life {
+	uint32_t first;		/* first sighting */
+	uint32_t last;		/* last sighting */
+	uint32_t absent_before; /* last frame before first that read all and had it not; NONE: none */
+	uint32_t gone;		/* the frame that first had it no more; NONE: still there at the end */
+};
+
+struct timeline_socket {
+	struct timeline_life life;
+	uint64_t netns;
+	enum snap_table table;
+	uint8_t protocol; /* IPPROTO; IPPROTO_RAW for raw (local.port is what it takes), 0 for packet sockets */
+	uint8_t state;	  /* as last seen */
+	bool connected;	  /* has a remote address and port */
+	struct endpoint local, remote;
+	uint32_t uid, inode;
+	uint64_t cookie;
+	uint32_t next_tuple; /* next lifetime of the same tuple, in order of first sighting */
+	uint32_t next_port;  /* unconnected: next of the same protocol and local port */
+	uint32_t tail;	     /* of the chain, in its first member only */
+	struct snap_closed closed; /* closed_ns 0: no close event */
+};
+
+/* One program image of one process. */
+struct timeline_image {
+	struct timeline_life life;
+	uint32_t process;
+	uint32_t next; /* the image after the next exec; NONE: the last */
+	uint32_t ppid, uid;
+	const char *comm, *exe, *cmdline, *cgroup; /* NULL: not known */
+	size_t cmdline_length;
+	uint64_t netns;
+};
+
+struct timeline_process {
+	uint32_t pid;
+	uint64_t start_ticks;
+	int64_t start_ns; /* Unix time, to the clock tick; INT64_MIN: not known */
+	uint32_t first_image, last_image; /* NONE: only its descriptors were seen */
+	bool exit_known;
+	int32_t exit_code;
+	int64_t exit_ns; /* 0: not known */
+};
+
+struct timeline_holder {
+	struct timeline_life life;
+	uint32_t inode, process, fd, tid;
+	uint32_t next_inode; /* next holder of the same inode, in order of first sighting */
+	uint32_t tail;	     /* of the chain, in its first member only */
+};
+
+struct timeline_address {
+	struct timeline_life life;
+	uint64_t netns;
+	uint32_t ifindex;
+	struct endpoint_address address;
+	uint8_t prefix_length;
+	uint32_t next_address; /* next record of the same address */
+	uint32_t tail;	       /* of the chain, in its first member only */
+};
+
+struct timeline_interface {
+	struct timeline_life life;
+	uint64_t netns;
+	uint32_t ifindex, hardware_type;
+	const char *name;
+};
+
+/* Something missing, for the coverage table. */
+struct timeline_absence {
+	uint32_t frame, until; /* until: NONE while it lasts to the end */
+	const char *what, *subject, *reason;
+	uint64_t netns;
+	uint32_t pid;
+};
+
+struct timeline_step {
+	uint32_t frame;
+	int64_t step_ns, suspend_ns;
+};
+
+struct timeline_meta {
+	const char *key, *value; /* value: NULL where not known */
+	size_t value_length;	 /* argv holds NULs between arguments */
+};
+
+struct timeline_array_counts {
+	size_t frames, sockets, images, processes, holders, addresses, interfaces, absences, steps, metas;
+};
+
+struct timeline {
+	struct timeline_frame *frames;
+	struct timeline_socket *sockets;
+	struct timeline_image *images;
+	struct timeline_process *processes;
+	struct timeline_holder *holders;
+	struct timeline_address *addresses;
+	struct timeline_interface *interfaces;
+	struct timeline_absence *absences;
+	struct timeline_step *steps;
+	struct timeline_meta *metas;
+	struct timeline_array_counts count, capacity;
+
+	struct snap_capture capture_first, capture_last; /* counters of the first and last frame with them */
+	bool has_capture;
+	uint64_t capture_netns; /* the namespace that was captured in; 0: not known */
+	int64_t clock_ticks;
+	uint64_t unknown_records;
+	uint32_t unreadable; /* processes whose descriptors could not be read, at any time */
+
+	/* private */
+	struct hashindex by_tuple, by_port, by_process, by_inode, by_address;
+	struct timeline_block *blocks; /* of the strings */
+	uint32_t last_full;
+};
+
+/* Reads all frames of one snapshot file. Damage: what precedes it is in the
+ * timeline, and ERROR_DAMAGED is returned with its place; the timeline is
+ * usable (may be empty). Other failures: the timeline is empty. */
+int timeline_read(struct snapfile_reader *reader, struct timeline *out, struct error *error);
+void timeline_init(struct timeline *timeline); /* empty: a capture without snapshots */
+void timeline_release(struct timeline *timeline);
+
+/* NULL: not there, or not known. length may be NULL. */
+const char *timeline_meta(const struct timeline *timeline, const char *key, size_t *length);
+
+/* Chains: the first lifetime of a connected tuple, of the unconnected sockets
+ * of a local port, of the holders of an inode, of an address; NONE if there is none. */
+uint32_t timeline_by_tuple(const struct timeline *timeline, uint8_t protocol,
+			   const struct endpoint *local, const struct endpoint *remote);
+uint32_t timeline_by_port(const struct timeline *timeline, uint8_t protocol, uint16_t port);
+uint32_t timeline_holders(const struct timeline *timeline, uint32_t inode);
+uint32_t timeline_by_address(const struct timeline *timeline,
+			     const struct endpoint_address *address);
+
+/* The latest frame whose reading had ended by t, of any kind; NONE: none. */
+uint32_t timeline_frame_at(const struct timeline *timeline, int64_t t_ns);
+
+/* The image that a process ran at t: the latest seen by then, else its first; NONE: no facts. */
+uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns);
+
+/* Whether the state current at t had it: first.end <= t < gone.end. */
+bool timeline_current(const struct timeline *timeline, const struct timeline_life *life,
+		      int64_t t_ns);
+
+/* Times of sightings, for rules and distances. */
+static inline int64_t timeline_first_end(const struct timeline *timeline,
+					 const struct timeline_life *life)
+{
+	return timeline->frames[life->first].end_ns;
+}
+
+static inline int64_t timeline_gone_end(const struct timeline *timeline,
+					const struct timeline_life *life)
+{
+	return life->gone == TIMELINE_NONE ? INT64_MAX : timeline->frames[life->gone].end_ns;
+}
+
+#endif

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Prints a C file that holds the SQL of this directory; analyze/schema_sql.h
+# declares what is in it. Takes no arguments and reads only files beside itself.
+set -eu
+cd "$(dirname "$0")"
+
+# A file as adjacent C string literals, one for each line. "??" would be a trigraph.
+literal() {
+	sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/	/\\t/g' -e 's/?/\\?/g' \
+		-e 's/^/\t"/' -e 's/$/\\n"/' "$1"
+}
+
+echo '/* Made by schema/embed.sh; do not edit. */'
+echo '#include "analyze/schema_sql.h"'
+for part in schema views indexes; do
+	[ "$part" = schema ] && name=schema_tables || name=schema_$part
+	printf 'const char %s[] =\n' "$name"
+	literal "$part.sql"
+	echo ';'
+done
+echo 'const char schema_columns[] ='
+literal columns.tsv
+echo ';'
+echo 'const struct schema_query schema_queries[] = {'
+for file in queries/*.sql; do
+	name=${file#queries/}
+	printf '\t{"%s",\n' "${name%.sql}"
+	literal "$file"
+	echo '	},'
+done
+echo '	{0, 0},'
+echo '};'

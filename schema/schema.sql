@@ -1,0 +1,304 @@
+-- The tables. schema/columns.tsv describes every column; indexes.sql holds the
+-- indexes, which a new database gets after its rows. Times end in _ns: Unix
+-- time, UTC. Only INTEGER, TEXT, REAL and BLOB, so that other readers of
+-- SQLite files can rely on the declared types.
+
+CREATE TABLE setting (
+	key TEXT PRIMARY KEY,
+	value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE column_help (
+	object TEXT NOT NULL,
+	"column" TEXT NOT NULL,
+	type TEXT NOT NULL,
+	unit TEXT NOT NULL,
+	description TEXT NOT NULL,
+	PRIMARY KEY (object, "column")
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rule (
+	rule_code INTEGER PRIMARY KEY,
+	rule TEXT NOT NULL UNIQUE,
+	meaning TEXT NOT NULL
+) STRICT;
+
+INSERT INTO rule (rule_code, rule, meaning) VALUES
+	(1, 'exact', 'connected socket of the same five-tuple in the snapshot current at the packet'),
+	(2, 'ahead', 'same five-tuple, first sighted after the packet within the same flow'),
+	(3, 'behind', 'same five-tuple, last sighted before the packet within the same flow'),
+	(4, 'bound', 'not connected, bound to this address and port, alive at the packet'),
+	(5, 'wildcard', 'not connected, bound to this port on any address'),
+	(6, 'listener', 'TCP towards a listening socket'),
+	(7, 'quoted', 'ICMP: the packet that an error quotes, or the ping or raw socket of an echo');
+
+CREATE TABLE reason (
+	reason_code INTEGER PRIMARY KEY,
+	reason TEXT NOT NULL UNIQUE,
+	meaning TEXT NOT NULL
+) STRICT;
+
+INSERT INTO reason (reason_code, reason, meaning) VALUES
+	(1, 'forwarded', 'neither end belongs to the recorded host'),
+	(2, 'multicast', 'to a group or broadcast address: any number of sockets may have received it'),
+	(3, 'no-socket', 'no socket had this end: the kernel itself answered, or nobody did'),
+	(4, 'no-holder', 'a socket had this end, but no process has it open'),
+	(5, 'unreadable', 'the recorder was not permitted to read who holds it'),
+	(6, 'gap', 'no snapshot is near enough'),
+	(7, 'ambiguous', 'several owners qualify: table candidate has them all'),
+	(8, 'before-start', 'before the first snapshot, and nothing later shows the owner');
+
+CREATE TABLE recording (
+	recording_id INTEGER PRIMARY KEY,
+	recording_uuid TEXT,
+	hostname TEXT,
+	machine_id TEXT,
+	boot_id TEXT,
+	kernel TEXT,
+	architecture TEXT,
+	argv TEXT,
+	interface TEXT,
+	filter TEXT,
+	time_zone TEXT,
+	tool TEXT,
+	source TEXT,
+	privilege TEXT,
+	watcher TEXT,
+	snaplen INTEGER,
+	link_type INTEGER,
+	clock_ticks INTEGER,
+	net_namespace INTEGER,
+	interval_ns INTEGER
+) STRICT;
+
+CREATE TABLE segment (
+	segment_id INTEGER PRIMARY KEY,
+	recording_id INTEGER REFERENCES recording,
+	number INTEGER,
+	pcap_name TEXT,
+	snap_name TEXT,
+	pcap_bytes INTEGER,
+	snap_bytes INTEGER,
+	pcap_sha256 TEXT,
+	snap_sha256 TEXT,
+	link_type INTEGER,
+	first_packet_ns INTEGER,
+	last_packet_ns INTEGER,
+	packets INTEGER NOT NULL,
+	bytes INTEGER NOT NULL,
+	flow_packets INTEGER NOT NULL,
+	frames INTEGER NOT NULL,
+	dropped INTEGER,
+	state TEXT NOT NULL CHECK (state IN ('whole', 'repaired', 'damaged'))
+) STRICT;
+
+-- Asked before each segment is loaded, so it is there from the start.
+CREATE INDEX segment_hash ON segment (pcap_sha256, snap_sha256);
+
+CREATE TABLE snapshot (
+	snapshot_id INTEGER PRIMARY KEY,
+	segment_id INTEGER NOT NULL REFERENCES segment,
+	sequence INTEGER NOT NULL,
+	kind TEXT NOT NULL CHECK (kind IN ('key', 'poll', 'event')),
+	cause TEXT,
+	begin_ns INTEGER NOT NULL,
+	end_ns INTEGER NOT NULL,
+	sockets INTEGER,
+	processes INTEGER,
+	line INTEGER
+) STRICT;
+
+CREATE TABLE interface (
+	interface_id INTEGER PRIMARY KEY,
+	recording_id INTEGER NOT NULL REFERENCES recording,
+	net_namespace INTEGER,
+	ifindex INTEGER NOT NULL,
+	name TEXT,
+	hardware_type INTEGER,
+	first_seen_ns INTEGER,
+	last_seen_ns INTEGER
+) STRICT;
+
+CREATE TABLE address (
+	address_id INTEGER PRIMARY KEY,
+	recording_id INTEGER NOT NULL REFERENCES recording,
+	net_namespace INTEGER,
+	ifindex INTEGER,
+	address TEXT NOT NULL,
+	prefix_length INTEGER,
+	first_seen_ns INTEGER,
+	last_seen_ns INTEGER
+) STRICT;
+
+CREATE TABLE process (
+	process_id INTEGER PRIMARY KEY,
+	recording_id INTEGER NOT NULL REFERENCES recording,
+	pid INTEGER NOT NULL,
+	start_ticks INTEGER,
+	start_ns INTEGER,
+	image INTEGER NOT NULL,
+	parent_process_id INTEGER REFERENCES process,
+	ppid INTEGER,
+	uid INTEGER,
+	comm TEXT,
+	exe TEXT,
+	cmdline TEXT,
+	cgroup TEXT,
+	container_id TEXT,
+	net_namespace INTEGER,
+	first_seen_ns INTEGER,
+	last_seen_ns INTEGER,
+	exit_ns INTEGER,
+	exit_code INTEGER
+) STRICT;
+
+CREATE TABLE socket (
+	socket_id INTEGER PRIMARY KEY,
+	recording_id INTEGER NOT NULL REFERENCES recording,
+	net_namespace INTEGER,
+	protocol TEXT NOT NULL,
+	family INTEGER CHECK (family IN (4, 6)),
+	local_address TEXT,
+	local_port INTEGER,
+	remote_address TEXT,
+	remote_port INTEGER,
+	state INTEGER,
+	uid INTEGER,
+	inode INTEGER NOT NULL,
+	cookie INTEGER,
+	first_seen_ns INTEGER,
+	last_seen_ns INTEGER,
+	first_snapshot_id INTEGER REFERENCES snapshot,
+	last_snapshot_id INTEGER REFERENCES snapshot,
+	closed_ns INTEGER,
+	kernel_bytes_acked INTEGER,
+	kernel_bytes_received INTEGER,
+	kernel_bytes_sent INTEGER,
+	kernel_bytes_retransmitted INTEGER
+) STRICT;
+
+CREATE TABLE holder (
+	holder_id INTEGER PRIMARY KEY,
+	socket_id INTEGER NOT NULL REFERENCES socket,
+	process_id INTEGER NOT NULL REFERENCES process,
+	fd INTEGER,
+	first_seen_ns INTEGER,
+	last_seen_ns INTEGER
+) STRICT;
+
+CREATE TABLE flow (
+	flow_id INTEGER PRIMARY KEY,
+	recording_id INTEGER REFERENCES recording,
+	segment_id INTEGER REFERENCES segment,
+	protocol TEXT NOT NULL,
+	ip_version INTEGER NOT NULL CHECK (ip_version IN (4, 6)),
+	orig_address TEXT NOT NULL,
+	resp_address TEXT NOT NULL,
+	orig_port INTEGER CHECK (orig_port BETWEEN 0 AND 65535),
+	resp_port INTEGER CHECK (resp_port BETWEEN 0 AND 65535),
+	icmp_id INTEGER,
+	start_ns INTEGER NOT NULL,
+	end_ns INTEGER NOT NULL,
+	orig_packets INTEGER NOT NULL,
+	orig_bytes INTEGER NOT NULL,
+	orig_payload_bytes INTEGER NOT NULL,
+	resp_packets INTEGER NOT NULL,
+	resp_bytes INTEGER NOT NULL,
+	resp_payload_bytes INTEGER NOT NULL,
+	repeat_packets INTEGER NOT NULL,
+	conn_state TEXT,
+	history TEXT,
+	community_id TEXT,
+	ifindex INTEGER,
+	vlan INTEGER,
+	inner_vlan INTEGER,
+	first_packet_number INTEGER
+) STRICT;
+
+-- An owner goes with a rule, its lack with a reason: never both, never neither.
+CREATE TABLE connection (
+	connection_id INTEGER PRIMARY KEY,
+	flow_id INTEGER NOT NULL REFERENCES flow,
+	"end" TEXT NOT NULL CHECK ("end" IN ('orig', 'resp')),
+	process_id INTEGER REFERENCES process,
+	socket_id INTEGER REFERENCES socket,
+	rule TEXT REFERENCES rule (rule),
+	reason TEXT REFERENCES reason (reason),
+	exact_packets INTEGER NOT NULL,
+	ahead_packets INTEGER NOT NULL,
+	behind_packets INTEGER NOT NULL,
+	bound_packets INTEGER NOT NULL,
+	wildcard_packets INTEGER NOT NULL,
+	listener_packets INTEGER NOT NULL,
+	quoted_packets INTEGER NOT NULL,
+	shared_by INTEGER NOT NULL,
+	snapshot_id INTEGER REFERENCES snapshot,
+	distance_ns INTEGER,
+	start_ns INTEGER NOT NULL,
+	end_ns INTEGER NOT NULL,
+	sent_packets INTEGER NOT NULL,
+	sent_bytes INTEGER NOT NULL,
+	sent_payload_bytes INTEGER NOT NULL,
+	received_packets INTEGER NOT NULL,
+	received_bytes INTEGER NOT NULL,
+	received_payload_bytes INTEGER NOT NULL,
+	CHECK ((rule IS NULL) <> (reason IS NULL)),
+	CHECK ((rule IS NULL) = (process_id IS NULL))
+) STRICT;
+
+CREATE TABLE candidate (
+	connection_id INTEGER NOT NULL REFERENCES connection,
+	process_id INTEGER NOT NULL REFERENCES process,
+	socket_id INTEGER REFERENCES socket,
+	PRIMARY KEY (connection_id, process_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE traffic (
+	connection_id INTEGER NOT NULL REFERENCES connection,
+	bucket INTEGER NOT NULL,
+	sent_packets INTEGER NOT NULL,
+	sent_bytes INTEGER NOT NULL,
+	received_packets INTEGER NOT NULL,
+	received_bytes INTEGER NOT NULL,
+	PRIMARY KEY (connection_id, bucket)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE packet (
+	segment_id INTEGER NOT NULL REFERENCES segment,
+	number INTEGER NOT NULL,
+	connection_id INTEGER NOT NULL REFERENCES connection,
+	flow_id INTEGER NOT NULL REFERENCES flow,
+	offset_bytes INTEGER,
+	time_ns INTEGER NOT NULL,
+	bytes INTEGER NOT NULL,
+	direction INTEGER NOT NULL CHECK (direction IN (0, 1)),
+	rule_code INTEGER REFERENCES rule,
+	reason_code INTEGER REFERENCES reason,
+	PRIMARY KEY (segment_id, number, connection_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE other (
+	segment_id INTEGER NOT NULL REFERENCES segment,
+	reason TEXT NOT NULL,
+	packets INTEGER NOT NULL,
+	bytes INTEGER NOT NULL,
+	PRIMARY KEY (segment_id, reason)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE coverage (
+	coverage_id INTEGER PRIMARY KEY,
+	recording_id INTEGER REFERENCES recording,
+	segment_id INTEGER REFERENCES segment,
+	kind TEXT NOT NULL,
+	begin_ns INTEGER,
+	end_ns INTEGER,
+	count INTEGER,
+	subject TEXT,
+	detail TEXT
+) STRICT;
+
+CREATE TABLE carry (
+	seq INTEGER PRIMARY KEY,
+	kind INTEGER NOT NULL,
+	state BLOB NOT NULL
+) STRICT;

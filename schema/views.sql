@@ -1,0 +1,258 @@
+-- The views: the stable interface for users and their scripts. Columns may be
+-- added at the end of a view, never renamed or taken away.
+
+CREATE VIEW connections AS
+SELECT
+	c.connection_id,
+	c.flow_id,
+	r.hostname,
+	p.pid,
+	-- Where several owners qualify and all agree on the program or the user,
+	-- that much is certain; the pid is not.
+	CAST(CASE
+	WHEN p.process_id IS NOT NULL
+	THEN coalesce(p.comm, substr(p.exe, length(rtrim(p.exe, replace(p.exe, '/', ''))) + 1))
+	WHEN c.reason = 'ambiguous' THEN (
+		SELECT CASE
+			WHEN count(*) = count(q.exe) AND min(q.exe) = max(q.exe) THEN
+				CASE WHEN count(*) = count(q.comm) AND min(q.comm) = max(q.comm)
+				THEN min(q.comm)
+				ELSE substr(min(q.exe), length(rtrim(min(q.exe),
+					replace(min(q.exe), '/', ''))) + 1)
+				END
+			WHEN count(q.exe) = 0 AND count(*) = count(q.comm)
+				AND min(q.comm) = max(q.comm) THEN min(q.comm)
+			END
+		FROM candidate k JOIN process q ON q.process_id = k.process_id
+		WHERE k.connection_id = c.connection_id)
+	END AS TEXT) AS process,
+	CAST(CASE
+	WHEN c.reason = 'ambiguous' THEN (
+		SELECT CASE WHEN count(*) = count(q.exe) AND min(q.exe) = max(q.exe)
+			THEN min(q.exe) END
+		FROM candidate k JOIN process q ON q.process_id = k.process_id
+		WHERE k.connection_id = c.connection_id)
+	ELSE p.exe
+	END AS TEXT) AS exe,
+	p.cmdline,
+	CAST(CASE
+	WHEN c.reason = 'ambiguous' THEN (
+		SELECT CASE WHEN count(*) = count(q.uid) AND min(q.uid) = max(q.uid)
+			THEN min(q.uid) END
+		FROM candidate k JOIN process q ON q.process_id = k.process_id
+		WHERE k.connection_id = c.connection_id)
+	ELSE p.uid
+	END AS INTEGER) AS uid,
+	p.container_id,
+	CAST(coalesce(s.net_namespace, p.net_namespace) AS INTEGER) AS net_namespace,
+	f.protocol,
+	CAST(CASE c."end" WHEN 'orig' THEN f.orig_address ELSE f.resp_address END AS TEXT)
+		AS local_address,
+	CAST(CASE c."end" WHEN 'orig' THEN f.orig_port ELSE f.resp_port END AS INTEGER)
+		AS local_port,
+	CAST(CASE c."end" WHEN 'orig' THEN f.resp_address ELSE f.orig_address END AS TEXT)
+		AS remote_address,
+	CAST(CASE c."end" WHEN 'orig' THEN f.resp_port ELSE f.orig_port END AS INTEGER)
+		AS remote_port,
+	CASE c."end" WHEN 'orig' THEN 'outbound' ELSE 'inbound' END AS direction,
+	c.start_ns,
+	c.end_ns,
+	strftime('%Y-%m-%dT%H:%M:%S', c.start_ns / 1000000000, 'unixepoch')
+		|| printf('.%09dZ', c.start_ns % 1000000000) AS start,
+	strftime('%Y-%m-%dT%H:%M:%S', c.end_ns / 1000000000, 'unixepoch')
+		|| printf('.%09dZ', c.end_ns % 1000000000) AS "end",
+	c.sent_packets,
+	c.sent_bytes,
+	c.sent_payload_bytes,
+	c.received_packets,
+	c.received_bytes,
+	c.received_payload_bytes,
+	c.rule,
+	c.reason,
+	c.shared_by,
+	f.conn_state,
+	f.community_id
+FROM connection c
+JOIN flow f ON f.flow_id = c.flow_id
+LEFT JOIN recording r ON r.recording_id = f.recording_id
+LEFT JOIN process p ON p.process_id = c.process_id
+LEFT JOIN socket s ON s.socket_id = c.socket_id;
+
+CREATE VIEW processes AS
+SELECT
+	p.process_id,
+	r.hostname,
+	p.pid,
+	p.image,
+	CAST(coalesce(p.comm, substr(p.exe, length(rtrim(p.exe, replace(p.exe, '/', ''))) + 1))
+		AS TEXT) AS process,
+	p.exe,
+	p.cmdline,
+	p.uid,
+	p.container_id,
+	p.net_namespace,
+	p.ppid,
+	p.parent_process_id,
+	p.start_ns,
+	strftime('%Y-%m-%dT%H:%M:%S', p.start_ns / 1000000000, 'unixepoch')
+		|| printf('.%09dZ', p.start_ns % 1000000000) AS start,
+	p.exit_ns,
+	strftime('%Y-%m-%dT%H:%M:%S', p.exit_ns / 1000000000, 'unixepoch')
+		|| printf('.%09dZ', p.exit_ns % 1000000000) AS exit,
+	p.exit_code
+FROM process p
+JOIN recording r ON r.recording_id = p.recording_id;
+
+CREATE VIEW process_traffic AS
+WITH total AS (
+	SELECT
+		c.process_id,
+		CAST(count(*) AS INTEGER) AS connections,
+		CAST(count(DISTINCT CASE c."end" WHEN 'orig' THEN f.resp_address
+			ELSE f.orig_address END) AS INTEGER) AS remote_hosts,
+		CAST(sum(c.sent_packets) AS INTEGER) AS sent_packets,
+		CAST(sum(c.sent_bytes) AS INTEGER) AS sent_bytes,
+		CAST(sum(c.received_packets) AS INTEGER) AS received_packets,
+		CAST(sum(c.received_bytes) AS INTEGER) AS received_bytes,
+		CAST(min(c.start_ns) AS INTEGER) AS first_ns,
+		CAST(max(c.end_ns) AS INTEGER) AS last_ns
+	FROM connection c
+	JOIN flow f ON f.flow_id = c.flow_id
+	WHERE c.process_id IS NOT NULL
+	GROUP BY c.process_id
+), bucketed AS (
+	SELECT c.process_id, sum(t.sent_bytes + t.received_bytes) AS bytes
+	FROM connection c
+	JOIN traffic t ON t.connection_id = c.connection_id
+	WHERE c.process_id IS NOT NULL
+	GROUP BY c.process_id, t.bucket
+), peak AS (
+	SELECT process_id, max(bytes) AS bytes FROM bucketed GROUP BY process_id
+), width AS (
+	SELECT value AS ns FROM setting WHERE key = 'bucket_ns'
+)
+SELECT
+	p.process_id,
+	p.hostname,
+	p.pid,
+	p.process,
+	p.exe,
+	p.cmdline,
+	p.uid,
+	p.container_id,
+	t.connections,
+	t.remote_hosts,
+	t.sent_packets,
+	t.sent_bytes,
+	t.received_packets,
+	t.received_bytes,
+	-- Over at least one bucket: a single packet has no duration.
+	CAST((t.sent_bytes + t.received_bytes) * 1e9 / max(t.last_ns - t.first_ns, width.ns)
+		AS INTEGER) AS mean_bytes_per_second,
+	CAST(peak.bytes * 1e9 / width.ns AS INTEGER) AS peak_bytes_per_second,
+	t.first_ns,
+	t.last_ns,
+	strftime('%Y-%m-%dT%H:%M:%S', t.first_ns / 1000000000, 'unixepoch')
+		|| printf('.%09dZ', t.first_ns % 1000000000) AS first,
+	strftime('%Y-%m-%dT%H:%M:%S', t.last_ns / 1000000000, 'unixepoch')
+		|| printf('.%09dZ', t.last_ns % 1000000000) AS last
+FROM total t
+JOIN processes p ON p.process_id = t.process_id
+LEFT JOIN peak ON peak.process_id = t.process_id
+CROSS JOIN width;
+
+CREATE VIEW process_timeline AS
+SELECT
+	t.bucket,
+	CAST(t.bucket * width.value AS INTEGER) AS start_ns,
+	strftime('%Y-%m-%dT%H:%M:%S', t.bucket * width.value / 1000000000, 'unixepoch')
+		|| printf('.%09dZ', t.bucket * width.value % 1000000000) AS start,
+	c.process_id,
+	r.hostname,
+	p.pid,
+	CAST(coalesce(p.comm, substr(p.exe, length(rtrim(p.exe, replace(p.exe, '/', ''))) + 1))
+		AS TEXT) AS process,
+	p.exe,
+	CAST(sum(t.sent_packets) AS INTEGER) AS sent_packets,
+	CAST(sum(t.sent_bytes) AS INTEGER) AS sent_bytes,
+	CAST(sum(t.received_packets) AS INTEGER) AS received_packets,
+	CAST(sum(t.received_bytes) AS INTEGER) AS received_bytes
+FROM traffic t
+JOIN connection c ON c.connection_id = t.connection_id
+JOIN setting width ON width.key = 'bucket_ns'
+LEFT JOIN process p ON p.process_id = c.process_id
+LEFT JOIN recording r ON r.recording_id = p.recording_id
+GROUP BY t.bucket, c.process_id;
+
+CREATE VIEW unattributed AS
+WITH whole AS (
+	SELECT
+		CAST(sum(sent_packets + received_packets) AS INTEGER) AS packets,
+		CAST(sum(sent_bytes + received_bytes) AS INTEGER) AS bytes
+	FROM connection
+)
+SELECT
+	c.reason,
+	m.meaning,
+	CAST(count(*) AS INTEGER) AS connections,
+	CAST(sum(c.sent_packets + c.received_packets) AS INTEGER) AS packets,
+	CAST(sum(c.sent_bytes + c.received_bytes) AS INTEGER) AS bytes,
+	round(100.0 * sum(c.sent_packets + c.received_packets) / whole.packets, 3) AS packets_percent,
+	round(100.0 * sum(c.sent_bytes + c.received_bytes) / whole.bytes, 3) AS bytes_percent
+FROM connection c
+CROSS JOIN whole
+LEFT JOIN reason m ON m.reason = c.reason
+WHERE c.reason IS NOT NULL
+GROUP BY c.reason;
+
+-- Each segment against what was counted while it was read; then all of them
+-- against the rows of flow themselves, which may cross segments.
+CREATE VIEW accounting AS
+SELECT
+	'segment' AS scope,
+	g.segment_id,
+	g.pcap_name,
+	g.packets,
+	g.flow_packets,
+	CAST(coalesce((SELECT sum(o.packets) FROM other o WHERE o.segment_id = g.segment_id), 0)
+		AS INTEGER) AS other_packets,
+	CAST(g.packets - g.flow_packets
+		- coalesce((SELECT sum(o.packets) FROM other o WHERE o.segment_id = g.segment_id), 0)
+		AS INTEGER) AS difference
+FROM segment g
+UNION ALL
+SELECT
+	'total',
+	NULL,
+	NULL,
+	total.packets,
+	total.flow_packets,
+	total.other_packets,
+	total.packets - total.flow_packets - total.other_packets
+FROM (
+	SELECT
+		coalesce((SELECT sum(packets) FROM segment), 0) AS packets,
+		coalesce((SELECT sum(orig_packets + resp_packets + repeat_packets) FROM flow), 0)
+			AS flow_packets,
+		coalesce((SELECT sum(packets) FROM other), 0) AS other_packets
+) total;
+
+CREATE VIEW packets AS
+SELECT
+	k.segment_id,
+	g.pcap_name,
+	k.number,
+	k.offset_bytes,
+	k.time_ns,
+	strftime('%Y-%m-%dT%H:%M:%S', k.time_ns / 1000000000, 'unixepoch')
+		|| printf('.%09dZ', k.time_ns % 1000000000) AS time,
+	k.flow_id,
+	k.connection_id,
+	CASE k.direction WHEN 0 THEN 'orig' ELSE 'resp' END AS sender,
+	k.bytes,
+	u.rule,
+	m.reason
+FROM packet k
+JOIN segment g ON g.segment_id = k.segment_id
+LEFT JOIN rule u ON u.rule_code = k.rule_code
+LEFT JOIN reason m ON m.reason_code = k.reason_code;

@@ -1,0 +1,139 @@
+#include "snapshot/format/error.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "snapshot/format/escape.h"
+
+/* Everything is made in a local first: the arguments may point into *error. */
+static int fill(struct error *error, enum error_code code, int saved_errno, const char *path,
+		int64_t offset_bytes, const char *message)
+{
+	struct error made = {.code = code, .offset_bytes = offset_bytes};
+
+	if (!error)
+		return code;
+	if (code == ERROR_SYSTEM)
+		made.saved_errno = saved_errno;
+	if (path) {
+		size_t length = strlen(path);
+		if (length < sizeof(made.path)) {
+			memcpy(made.path, path, length + 1);
+		} else {
+			size_t kept = sizeof(made.path) - 4;
+			memcpy(made.path, "...", 3);
+			memcpy(made.path + 3, path + length - kept, kept + 1);
+		}
+	}
+	snprintf(made.message, sizeof(made.message), "%s", message);
+	*error = made;
+	return code;
+}
+
+int error_set(struct error *error, enum error_code code, const char *path, int64_t offset_bytes,
+	      const char *format, ...)
+{
+	char message[sizeof(error->message)];
+	int saved_errno = errno;
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	return fill(error, code, saved_errno, path, offset_bytes, message);
+}
+
+int error_errno(struct error *error, const char *path, const char *format, ...)
+{
+	char message[sizeof(error->message)], whole[sizeof(error->message)];
+	int saved_errno = errno;
+	enum error_code code = ERROR_SYSTEM;
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	if (saved_errno == ENOENT)
+		code = ERROR_NO_INPUT;
+	else if (saved_errno == ENOMEM)
+		code = ERROR_MEMORY;
+	/* The reason is worth more than the end of a long message. */
+	snprintf(whole, sizeof(whole), "%.400s: %.100s", message, strerror(saved_errno));
+	return fill(error, code, saved_errno, path, -1, whole);
+}
+
+int error_damage(struct error *error, const char *path, int64_t offset_bytes, const char *wanted,
+		 const char *found_format, ...)
+{
+	char found[sizeof(error->message)], message[sizeof(error->message)];
+	va_list arguments;
+
+	va_start(arguments, found_format);
+	vsnprintf(found, sizeof(found), found_format, arguments);
+	va_end(arguments);
+	snprintf(message, sizeof(message), "wanted %.200s, found %.280s", wanted, found);
+	return fill(error, ERROR_DAMAGED, 0, path, offset_bytes, message);
+}
+
+/* Copies text so that no byte of it can steer a terminal: control characters
+ * (C0, DEL, C1) and what is not UTF-8 become \xHH. out has room for
+ * ESCAPE_GROWTH * strlen(text) + 1. */
+static void make_visible(const char *text, char *out)
+{
+	static const char hex[] = "0123456789abcdef";
+	size_t length = strlen(text);
+
+	for (size_t i = 0; i < length;) {
+		uint8_t bytes[4] = {0};
+		size_t left = length - i < 4 ? length - i : 4;
+
+		memcpy(bytes, text + i, left);
+		size_t sequence = escape_utf8_length(bytes, left);
+		bool is_control = bytes[0] < 0x20 || bytes[0] == 0x7f ||
+				  (bytes[0] == 0xc2 && bytes[1] < 0xa0);
+		if (sequence > 0 && !is_control) {
+			memcpy(out, bytes, sequence);
+			out += sequence;
+			i += sequence;
+			continue;
+		}
+		*out++ = '\\';
+		*out++ = 'x';
+		*out++ = hex[bytes[0] >> 4];
+		*out++ = hex[bytes[0] & 15];
+		i++;
+	}
+	*out = '\0';
+}
+
+void error_print(const char *program, const struct error *error)
+{
+	char path[sizeof(error->path) * ESCAPE_GROWTH + 1];
+	char message[sizeof(error->message) * ESCAPE_GROWTH + 1];
+	char offset[48] = "";
+
+	make_visible(error->path, path);
+	make_visible(error->message, message);
+	if (error->offset_bytes >= 0)
+		snprintf(offset, sizeof(offset), "at byte %" PRId64 ": ", error->offset_bytes);
+	fprintf(stderr, "%s: %s%s%s%s\n", program, path, path[0] ? ": " : "", offset, message);
+}
+
+enum exit_status error_exit_status(const struct error *error)
+{
+	switch ((int)error->code) {
+	case 0:
+		return EXIT_DONE;
+	case ERROR_DAMAGED:
+		return EXIT_DAMAGED;
+	case ERROR_USAGE:
+		return EXIT_BAD_USAGE;
+	case ERROR_NO_INPUT:
+		return EXIT_NO_INPUT;
+	default:
+		return EXIT_FAILED;
+	}
+}

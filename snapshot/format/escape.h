@@ -1,0 +1,29 @@
+/*
+ * escape.h - fields as text: PostgreSQL COPY's escapes, as FORMAT.md has them.
+ *
+ * Shared by snapshot files, custody.log and messages. Knows nothing of records.
+ */
+#ifndef SNAPSHOT_FORMAT_ESCAPE_H
+#define SNAPSHOT_FORMAT_ESCAPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ESCAPE_GROWTH 4 /* one byte becomes at most \xHH */
+
+/* Length of the UTF-8 sequence at bytes (1..4), 0 if there is none: RFC 3629,
+ * so no overlong forms, no surrogates, nothing over U+10FFFF. available >= 1. */
+size_t escape_utf8_length(const uint8_t *bytes, size_t available);
+
+/* Writes <bytes, length> escaped to out, which has room for ESCAPE_GROWTH *
+ * length; no NUL is appended. The result never is "\N". Returns bytes written. */
+size_t escape_write(const void *bytes, size_t length, char *out);
+
+/* Undoes the escapes of <field, length> into out, which may be field itself
+ * (the result is never longer) or NULL to check and count only; no NUL is
+ * appended. Returns the length of the result; -1 for an unknown or torn
+ * escape or a raw NUL. *has_nul says whether the result holds a NUL byte. */
+ptrdiff_t escape_read(const char *field, size_t length, char *out, bool *has_nul);
+
+#endif

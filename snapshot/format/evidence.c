@@ -1,0 +1,237 @@
+#include "snapshot/format/evidence.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "snapshot/format/quantity.h"
+
+#define NUMBER_DIGITS 6
+#define TIME_LENGTH   26 /* 20261121T203000.123456789Z */
+
+/* What a name can end with. Of several files of one kind, the lowest rank
+ * counts: a whole file before one being written, and the plain pcap before the
+ * gzip that is being made from it. */
+static const struct {
+	const char *text;
+	bool is_pcap, is_part;
+	int rank;
+} suffixes[] = {
+	{EVIDENCE_PCAP, true, false, 1},
+	{EVIDENCE_PCAP_GZ, true, false, 2},
+	{EVIDENCE_PCAP EVIDENCE_PART, true, true, 3},
+	{EVIDENCE_PCAP_GZ EVIDENCE_PART, true, true, 4},
+	{EVIDENCE_SNAP, false, false, 1},
+	{EVIDENCE_SNAP EVIDENCE_PART, false, true, 2},
+};
+#define SUFFIXES (sizeof(suffixes) / sizeof(suffixes[0]))
+
+static int find_suffix(const char *text)
+{
+	for (size_t i = 0; i < SUFFIXES; i++) {
+		if (strcmp(suffixes[i].text, text) == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
+/* "2026-11-21T20:30:00.123456789Z" without its dashes and colons. */
+static void compact_time(int64_t ns, char out[TIME_LENGTH + 1])
+{
+	char text[QUANTITY_TIME_SIZE];
+	size_t length = 0;
+
+	quantity_format_time(ns, text, sizeof(text));
+	for (const char *at = text; *at && length < TIME_LENGTH; at++) {
+		if (*at != '-' && *at != ':')
+			out[length++] = *at;
+	}
+	out[length] = '\0';
+}
+
+void evidence_name(const struct evidence_stem *stem, const char *suffix,
+		   char name[EVIDENCE_NAME_SIZE])
+{
+	char time[TIME_LENGTH + 1];
+
+	compact_time(stem->opened_ns, time);
+	snprintf(name, EVIDENCE_NAME_SIZE, "%0*" PRIu64 "-%s%s", NUMBER_DIGITS, stem->number, time,
+		 suffix);
+}
+
+int evidence_parse_name(const char *name, struct evidence_stem *stem, const char **suffix)
+{
+	size_t digits = strspn(name, "0123456789");
+	char number[24], time[QUANTITY_TIME_SIZE], whole[EVIDENCE_NAME_SIZE];
+	struct evidence_stem parsed;
+
+	if (digits < NUMBER_DIGITS || digits >= sizeof(number) || name[digits] != '-')
+		return -1;
+	const char *at = name + digits + 1;
+	if (strlen(at) < TIME_LENGTH)
+		return -1;
+	memcpy(number, name, digits);
+	number[digits] = '\0';
+	snprintf(time, sizeof(time), "%.4s-%.2s-%.5s:%.2s:%.13s", at, at + 4, at + 6, at + 11,
+		 at + 13);
+	if (quantity_parse_uint(number, UINT64_MAX, &parsed.number) != 0 || parsed.number == 0 ||
+	    quantity_parse_time(time, 0, &parsed.opened_ns) != 0)
+		return -1;
+	at += TIME_LENGTH;
+	if (*at != '\0' && find_suffix(at) < 0)
+		return -1;
+	/* A time can be written in several ways; a name in one. */
+	evidence_name(&parsed, at, whole);
+	if (strcmp(whole, name) != 0)
+		return -1;
+	*stem = parsed;
+	*suffix = at;
+	return 0;
+}
+
+static int append(struct evidence_list *list, const struct evidence_segment *segment)
+{
+	if (list->count == list->capacity) {
+		size_t capacity = list->capacity ? list->capacity * 2 : 64;
+		struct evidence_segment *segments =
+			reallocarray(list->segments, capacity, sizeof(*segments));
+		if (!segments)
+			return -1;
+		list->segments = segments;
+		list->capacity = capacity;
+	}
+	list->segments[list->count++] = *segment;
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct evidence_stem *x = &((const struct evidence_segment *)a)->stem;
+	const struct evidence_stem *y = &((const struct evidence_segment *)b)->stem;
+
+	if (x->number != y->number)
+		return x->number < y->number ? -1 : 1;
+	if (x->opened_ns != y->opened_ns)
+		return x->opened_ns < y->opened_ns ? -1 : 1;
+	return 0;
+}
+
+static int rank_of(const char *name)
+{
+	struct evidence_stem stem;
+	const char *suffix;
+
+	if (name[0] == '\0' || evidence_parse_name(name, &stem, &suffix) != 0 || *suffix == '\0')
+		return INT32_MAX;
+	return suffixes[find_suffix(suffix)].rank;
+}
+
+/* Takes from `from` what is better than what `into` has. */
+static void merge(struct evidence_segment *into, const struct evidence_segment *from)
+{
+	if (rank_of(from->pcap) < rank_of(into->pcap)) {
+		memcpy(into->pcap, from->pcap, sizeof(into->pcap));
+		into->pcap_is_part = from->pcap_is_part;
+		into->pcap_bytes = from->pcap_bytes;
+	}
+	if (rank_of(from->snap) < rank_of(into->snap)) {
+		memcpy(into->snap, from->snap, sizeof(into->snap));
+		into->snap_is_part = from->snap_is_part;
+		into->snap_bytes = from->snap_bytes;
+	}
+}
+
+/* Files of one stem, each found alone, become one segment. */
+static void sort_and_merge(struct evidence_list *list)
+{
+	size_t kept = 0;
+
+	if (list->count == 0)
+		return;
+	qsort(list->segments, list->count, sizeof(*list->segments), compare);
+	for (size_t i = 1; i < list->count; i++) {
+		if (compare(&list->segments[kept], &list->segments[i]) == 0)
+			merge(&list->segments[kept], &list->segments[i]);
+		else
+			list->segments[++kept] = list->segments[i];
+	}
+	list->count = kept + 1;
+}
+
+/* A file of a segment as a segment with this file alone. 1, 0: it is none,
+ * -1: errno. A name that parses fits, as evidence_name() made it again. */
+static int examine(int dirfd, const char *name, struct evidence_segment *segment)
+{
+	const char *suffix;
+	struct stat status;
+
+	memset(segment, 0, sizeof(*segment));
+	if (evidence_parse_name(name, &segment->stem, &suffix) != 0 || *suffix == '\0')
+		return 0;
+	/* Gone since it was listed (expired, renamed), or a dangling link. */
+	if (fstatat(dirfd, name, &status, 0) != 0)
+		return errno == ENOENT ? 0 : -1;
+	if (!S_ISREG(status.st_mode))
+		return 0;
+	int kind = find_suffix(suffix);
+	if (suffixes[kind].is_pcap) {
+		memcpy(segment->pcap, name, strlen(name) + 1);
+		segment->pcap_is_part = suffixes[kind].is_part;
+		segment->pcap_bytes = (uint64_t)status.st_size;
+	} else {
+		memcpy(segment->snap, name, strlen(name) + 1);
+		segment->snap_is_part = suffixes[kind].is_part;
+		segment->snap_bytes = (uint64_t)status.st_size;
+	}
+	return 1;
+}
+
+int evidence_list_read(int dirfd, const char *path, struct evidence_list *out, struct error *error)
+{
+	struct evidence_list list = {0};
+	struct evidence_segment segment;
+	struct dirent *entry;
+	int status = 0;
+	DIR *directory = NULL;
+	/* A descriptor of its own: the caller's has one position for all its users. */
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0)
+		directory = fdopendir(fd);
+	if (!directory) {
+		status = error_errno(error, path, "cannot list the directory");
+		if (fd >= 0)
+			close(fd);
+		return status;
+	}
+	while (status == 0 && (errno = 0, entry = readdir(directory)) != NULL) {
+		int found = examine(fd, entry->d_name, &segment);
+		if (found < 0)
+			status = error_errno(error, path, "cannot examine %s", entry->d_name);
+		else if (found > 0 && append(&list, &segment) != 0)
+			status = error_set(error, ERROR_MEMORY, path, -1,
+					   "no memory for a list of %zu segments", list.count);
+	}
+	if (status == 0 && errno != 0)
+		status = error_errno(error, path, "cannot list the directory");
+	closedir(directory);
+	if (status != 0) {
+		evidence_list_release(&list);
+		return status;
+	}
+	sort_and_merge(&list);
+	*out = list;
+	return 0;
+}
+
+void evidence_list_release(struct evidence_list *list)
+{
+	free(list->segments);
+	memset(list, 0, sizeof(*list));
+}

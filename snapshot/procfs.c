@@ -1,0 +1,689 @@
+#include "snapshot/procfs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/kcmp.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define LISTING_BYTES (32u << 10)
+#define NUMBER_SIZE   12 /* a u32 in decimal + NUL */
+/* A process that executes a new program while it is being read is read again,
+ * but not for ever. */
+#define ATTEMPTS 3
+
+/* ------------------------------------------------------------- basics -- */
+
+void *procfs_grow(void *items, size_t *capacity, size_t need, size_t item_bytes)
+{
+	size_t grown = *capacity ? *capacity : 64;
+	void *copy;
+
+	if (need <= *capacity)
+		return items;
+	while (grown < need) {
+		if (grown > SIZE_MAX / 2)
+			return NULL;
+		grown *= 2;
+	}
+	if (grown > SIZE_MAX / item_bytes)
+		return NULL;
+	copy = realloc(items, grown * item_bytes);
+	if (copy)
+		*capacity = grown;
+	return copy;
+}
+
+static int text_reserve(struct procfs_text *text, size_t need)
+{
+	char *grown = procfs_grow(text->text, &text->capacity, need, 1);
+
+	if (!grown)
+		return ENOMEM;
+	text->text = grown;
+	return 0;
+}
+
+static int read_all(int fd, size_t max_bytes, struct procfs_text *out)
+{
+	out->length = 0;
+	if (text_reserve(out, 4096))
+		return ENOMEM;
+	for (;;) {
+		ssize_t got;
+
+		/* The kernel hands out at most a page at a time; room for less
+		 * than that would cost another call. */
+		if (text_reserve(out, out->length + 4096 + 1))
+			return ENOMEM;
+		got = read(fd, out->text + out->length, out->capacity - out->length - 1);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return errno;
+		out->length += (size_t)got;
+		if (got == 0 || (max_bytes && out->length >= max_bytes))
+			break;
+	}
+	if (max_bytes && out->length > max_bytes)
+		out->length = max_bytes;
+	out->text[out->length] = '\0';
+	return 0;
+}
+
+int procfs_read_file(int dirfd, const char *name, size_t max_bytes, struct procfs_text *out)
+{
+	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
+	int result;
+
+	out->length = 0;
+	if (fd < 0)
+		return errno;
+	result = read_all(fd, max_bytes, out);
+	close(fd);
+	return result;
+}
+
+void procfs_text_release(struct procfs_text *text)
+{
+	free(text->text);
+	*text = (struct procfs_text){0};
+}
+
+const char *procfs_errno_name(int number, char buffer[PROCFS_ERRNO_SIZE])
+{
+	switch (number) {
+	case EACCES:
+		return "EACCES";
+	case EPERM:
+		return "EPERM";
+	case ENOENT:
+		return "ENOENT";
+	case ESRCH:
+		return "ESRCH";
+	case EINVAL:
+		return "EINVAL";
+	case EIO:
+		return "EIO";
+	case ELOOP:
+		return "ELOOP";
+	case EMFILE:
+		return "EMFILE";
+	case ENFILE:
+		return "ENFILE";
+	case ENOMEM:
+		return "ENOMEM";
+	case ENOSYS:
+		return "ENOSYS";
+	case ENOTDIR:
+		return "ENOTDIR";
+	case EAGAIN:
+		return "EAGAIN";
+	default:
+		snprintf(buffer, PROCFS_ERRNO_SIZE, "errno %d", number);
+		return buffer;
+	}
+}
+
+static char *format_number(uint32_t number, char buffer[NUMBER_SIZE])
+{
+	char *at = buffer + NUMBER_SIZE - 1;
+
+	*at = '\0';
+	do
+		*--at = (char)('0' + number % 10);
+	while (number /= 10);
+	return at;
+}
+
+bool procfs_parse_number(const char *text, uint64_t max, uint64_t *out, const char **end)
+{
+	uint64_t value = 0;
+	const char *at = text;
+
+	for (; *at >= '0' && *at <= '9'; at++) {
+		unsigned digit = (unsigned)(*at - '0');
+
+		if (value > (max - digit) / 10)
+			return false;
+		value = value * 10 + digit;
+	}
+	if (at == text)
+		return false;
+	*out = value;
+	*end = at;
+	return true;
+}
+
+/* "PREFIX[N]" */
+static bool parse_link(const char *link, const char *prefix, uint64_t max, uint64_t *out)
+{
+	size_t length = strlen(prefix);
+	const char *end;
+
+	return !strncmp(link, prefix, length) && procfs_parse_number(link + length, max, out, &end) &&
+	       !strcmp(end, "]");
+}
+
+int procfs_read_link(int dirfd, const char *name, char *target, size_t size)
+{
+	ssize_t length = readlinkat(dirfd, name, target, size - 1);
+
+	if (length < 0)
+		return errno;
+	target[length] = '\0';
+	return 0;
+}
+
+bool procfs_is_own(int proc_fd)
+{
+	struct statfs info;
+	char target[32];
+	const char *end;
+	uint64_t pid;
+
+	return !fstatfs(proc_fd, &info) && info.f_type == PROC_SUPER_MAGIC &&
+	       !procfs_read_link(proc_fd, "self", target, sizeof(target)) &&
+	       procfs_parse_number(target, UINT32_MAX, &pid, &end) && !*end && pid == (uint64_t)getpid();
+}
+
+uint64_t procfs_read_netns(int dirfd, const char *name, int *reason)
+{
+	char target[64];
+	uint64_t netns = 0;
+	int result = procfs_read_link(dirfd, name, target, sizeof(target));
+
+	if (!result && !parse_link(target, "net:[", UINT64_MAX, &netns))
+		result = EINVAL;
+	if (reason)
+		*reason = result;
+	return netns;
+}
+
+/* The numbers among the names in an open directory, in its order. */
+static int list_numbers(int fd, char **listing, struct procfs_numbers *out)
+{
+	out->count = 0;
+	if (!*listing && !(*listing = malloc(LISTING_BYTES)))
+		return ENOMEM;
+	for (;;) {
+		ssize_t got = getdents64(fd, *listing, LISTING_BYTES);
+		unsigned short length;
+
+		if (got < 0)
+			return errno;
+		if (got == 0)
+			return 0;
+		for (const char *at = *listing; at < *listing + got; at += length) {
+			const char *name = at + offsetof(struct dirent64, d_name), *end;
+			uint64_t number;
+			uint32_t *grown;
+
+			memcpy(&length, at + offsetof(struct dirent64, d_reclen), sizeof(length));
+			if (!procfs_parse_number(name, UINT32_MAX, &number, &end) || *end)
+				continue;
+			grown = procfs_grow(out->items, &out->capacity, out->count + 1,
+					    sizeof(*grown));
+			if (!grown)
+				return ENOMEM;
+			out->items = grown;
+			out->items[out->count++] = (uint32_t)number;
+		}
+	}
+}
+
+static int list_directory(int dirfd, const char *name, char **listing, struct procfs_numbers *out)
+{
+	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int result;
+
+	out->count = 0;
+	if (fd < 0)
+		return errno;
+	result = list_numbers(fd, listing, out);
+	close(fd);
+	return result;
+}
+
+static int compare_numbers(const void *left, const void *right)
+{
+	const uint32_t *a = left, *b = right;
+
+	return (*a > *b) - (*a < *b);
+}
+
+static void sort_numbers(struct procfs_numbers *numbers)
+{
+	if (numbers->count > 1)
+		qsort(numbers->items, numbers->count, sizeof(*numbers->items), compare_numbers);
+}
+
+static bool is_dead(const struct procfs_stat *stat)
+{
+	return stat->state == 'Z' || stat->state == 'X' || stat->state == 'x';
+}
+
+/* From an open stat file, from its start. 0 or an errno. */
+static int read_stat(int fd, struct procfs_text *scratch, struct procfs_stat *out)
+{
+	int result = lseek(fd, 0, SEEK_SET) < 0 ? errno : read_all(fd, 0, scratch);
+
+	if (!result && procfs_parse_stat(scratch->text, scratch->length, out, NULL))
+		result = scratch->length ? EINVAL : ESRCH;
+	return result;
+}
+
+/* Without a program (exiting, zombie) there is nothing newer to learn. */
+static bool facts_hold(const struct procfs_process *known, const struct procfs_process *now)
+{
+	if (!known || !known->facts || known->stat.pid != now->stat.pid ||
+	    known->stat.start_ticks != now->stat.start_ticks)
+		return false;
+	if (!now->stat.image)
+		return true;
+	return known->stat.image == now->stat.image && known->euid == now->euid &&
+	       (known->facts->record.netns == now->netns || !now->netns) &&
+	       !strcmp(known->stat.comm, now->stat.comm);
+}
+
+/* -------------------------------------------------------- descriptors -- */
+
+static int add_holder(struct procfs_walk *walk, const struct snap_holder *holder)
+{
+	struct snap_holder *grown = procfs_grow(walk->holders, &walk->holder_capacity,
+						walk->holder_count + 1, sizeof(*grown));
+
+	if (!grown)
+		return ENOMEM;
+	walk->holders = grown;
+	walk->holders[walk->holder_count++] = *holder;
+	return 0;
+}
+
+static int add_netns_fd(struct procfs_walk *walk, uint64_t netns, uint32_t pid, uint32_t fd)
+{
+	struct procfs_netns_fd *grown = procfs_grow(walk->netns_fds, &walk->netns_fd_capacity,
+						    walk->netns_fd_count + 1, sizeof(*grown));
+
+	if (!grown)
+		return ENOMEM;
+	walk->netns_fds = grown;
+	walk->netns_fds[walk->netns_fd_count++] =
+		(struct procfs_netns_fd){.netns = netns, .pid = pid, .fd = fd};
+	return 0;
+}
+
+/* Sockets and network namespaces among the descriptors below base/fd. holder
+ * has all but inode and fd. A descriptor that is closed meanwhile is none. */
+static int read_descriptors(int base, struct snap_holder holder, struct procfs_walk *walk)
+{
+	char target[64], number[NUMBER_SIZE];
+	int fd = openat(base, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	uint64_t value;
+	int result;
+
+	if (fd < 0)
+		return errno;
+	result = list_numbers(fd, &walk->listing, &walk->fds);
+	for (size_t i = 0; i < walk->fds.count && !result; i++) {
+		int why;
+
+		holder.fd = walk->fds.items[i];
+		why = procfs_read_link(fd, format_number(holder.fd, number), target, sizeof(target));
+		if (why == EACCES || why == EPERM)
+			result = why;
+		if (why)
+			continue;
+		if (parse_link(target, "socket:[", UINT32_MAX, &value)) {
+			holder.inode = (uint32_t)value;
+			result = add_holder(walk, &holder);
+		} else if (parse_link(target, "net:[", UINT64_MAX, &value)) {
+			result = add_netns_fd(walk, value, holder.pid, holder.fd);
+		}
+	}
+	close(fd);
+	return result;
+}
+
+static int open_task(int dir, uint32_t tid)
+{
+	char path[sizeof("task/") + NUMBER_SIZE], number[NUMBER_SIZE];
+
+	snprintf(path, sizeof(path), "task/%s", format_number(tid, number));
+	return openat(dir, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* A thread that lives on after the leader has exited: the lowest, so that it
+ * stays the same from walk to walk. Its directory, or -1. */
+static int open_living_thread(int dir, uint32_t pid, struct procfs_walk *walk, uint32_t *tid)
+{
+	if (list_directory(dir, "task", &walk->listing, &walk->tids))
+		return -1;
+	sort_numbers(&walk->tids);
+	for (size_t i = 0; i < walk->tids.count; i++) {
+		struct procfs_stat stat;
+		int task;
+
+		if (walk->tids.items[i] == pid)
+			continue;
+		task = open_task(dir, walk->tids.items[i]);
+		if (task < 0)
+			continue;
+		if (!procfs_read_file(task, "stat", 0, &walk->stat) &&
+		    !procfs_parse_stat(walk->stat.text, walk->stat.length, &stat, NULL) &&
+		    !is_dead(&stat)) {
+			*tid = walk->tids.items[i];
+			return task;
+		}
+		close(task);
+	}
+	return -1;
+}
+
+/* ------------------------------------------------------------ process -- */
+
+/* Everything of one process, once. Appends holders; sets all of *process but
+ * stat. *fresh: something was read that must be of one moment. 0 or an errno. */
+static int read_once(int dir, const struct procfs_process *known, struct procfs_process *process,
+		     struct procfs_walk *walk, bool *fresh)
+{
+	size_t holders = walk->holder_count, netns_fds = walk->netns_fd_count;
+	struct snap_holder holder = {.pid = process->stat.pid,
+				     .tid = process->stat.pid,
+				     .start_ticks = process->stat.start_ticks};
+	struct stat info;
+	int base = dir, result = 0;
+
+	process->via_tid = process->stat.pid;
+	if (is_dead(&process->stat)) {
+		process->via_tid = 0;
+		base = process->stat.threads > 1 ? open_living_thread(dir, process->stat.pid, walk,
+								      &process->via_tid)
+						 : -1;
+	}
+	if (fstat(dir, &info)) {
+		result = errno;
+		goto out;
+	}
+	process->euid = info.st_uid;
+	process->netns = base < 0 ? 0 : procfs_read_netns(base, "ns/net", NULL);
+	process->descriptors_errno = base < 0 ? 0 : read_descriptors(base, holder, walk);
+	if (process->descriptors_errno == ENOMEM || process->descriptors_errno == ENOENT ||
+	    process->descriptors_errno == ESRCH) {
+		result = process->descriptors_errno;
+		goto out;
+	}
+	if (facts_hold(known, process)) {
+		process->facts = known->facts;
+		process->facts->references++;
+	} else {
+		process->facts = procfs_facts_read(dir, base, process, walk);
+		if (!process->facts)
+			result = ENOMEM;
+	}
+	*fresh = walk->holder_count > holders || walk->netns_fd_count > netns_fds ||
+		 !known || process->facts != known->facts;
+out:
+	if (base >= 0 && base != dir)
+		close(base);
+	return result;
+}
+
+static void drop(struct procfs_walk *walk, struct procfs_process *process, size_t holders,
+		 size_t netns_fds)
+{
+	procfs_facts_unref(process->facts);
+	process->facts = NULL;
+	walk->holder_count = holders;
+	walk->netns_fd_count = netns_fds;
+}
+
+/* Reads it until its image was the same before and after. */
+static int read_stable(int dir, int stat_fd, const struct procfs_process *known,
+		       struct procfs_process *process, struct procfs_walk *walk)
+{
+	size_t holders = walk->holder_count, netns_fds = walk->netns_fd_count;
+
+	for (unsigned attempt = 1;; attempt++) {
+		struct procfs_stat after;
+		bool fresh = false;
+		int result = read_once(dir, known, process, walk, &fresh);
+
+		if (!result && !fresh)
+			return 0;
+		if (!result)
+			result = read_stat(stat_fd, &walk->stat, &after);
+		if (!result && after.start_ticks != process->stat.start_ticks)
+			result = ESRCH;
+		if (!result && (after.image == process->stat.image || attempt == ATTEMPTS))
+			return 0;
+		drop(walk, process, holders, netns_fds);
+		if ((result == ENOENT || result == ESRCH) && is_dead(&process->stat) &&
+		    attempt < ATTEMPTS)
+			result = read_stat(stat_fd, &walk->stat, &after); /* the thread went */
+		if (result)
+			return result;
+		process->stat = after;
+	}
+}
+
+static int add_process(struct procfs_walk *walk, const struct procfs_process *process)
+{
+	struct procfs_process *grown = procfs_grow(walk->processes, &walk->process_capacity,
+						   walk->process_count + 1, sizeof(*grown));
+
+	if (!grown)
+		return ENOMEM;
+	walk->processes = grown;
+	walk->processes[walk->process_count++] = *process;
+	return 0;
+}
+
+int procfs_read_process(int proc_fd, uint32_t pid, const struct procfs_process *known,
+			struct procfs_walk *walk)
+{
+	size_t holders = walk->holder_count, netns_fds = walk->netns_fd_count;
+	struct procfs_process process = {0};
+	char number[NUMBER_SIZE];
+	int dir, stat_fd = -1, result;
+
+	dir = openat(proc_fd, format_number(pid, number), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return errno;
+	stat_fd = openat(dir, "stat", O_RDONLY | O_CLOEXEC);
+	result = stat_fd < 0 ? errno : read_stat(stat_fd, &walk->stat, &process.stat);
+	if (result == EACCES || result == EPERM) {
+		/* hidepid=1: it is there, and that is all. */
+		process.stat.pid = pid;
+		process.descriptors_errno = result;
+		result = 0;
+	} else if (!result && procfs_is_kernel_thread(&process.stat)) {
+		result = ESRCH;
+	} else if (!result) {
+		result = read_stable(dir, stat_fd, known, &process, walk);
+	}
+	if (!result) {
+		result = add_process(walk, &process);
+		if (result)
+			drop(walk, &process, holders, netns_fds);
+	}
+	if (stat_fd >= 0)
+		close(stat_fd);
+	close(dir);
+	return result;
+}
+
+const struct procfs_process *procfs_find(const struct procfs_walk *walk, uint32_t pid)
+{
+	size_t low = 0, high = walk->process_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (walk->processes[middle].stat.pid < pid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low < walk->process_count && walk->processes[low].stat.pid == pid)
+		return &walk->processes[low];
+	return NULL;
+}
+
+/* --------------------------------------------------------------- walk -- */
+
+void procfs_walk_reset(struct procfs_walk *walk)
+{
+	for (size_t i = 0; i < walk->process_count; i++)
+		procfs_facts_unref(walk->processes[i].facts);
+	walk->process_count = walk->holder_count = walk->netns_fd_count = 0;
+}
+
+void procfs_walk_release(struct procfs_walk *walk)
+{
+	procfs_walk_reset(walk);
+	free(walk->processes);
+	free(walk->holders);
+	free(walk->netns_fds);
+	procfs_text_release(&walk->stat);
+	procfs_text_release(&walk->cmdline);
+	procfs_text_release(&walk->cgroup);
+	free(walk->pids.items);
+	free(walk->tids.items);
+	free(walk->fds.items);
+	free(walk->listing);
+	*walk = (struct procfs_walk){0};
+}
+
+int procfs_walk(int proc_fd, const struct procfs_walk *known, struct procfs_walk *out,
+		struct error *error)
+{
+	int result;
+
+	procfs_walk_reset(out);
+	result = list_directory(proc_fd, ".", &out->listing, &out->pids);
+	if (result) {
+		errno = result;
+		return error_errno(error, "/proc", "cannot list the processes");
+	}
+	sort_numbers(&out->pids);
+	for (size_t i = 0; i < out->pids.count; i++) {
+		uint32_t pid = out->pids.items[i];
+
+		result = procfs_read_process(proc_fd, pid, procfs_find(known, pid), out);
+		if (result == ENOMEM)
+			return error_set(error, ERROR_MEMORY, "/proc", -1,
+					 "out of memory after %zu processes and %zu descriptors",
+					 out->process_count, out->holder_count);
+	}
+	return 0;
+}
+
+int procfs_holder_compare(const struct snap_holder *a, const struct snap_holder *b)
+{
+	if (a->inode != b->inode)
+		return a->inode < b->inode ? -1 : 1;
+	if (a->pid != b->pid)
+		return a->pid < b->pid ? -1 : 1;
+	if (a->start_ticks != b->start_ticks)
+		return a->start_ticks < b->start_ticks ? -1 : 1;
+	if (a->tid != b->tid)
+		return a->tid < b->tid ? -1 : 1;
+	return (a->fd > b->fd) - (a->fd < b->fd);
+}
+
+/* ------------------------------------------- threads' own descriptors -- */
+
+/* Of the holders from mark on keeps those of wanted inodes, and one for each
+ * descriptor: threads may share the table that they do not share with the leader. */
+static void keep_wanted(struct procfs_walk *walk, size_t first, size_t mark,
+			const uint32_t *inodes, size_t inode_count)
+{
+	size_t kept = mark;
+
+	for (size_t i = mark; i < walk->holder_count; i++) {
+		struct snap_holder holder = walk->holders[i];
+		bool repeated = false;
+
+		if (!bsearch(&holder.inode, inodes, inode_count, sizeof(*inodes), compare_numbers))
+			continue;
+		for (size_t j = first; j < mark && !repeated; j++)
+			repeated = walk->holders[j].inode == holder.inode &&
+				   walk->holders[j].fd == holder.fd;
+		if (!repeated)
+			walk->holders[kept++] = holder;
+	}
+	walk->holder_count = kept;
+}
+
+static bool shares_table(uint32_t leader, uint32_t tid)
+{
+	return syscall(SYS_kcmp, (pid_t)leader, (pid_t)tid, KCMP_FILES, 0ul, 0ul) == 0;
+}
+
+static int walk_threads_of(int dir, const struct procfs_process *process, bool own,
+			   struct procfs_walk *walk, const uint32_t *inodes, size_t inode_count)
+{
+	struct snap_holder holder = {.pid = process->stat.pid,
+				     .start_ticks = process->stat.start_ticks};
+	size_t first = walk->holder_count;
+
+	if (list_directory(dir, "task", &walk->listing, &walk->tids))
+		return 0;
+	sort_numbers(&walk->tids);
+	for (size_t i = 0; i < walk->tids.count; i++) {
+		size_t mark = walk->holder_count, netns_fds = walk->netns_fd_count;
+		int task, result;
+
+		holder.tid = walk->tids.items[i];
+		if (holder.tid == process->stat.pid || holder.tid == process->via_tid ||
+		    (own && shares_table(process->via_tid, holder.tid)))
+			continue;
+		task = open_task(dir, holder.tid);
+		if (task < 0)
+			continue;
+		result = read_descriptors(task, holder, walk);
+		close(task);
+		walk->netns_fd_count = netns_fds;
+		keep_wanted(walk, first, mark, inodes, inode_count);
+		if (result == ENOMEM)
+			return result;
+	}
+	return 0;
+}
+
+int procfs_walk_threads(int proc_fd, struct procfs_walk *walk, const uint32_t *inodes,
+			size_t inode_count, struct error *error)
+{
+	bool own = procfs_is_own(proc_fd);
+
+	for (size_t i = 0; i < walk->process_count; i++) {
+		const struct procfs_process *process = &walk->processes[i];
+		char number[NUMBER_SIZE];
+		struct procfs_stat now;
+		int dir, result = 0;
+
+		if (process->stat.threads < 2 || !process->via_tid || process->descriptors_errno)
+			continue;
+		dir = openat(proc_fd, format_number(process->stat.pid, number),
+			     O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (dir < 0)
+			continue;
+		if (!procfs_read_file(dir, "stat", 0, &walk->stat) &&
+		    !procfs_parse_stat(walk->stat.text, walk->stat.length, &now, NULL) &&
+		    now.start_ticks == process->stat.start_ticks)
+			result = walk_threads_of(dir, process, own, walk, inodes, inode_count);
+		close(dir);
+		if (result)
+			return error_set(error, ERROR_MEMORY, "/proc", -1, "out of memory");
+	}
+	return 0;
+}

@@ -1,0 +1,118 @@
+#include "snapshot/quota.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "snapshot/format/quantity.h"
+
+static uint64_t size_of(const struct evidence_segment *segment)
+{
+	return segment->pcap_bytes + segment->snap_bytes;
+}
+
+static uint64_t wanted_free(const struct quota *quota, const struct quota_space *space)
+{
+	/* Divided first: a file system of petabytes times a million overflows. */
+	uint64_t share = space->total_bytes / 1000000 * quota->keep_free_ppm;
+
+	return share > quota->keep_free_bytes ? share : quota->keep_free_bytes;
+}
+
+size_t quota_choose(const struct quota *quota, const struct evidence_list *list,
+		    const struct quota_space *space, int64_t now_ns, const char **reason)
+{
+	uint64_t used = 0, free_bytes = space->free_bytes;
+	size_t chosen = 0;
+
+	*reason = NULL;
+	for (size_t i = 0; i < list->count; i++)
+		used += size_of(&list->segments[i]);
+	while (chosen + 1 < list->count) {
+		const struct evidence_segment *segment = &list->segments[chosen];
+		int64_t end_ns = segment[1].stem.opened_ns;
+
+		if (segment->pcap_is_part || segment->snap_is_part)
+			break;
+		if (quota->keep_size && used > quota->keep_size)
+			*reason = "more than --keep-size";
+		else if (quota->keep_time_ns && now_ns - end_ns > quota->keep_time_ns)
+			*reason = "older than --keep-time";
+		else if (free_bytes < wanted_free(quota, space))
+			*reason = "less than --keep-free left";
+		else
+			break;
+		used -= size_of(segment);
+		free_bytes += size_of(segment);
+		chosen++;
+	}
+	return chosen;
+}
+
+static int expire_file(struct segment_store *store, const char *name, uint64_t bytes,
+		       const char *reason, struct error *error)
+{
+	int status;
+
+	if (!*name)
+		return 0;
+	status = segment_log(store, "expire", name, (int64_t)bytes, NULL, reason, error);
+	if (status)
+		return status;
+	if (unlinkat(store->dirfd, name, 0) != 0 && errno != ENOENT)
+		return error_errno(error, store->path, "deleting %s", name);
+	return 0;
+}
+
+/* One segment at a time, and the limits looked at anew: the reason is each one's own. */
+static int expire_first(const struct quota *quota, struct segment_store *store, bool *done,
+			struct error *error)
+{
+	const struct evidence_segment *first;
+	struct evidence_list list;
+	struct quota_space space = {0, UINT64_MAX};
+	struct statvfs fs;
+	struct timespec now;
+	const char *reason;
+	int status = evidence_list_read(store->dirfd, store->path, &list, error);
+
+	if (status)
+		return status;
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (fstatvfs(store->dirfd, &fs) == 0)
+		space = (struct quota_space){(uint64_t)fs.f_blocks * fs.f_frsize,
+					     (uint64_t)fs.f_bavail * fs.f_frsize};
+	*done = quota_choose(quota, &list, &space, now.tv_sec * NS_PER_SECOND + now.tv_nsec,
+			     &reason) == 0;
+	if (*done)
+		goto out;
+	first = &list.segments[0];
+	status = expire_file(store, first->pcap, first->pcap_bytes, reason, error);
+	if (!status)
+		status = expire_file(store, first->snap, first->snap_bytes, reason, error);
+	if (!status && fsync(store->dirfd) != 0)
+		status = error_errno(error, store->path, "syncing the directory");
+out:
+	evidence_list_release(&list);
+	return status;
+}
+
+int quota_apply(const struct quota *quota, struct segment_store *store, uint64_t *expired,
+		struct error *error)
+{
+	bool done = false;
+	int status = 0;
+
+	*expired = 0;
+	if (!quota->keep_size && !quota->keep_time_ns && !quota->keep_free_bytes &&
+	    !quota->keep_free_ppm)
+		return 0;
+	while (!status && !done) {
+		status = expire_first(quota, store, &done, error);
+		if (!status && !done)
+			++*expired;
+	}
+	return status;
+}

@@ -1,0 +1,436 @@
+/* The threads of a recording that write: packets, and snapshots. */
+#include "snapshot/recorder_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "snapshot/format/quantity.h"
+
+#define NS_PER_MS INT64_C(1000000)
+/* A rotation waits until the packets that come are later than the snapshot
+ * that the new segment begins with; when the clock was set back, no longer than this. */
+#define SWITCH_LIMIT_NS (2 * NS_PER_SECOND)
+/* On a silent link: packets may be this late out of the ring. */
+#define SWITCH_IDLE_NS (3 * CAPTURE_TIMEOUT_MS * NS_PER_MS)
+#define RETRY_NS       NS_PER_SECOND	/* after a full disk */
+#define CLOCK_STEP_NS  (50 * NS_PER_MS) /* less is what NTP slews */
+
+static void list_push(struct recorder_list *list, struct segment *segment)
+{
+	segment->next = NULL;
+	*list->tail = segment;
+	list->tail = &segment->next;
+}
+
+static struct segment *list_pop(struct recorder_list *list)
+{
+	struct segment *segment = list->head;
+
+	if (segment) {
+		list->head = segment->next;
+		if (!list->head)
+			list->tail = &list->head;
+		segment->next = NULL;
+	}
+	return segment;
+}
+
+static void wait_until(struct recorder *recorder, int64_t monotonic_ns)
+{
+	struct timespec until = {monotonic_ns / NS_PER_SECOND, monotonic_ns % NS_PER_SECOND};
+
+	pthread_cond_timedwait(&recorder->changed, &recorder->lock, &until);
+}
+
+/* -------------------------------------------------------------- writer -- */
+
+/* With the lock. May the offered segment be taken before this block (NULL: the
+ * link is silent)? Its snap file begins with the last reading, so its packets
+ * must all be later than that. */
+static bool may_switch(struct recorder *recorder, const struct capture_block *block)
+{
+	struct capture_counters counters;
+
+	if (!recorder->offered)
+		return false;
+	if (recorder_clock_ns(CLOCK_MONOTONIC) - recorder->offered_ns > SWITCH_LIMIT_NS)
+		return true;
+	if (block)
+		return block->first_ns > recorder->snapshot_end_ns;
+	capture_counters(recorder->capture, &counters);
+	return counters.drained_ns - SWITCH_IDLE_NS > recorder->snapshot_end_ns;
+}
+
+static void switch_segment(struct recorder *recorder, const struct capture_block *block)
+{
+	pthread_mutex_lock(&recorder->lock);
+	if (may_switch(recorder, block)) {
+		list_push(&recorder->awaiting, recorder->current);
+		recorder->current = recorder->to_commit = recorder->offered;
+		recorder->offered = NULL;
+		recorder->rotate_wanted = false;
+		recorder->log_resume = recorder->paused;
+		recorder->paused = false;
+		recorder->statistics.segments++;
+		recorder->statistics.segment = recorder->current->stem.number;
+		pthread_cond_broadcast(&recorder->changed);
+	}
+	pthread_mutex_unlock(&recorder->lock);
+}
+
+static void write_block(struct recorder *recorder, const struct capture_block *block)
+{
+	struct segment *segment = recorder->current; /* only this thread changes it */
+	struct error error = ERROR_NONE;
+	uint64_t written = 0;
+	int status = 0;
+
+	if (!recorder->paused)
+		status = segment_write_packets(&recorder->store, segment, block->bytes,
+					       block->length, block->packets, &written, &error);
+	pthread_mutex_lock(&recorder->lock);
+	recorder->statistics.written += written;
+	if (status) {
+		recorder->lost_before_pause = recorder->statistics.lost;
+		recorder->pause_error = error;
+		recorder->paused = recorder->log_pause = true;
+	}
+	recorder->statistics.lost += block->packets - written;
+	if (recorder->options->rotate_size && segment->pcap_bytes >= recorder->options->rotate_size)
+		recorder->rotate_wanted = true;
+	if (status || recorder->rotate_wanted)
+		pthread_cond_broadcast(&recorder->changed);
+	pthread_mutex_unlock(&recorder->lock);
+}
+
+void *recorder_writer_thread(void *context)
+{
+	struct recorder *recorder = context;
+	struct capture_block *block;
+	struct error error = ERROR_NONE;
+	int taken;
+
+	while ((taken = capture_take(recorder->capture, CAPTURE_TIMEOUT_MS, &block)) >= 0) {
+		switch_segment(recorder, taken ? block : NULL);
+		if (!taken)
+			continue;
+		write_block(recorder, block);
+		capture_give_back(recorder->capture, block);
+	}
+	if (capture_failure(recorder->capture, &error))
+		recorder_fail(recorder, &error);
+	pthread_mutex_lock(&recorder->lock);
+	recorder->packets_ended = true;
+	pthread_cond_broadcast(&recorder->changed);
+	pthread_mutex_unlock(&recorder->lock);
+	return NULL;
+}
+
+/* ---------------------------------------------------------------- poll -- */
+
+static void write_frame_to(struct recorder *recorder, struct segment *segment,
+			   const struct snapframe *frame)
+{
+	struct error error = ERROR_NONE;
+
+	if (!segment || !segment_write_frame(&recorder->store, segment, frame, &error))
+		return;
+	recorder->retry_ns = recorder_clock_ns(CLOCK_MONOTONIC) + RETRY_NS;
+	recorder_notice(recorder,
+			"%s: %s; snapshots go on in a new segment as soon as one can be opened",
+			error.path, error.message);
+}
+
+/* Everything that is open. Only this thread removes segments from where they
+ * are found here, so they stay while the lock is not held. */
+static void write_frame(struct recorder *recorder, const struct snapframe *frame)
+{
+	struct segment *open[2], *old;
+
+	pthread_mutex_lock(&recorder->lock);
+	open[0] = recorder->current;
+	open[1] = recorder->offered;
+	old = recorder->awaiting.head;
+	pthread_mutex_unlock(&recorder->lock);
+	/* A segment that joins the awaiting list meanwhile is open[0], once. */
+	while (old) {
+		struct segment *next;
+
+		if (old != open[0])
+			write_frame_to(recorder, old, frame);
+		pthread_mutex_lock(&recorder->lock);
+		next = old->next;
+		pthread_mutex_unlock(&recorder->lock);
+		old = next;
+	}
+	write_frame_to(recorder, open[0], frame);
+	write_frame_to(recorder, open[1], frame);
+}
+
+static void add_capture(struct recorder *recorder, struct snapframe *frame)
+{
+	struct snap_record record = {.type = SNAP_TYPE_CAPTURE, .op = SNAP_ONCE};
+	struct recorder_statistics now;
+
+	recorder_statistics(recorder, &now);
+	record.u.capture = (struct snap_capture){
+		.received = now.capture.received,
+		.dropped = now.capture.dropped,
+		.interface_dropped = now.capture.interface_dropped,
+		.written = now.written,
+		.lost = now.lost,
+	};
+	snapframe_add(frame, &record);
+}
+
+static void add_clock(struct recorder *recorder, struct snapframe *frame, bool first)
+{
+	struct snap_record record = {.type = SNAP_TYPE_CLOCK, .op = SNAP_ONCE};
+	int64_t monotonic_ns = recorder_clock_ns(CLOCK_MONOTONIC);
+	int64_t real_ns = recorder_clock_ns(CLOCK_REALTIME) - monotonic_ns;
+	int64_t boot_ns = recorder_clock_ns(CLOCK_BOOTTIME) - monotonic_ns;
+
+	record.u.clock.step_ns = real_ns - recorder->real_offset_ns;
+	record.u.clock.suspend_ns = boot_ns - recorder->boot_offset_ns;
+	recorder->real_offset_ns = real_ns;
+	recorder->boot_offset_ns = boot_ns;
+	if (!first && (llabs(record.u.clock.step_ns) > CLOCK_STEP_NS ||
+		       llabs(record.u.clock.suspend_ns) > CLOCK_STEP_NS))
+		snapframe_add(frame, &record);
+}
+
+void recorder_count_frame(struct recorder *recorder, const struct snap_frame *head)
+{
+	struct recorder_statistics *statistics = &recorder->statistics;
+	int64_t gap_ns = head->monotonic_ns - recorder->poll_end_monotonic_ns;
+	uint64_t holders;
+
+	pthread_mutex_lock(&recorder->lock);
+	/* A frame that no file took is a gap, not a snapshot. */
+	if (!recorder->current->snap_failed) {
+		if (statistics->frames > 0 && gap_ns > statistics->longest_gap_ns)
+			statistics->longest_gap_ns = gap_ns;
+		statistics->frames++;
+		poller_counts(recorder->poller, &statistics->sockets, &statistics->processes,
+			      &holders);
+		recorder->poll_end_monotonic_ns =
+			head->monotonic_ns + head->end_ns - head->begin_ns;
+	}
+	pthread_mutex_unlock(&recorder->lock);
+}
+
+int recorder_read_state(struct recorder *recorder, enum snap_kind kind, const char *cause,
+			struct snapframe *frame, struct error *error)
+{
+	int status;
+
+	snapframe_init(frame, kind, cause);
+	frame->head.sequence = ++recorder->sequence;
+	recorder->poll_start_ns = recorder_clock_ns(CLOCK_MONOTONIC);
+	status = poller_read(recorder->poller, frame, error);
+	if (status)
+		return status;
+	add_clock(recorder, frame, kind == SNAP_KEY);
+	pthread_mutex_lock(&recorder->lock);
+	recorder->snapshot_end_ns = frame->head.end_ns;
+	pthread_mutex_unlock(&recorder->lock);
+	return 0;
+}
+
+static int poll_once(struct recorder *recorder, const char *cause)
+{
+	int64_t cpu_ns = recorder_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	struct error error = ERROR_NONE;
+	struct segment *segment;
+	struct snapframe frame;
+	int status = recorder_read_state(recorder, SNAP_POLL, cause, &frame, &error);
+
+	if (!status) {
+		add_capture(recorder, &frame);
+		write_frame(recorder, &frame);
+		recorder_count_frame(recorder, &frame.head);
+	}
+	snapframe_release(&frame);
+	/* What compressing and writing the frame took belongs to its price. */
+	recorder->poll_cost_ns = recorder_clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
+	if (recorder->poll_cost_ns < poller_cost_ns(recorder->poller))
+		recorder->poll_cost_ns = poller_cost_ns(recorder->poller);
+	pthread_mutex_lock(&recorder->lock);
+	if (status)
+		recorder->statistics.failed_polls++;
+	while (!status && (segment = list_pop(&recorder->awaiting)) != NULL)
+		closer_push(recorder->closer, segment);
+	pthread_cond_broadcast(&recorder->changed);
+	pthread_mutex_unlock(&recorder->lock);
+	if (status)
+		recorder_notice(recorder, "no snapshot: %s", error.message);
+	return status;
+}
+
+/* Opens the next segment with the state as last read, for the writer to take. */
+static void offer_segment(struct recorder *recorder)
+{
+	struct error error = ERROR_NONE;
+	struct segment *segment;
+	struct snapframe key;
+	int status;
+
+	snapframe_init(&key, SNAP_KEY, "restated");
+	poller_restate(recorder->poller, &key);
+	status = segment_open(&recorder->store, recorder->pcap_header, recorder->meta.entries,
+			      recorder->meta.count, &key, &segment, &error);
+	snapframe_release(&key);
+	if (status) {
+		recorder->retry_ns = recorder_clock_ns(CLOCK_MONOTONIC) + RETRY_NS;
+		if (!recorder->told_no_segment && !recorder->paused)
+			recorder_notice(recorder, "%s: %s; going on in the old segment", error.path,
+					error.message);
+		recorder->told_no_segment = true;
+		closer_hasten_quota(recorder->closer);
+	}
+	pthread_mutex_lock(&recorder->lock);
+	if (!status) {
+		recorder->told_no_segment = false;
+		recorder->offered = segment;
+		recorder->offered_ns = recorder_clock_ns(CLOCK_MONOTONIC);
+	}
+	pthread_cond_broadcast(&recorder->changed);
+	pthread_mutex_unlock(&recorder->lock);
+}
+
+static void log_pause(struct recorder *recorder, const struct error *reason)
+{
+	struct error error = ERROR_NONE;
+
+	recorder->retry_ns = recorder_clock_ns(CLOCK_MONOTONIC) + RETRY_NS;
+	closer_hasten_quota(recorder->closer);
+	recorder_notice(recorder, "%s: %s; packets are not recorded until there is room",
+			reason->path, reason->message);
+	if (segment_log(&recorder->store, "pause", NULL, -1, NULL, reason->message, &error))
+		recorder_notice(recorder, "%s: %s", error.path, error.message);
+}
+
+static void log_resume(struct recorder *recorder, uint64_t lost)
+{
+	struct error error = ERROR_NONE;
+	char detail[64];
+
+	recorder_notice(recorder, "recording packets again, %" PRIu64 " were lost", lost);
+	snprintf(detail, sizeof detail, "%" PRIu64 " packets lost", lost);
+	segment_store_reserve(&recorder->store);
+	if (segment_log(&recorder->store, "resume", NULL, -1, NULL, detail, &error))
+		recorder_fail(recorder, &error);
+}
+
+/* With the lock on entry and return, without it while it works. True if
+ * there was something to write down about what other threads did. */
+static bool write_news(struct recorder *recorder)
+{
+	struct segment *commit = recorder->to_commit;
+	struct recorder_event *event = recorder->events;
+	bool paused = recorder->log_pause, resumed = recorder->log_resume;
+	uint64_t lost = recorder->statistics.lost - recorder->lost_before_pause;
+	struct error pause_error = recorder->pause_error, error = ERROR_NONE;
+
+	if (!commit && !event && !paused && !resumed)
+		return false;
+	recorder->to_commit = NULL;
+	recorder->log_pause = recorder->log_resume = false;
+	recorder->events = NULL;
+	recorder->events_tail = &recorder->events;
+	recorder->event_count = 0;
+	pthread_mutex_unlock(&recorder->lock);
+	if (paused)
+		log_pause(recorder, &pause_error);
+	if (commit && segment_commit(&recorder->store, commit, &error))
+		recorder_fail(recorder, &error);
+	if (resumed)
+		log_resume(recorder, lost);
+	while (event) {
+		struct recorder_event *next = event->next;
+
+		event->frame.head.sequence = ++recorder->sequence;
+		write_frame(recorder, &event->frame);
+		snapframe_release(&event->frame);
+		free(event);
+		event = next;
+	}
+	pthread_mutex_lock(&recorder->lock);
+	return true;
+}
+
+/* With the lock. INT64_MAX: never. */
+static int64_t rotation_due_ns(const struct recorder *recorder)
+{
+	int64_t due_ns = INT64_MAX;
+
+	if (recorder->options->rotate_time_ns)
+		due_ns = recorder->current->opened_monotonic_ns + recorder->options->rotate_time_ns;
+	if (recorder->rotate_wanted || recorder->paused || recorder->current->snap_failed)
+		due_ns = 0;
+	return due_ns > recorder->retry_ns ? due_ns : recorder->retry_ns;
+}
+
+/* With the lock. */
+static int64_t poll_due_ns(const struct recorder *recorder)
+{
+	int64_t interval_ns = recorder->awaiting.head ? 0 : recorder->options->interval_ns;
+	int64_t price_ns =
+		(int64_t)((double)recorder->poll_cost_ns * 1e6 / recorder->options->cpu_budget_ppm);
+
+	return recorder->poll_start_ns + (interval_ns > price_ns ? interval_ns : price_ns);
+}
+
+static void run_polls(struct recorder *recorder)
+{
+	pthread_mutex_lock(&recorder->lock);
+	for (;;) {
+		int64_t monotonic_ns = recorder_clock_ns(CLOCK_MONOTONIC);
+		int64_t rotation_ns = rotation_due_ns(recorder);
+		int64_t poll_ns = poll_due_ns(recorder);
+
+		if (write_news(recorder))
+			continue;
+		if (recorder->packets_ended)
+			break;
+		if (recorder->offered) {
+			/* No polls now: what the offered segment begins with must
+			 * stay the last reading until the writer has taken it. */
+			wait_until(recorder, monotonic_ns + SWITCH_LIMIT_NS);
+		} else if (rotation_ns <= monotonic_ns) {
+			pthread_mutex_unlock(&recorder->lock);
+			offer_segment(recorder);
+			pthread_mutex_lock(&recorder->lock);
+		} else if (poll_ns <= monotonic_ns) {
+			const char *cause = recorder->awaiting.head ? "rotate" : "interval";
+
+			pthread_mutex_unlock(&recorder->lock);
+			poll_once(recorder, cause);
+			pthread_mutex_lock(&recorder->lock);
+		} else {
+			wait_until(recorder, poll_ns < rotation_ns ? poll_ns : rotation_ns);
+		}
+	}
+	pthread_mutex_unlock(&recorder->lock);
+}
+
+void *recorder_poll_thread(void *context)
+{
+	struct recorder *recorder = context;
+	struct segment *segment;
+
+	run_polls(recorder);
+	if (recorder->offered)
+		segment_abandon(&recorder->store, recorder->offered);
+	recorder->offered = NULL;
+	poll_once(recorder, "stop");
+	pthread_mutex_lock(&recorder->lock);
+	while ((segment = list_pop(&recorder->awaiting)) != NULL)
+		closer_push(recorder->closer, segment);
+	closer_push(recorder->closer, recorder->current);
+	recorder->current = NULL;
+	pthread_mutex_unlock(&recorder->lock);
+	closer_end(recorder->closer);
+	return NULL;
+}

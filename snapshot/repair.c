@@ -1,0 +1,326 @@
+#include "snapshot/repair.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "snapshot/capture.h"
+
+#define SUFFIX_DAMAGED	".damaged"
+#define SUFFIX_SALVAGE	".salvage"
+#define MAX_LINK_RECORD 262144u /* libpcap's largest snaplen: no record holds more */
+
+/* ---------------------------------------------------------------- pcap -- */
+
+struct pcap_scan {
+	FILE *file;
+	uint64_t size;
+	bool swapped;
+	bool nanoseconds;
+	uint32_t snaplen;
+};
+
+static uint32_t field(const struct pcap_scan *scan, const uint8_t *bytes)
+{
+	uint32_t value;
+
+	memcpy(&value, bytes, sizeof value);
+	return scan->swapped ? __builtin_bswap32(value) : value;
+}
+
+static bool read_header(struct pcap_scan *scan)
+{
+	uint8_t header[CAPTURE_PCAP_HEADER_BYTES];
+	uint32_t magic;
+
+	if (fread(header, 1, sizeof header, scan->file) != sizeof header)
+		return false;
+	memcpy(&magic, header, sizeof magic);
+	scan->swapped = magic == 0xd4c3b2a1 || magic == 0x4d3cb2a1;
+	scan->nanoseconds = magic == 0xa1b23c4d || magic == 0x4d3cb2a1;
+	if (!scan->swapped && !scan->nanoseconds && magic != 0xa1b2c3d4)
+		return false;
+	scan->snaplen = field(scan, header + 16);
+	if (scan->snaplen == 0 || scan->snaplen > MAX_LINK_RECORD)
+		scan->snaplen = MAX_LINK_RECORD;
+	return true;
+}
+
+/* True if a whole and plausible record follows; its bytes are skipped. A file
+ * system may have left zeros where data never reached the disk: a record
+ * without a time or a length is none. */
+static bool skip_record(struct pcap_scan *scan, uint64_t at, uint64_t *length)
+{
+	uint8_t header[CAPTURE_RECORD_HEADER_BYTES];
+	uint32_t captured, original;
+
+	if (scan->size - at < sizeof header ||
+	    fread(header, 1, sizeof header, scan->file) != sizeof header)
+		return false;
+	captured = field(scan, header + 8);
+	original = field(scan, header + 12);
+	if (field(scan, header) == 0 || original == 0 || captured > scan->snaplen ||
+	    field(scan, header + 4) >= (scan->nanoseconds ? 1000000000u : 1000000u) ||
+	    captured > scan->size - at - sizeof header)
+		return false;
+	if (fseeko(scan->file, captured, SEEK_CUR) != 0)
+		return false;
+	*length = sizeof header + captured;
+	return true;
+}
+
+int repair_scan_pcap(int fd, const char *path, uint64_t *whole_bytes, uint64_t *packets,
+		     struct error *error)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	struct pcap_scan scan = {.file = copy < 0 ? NULL : fdopen(copy, "r")};
+	uint64_t at = 0, count = 0, length;
+	struct stat status;
+
+	if (!scan.file || fstat(fd, &status) != 0 || fseeko(scan.file, 0, SEEK_SET) != 0) {
+		int result = error_errno(error, path, "reading");
+
+		if (scan.file)
+			fclose(scan.file);
+		else if (copy >= 0)
+			close(copy);
+		return result;
+	}
+	scan.size = (uint64_t)status.st_size;
+	if (read_header(&scan)) {
+		at = CAPTURE_PCAP_HEADER_BYTES;
+		while (skip_record(&scan, at, &length)) {
+			at += length;
+			count++;
+		}
+	}
+	fclose(scan.file);
+	*whole_bytes = at;
+	*packets = count;
+	return 0;
+}
+
+/* --------------------------------------------------------------- files -- */
+
+static int set_aside(struct segment_store *store, const char *part, const char *name,
+		     struct repair_result *result, struct error *error)
+{
+	char damaged[EVIDENCE_NAME_SIZE + 32];
+
+	snprintf(damaged, sizeof damaged, "%s" SUFFIX_DAMAGED, name);
+	result->files++;
+	return segment_publish(store, part, damaged, "repair",
+			       "left by a crash, nothing whole in it: set aside", error);
+}
+
+static int repair_pcap(struct segment_store *store, const char *part, const char *name,
+		       struct repair_result *result, struct error *error)
+{
+	int fd = openat(store->dirfd, part, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	uint64_t whole, packets;
+	char detail[128];
+	struct stat file;
+	int status;
+
+	if (fd < 0 || fstat(fd, &file) != 0) {
+		status = error_errno(error, store->path, "repairing %s", part);
+		goto out;
+	}
+	status = repair_scan_pcap(fd, part, &whole, &packets, error);
+	if (status)
+		goto out;
+	if (whole == 0) {
+		status = set_aside(store, part, name, result, error);
+		goto out;
+	}
+	if (ftruncate(fd, (off_t)whole) != 0 || fsync(fd) != 0) {
+		status = error_errno(error, store->path, "cutting %s", part);
+		goto out;
+	}
+	snprintf(detail, sizeof detail,
+		 "left by a crash: %" PRIu64 " packets kept, %" PRIu64 " bytes cut", packets,
+		 (uint64_t)file.st_size - whole);
+	result->files++;
+	result->cut_bytes += (uint64_t)file.st_size - whole;
+	status = segment_publish(store, part, name, "repair", detail, error);
+out:
+	if (fd >= 0)
+		close(fd);
+	return status;
+}
+
+static int repair_snap(struct segment_store *store, const char *part, const char *name,
+		       struct repair_result *result, struct error *error)
+{
+	char salvage[EVIDENCE_NAME_SIZE + 32], detail[128];
+	struct stat before = {0}, after = {0};
+	uint64_t frames;
+	int status;
+
+	snprintf(salvage, sizeof salvage, "%s" SUFFIX_SALVAGE, name);
+	unlinkat(store->dirfd, salvage, 0); /* a copy that an interrupted repair left */
+	status = snapfile_salvage(store->dirfd, part, salvage, &frames, error);
+	if (status == ERROR_DAMAGED) {
+		unlinkat(store->dirfd, salvage, 0);
+		return set_aside(store, part, name, result, error);
+	}
+	if (status)
+		return status;
+	(void)fstatat(store->dirfd, part, &before, AT_SYMLINK_NOFOLLOW);
+	(void)fstatat(store->dirfd, salvage, &after, AT_SYMLINK_NOFOLLOW);
+	snprintf(detail, sizeof detail,
+		 "left by a crash: %" PRIu64 " whole frames kept, %" PRId64
+		 " bytes before, %" PRId64 " after",
+		 frames, (int64_t)before.st_size, (int64_t)after.st_size);
+	result->files++;
+	status = segment_publish(store, salvage, name, "repair", detail, error);
+	if (status)
+		return status;
+	if (unlinkat(store->dirfd, part, 0) != 0)
+		return error_errno(error, store->path, "removing %s", part);
+	return 0;
+}
+
+/* A compression that did not come to its end: the pcap is still there. */
+static int undo_compression(struct segment_store *store, const char *name,
+			    struct repair_result *result, struct error *error)
+{
+	int status = segment_log(store, "repair", name, -1, NULL,
+				 "unfinished compression removed, the pcap is there", error);
+
+	if (status)
+		return status;
+	if (unlinkat(store->dirfd, name, 0) != 0)
+		return error_errno(error, store->path, "removing %s", name);
+	result->files++;
+	return 0;
+}
+
+/* ----------------------------------------------------------- directory -- */
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void free_names(char **names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(names[i]);
+	free(names);
+}
+
+static int push_name(char ***names, size_t *count, const char *name)
+{
+	char **grown;
+
+	/* Doubles at each power of two. */
+	if ((*count & (*count - 1)) == 0) {
+		grown = reallocarray(*names, *count ? *count * 2 : 1, sizeof **names);
+		if (!grown)
+			return -1;
+		*names = grown;
+	}
+	(*names)[*count] = strdup(name);
+	if (!(*names)[*count])
+		return -1;
+	++*count;
+	return 0;
+}
+
+static int read_names(struct segment_store *store, char ***names, size_t *count,
+		      struct error *error)
+{
+	int fd = openat(store->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	int status = 0;
+
+	if (!directory) {
+		status = error_errno(error, store->path, "listing the directory");
+		if (fd >= 0)
+			close(fd);
+		return status;
+	}
+	while (errno = 0, (entry = readdir(directory)) != NULL) {
+		/* Segments begin with their number. */
+		if (entry->d_name[0] < '0' || entry->d_name[0] > '9')
+			continue;
+		if (push_name(names, count, entry->d_name) != 0)
+			break;
+	}
+	if (errno)
+		status = error_errno(error, store->path, "listing the directory");
+	closedir(directory);
+	if (*count)
+		qsort(*names, *count, sizeof **names, compare_names);
+	return status;
+}
+
+static bool has_suffix(const char *name, const char *suffix)
+{
+	size_t length = strlen(name), suffix_length = strlen(suffix);
+
+	return length > suffix_length && strcmp(name + length - suffix_length, suffix) == 0;
+}
+
+/* Is name, without what its last cut characters say, in the directory? */
+static bool stem_exists(struct segment_store *store, const char *name, size_t cut)
+{
+	char other[EVIDENCE_NAME_SIZE + 16];
+
+	snprintf(other, sizeof other, "%.*s", (int)(strlen(name) - cut), name);
+	return faccessat(store->dirfd, other, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static int repair_file(struct segment_store *store, const char *file, struct repair_result *result,
+		       struct error *error)
+{
+	const size_t part_length = sizeof EVIDENCE_PART - 1;
+	char name[EVIDENCE_NAME_SIZE + 16];
+	struct evidence_stem stem;
+	const char *suffix;
+
+	if (strlen(file) <= part_length || strlen(file) >= EVIDENCE_NAME_SIZE)
+		return 0;
+	snprintf(name, sizeof name, "%.*s", (int)(strlen(file) - part_length), file);
+	if (has_suffix(file, EVIDENCE_PCAP_GZ) && stem_exists(store, file, 3))
+		return undo_compression(store, file, result, error);
+	if (has_suffix(file, EVIDENCE_PCAP_GZ EVIDENCE_PART) &&
+	    stem_exists(store, file, sizeof ".gz" EVIDENCE_PART - 1))
+		return undo_compression(store, file, result, error);
+	if (!has_suffix(file, EVIDENCE_PART) || evidence_parse_name(name, &stem, &suffix) != 0)
+		return 0;
+	if (strcmp(suffix, EVIDENCE_PCAP) == 0)
+		return repair_pcap(store, file, name, result, error);
+	if (strcmp(suffix, EVIDENCE_SNAP) != 0)
+		return 0;
+	/* A repair that was itself interrupted between renaming and removing. */
+	if (stem_exists(store, file, part_length))
+		return unlinkat(store->dirfd, file, 0) == 0
+			       ? 0
+			       : error_errno(error, store->path, "removing %s", file);
+	return repair_snap(store, file, name, result, error);
+}
+
+int repair_directory(struct segment_store *store, struct repair_result *result, struct error *error)
+{
+	char **names = NULL;
+	size_t count = 0;
+	int status = read_names(store, &names, &count, error);
+
+	*result = (struct repair_result){0};
+	for (size_t i = 0; !status && i < count; i++)
+		status = repair_file(store, names[i], result, error);
+	if (!status && result->files && fsync(store->dirfd) != 0)
+		status = error_errno(error, store->path, "syncing the directory");
+	free_names(names, count);
+	return status;
+}

@@ -1,0 +1,510 @@
+#include "snapshot/segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "snapshot/capture.h"
+#include "snapshot/format/quantity.h"
+
+#define COPY_BYTES (256u << 10)
+
+static int64_t now_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
+}
+
+/* ----------------------------------------------------------- directory -- */
+
+int segment_directory_open(const char *path, bool *made, int *dirfd, struct error *error)
+{
+	*made = mkdir(path, 0700) == 0;
+	if (!*made && errno != EEXIST)
+		return error_errno(error, path, "cannot make the evidence directory");
+	*dirfd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*dirfd < 0)
+		return error_errno(error, path, "cannot open the evidence directory");
+	return 0;
+}
+
+static void note_number(uint64_t *highest, const char *name)
+{
+	struct evidence_stem stem;
+	const char *suffix;
+
+	if (name && evidence_parse_name(name, &stem, &suffix) == 0 && stem.number > *highest)
+		*highest = stem.number;
+}
+
+static void on_entry(const struct custody_entry *entry, void *context)
+{
+	note_number(context, entry->file);
+}
+
+/* Numbers are never reused, so what has expired counts too: the log knows. */
+static int find_next_number(struct segment_store *store, struct error *error)
+{
+	char last_chain[CUSTODY_HEX_SIZE];
+	struct evidence_list list;
+	uint64_t highest = 0;
+	int status = evidence_list_read(store->dirfd, store->path, &list, error);
+
+	if (status)
+		return status;
+	if (list.count > 0)
+		highest = list.segments[list.count - 1].stem.number;
+	evidence_list_release(&list);
+	/* A broken chain is reported by custody_open; what can be read counts. */
+	custody_verify(store->dirfd, store->path, on_entry, &highest, last_chain, NULL);
+	store->next_number = highest + 1;
+	return 0;
+}
+
+static void set_path(struct segment_store *store, const char *path)
+{
+	size_t length = strlen(path);
+	size_t cut = length >= sizeof store->path ? length - sizeof store->path + 1 : 0;
+
+	memcpy(store->path, path + cut, length - cut + 1);
+}
+
+int segment_store_open(int dirfd, const char *path, struct segment_store *store,
+		       uint64_t *repaired_bytes, uint64_t *broken_line, struct error *error)
+{
+	int status;
+
+	*store = (struct segment_store){.dirfd = dirfd};
+	set_path(store, path);
+	/* Some network file systems cannot lock a directory: there, O_EXCL alone guards. */
+	if (flock(dirfd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+		return error_set(error, ERROR_SYSTEM, path, -1,
+				 "another recorder is writing into this directory");
+	status = custody_open(dirfd, path, &store->custody, repaired_bytes, broken_line, error);
+	if (status)
+		return status;
+	status = find_next_number(store, error);
+	if (status)
+		return status;
+	segment_store_reserve(store);
+	return 0;
+}
+
+void segment_store_close(struct segment_store *store)
+{
+	custody_close(store->custody);
+	store->custody = NULL;
+	if (store->dirfd >= 0)
+		close(store->dirfd);
+	store->dirfd = -1;
+}
+
+static uint64_t free_bytes(int fd)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(fd, &fs) != 0)
+		return UINT64_MAX;
+	return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+void segment_store_reserve(struct segment_store *store)
+{
+	uint64_t share = free_bytes(store->dirfd) / 8;
+	struct stat status;
+	int fd;
+
+	store->snap_reserve = share < SEGMENT_SNAP_RESERVE ? share : SEGMENT_SNAP_RESERVE;
+	fd = openat(store->dirfd, CUSTODY_LOG, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return;
+	share = share < SEGMENT_CUSTODY_RESERVE ? share : SEGMENT_CUSTODY_RESERVE;
+	if (share > 0 && fstat(fd, &status) == 0)
+		(void)fallocate(fd, FALLOC_FL_KEEP_SIZE, status.st_size, (off_t)share);
+	close(fd);
+}
+
+int segment_log(struct segment_store *store, const char *event, const char *file, int64_t bytes,
+		const char *sha256, const char *detail, struct error *error)
+{
+	struct custody_entry entry = {
+		.event = event,
+		.file = file,
+		.bytes = bytes,
+		.sha256 = sha256,
+		.detail = detail,
+		.time_ns = now_ns(CLOCK_REALTIME),
+	};
+
+	return custody_append(store->custody, &entry, error);
+}
+
+/* --------------------------------------------------------------- begin -- */
+
+static void part_name(const char *name, char part[EVIDENCE_NAME_SIZE + 8])
+{
+	snprintf(part, EVIDENCE_NAME_SIZE + 8, "%s%s", name, EVIDENCE_PART);
+}
+
+static int create(struct segment_store *store, const char *name, struct error *error)
+{
+	char part[EVIDENCE_NAME_SIZE + 8];
+	int fd;
+
+	part_name(name, part);
+	fd = openat(store->dirfd, part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return error_errno(error, store->path, "cannot create %s", part);
+	return fd;
+}
+
+static void remove_part(struct segment_store *store, const char *name)
+{
+	char part[EVIDENCE_NAME_SIZE + 8];
+
+	part_name(name, part);
+	unlinkat(store->dirfd, part, 0);
+}
+
+static void keep_snap_reserve(struct segment_store *store, struct segment *segment)
+{
+	if (segment->snap_bytes + store->snap_reserve / 2 < segment->snap_reserved)
+		return;
+	if (store->snap_reserve == 0 ||
+	    fallocate(segment->snap_fd, FALLOC_FL_KEEP_SIZE, (off_t)segment->snap_bytes,
+		      (off_t)store->snap_reserve) != 0)
+		return;
+	segment->snap_reserved = segment->snap_bytes + store->snap_reserve;
+}
+
+static int begin_pcap(struct segment_store *store, struct segment *segment,
+		      const uint8_t header[CAPTURE_PCAP_HEADER_BYTES], struct error *error)
+{
+	segment->pcap_fd = create(store, segment->pcap, error);
+	if (segment->pcap_fd < 0)
+		return segment->pcap_fd;
+	/* EOPNOTSUPP: then the writes themselves will tell. */
+	if (fallocate(segment->pcap_fd, FALLOC_FL_KEEP_SIZE, 0, SEGMENT_PCAP_ROOM) != 0 &&
+	    (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+		return error_errno(error, store->path, "no room for a new segment");
+	if (write(segment->pcap_fd, header, CAPTURE_PCAP_HEADER_BYTES) != CAPTURE_PCAP_HEADER_BYTES)
+		return error_errno(error, store->path, "writing the header of %s", segment->pcap);
+	segment->pcap_bytes = CAPTURE_PCAP_HEADER_BYTES;
+	return 0;
+}
+
+static int begin_snap(struct segment_store *store, struct segment *segment,
+		      const struct segment_meta *meta, size_t meta_count,
+		      const struct snapframe *key, struct error *error)
+{
+	char number[24];
+	int fd = create(store, segment->snap, error);
+	int status;
+
+	if (fd < 0)
+		return fd;
+	segment->snap_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	status = snapfile_writer_open(fd, segment->snap, &segment->writer, error);
+	if (status)
+		return status;
+	if (segment->snap_fd < 0)
+		return error_errno(error, store->path, "opening %s", segment->snap);
+	snprintf(number, sizeof number, "%" PRIu64, segment->stem.number);
+	status = snapfile_writer_meta(segment->writer, "segment", number, error);
+	for (size_t i = 0; !status && i < meta_count; i++)
+		status = snapfile_writer_meta_bytes(segment->writer, meta[i].key, meta[i].value,
+						    meta[i].length, error);
+	if (!status)
+		status = segment_write_frame(store, segment, key, error);
+	return status;
+}
+
+/* Forgets the files, whatever there is of them, and frees. */
+static void release(struct segment *segment)
+{
+	if (segment->pcap_fd >= 0)
+		close(segment->pcap_fd);
+	if (segment->writer)
+		snapfile_writer_close(segment->writer, NULL);
+	if (segment->snap_fd >= 0)
+		close(segment->snap_fd);
+	free(segment);
+}
+
+void segment_abandon(struct segment_store *store, struct segment *segment)
+{
+	if (segment->pcap_fd >= 0)
+		remove_part(store, segment->pcap);
+	if (segment->writer || segment->snap_fd >= 0)
+		remove_part(store, segment->snap);
+	release(segment);
+}
+
+int segment_open(struct segment_store *store, const uint8_t pcap_header[24],
+		 const struct segment_meta *meta, size_t meta_count, const struct snapframe *key,
+		 struct segment **out, struct error *error)
+{
+	struct segment *segment = calloc(1, sizeof *segment);
+	int status;
+
+	if (!segment)
+		return error_errno(error, NULL, "opening a segment");
+	segment->pcap_fd = segment->snap_fd = -1;
+	segment->stem.number = store->next_number;
+	segment->stem.opened_ns = now_ns(CLOCK_REALTIME);
+	segment->opened_monotonic_ns = now_ns(CLOCK_MONOTONIC);
+	evidence_name(&segment->stem, EVIDENCE_PCAP, segment->pcap);
+	evidence_name(&segment->stem, EVIDENCE_SNAP, segment->snap);
+	status = begin_pcap(store, segment, pcap_header, error);
+	if (!status)
+		status = begin_snap(store, segment, meta, meta_count, key, error);
+	if (status) {
+		segment_abandon(store, segment);
+		return status;
+	}
+	*out = segment;
+	return 0;
+}
+
+int segment_commit(struct segment_store *store, struct segment *segment, struct error *error)
+{
+	int status;
+
+	store->next_number = segment->stem.number + 1;
+	status = segment_log(store, "open", segment->pcap, -1, NULL, "", error);
+	return status ? status : segment_log(store, "open", segment->snap, -1, NULL, "", error);
+}
+
+/* --------------------------------------------------------------- write -- */
+
+int segment_write_packets(struct segment_store *store, struct segment *segment,
+			  const uint8_t *records, size_t length, uint64_t packets,
+			  uint64_t *written, struct error *error)
+{
+	size_t done = 0;
+	int status;
+
+	*written = packets;
+	while (done < length) {
+		ssize_t bytes = write(segment->pcap_fd, records + done, length - done);
+
+		if (bytes < 0 && errno == EINTR)
+			continue;
+		if (bytes <= 0) {
+			if (bytes == 0)
+				errno = ENOSPC;
+			status = error_errno(error, store->path, "writing %s", segment->pcap);
+			goto torn;
+		}
+		done += (size_t)bytes;
+	}
+	segment->pcap_bytes += length;
+	segment->packets += packets;
+	return 0;
+torn:
+	done = capture_whole_records(records, done, written);
+	segment->pcap_bytes += done;
+	segment->packets += *written;
+	if (ftruncate(segment->pcap_fd, (off_t)segment->pcap_bytes) != 0 ||
+	    lseek(segment->pcap_fd, 0, SEEK_END) < 0)
+		status = error_errno(error, store->path, "cutting %s", segment->pcap);
+	return status;
+}
+
+int segment_write_frame(struct segment_store *store, struct segment *segment,
+			const struct snapframe *frame, struct error *error)
+{
+	int status;
+
+	if (segment->snap_failed)
+		return 0;
+	status = snapfile_writer_frame(segment->writer, frame, error);
+	if (status) {
+		segment->snap_failed = true;
+		return status;
+	}
+	segment->frames++;
+	segment->snap_bytes = snapfile_writer_bytes(segment->writer);
+	keep_snap_reserve(store, segment);
+	return 0;
+}
+
+/* -------------------------------------------------------------- finish -- */
+
+int segment_publish(struct segment_store *store, const char *part, const char *name,
+		    const char *event, const char *detail, struct error *error)
+{
+	char sha256[CUSTODY_HEX_SIZE];
+	uint64_t bytes;
+	int status = custody_hash_file(store->dirfd, part, sha256, &bytes, error);
+
+	if (!status)
+		status = segment_log(store, event, name, (int64_t)bytes, sha256, detail, error);
+	if (status)
+		return status;
+	if (renameat2(store->dirfd, part, store->dirfd, name, RENAME_NOREPLACE) != 0) {
+		/* Not every file system has it; the names are ours alone. */
+		if (errno != EINVAL && errno != ENOSYS)
+			return error_errno(error, store->path, "renaming %s", part);
+		if (renameat(store->dirfd, part, store->dirfd, name) != 0)
+			return error_errno(error, store->path, "renaming %s", part);
+	}
+	if (fsync(store->dirfd) != 0)
+		return error_errno(error, store->path, "syncing the directory");
+	return 0;
+}
+
+static int finish_pcap(struct segment_store *store, struct segment *segment, struct error *error)
+{
+	char part[EVIDENCE_NAME_SIZE + 8];
+	char detail[64];
+	int status = 0;
+
+	/* Gives back the room that was kept aside. */
+	if (ftruncate(segment->pcap_fd, (off_t)segment->pcap_bytes) != 0 ||
+	    fsync(segment->pcap_fd) != 0)
+		status = error_errno(error, store->path, "syncing %s", segment->pcap);
+	close(segment->pcap_fd);
+	segment->pcap_fd = -1;
+	if (status)
+		return status;
+	snprintf(detail, sizeof detail, "%" PRIu64 " packets", segment->packets);
+	part_name(segment->pcap, part);
+	return segment_publish(store, part, segment->pcap, "close", detail, error);
+}
+
+/* A snap file whose last write failed: its gzip stream has no end. It is
+ * copied to a whole one where there is room, else kept as it is, readable up
+ * to its last frame. */
+static void salvage_snap(struct segment_store *store, struct segment *segment)
+{
+	char part[EVIDENCE_NAME_SIZE + 8], whole[EVIDENCE_NAME_SIZE + 16];
+	uint64_t frames;
+
+	(void)!ftruncate(segment->snap_fd, (off_t)segment->snap_bytes);
+	part_name(segment->snap, part);
+	snprintf(whole, sizeof whole, "%s.salvage", segment->snap);
+	if (snapfile_salvage(store->dirfd, part, whole, &frames, NULL) != 0 ||
+	    frames < segment->frames || renameat(store->dirfd, whole, store->dirfd, part) != 0)
+		unlinkat(store->dirfd, whole, 0);
+}
+
+static int finish_snap(struct segment_store *store, struct segment *segment, struct error *error)
+{
+	char part[EVIDENCE_NAME_SIZE + 8];
+	char detail[96];
+	struct stat file;
+	int status = snapfile_writer_close(segment->writer, error);
+
+	segment->writer = NULL;
+	if (status)
+		segment->snap_failed = true;
+	if (segment->snap_failed)
+		salvage_snap(store, segment);
+	else if (fstat(segment->snap_fd, &file) == 0)
+		(void)!ftruncate(segment->snap_fd, file.st_size); /* the reserve */
+	close(segment->snap_fd);
+	segment->snap_fd = -1;
+	snprintf(detail, sizeof detail, "%" PRIu64 " frames%s", segment->frames,
+		 segment->snap_failed ? ", cut short: writing failed" : "");
+	part_name(segment->snap, part);
+	return segment_publish(store, part, segment->snap, "close", detail, error);
+}
+
+int segment_finish(struct segment_store *store, struct segment *segment, struct error *error)
+{
+	/* The first failure is reported; the other file is finished all the same. */
+	int status = finish_pcap(store, segment, error);
+	int snap_status = finish_snap(store, segment, status ? NULL : error);
+
+	release(segment);
+	return status ? status : snap_status;
+}
+
+/* ------------------------------------------------------------ compress -- */
+
+static int copy_gzip(int from, gzFile to, const char *name, const atomic_bool *cancel,
+		     struct error *error)
+{
+	uint8_t *buffer = malloc(COPY_BYTES);
+	int status = 0;
+
+	if (!buffer)
+		return error_errno(error, NULL, "compressing %s", name);
+	while (!status) {
+		ssize_t bytes = read(from, buffer, COPY_BYTES);
+
+		if (bytes == 0)
+			break;
+		if (atomic_load(cancel))
+			status = error_set(error, ERROR_INTERRUPTED, name, -1, "not compressed");
+		else if (bytes < 0)
+			status = error_errno(error, name, "reading");
+		else if (gzwrite(to, buffer, (unsigned)bytes) != bytes)
+			status = error_errno(error, name, "writing the compressed file");
+	}
+	free(buffer);
+	return status;
+}
+
+static int write_gzip(struct segment_store *store, int from, const char *name, const char *part,
+		      const atomic_bool *cancel, struct error *error)
+{
+	int fd = openat(store->dirfd, part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			0600);
+	int sync_fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	gzFile to = sync_fd < 0 ? NULL : gzdopen(fd, "wb6");
+	int status;
+
+	if (!to) {
+		status = error_errno(error, store->path, "cannot create %s", part);
+		if (fd >= 0)
+			close(fd);
+		goto out;
+	}
+	gzbuffer(to, COPY_BYTES);
+	status = copy_gzip(from, to, name, cancel, error);
+	if (gzclose(to) != Z_OK && !status)
+		status = error_errno(error, store->path, "writing %s", part);
+	if (!status && fsync(sync_fd) != 0)
+		status = error_errno(error, store->path, "syncing %s", part);
+out:
+	if (sync_fd >= 0)
+		close(sync_fd);
+	return status;
+}
+
+int segment_compress(struct segment_store *store, const char *name, const atomic_bool *cancel,
+		     struct error *error)
+{
+	char compressed[EVIDENCE_NAME_SIZE + 8], part[EVIDENCE_NAME_SIZE + 16];
+	char detail[EVIDENCE_NAME_SIZE + 16];
+	int from = openat(store->dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	int status;
+
+	if (from < 0)
+		return errno == ENOENT ? 0 : error_errno(error, store->path, "opening %s", name);
+	snprintf(compressed, sizeof compressed, "%s.gz", name);
+	snprintf(part, sizeof part, "%s%s", compressed, EVIDENCE_PART);
+	snprintf(detail, sizeof detail, "replaces %s", name);
+	status = write_gzip(store, from, name, part, cancel, error);
+	if (!status)
+		status = segment_publish(store, part, compressed, "compress", detail, error);
+	close(from);
+	if (status)
+		unlinkat(store->dirfd, part, 0);
+	else if (unlinkat(store->dirfd, name, 0) != 0 || fsync(store->dirfd) != 0)
+		status = error_errno(error, store->path, "removing %s", name);
+	return status;
+}

@@ -1,0 +1,111 @@
+/*
+ * segment.h - pairs of files: opened, written, finished, compressed.
+ *
+ * A segment is a pcap and a snap file of one window. Both are written as
+ * *.part; finishing syncs, hashes, logs and renames them. The packets and the
+ * frames may be written by two threads, one each.
+ */
+#ifndef SNAPSHOT_SEGMENT_H
+#define SNAPSHOT_SEGMENT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "snapshot/format/custody.h"
+#include "snapshot/format/error.h"
+#include "snapshot/format/evidence.h"
+#include "snapshot/format/snapfile.h"
+
+/* Kept aside on the file system for the snap file being written, and a part
+ * of it for custody.log, so that a disk full of packets still takes what
+ * explains them. Never more than an eighth of what is free. */
+#define SEGMENT_SNAP_RESERVE	(UINT64_C(1) << 20)
+#define SEGMENT_CUSTODY_RESERVE (UINT64_C(64) << 10)
+/* A new segment is only begun with room for this many bytes of packets, so
+ * that a full disk does not fill with empty segments. */
+#define SEGMENT_PCAP_ROOM (UINT64_C(256) << 10)
+
+/* The evidence directory of one recorder, held by a lock. */
+struct segment_store {
+	int dirfd;
+	char path[256]; /* for messages */
+	struct custody *custody;
+	uint64_t next_number;
+	uint64_t snap_reserve;
+};
+
+struct segment_meta {
+	const char *key;
+	const char *value; /* NULL: not known */
+	size_t length;
+};
+
+struct segment {
+	struct segment *next; /* for the lists of who owns it */
+	struct evidence_stem stem;
+	char pcap[EVIDENCE_NAME_SIZE], snap[EVIDENCE_NAME_SIZE]; /* without .part */
+	int64_t opened_monotonic_ns;
+
+	/* Of the thread that writes packets. */
+	int pcap_fd;
+	_Atomic uint64_t pcap_bytes;
+	uint64_t packets;
+
+	/* Of the thread that writes frames. */
+	struct snapfile_writer *writer;
+	int snap_fd;	     /* a second descriptor of the same file, for its reserve */
+	uint64_t snap_bytes; /* up to the last whole frame */
+	uint64_t snap_reserved;
+	uint64_t frames;
+	bool snap_failed; /* nothing can be added any more */
+};
+
+/* Opens the directory, which is made (0700) if it is missing, takes its lock
+ * and opens custody.log. *repaired_bytes and *broken_line as custody_open.
+ * The store does not own what path points to. */
+int segment_directory_open(const char *path, bool *made, int *dirfd, struct error *error);
+int segment_store_open(int dirfd, const char *path, struct segment_store *store,
+		       uint64_t *repaired_bytes, uint64_t *broken_line, struct error *error);
+void segment_store_close(struct segment_store *store); /* dirfd too */
+/* Keeps room for the log, as far as the file system allows; call after space came back. */
+void segment_store_reserve(struct segment_store *store);
+
+int segment_log(struct segment_store *store, const char *event, const char *file, int64_t bytes,
+		const char *sha256, const char *detail, struct error *error);
+
+/* Opens the next pair under the store's next number, writes both headers and
+ * the key frame. On failure nothing is left behind. The number is used up only
+ * by segment_commit, which logs `open`. */
+int segment_open(struct segment_store *store, const uint8_t pcap_header[24],
+		 const struct segment_meta *meta, size_t meta_count, const struct snapframe *key,
+		 struct segment **out, struct error *error);
+int segment_commit(struct segment_store *store, struct segment *segment, struct error *error);
+/* Removes a segment that was never committed. */
+void segment_abandon(struct segment_store *store, struct segment *segment);
+
+/* Whole records of a pcap. On failure (a full disk) the file is cut back to
+ * its last whole record and *written says how many of the packets it took. */
+int segment_write_packets(struct segment_store *store, struct segment *segment,
+			  const uint8_t *records, size_t length, uint64_t packets,
+			  uint64_t *written, struct error *error);
+/* On failure snap_failed is set and the file keeps its whole frames. Once
+ * snap_failed is set, does nothing and returns 0. */
+int segment_write_frame(struct segment_store *store, struct segment *segment,
+			const struct snapframe *frame, struct error *error);
+
+/* Closes, syncs, hashes, logs and renames both files; frees the segment. */
+int segment_finish(struct segment_store *store, struct segment *segment, struct error *error);
+
+/* Renames name.part to name after logging event with its hash; never replaces a file. */
+int segment_publish(struct segment_store *store, const char *part, const char *name,
+		    const char *event, const char *detail, struct error *error);
+
+/* gzips a finished pcap and removes it: name is what segment->pcap was. Gives
+ * up without a trace when *cancel becomes true (ERROR_INTERRUPTED). A file
+ * that has expired meanwhile is no error. */
+int segment_compress(struct segment_store *store, const char *name, const atomic_bool *cancel,
+		     struct error *error);
+
+#endif

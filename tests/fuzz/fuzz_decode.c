@@ -1,0 +1,54 @@
+/*
+ * fuzz_decode.c - any bytes as a frame of any link type, cut anywhere.
+ *
+ * byte 0: link type, as an index into the table below
+ * bytes 1-2: big endian, how many bytes the snaplen cut off
+ * the rest: what was captured
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyze/decode.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const int link_types[] = {1, 276, 113, 0, 108, 12, 14, 101, 228, 229, 9, 50, 147};
+
+static void require(int holds)
+{
+	if (!holds)
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct decode_fragments *table;
+	struct packet packet, again;
+	uint32_t captured, original;
+	int link_type;
+
+	if (!table)
+		table = decode_fragments_new();
+	if (size < 3 || size - 3 > UINT32_MAX / 2 || !table)
+		return 0;
+	link_type = link_types[data[0] % (sizeof(link_types) / sizeof(link_types[0]))];
+	captured = (uint32_t)size - 3;
+	original = captured + ((uint32_t)data[1] << 8 | data[2]);
+	memset(&packet, 0, sizeof(packet));
+	memset(&again, 0xff, sizeof(again));
+	again.time_ns = again.number = again.offset_bytes = 0;
+	decode_packet(link_type, data + 3, captured, original, &packet);
+	decode_packet(link_type, data + 3, captured, original, &again);
+	require(memcmp(&packet, &again, sizeof(packet)) == 0);
+	require(packet.outcome < DECODE_OUTCOME_END && packet.outcome != DECODE_FRAGMENT);
+	require(packet.ip_bytes <= original && packet.payload_bytes <= packet.ip_bytes);
+	require(packet.outcome != DECODE_TRUNCATED || captured < original);
+	require(packet.outcome != DECODE_FLOW || packet.ip_version == 4 || packet.ip_version == 6);
+	require(!packet.fragment_first || !packet.fragment_later);
+	require(packet.vlan < 4095 && packet.inner_vlan < 4095);
+	decode_fragments_apply(table, &packet);
+	require(packet.outcome < DECODE_OUTCOME_END);
+	return 0;
+}

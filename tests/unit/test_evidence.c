@@ -1,0 +1,288 @@
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "snapshot/format/evidence.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define OPENED	     INT64_C(1795293000123456789) /* 2026-11-21T20:30:00.123456789Z */
+#define STEM	     "000001-20261121T203000.123456789Z"
+
+static void a_name_says_number_and_time(void **state)
+{
+	struct evidence_stem stem = {1, OPENED};
+	char name[EVIDENCE_NAME_SIZE];
+
+	(void)state;
+	setenv("TZ", "America/St_Johns", 1);
+	tzset();
+	evidence_name(&stem, EVIDENCE_PCAP, name);
+	assert_string_equal(name, STEM ".pcap");
+	evidence_name(&stem, EVIDENCE_SNAP EVIDENCE_PART, name);
+	assert_string_equal(name, STEM ".snap.gz.part");
+	stem = (struct evidence_stem){1234567, 0};
+	evidence_name(&stem, "", name);
+	assert_string_equal(name, "1234567-19700101T000000.000000000Z");
+	stem = (struct evidence_stem){UINT64_MAX, INT64_MAX};
+	evidence_name(&stem, EVIDENCE_PCAP_GZ EVIDENCE_PART, name);
+	assert_string_equal(name, "18446744073709551615-22620411T234716.854775807Z.pcap.gz.part");
+}
+
+static void names_parse_back(void **state)
+{
+	static const struct evidence_stem stems[] = {
+		{1, OPENED}, {999999, 0}, {1000000, 1}, {UINT64_MAX, INT64_MAX}, {7, -1},
+	};
+	static const char *const suffixes[] = {
+		"", ".pcap", ".pcap.gz", ".snap.gz", ".pcap.part", ".pcap.gz.part", ".snap.gz.part",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(stems); i++) {
+		for (size_t k = 0; k < COUNT(suffixes); k++) {
+			char name[EVIDENCE_NAME_SIZE];
+			struct evidence_stem stem;
+			const char *suffix;
+
+			evidence_name(&stems[i], suffixes[k], name);
+			assert_int_equal(evidence_parse_name(name, &stem, &suffix), 0);
+			assert_int_equal(stem.number, stems[i].number);
+			assert_int_equal(stem.opened_ns, stems[i].opened_ns);
+			assert_string_equal(suffix, suffixes[k]);
+			assert_ptr_equal(suffix, name + strlen(name) - strlen(suffixes[k]));
+		}
+	}
+}
+
+static void other_names_are_no_segments(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"custody.log",
+		"000001",
+		"000001-",
+		"000001-20261121T203000.123456789",
+		"00001-20261121T203000.123456789Z.pcap",
+		"0000001-20261121T203000.123456789Z.pcap",
+		"000000-20261121T203000.123456789Z.pcap",
+		"18446744073709551616-20261121T203000.123456789Z.pcap",
+		"999999999999999999999999999999-20261121T203000.123456789Z.pcap",
+		"-00001-20261121T203000.123456789Z.pcap",
+		"000001_20261121T203000.123456789Z.pcap",
+		"000001-20260230T203000.123456789Z.pcap",
+		"000001-20261321T203000.123456789Z.pcap",
+		"000001-20261121T243000.123456789Z.pcap",
+		"000001-20261121T203060.123456789Z.pcap",
+		"000001-20261121T203000.12345678Z.pcap",
+		"000001-20261121T203000.1234567890Z.pcap",
+		"000001-20261121 203000.123456789Z.pcap",
+		"000001-20261121T203000.123456789z.pcap",
+		"000001-20261121T203000,123456789Z.pcap",
+		"000001-20261121T203000.1234+0100Z.pcap",
+		"000001-99991231T203000.123456789Z.pcap",
+		STEM ".pcap.gz.part.part",
+		STEM ".pcapng",
+		STEM ".PCAP",
+		STEM ".part",
+		STEM ".",
+		STEM "pcap",
+		" " STEM ".pcap",
+		"x/" STEM ".pcap",
+	};
+	struct evidence_stem stem;
+	const char *suffix;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		if (evidence_parse_name(bad[i], &stem, &suffix) != -1)
+			fail_msg("taken as a segment: \"%s\"", bad[i]);
+	}
+}
+
+/* ---- directories ---- */
+
+struct room {
+	char path[40];
+	int dirfd;
+};
+
+static int make_room(void **state)
+{
+	struct room *room = calloc(1, sizeof(*room));
+
+	if (!room)
+		return -1;
+	memcpy(room->path, "/tmp/test_evidence.XXXXXX", 26);
+	if (!mkdtemp(room->path))
+		return -1;
+	room->dirfd = open(room->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	*state = room;
+	return room->dirfd < 0 ? -1 : 0;
+}
+
+static int remove_room(void **state)
+{
+	struct room *room = *state;
+	char command[80];
+
+	close(room->dirfd);
+	snprintf(command, sizeof(command), "rm -r %s", room->path);
+	free(room);
+	return system(command);
+}
+
+static void put_file(const struct room *room, const char *name, size_t bytes)
+{
+	static const char filling[64];
+	int fd = openat(room->dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, filling, bytes), bytes);
+	close(fd);
+}
+
+static void an_empty_directory_has_no_segments(void **state)
+{
+	struct room *room = *state;
+	struct evidence_list list;
+
+	put_file(room, "custody.log", 3);
+	put_file(room, "notes.txt", 3);
+	assert_int_equal(evidence_list_read(room->dirfd, room->path, &list, NULL), 0);
+	assert_int_equal(list.count, 0);
+	evidence_list_release(&list);
+}
+
+static void pairs_are_found_in_order(void **state)
+{
+	struct room *room = *state;
+	struct evidence_list list;
+
+	put_file(room, "1000000-20261121T203300.000000000Z.pcap.part", 6);
+	put_file(room, "000002-20261121T203100.000000000Z.snap.gz", 4);
+	put_file(room, STEM ".snap.gz", 2);
+	put_file(room, STEM ".pcap", 1);
+	put_file(room, "000002-20261121T203000.000000000Z.pcap.gz", 3);
+	put_file(room, "1000000-20261121T203300.000000000Z.snap.gz.part", 5);
+	assert_int_equal(mkdirat(room->dirfd, "000009-20261121T203000.000000000Z.pcap", 0700), 0);
+	assert_int_equal(
+		symlinkat("nowhere", room->dirfd, "000008-20261121T203000.000000000Z.pcap"), 0);
+	/* Twice: the caller's descriptor keeps no position. */
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(evidence_list_read(room->dirfd, room->path, &list, NULL), 0);
+		assert_int_equal(list.count, 4);
+		assert_int_equal(list.segments[0].stem.number, 1);
+		assert_int_equal(list.segments[0].stem.opened_ns, OPENED);
+		assert_string_equal(list.segments[0].pcap, STEM ".pcap");
+		assert_string_equal(list.segments[0].snap, STEM ".snap.gz");
+		assert_int_equal(list.segments[0].pcap_bytes, 1);
+		assert_int_equal(list.segments[0].snap_bytes, 2);
+		assert_false(list.segments[0].pcap_is_part || list.segments[0].snap_is_part);
+		/* One number, two times: two segments. */
+		assert_string_equal(list.segments[1].pcap,
+				    "000002-20261121T203000.000000000Z.pcap.gz");
+		assert_string_equal(list.segments[1].snap, "");
+		assert_string_equal(list.segments[2].pcap, "");
+		assert_string_equal(list.segments[2].snap,
+				    "000002-20261121T203100.000000000Z.snap.gz");
+		assert_int_equal(list.segments[3].stem.number, 1000000);
+		assert_true(list.segments[3].pcap_is_part && list.segments[3].snap_is_part);
+		assert_int_equal(list.segments[3].pcap_bytes, 6);
+		assert_int_equal(list.segments[3].snap_bytes, 5);
+		evidence_list_release(&list);
+	}
+}
+
+static void a_whole_file_counts_before_one_in_the_making(void **state)
+{
+	static const char *const order[] = {".pcap", ".pcap.gz", ".pcap.part", ".pcap.gz.part"};
+	struct room *room = *state;
+	char name[EVIDENCE_NAME_SIZE];
+
+	put_file(room, STEM ".snap.gz.part", 1);
+	put_file(room, STEM ".snap.gz", 2);
+	for (size_t i = 0; i < COUNT(order); i++) {
+		snprintf(name, sizeof(name), STEM "%s", order[i]);
+		put_file(room, name, i + 1);
+	}
+	for (size_t i = 0; i < COUNT(order); i++) {
+		struct evidence_list list;
+
+		snprintf(name, sizeof(name), STEM "%s", order[i]);
+		assert_int_equal(evidence_list_read(room->dirfd, room->path, &list, NULL), 0);
+		assert_int_equal(list.count, 1);
+		assert_string_equal(list.segments[0].pcap, name);
+		assert_int_equal(list.segments[0].pcap_bytes, i + 1);
+		assert_int_equal(list.segments[0].pcap_is_part, i >= 2);
+		assert_string_equal(list.segments[0].snap, STEM ".snap.gz");
+		assert_false(list.segments[0].snap_is_part);
+		evidence_list_release(&list);
+		assert_int_equal(unlinkat(room->dirfd, name, 0), 0);
+	}
+}
+
+static void thousands_of_segments_are_sorted(void **state)
+{
+	struct room *room = *state;
+	struct evidence_list list;
+	char name[EVIDENCE_NAME_SIZE];
+
+	for (uint64_t i = 1; i <= 1000; i++) {
+		struct evidence_stem stem = {i * 7919 % 1009, OPENED + (int64_t)i};
+		evidence_name(&stem, EVIDENCE_PCAP, name);
+		put_file(room, name, 0);
+		evidence_name(&stem, EVIDENCE_SNAP, name);
+		put_file(room, name, 0);
+	}
+	assert_int_equal(evidence_list_read(room->dirfd, room->path, &list, NULL), 0);
+	assert_int_equal(list.count, 1000);
+	for (size_t i = 0; i < list.count; i++) {
+		assert_true(i == 0 ||
+			    list.segments[i - 1].stem.number < list.segments[i].stem.number);
+		assert_true(list.segments[i].pcap[0] && list.segments[i].snap[0]);
+	}
+	evidence_list_release(&list);
+}
+
+static void what_cannot_be_listed_is_an_error(void **state)
+{
+	struct room *room = *state;
+	struct evidence_list list;
+	struct error error = ERROR_NONE;
+
+	put_file(room, "file", 0);
+	int fd = openat(room->dirfd, "file", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(evidence_list_read(fd, "file", &list, &error), ERROR_SYSTEM);
+	assert_string_equal(error.path, "file");
+	close(fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_name_says_number_and_time),
+		cmocka_unit_test(names_parse_back),
+		cmocka_unit_test(other_names_are_no_segments),
+		cmocka_unit_test_setup_teardown(an_empty_directory_has_no_segments, make_room,
+						remove_room),
+		cmocka_unit_test_setup_teardown(pairs_are_found_in_order, make_room, remove_room),
+		cmocka_unit_test_setup_teardown(a_whole_file_counts_before_one_in_the_making,
+						make_room, remove_room),
+		cmocka_unit_test_setup_teardown(thousands_of_segments_are_sorted, make_room,
+						remove_room),
+		cmocka_unit_test_setup_teardown(what_cannot_be_listed_is_an_error, make_room,
+						remove_room),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,133 @@
+/* Which segments expire. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "snapshot/format/quantity.h"
+#include "snapshot/quota.h"
+
+#define COUNT 4
+
+static struct evidence_segment segments[COUNT];
+static const struct quota_space plenty = {1000000, 900000};
+static const char *reason;
+
+/* Four pairs of 100 bytes, opened a minute apart from second 0 on. */
+static struct evidence_list list(void)
+{
+	for (size_t i = 0; i < COUNT; i++)
+		segments[i] = (struct evidence_segment){
+			.stem = {i + 1, (int64_t)i * 60 * NS_PER_SECOND},
+			.pcap_bytes = 90,
+			.snap_bytes = 10,
+		};
+	return (struct evidence_list){segments, COUNT, COUNT};
+}
+
+static size_t choose(const struct quota *quota, const struct evidence_list *of,
+		     const struct quota_space *space, int64_t now_seconds)
+{
+	return quota_choose(quota, of, space, now_seconds * NS_PER_SECOND, &reason);
+}
+
+static void test_without_limits_nothing_goes(void **state)
+{
+	struct evidence_list all = list();
+	struct quota quota = {0};
+	struct quota_space full = {1000, 0};
+
+	(void)state;
+	assert_int_equal(choose(&quota, &all, &full, 1000000), 0);
+	assert_null(reason);
+}
+
+static void test_size(void **state)
+{
+	struct evidence_list all = list();
+	struct quota quota = {.keep_size = 400};
+
+	(void)state;
+	assert_int_equal(choose(&quota, &all, &plenty, 200), 0);
+	quota.keep_size = 399;
+	assert_int_equal(choose(&quota, &all, &plenty, 200), 1);
+	assert_non_null(reason);
+	quota.keep_size = 200;
+	assert_int_equal(choose(&quota, &all, &plenty, 200), 2);
+}
+
+static void test_the_last_one_always_stays(void **state)
+{
+	struct evidence_list all = list();
+	struct quota quota = {.keep_size = 1};
+
+	(void)state;
+	assert_int_equal(choose(&quota, &all, &plenty, 200), COUNT - 1);
+	all.count = 0;
+	assert_int_equal(choose(&quota, &all, &plenty, 200), 0);
+}
+
+static void test_age_counts_from_the_end_of_a_segment(void **state)
+{
+	struct evidence_list all = list();
+	struct quota quota = {.keep_time_ns = 100 * NS_PER_SECOND};
+
+	(void)state;
+	assert_int_equal(choose(&quota, &all, &plenty, 160), 0);
+	assert_int_equal(choose(&quota, &all, &plenty, 161), 1);
+	assert_int_equal(choose(&quota, &all, &plenty, 221), 2);
+}
+
+static void test_free_space(void **state)
+{
+	struct evidence_list all = list();
+	struct quota quota = {.keep_free_bytes = 150};
+	struct quota_space space = {1000000, 0};
+
+	(void)state;
+	assert_int_equal(choose(&quota, &all, &space, 0), 2);
+	space.free_bytes = 50;
+	assert_int_equal(choose(&quota, &all, &space, 0), 1);
+	space.free_bytes = 150;
+	assert_int_equal(choose(&quota, &all, &space, 0), 0);
+}
+
+static void test_free_percent(void **state)
+{
+	struct evidence_list all = list();
+	struct quota quota = {.keep_free_ppm = 50000};
+	struct quota_space space = {2000000, 99999};
+
+	(void)state;
+	assert_int_equal(choose(&quota, &all, &space, 0), 1);
+	space.free_bytes = 100000;
+	assert_int_equal(choose(&quota, &all, &space, 0), 0);
+}
+
+static void test_a_segment_being_written_stays_and_all_after_it(void **state)
+{
+	struct evidence_list all = list();
+	struct quota quota = {.keep_size = 1};
+
+	(void)state;
+	segments[1].snap_is_part = true;
+	assert_int_equal(choose(&quota, &all, &plenty, 0), 1);
+	segments[0].pcap_is_part = true;
+	assert_int_equal(choose(&quota, &all, &plenty, 0), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_without_limits_nothing_goes),
+		cmocka_unit_test(test_size),
+		cmocka_unit_test(test_the_last_one_always_stays),
+		cmocka_unit_test(test_age_counts_from_the_end_of_a_segment),
+		cmocka_unit_test(test_free_space),
+		cmocka_unit_test(test_free_percent),
+		cmocka_unit_test(test_a_segment_being_written_stays_and_all_after_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
