@@ -160,7 +160,8 @@ static int put_netns(struct host_meta *meta)
 	return 0;
 }
 
-static int put_run(struct host_meta *meta, const struct options *options, uint32_t link_type)
+static int put_run(struct host_meta *meta, const struct options *options, uint32_t link_type,
+		   const char *watcher)
 {
 	char privilege[PRIVILEGE_TEXT_SIZE];
 
@@ -168,20 +169,20 @@ static int put_run(struct host_meta *meta, const struct options *options, uint32
 	    put_number(meta, "snaplen", options->snaplen) ||
 	    put_number(meta, "link_type", link_type) || put_time_zone(meta) ||
 	    put_text(meta, "privilege", privilege_describe(privilege)) ||
-	    put_text(meta, "watcher", "off: not built in") ||
-	    put_text(meta, "source", "recorder") || put_netns(meta))
+	    put_text(meta, "watcher", watcher) || put_text(meta, "source", "recorder") ||
+	    put_netns(meta))
 		return -1;
 	return put_number(meta, "interval_ns", options->interval_ns);
 }
 
 int host_meta_read(const struct options *options, int argc, char *const *argv, uint32_t link_type,
-		   struct host_meta *meta, struct error *error)
+		   const char *watcher, struct host_meta *meta, struct error *error)
 {
 	*meta = (struct host_meta){0};
 	errno = ENOMEM;
 	if (put_text(meta, "tool", "pcapwho-record " PCAPWHO_VERSION) || put_recording(meta) ||
 	    put_host(meta) || put_number(meta, "clock_ticks", sysconf(_SC_CLK_TCK)) ||
-	    put_argv(meta, argc, argv) || put_run(meta, options, link_type)) {
+	    put_argv(meta, argc, argv) || put_run(meta, options, link_type, watcher)) {
 		host_meta_release(meta);
 		return error_errno(error, NULL, "collecting the facts of this host");
 	}

@@ -20,9 +20,10 @@ struct host_meta {
 	size_t count;
 };
 
-/* Reads them all; link_type is that of the open capture. 0 or ERROR_MEMORY. */
+/* Reads them all; link_type is that of the open capture,
+ * watcher the value of that key. 0 or ERROR_MEMORY. */
 int host_meta_read(const struct options *options, int argc, char *const *argv, uint32_t link_type,
-		   struct host_meta *meta, struct error *error);
+		   const char *watcher, struct host_meta *meta, struct error *error);
 const char *host_meta_get(const struct host_meta *meta, const char *key); /* NULL if not known */
 void host_meta_release(struct host_meta *meta);
 

@@ -596,6 +596,11 @@ void poller_restate(struct poller *poller, struct snapframe *frame)
 	pollstate_difference(frame, NULL, poller->state);
 }
 
+const struct pollstate *poller_state(const struct poller *poller)
+{
+	return poller->state;
+}
+
 int64_t poller_cost_ns(const struct poller *poller)
 {
 	return poller->cost_ns;

@@ -33,6 +33,10 @@ int poller_read(struct poller *poller, struct snapframe *frame, struct error *er
 /* The state as last read, as a key frame with that reading's sequence and times. */
 void poller_restate(struct poller *poller, struct snapframe *frame);
 
+/* The state as last read, until the next reading. */
+struct pollstate;
+const struct pollstate *poller_state(const struct poller *poller);
+
 /* CPU time that the last reading took, for the budget rule. */
 int64_t poller_cost_ns(const struct poller *poller);
 /* Numbers of the last reading, for statistics. */

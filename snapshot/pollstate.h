@@ -1,6 +1,7 @@
 /*
  * pollstate.h - the state that a poll reads, and the difference of two states
- * as records of a frame. Only the poller uses it. Reads nothing by itself.
+ * as records of a frame. The poller makes it, the watcher learns from it. Reads
+ * nothing by itself.
  */
 #ifndef SNAPSHOT_POLLSTATE_H
 #define SNAPSHOT_POLLSTATE_H

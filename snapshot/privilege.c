@@ -13,8 +13,9 @@
 
 enum condition {
 	ALWAYS,
-	IF_FOREIGN, /* the directory belongs to another user */
-	IF_PINNED,  /* there are network namespaces that no process may be in */
+	IF_FOREIGN,  /* the directory belongs to another user */
+	IF_WATCHING, /* sockets are watched between snapshots */
+	IF_PINNED,   /* there are network namespaces that no process may be in */
 };
 
 static const struct {
@@ -24,7 +25,8 @@ static const struct {
 } table[] = {
 	{CAP_NET_RAW, true, false, ALWAYS},	    {CAP_SYS_PTRACE, true, true, ALWAYS},
 	{CAP_DAC_READ_SEARCH, true, true, ALWAYS},  {CAP_SYS_ADMIN, true, true, IF_PINNED},
-	{CAP_DAC_OVERRIDE, true, true, IF_FOREIGN},
+	{CAP_DAC_OVERRIDE, true, true, IF_FOREIGN}, {CAP_NET_ADMIN, true, true, IF_WATCHING},
+	{CAP_SYS_NICE, true, false, IF_WATCHING},
 };
 
 struct identity {
@@ -74,11 +76,12 @@ static bool has_pinned_namespaces(void)
 }
 
 /* What the table allows and the process has: nothing is ever gained here. */
-static void choose(enum privilege_phase phase, bool foreign)
+static void choose(enum privilege_phase phase, bool foreign, bool watching)
 {
 	const bool met[] = {
 		[ALWAYS] = true,
 		[IF_FOREIGN] = foreign,
+		[IF_WATCHING] = watching,
 		[IF_PINNED] = has_pinned_namespaces(),
 	};
 	bool keep[sizeof table / sizeof *table];
@@ -108,7 +111,7 @@ static int become(const struct identity *identity, const char *name, struct erro
 }
 
 int privilege_drop(enum privilege_phase phase, const char *user, int dirfd, bool made,
-		   struct error *error)
+		   bool watching, struct error *error)
 {
 	struct identity identity = {geteuid(), getegid()};
 	bool change = phase == PRIVILEGE_OPENING && user;
@@ -123,7 +126,7 @@ int privilege_drop(enum privilege_phase phase, const char *user, int dirfd, bool
 		return error_errno(error, NULL, "reading the capabilities");
 	if (capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP))
 		select = CAPNG_SELECT_BOTH;
-	choose(phase, is_foreign(dirfd, identity.uid));
+	choose(phase, is_foreign(dirfd, identity.uid), watching);
 	if (change && identity.uid != geteuid()) {
 		status = become(&identity, user, error);
 		if (status)
@@ -144,6 +147,7 @@ const char *privilege_describe(char text[PRIVILEGE_TEXT_SIZE])
 	text[0] = '\0';
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
 		bool wanted = table[i].recording && table[i].condition != IF_FOREIGN &&
+			      table[i].condition != IF_WATCHING &&
 			      (table[i].condition == ALWAYS || has_pinned_namespaces());
 
 		if (wanted && !capng_have_capability(CAPNG_EFFECTIVE, table[i].capability))

@@ -10,6 +10,10 @@
  *                                                  mounts (ip netns add), to enter them
  *   dac_override       yes     (yes)         (yes) only where the evidence directory
  *                                                  belongs to another user
+ *   net_admin            yes     (yes)         (yes) only where sockets are watched: to end the
+ *                                                  kernel's process events
+ *   sys_nice             yes     (yes)         no    the same: the priority of its threads, which
+ *                                                  they inherit
  *   all others         yes     no            no
  *
  * "start" is before the evidence directory and the capture are looked at;
@@ -33,9 +37,10 @@ enum privilege_phase {
 
 /* Drops to the phase's row of the table. user: NULL to stay the same one
  * (only looked at in PRIVILEGE_OPENING). made: this run made the directory
- * dirfd, so it is given to the user. One thread must be all there is. */
+ * dirfd, so it is given to the user. One thread must be all there is.
+ * watching: sockets are watched between snapshots. */
 int privilege_drop(enum privilege_phase phase, const char *user, int dirfd, bool made,
-		   struct error *error);
+		   bool watching, struct error *error);
 
 /* "full", or the names of the capabilities that snapshots want and that are
  * missing, joined by commas. Returns text. */

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -15,7 +16,11 @@
 #include "snapshot/repair.h"
 
 /* Event frames that wait while a poll or the disk takes its time. */
-#define EVENTS_MAX 4096
+#define EVENTS_MAX 16384
+/* Compressing and writing each by itself would cost more than finding what is
+ * in it: they are written together, after this time or at this number. */
+#define EVENTS_WAIT_NS INT64_C(100000000)
+#define EVENTS_EARLY   1024
 
 int64_t recorder_clock_ns(clockid_t clock)
 {
@@ -90,7 +95,8 @@ static int open_directory(struct recorder *recorder, struct error *error)
 	if (status)
 		return status;
 	recorder->store.dirfd = dirfd;
-	status = privilege_drop(PRIVILEGE_OPENING, options->user, dirfd, made, error);
+	status = privilege_drop(PRIVILEGE_OPENING, options->user, dirfd, made, !options->no_watch,
+				error);
 	if (!status)
 		status = segment_store_open(dirfd, options->output, &recorder->store, &torn_bytes,
 					    &broken_line, error);
@@ -137,11 +143,50 @@ static int log_start(struct recorder *recorder, struct error *error)
 	return status;
 }
 
+static int submit_event(void *context, struct snapframe *frame)
+{
+	return recorder_submit_event(context, frame);
+}
+
+static void want_poll(void *context)
+{
+	recorder_want_poll(context);
+}
+
+/* Recording goes on without: snapshots alone find what lives long enough. */
+static const char *open_watcher(struct recorder *recorder, char *text, size_t size)
+{
+	const struct watcher_config config = {
+		.proc_fd = recorder->proc_fd,
+		.interfaces = recorder->options->interfaces,
+		.interface_count = recorder->options->interface_count,
+		.cpu_budget_ppm = recorder->options->cpu_budget_ppm,
+		.submit = submit_event,
+		.want_poll = want_poll,
+		.context = recorder,
+	};
+	struct error error = ERROR_NONE;
+
+	if (recorder->options->no_watch)
+		return "off: --no-watch";
+	if (!watcher_open(&config, &recorder->watcher, &error)) {
+		snprintf(text, size, "%s", watcher_status(recorder->watcher));
+		watcher_learn(recorder->watcher, poller_state(recorder->poller));
+	} else {
+		snprintf(text, size, "off: %s", error.message);
+	}
+	if (strcmp(text, "on") != 0)
+		recorder_notice(recorder, "watching is %s", text);
+	return text;
+}
+
 /* The first reading ends before the capture can hold a packet. */
 static int open_capture(struct recorder *recorder, struct snapframe *key, struct error *error)
 {
 	struct poller_config poller_config = {.proc_fd = recorder->proc_fd};
 	struct capture_config config = capture_config(recorder->options);
+	char watching[sizeof recorder->failure.message + 8] = "";
+	const char *watcher = watching;
 	int status = poller_new(&poller_config, &recorder->poller, error);
 
 	if (!status)
@@ -151,12 +196,14 @@ static int open_capture(struct recorder *recorder, struct snapframe *key, struct
 	if (!status)
 		status = capture_pcap_header(recorder->capture, recorder->pcap_header, error);
 	if (!status)
+		watcher = open_watcher(recorder, watching, sizeof watching);
+	if (!status)
 		status = privilege_drop(PRIVILEGE_RECORDING, NULL, recorder->store.dirfd, false,
-					error);
+					recorder->watcher != NULL, error);
 	if (!status)
 		status = host_meta_read(
 			recorder->options, recorder->config.argc, recorder->config.argv,
-			capture_link_type(recorder->pcap_header), &recorder->meta, error);
+			capture_link_type(recorder->pcap_header), watcher, &recorder->meta, error);
 	recorder->poll_cost_ns = recorder->poller ? poller_cost_ns(recorder->poller) : 0;
 	return status;
 }
@@ -254,6 +301,8 @@ static struct recorder *allocate(const struct recorder_config *config)
 /* Joins the threads that run, each after the one that it waits for. */
 static void join(struct recorder *recorder)
 {
+	if (recorder->watcher && !recorder->has_writer)
+		watcher_stop(recorder->watcher);
 	if (recorder->has_writer)
 		pthread_join(recorder->writer, NULL);
 	pthread_mutex_lock(&recorder->lock);
@@ -271,6 +320,7 @@ static void release(struct recorder *recorder)
 	closer_free(recorder->closer);
 	if (recorder->current) /* the start failed after it was opened */
 		segment_finish(&recorder->store, recorder->current, NULL);
+	watcher_close(recorder->watcher);
 	capture_close(recorder->capture);
 	poller_free(recorder->poller);
 	host_meta_release(&recorder->meta);
@@ -303,6 +353,8 @@ int recorder_start(const struct recorder_config *config, struct recorder **out, 
 		status = open_capture(recorder, &key, error);
 	if (!status)
 		status = open_first_segment(recorder, &key, error);
+	if (!status && recorder->watcher)
+		status = watcher_start(recorder->watcher, error);
 	/* The capture first: what waits for it must not be left waiting. */
 	if (!status)
 		status = capture_start(recorder->capture, error);
@@ -356,7 +408,13 @@ int recorder_submit_event(struct recorder *recorder, struct snapframe *frame)
 		recorder->events_tail = &event->next;
 		recorder->event_count++;
 		recorder->statistics.events++;
-		pthread_cond_broadcast(&recorder->changed);
+		if (recorder->event_count == 1)
+			recorder->events_due_ns =
+				recorder_clock_ns(CLOCK_MONOTONIC) + EVENTS_WAIT_NS;
+		else if (recorder->event_count == EVENTS_EARLY)
+			recorder->events_due_ns = 0;
+		if (recorder->event_count == 1 || recorder->event_count == EVENTS_EARLY)
+			pthread_cond_broadcast(&recorder->changed);
 		taken = true;
 	}
 	pthread_mutex_unlock(&recorder->lock);
@@ -365,6 +423,15 @@ int recorder_submit_event(struct recorder *recorder, struct snapframe *frame)
 	free(event);
 	snapframe_release(frame);
 	return -1;
+}
+
+void recorder_want_poll(struct recorder *recorder)
+{
+	pthread_mutex_lock(&recorder->lock);
+	if (!recorder->poll_wanted)
+		pthread_cond_broadcast(&recorder->changed);
+	recorder->poll_wanted = true;
+	pthread_mutex_unlock(&recorder->lock);
 }
 
 void recorder_statistics(struct recorder *recorder, struct recorder_statistics *out)

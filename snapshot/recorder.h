@@ -1,13 +1,15 @@
 /*
  * recorder.h - one run of the recorder: its threads, and what they hand over.
  *
+ *   watch     three threads that make event frames; see watcher.h
  *   capture   takes packets from the ring into blocks of memory
  *   writer    writes blocks into the open pcap; decides rotation by size
  *   poll      reads /proc; the only writer of snap files; opens segments
  *   closer    syncs, hashes, renames, compresses, expires (low priority)
  *
- * Stopping runs down this list: each thread ends once the one before it has,
- * and has nothing left to do. Never prints: what a user should know at once
+ * Stopping runs down this list from capture on: each thread ends once the one
+ * before it has, and has nothing left to do; the writer, before it ends, stops
+ * the watch. Never prints: what a user should know at once
  * goes to a callback.
  */
 #ifndef SNAPSHOT_RECORDER_H
@@ -63,6 +65,9 @@ void recorder_rotate(struct recorder *recorder);
  * numbers, writes and releases. From any thread; never waits for a disk.
  * When too many wait already the frame is released and -1 returned. */
 int recorder_submit_event(struct recorder *recorder, struct snapframe *frame);
+
+/* A snapshot as soon as the budget allows. From any thread; returns at once. */
+void recorder_want_poll(struct recorder *recorder);
 
 void recorder_statistics(struct recorder *recorder, struct recorder_statistics *out);
 

@@ -14,6 +14,7 @@
 #include "snapshot/poller.h"
 #include "snapshot/recorder.h"
 #include "snapshot/segment.h"
+#include "snapshot/watcher.h"
 
 struct recorder_event {
 	struct recorder_event *next;
@@ -30,6 +31,7 @@ struct recorder {
 	struct segment_store store;
 	struct capture *capture;
 	struct poller *poller;
+	struct watcher *watcher; /* NULL: not watching */
 	struct host_meta meta;
 	uint8_t pcap_header[CAPTURE_PCAP_HEADER_BYTES];
 	int proc_fd;
@@ -56,6 +58,8 @@ struct recorder {
 	struct recorder_list awaiting; /* no more packets; the next poll is their last frame */
 	struct recorder_event *events, **events_tail;
 	size_t event_count;
+	int64_t events_due_ns; /* CLOCK_MONOTONIC: when those that wait are written together */
+	bool poll_wanted;
 	bool rotate_wanted, packets_ended;
 	bool paused, log_pause, log_resume;
 	uint64_t lost_before_pause;

@@ -120,6 +120,8 @@ void *recorder_writer_thread(void *context)
 	}
 	if (capture_failure(recorder->capture, &error))
 		recorder_fail(recorder, &error);
+	if (recorder->watcher)
+		watcher_stop(recorder->watcher);
 	pthread_mutex_lock(&recorder->lock);
 	recorder->packets_ended = true;
 	pthread_cond_broadcast(&recorder->changed);
@@ -130,11 +132,12 @@ void *recorder_writer_thread(void *context)
 /* ---------------------------------------------------------------- poll -- */
 
 static void write_frame_to(struct recorder *recorder, struct segment *segment,
-			   const struct snapframe *frame)
+			   const struct snapframe *frame, bool more)
 {
 	struct error error = ERROR_NONE;
 
-	if (!segment || !segment_write_frame(&recorder->store, segment, frame, &error))
+	if (!segment || (more ? !segment_write_event(segment, frame, &error)
+			      : !segment_write_frame(&recorder->store, segment, frame, &error)))
 		return;
 	recorder->retry_ns = recorder_clock_ns(CLOCK_MONOTONIC) + RETRY_NS;
 	recorder_notice(recorder,
@@ -142,9 +145,9 @@ static void write_frame_to(struct recorder *recorder, struct segment *segment,
 			error.path, error.message);
 }
 
-/* Everything that is open. Only this thread removes segments from where they
- * are found here, so they stay while the lock is not held. */
-static void write_frame(struct recorder *recorder, const struct snapframe *frame)
+/* Into everything that is open; to the disk unless more follow at once. Only this thread removes
+ * segments from where they are found here, so they stay while the lock is not held. */
+static void write_frame(struct recorder *recorder, const struct snapframe *frame, bool more)
 {
 	struct segment *open[2], *old;
 
@@ -158,14 +161,14 @@ static void write_frame(struct recorder *recorder, const struct snapframe *frame
 		struct segment *next;
 
 		if (old != open[0])
-			write_frame_to(recorder, old, frame);
+			write_frame_to(recorder, old, frame, more);
 		pthread_mutex_lock(&recorder->lock);
 		next = old->next;
 		pthread_mutex_unlock(&recorder->lock);
 		old = next;
 	}
-	write_frame_to(recorder, open[0], frame);
-	write_frame_to(recorder, open[1], frame);
+	write_frame_to(recorder, open[0], frame, more);
+	write_frame_to(recorder, open[1], frame, more);
 }
 
 static void add_capture(struct recorder *recorder, struct snapframe *frame)
@@ -247,8 +250,10 @@ static int poll_once(struct recorder *recorder, const char *cause)
 	int status = recorder_read_state(recorder, SNAP_POLL, cause, &frame, &error);
 
 	if (!status) {
+		if (recorder->watcher)
+			watcher_learn(recorder->watcher, poller_state(recorder->poller));
 		add_capture(recorder, &frame);
-		write_frame(recorder, &frame);
+		write_frame(recorder, &frame, false);
 		recorder_count_frame(recorder, &frame.head);
 	}
 	snapframe_release(&frame);
@@ -325,10 +330,10 @@ static void log_resume(struct recorder *recorder, uint64_t lost)
 
 /* With the lock on entry and return, without it while it works. True if
  * there was something to write down about what other threads did. */
-static bool write_news(struct recorder *recorder)
+static bool write_news(struct recorder *recorder, bool events_due)
 {
 	struct segment *commit = recorder->to_commit;
-	struct recorder_event *event = recorder->events;
+	struct recorder_event *event = events_due ? recorder->events : NULL;
 	bool paused = recorder->log_pause, resumed = recorder->log_resume;
 	uint64_t lost = recorder->statistics.lost - recorder->lost_before_pause;
 	struct error pause_error = recorder->pause_error, error = ERROR_NONE;
@@ -337,9 +342,11 @@ static bool write_news(struct recorder *recorder)
 		return false;
 	recorder->to_commit = NULL;
 	recorder->log_pause = recorder->log_resume = false;
-	recorder->events = NULL;
-	recorder->events_tail = &recorder->events;
-	recorder->event_count = 0;
+	if (event) {
+		recorder->events = NULL;
+		recorder->events_tail = &recorder->events;
+		recorder->event_count = 0;
+	}
 	pthread_mutex_unlock(&recorder->lock);
 	if (paused)
 		log_pause(recorder, &pause_error);
@@ -351,7 +358,7 @@ static bool write_news(struct recorder *recorder)
 		struct recorder_event *next = event->next;
 
 		event->frame.head.sequence = ++recorder->sequence;
-		write_frame(recorder, &event->frame);
+		write_frame(recorder, &event->frame, next != NULL);
 		snapframe_release(&event->frame);
 		free(event);
 		event = next;
@@ -375,7 +382,9 @@ static int64_t rotation_due_ns(const struct recorder *recorder)
 /* With the lock. */
 static int64_t poll_due_ns(const struct recorder *recorder)
 {
-	int64_t interval_ns = recorder->awaiting.head ? 0 : recorder->options->interval_ns;
+	int64_t interval_ns = recorder->awaiting.head || recorder->poll_wanted
+				      ? 0
+				      : recorder->options->interval_ns;
 	int64_t price_ns =
 		(int64_t)((double)recorder->poll_cost_ns * 1e6 / recorder->options->cpu_budget_ppm);
 
@@ -390,26 +399,37 @@ static void run_polls(struct recorder *recorder)
 		int64_t rotation_ns = rotation_due_ns(recorder);
 		int64_t poll_ns = poll_due_ns(recorder);
 
-		if (write_news(recorder))
+		int64_t news_ns = recorder->events ? recorder->events_due_ns : INT64_MAX;
+
+		/* What events showed before a snapshot stands before it. */
+		if (write_news(recorder, monotonic_ns >= news_ns || monotonic_ns >= poll_ns ||
+						 recorder->packets_ended))
 			continue;
 		if (recorder->packets_ended)
 			break;
 		if (recorder->offered) {
 			/* No polls now: what the offered segment begins with must
 			 * stay the last reading until the writer has taken it. */
-			wait_until(recorder, monotonic_ns + SWITCH_LIMIT_NS);
+			wait_until(recorder, news_ns < monotonic_ns + SWITCH_LIMIT_NS
+						     ? news_ns
+						     : monotonic_ns + SWITCH_LIMIT_NS);
 		} else if (rotation_ns <= monotonic_ns) {
 			pthread_mutex_unlock(&recorder->lock);
 			offer_segment(recorder);
 			pthread_mutex_lock(&recorder->lock);
 		} else if (poll_ns <= monotonic_ns) {
-			const char *cause = recorder->awaiting.head ? "rotate" : "interval";
+			const char *cause = recorder->awaiting.head ? "rotate"
+					    : recorder->poll_wanted ? "miss"
+								    : "interval";
 
+			recorder->poll_wanted = false;
 			pthread_mutex_unlock(&recorder->lock);
 			poll_once(recorder, cause);
 			pthread_mutex_lock(&recorder->lock);
 		} else {
-			wait_until(recorder, poll_ns < rotation_ns ? poll_ns : rotation_ns);
+			int64_t due_ns = poll_ns < rotation_ns ? poll_ns : rotation_ns;
+
+			wait_until(recorder, due_ns < news_ns ? due_ns : news_ns);
 		}
 	}
 	pthread_mutex_unlock(&recorder->lock);

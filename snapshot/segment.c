@@ -329,12 +329,35 @@ int segment_write_frame(struct segment_store *store, struct segment *segment,
 
 	if (segment->snap_failed)
 		return 0;
-	status = snapfile_writer_frame(segment->writer, frame, error);
+	status = segment_write_event(segment, frame, error);
+	return status ? status : segment_flush(store, segment, error);
+}
+
+int segment_write_event(struct segment *segment, const struct snapframe *frame, struct error *error)
+{
+	int status;
+
+	if (segment->snap_failed)
+		return 0;
+	status = snapfile_writer_frame_unflushed(segment->writer, frame, error);
+	if (status)
+		segment->snap_failed = true;
+	else
+		segment->frames++;
+	return status;
+}
+
+int segment_flush(struct segment_store *store, struct segment *segment, struct error *error)
+{
+	int status;
+
+	if (segment->snap_failed)
+		return 0;
+	status = snapfile_writer_flush(segment->writer, error);
 	if (status) {
 		segment->snap_failed = true;
 		return status;
 	}
-	segment->frames++;
 	segment->snap_bytes = snapfile_writer_bytes(segment->writer);
 	keep_snap_reserve(store, segment);
 	return 0;

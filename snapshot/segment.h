@@ -95,6 +95,12 @@ int segment_write_packets(struct segment_store *store, struct segment *segment,
 int segment_write_frame(struct segment_store *store, struct segment *segment,
 			const struct snapframe *frame, struct error *error);
 
+/* The same without a flush to disk, for frames that come in numbers; the flush
+ * is of everything since the last. */
+int segment_write_event(struct segment *segment, const struct snapframe *frame,
+			struct error *error);
+int segment_flush(struct segment_store *store, struct segment *segment, struct error *error);
+
 /* Closes, syncs, hashes, logs and renames both files; frees the segment. */
 int segment_finish(struct segment_store *store, struct segment *segment, struct error *error);
 

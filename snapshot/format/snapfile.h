@@ -261,6 +261,12 @@ int snapfile_writer_meta_bytes(struct snapfile_writer *writer, const char *key, 
  * too: close it, salvage what is there, and open another file. */
 int snapfile_writer_frame(struct snapfile_writer *writer, const struct snapframe *frame,
 			  struct error *error);
+/* The same without the flush: what is on disk ends with a whole frame only after
+ * the next snapfile_writer_flush or snapfile_writer_frame. */
+int snapfile_writer_frame_unflushed(struct snapfile_writer *writer, const struct snapframe *frame,
+				    struct error *error);
+/* Z_SYNC_FLUSH: what was put so far can be read back from the disk. */
+int snapfile_writer_flush(struct snapfile_writer *writer, struct error *error);
 uint64_t snapfile_writer_bytes(const struct snapfile_writer *writer); /* on disk so far */
 /* Ends the gzip stream, fsyncs, closes the descriptor, frees. NULL works. */
 int snapfile_writer_close(struct snapfile_writer *writer, struct error *error);

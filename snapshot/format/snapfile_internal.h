@@ -55,7 +55,5 @@ bool snaprecord_parse(char *line, size_t length, bool commit, struct snap_record
 /* Puts text into the file as it is, without a flush: for salvage. */
 int snapfile_writer_text(struct snapfile_writer *writer, const char *text, size_t length,
 			 struct error *error);
-/* Z_SYNC_FLUSH: what was put so far can be read back from the disk. */
-int snapfile_writer_flush(struct snapfile_writer *writer, struct error *error);
 
 #endif

@@ -186,8 +186,8 @@ int snapfile_writer_meta(struct snapfile_writer *writer, const char *key, const 
 	return snapfile_writer_meta_bytes(writer, key, value, value ? strlen(value) : 0, error);
 }
 
-int snapfile_writer_frame(struct snapfile_writer *writer, const struct snapframe *frame,
-			  struct error *error)
+int snapfile_writer_frame_unflushed(struct snapfile_writer *writer, const struct snapframe *frame,
+				    struct error *error)
 {
 	char end[80], *head = NULL;
 	int status;
@@ -220,11 +220,17 @@ int snapfile_writer_frame(struct snapfile_writer *writer, const struct snapframe
 		status = snapfile_writer_text(writer, frame->text, frame->length, error);
 	if (status == 0)
 		status = snapfile_writer_text(writer, end, (size_t)end_length, error);
-	if (status == 0)
-		status = snapfile_writer_flush(writer, error);
 out:
 	free(head);
 	return status;
+}
+
+int snapfile_writer_frame(struct snapfile_writer *writer, const struct snapframe *frame,
+			  struct error *error)
+{
+	int status = snapfile_writer_frame_unflushed(writer, frame, error);
+
+	return status ? status : snapfile_writer_flush(writer, error);
 }
 
 uint64_t snapfile_writer_bytes(const struct snapfile_writer *writer)

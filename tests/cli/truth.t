@@ -1,0 +1,40 @@
+#!/bin/bash
+# Real processes of every kind, which know what they did, against the owners
+# that were found for their packets: tests/truth/README.md.
+# shellcheck source=tests/cli/lib.sh disable=SC2154
+. "${0%/*}/lib.sh"
+
+need_netns
+need_command sqlite3 zcat awk
+need_program "$PCAPWHO" "$PCAPWHO_RECORD" "$BUILD/tests/truth/talk"
+
+HARNESS=$ROOT/tests/truth/harness
+
+# It stays in the first network namespace: the kernel's process events are only
+# to be had there. Its ports are the kernel's choice.
+run timeout 120 "$HARNESS" --build "$BUILD" --scale 20 --interval 50ms --cpu-budget 50% \
+	--tsv "$TMP/result"
+diag "$(printf '%s\n' "$out" | tail -n 12)"
+isnt "$status" 2 "every process says that it did what it should" || diag "$err"
+[ -s "$TMP/result" ] || bail "no result: $err"
+
+while IFS=$'\t' read -r kind _ _ _ wrong _ _ _ _ _ _ _ more reasons; do
+	[ "$kind" = kind ] && continue
+	is "$wrong" 0 "$kind: no wrong owner" || diag "no owner: $reasons"
+	is "$more" 0 "$kind: no process has more payload than it moved"
+done <"$TMP/result"
+is "$status" 0 "the harness agrees" || diag "$err"
+
+missing=$("$BUILD/tests/truth/talk" --list | while read -r kind; do
+	grep -q "^${kind}[ -]" "$TMP/result" || echo "$kind"
+done)
+is "$missing" "" "every kind was played"
+
+# A truth that is not true: the harness sees it.
+run timeout 60 "$HARNESS" --build "$BUILD" --kinds tcp4,udp4 --life 300:1 --interval 50ms \
+	--cpu-budget 50% --shuffle --tsv "$TMP/shuffled"
+is "$status" 1 "wrong pids make the harness fail"
+isnt "$(awk -F '\t' '$1 == "tcp4 client" { print $5 }' "$TMP/shuffled")" 0 \
+	"and it names the kind"
+
+done_testing
