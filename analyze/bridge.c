@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/grow.h"
+
 const char *bridge_rule_name(enum bridge_rule rule)
 {
 	static const char *const names[BRIDGE_RULES] = {
@@ -215,7 +217,7 @@ static void push_candidate(struct bridge *bridge, uint32_t socket, uint32_t proc
 		if (bridge->pool[i].process == process)
 			return;
 	}
-	if (hashindex_grow(&bridge->pool, bridge->pool_count, &bridge->pool_capacity,
+	if (grow_one(&bridge->pool, bridge->pool_count, &bridge->pool_capacity,
 			   sizeof(*bridge->pool)) != 0) {
 		bridge->failed = true;
 		return;
@@ -515,7 +517,7 @@ static void judge_connected(struct bridge *bridge, const struct bridge_subject *
 
 static void push_socket(struct bridge *bridge, uint32_t socket)
 {
-	if (hashindex_grow(&bridge->sockets, bridge->socket_count, &bridge->socket_capacity,
+	if (grow_one(&bridge->sockets, bridge->socket_count, &bridge->socket_capacity,
 			   sizeof(*bridge->sockets)) != 0) {
 		bridge->failed = true;
 		return;

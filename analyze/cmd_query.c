@@ -1,5 +1,4 @@
 #include <getopt.h>
-#include <sqlite3.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -226,7 +225,7 @@ static int run(struct arguments *arguments, struct error *error)
 	if (code == ERROR_DAMAGED)
 		error->code = ERROR_SYSTEM;
 out:
-	sqlite3_close(db);
+	storefile_close(db);
 	return code;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/grow.h"
 #include "snapshot/format/quantity.h"
 
 const struct flow_limits flow_default_limits = {
@@ -349,7 +350,7 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, u
 		*ended = place;
 	}
 	if (table->count >= FLOW_NONE - 1 ||
-	    hashindex_grow(&table->flows, table->count, &table->capacity,
+	    grow_one(&table->flows, table->count, &table->capacity,
 			   sizeof(*table->flows)) != 0)
 		return FLOW_NONE;
 	place = (uint32_t)table->count;

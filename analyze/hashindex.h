@@ -85,13 +85,14 @@ static inline int hashindex_add(struct hashindex *index, uint64_t hash, uint32_t
 {
 	if (index->slots == NULL || (uint64_t)index->count * 3 >= ((uint64_t)index->mask + 1) * 2) {
 		uint64_t size = index->slots == NULL ? 64 : ((uint64_t)index->mask + 1) * 2;
-		struct hashindex_slot *slots = calloc(size, sizeof(*slots));
 		uint32_t mask = (uint32_t)(size - 1);
+		struct hashindex_slot *slots;
 
-		if (slots == NULL || size > UINT64_C(1) << 31) {
-			free(slots);
+		if (size > UINT64_C(1) << 31)
 			return -1;
-		}
+		slots = calloc((size_t)mask + 1, sizeof(*slots));
+		if (slots == NULL)
+			return -1;
 		for (uint64_t i = 0; index->slots != NULL && i <= index->mask; i++) {
 			struct hashindex_slot *old = &index->slots[i];
 			uint32_t probe;
@@ -128,26 +129,6 @@ static inline void hashindex_release(struct hashindex *index)
 {
 	free(index->slots);
 	*index = (struct hashindex){0};
-}
-
-/* Room for one more in an array that doubles. 0, or -1 without memory. */
-static inline int hashindex_grow(void *array_pointer, size_t count, size_t *capacity, size_t size)
-{
-	void *array;
-	size_t wanted;
-
-	if (count < *capacity)
-		return 0;
-	wanted = *capacity == 0 ? 16 : *capacity * 2;
-	if (wanted > SIZE_MAX / size)
-		return -1;
-	memcpy(&array, array_pointer, sizeof(array));
-	array = realloc(array, wanted * size);
-	if (array == NULL)
-		return -1;
-	memcpy(array_pointer, &array, sizeof(array));
-	*capacity = wanted;
-	return 0;
 }
 
 #endif

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "analyze/grow.h"
 #include "analyze/hashindex.h"
 #include "analyze/pcapin.h"
 
@@ -27,7 +28,7 @@ static int add_directory(struct inputs *inputs, const char *path, struct input_d
 		return error_errno(error, path, "cannot open the directory");
 	directory.path = strdup(path);
 	if (directory.path == NULL ||
-	    hashindex_grow(&inputs->directories, inputs->directory_count,
+	    grow_one(&inputs->directories, inputs->directory_count,
 			   &inputs->directory_capacity, sizeof(*inputs->directories)) != 0) {
 		close(directory.fd);
 		free(directory.path);
@@ -46,7 +47,7 @@ static int add_input(struct inputs *inputs, const struct input *model, const cha
 	item.pcap = pcap != NULL && *pcap != '\0' ? strdup(pcap) : NULL;
 	item.snap = snap != NULL && *snap != '\0' ? strdup(snap) : NULL;
 	if ((item.pcap == NULL && item.snap == NULL) ||
-	    hashindex_grow(&inputs->items, inputs->count, &inputs->capacity,
+	    grow_one(&inputs->items, inputs->count, &inputs->capacity,
 			   sizeof(*inputs->items)) != 0) {
 		free(item.pcap);
 		free(item.snap);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "analyze/community.h"
+#include "analyze/grow.h"
 #include "snapshot/format/quantity.h"
 
 #define NONE UINT32_MAX
@@ -50,7 +51,7 @@ static uint32_t new_live(struct merge *merge, const struct flow *flow)
 {
 	uint32_t place = (uint32_t)merge->flows_count;
 
-	if (hashindex_grow(&merge->flows, merge->flows_count, &merge->flows_capacity,
+	if (grow_one(&merge->flows, merge->flows_count, &merge->flows_capacity,
 			   sizeof(*merge->flows)) != 0)
 		return NONE;
 	merge->flows[merge->flows_count++] = (struct merge_flow){
@@ -154,7 +155,7 @@ static struct merge_connection *new_connection(struct merge *merge, struct merge
 {
 	uint32_t place = (uint32_t)merge->connection_count, *link = &live->connections;
 
-	if (hashindex_grow(&merge->connections, merge->connection_count,
+	if (grow_one(&merge->connections, merge->connection_count,
 			   &merge->connection_capacity, sizeof(*merge->connections)) != 0)
 		return NULL;
 	merge->connections[merge->connection_count++] = (struct merge_connection){
@@ -657,8 +658,10 @@ int merge_part(struct merge *merge, const struct replay_part *part, struct error
 	int status = 0;
 
 	if (map.flow_ids == NULL || map.span_ids == NULL || map.originators == NULL ||
-	    map.swapped == NULL)
+	    map.swapped == NULL) {
 		status = merge_no_memory(error);
+		goto out;
+	}
 	for (uint32_t i = 0; i < part->flows.count && status == 0; i++)
 		status = merge_flow_part(merge, part, i, &map, error);
 	if (status == 0)
@@ -668,6 +671,7 @@ int merge_part(struct merge *merge, const struct replay_part *part, struct error
 	if (status == 0)
 		status = merge_other(merge, part, error);
 	count_totals(merge, part);
+out:
 	free(map.flow_ids);
 	free(map.span_ids);
 	free(map.originators);
@@ -729,7 +733,7 @@ static void forget_flows(struct merge *merge)
 					      flow_idle_limit(&live.flow, &merge->limits)))
 			continue;
 		for (; c != NONE; c = merge->connections[c].next) {
-			if (hashindex_grow(&connections, connection_count, &connection_capacity,
+			if (grow_one(&connections, connection_count, &connection_capacity,
 					   sizeof(*connections)) != 0) {
 				free(connections);
 				return; /* keeps all: more memory, the same rows */

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/grow.h"
+
 enum carry_kind { /* a shipped record keeps its fields; a changed one is a new kind */
 	CARRY_RECORDING = 1,
 	CARRY_PROCESS,
@@ -29,7 +31,7 @@ struct codec {
 
 static void put_byte(struct codec *c, uint8_t byte)
 {
-	if (hashindex_grow(&c->bytes, c->length, &c->capacity, 1) != 0)
+	if (grow_one(&c->bytes, c->length, &c->capacity, 1) != 0)
 		c->failed = true;
 	else
 		c->bytes[c->length++] = byte;
@@ -40,9 +42,9 @@ static uint64_t number(struct codec *c, uint64_t value)
 	uint64_t out = 0;
 
 	if (c->writing) {
-		for (; value >= 0x80; value >>= 7)
-			put_byte(c, (uint8_t)(value | 0x80));
-		put_byte(c, (uint8_t)value);
+		for (out = value; out >= 0x80; out >>= 7)
+			put_byte(c, (uint8_t)(out | 0x80));
+		put_byte(c, (uint8_t)out);
 		return value;
 	}
 	for (unsigned shift = 0; shift < 64; shift += 7) {
@@ -59,34 +61,48 @@ static uint64_t number(struct codec *c, uint64_t value)
 
 static void u64(struct codec *c, uint64_t *value)
 {
-	uint64_t read = number(c, *value);
-
-	if (!c->writing)
-		*value = read;
+	*value = number(c, *value);
 }
 
-/* Zigzag, so that small negative numbers are short too. */
+/* number() gives back what it wrote, so all of these hold for both directions.
+ * Zigzag, so that small negative numbers are short too. */
 static void i64(struct codec *c, int64_t *value)
 {
 	uint64_t bits = ((uint64_t)*value << 1) ^ (*value < 0 ? UINT64_MAX : 0);
 	uint64_t read = number(c, bits);
 
-	if (!c->writing)
-		*value = (int64_t)((read >> 1) ^ (0 - (read & 1)));
+	*value = (int64_t)((read >> 1) ^ (0 - (read & 1)));
 }
 
-#define SMALL(name, type)                                                                          \
-	static void name(struct codec *c, type *value)                                             \
-	{                                                                                          \
-		uint64_t read = number(c, (uint64_t)*value);                                       \
-		if (!c->writing)                                                                   \
-			*value = (type)read;                                                       \
-	}
-SMALL(u32, uint32_t)
-SMALL(u16, uint16_t)
-SMALL(u8, uint8_t)
-SMALL(flag, bool)
-SMALL(reason, enum bridge_reason)
+static void u32(struct codec *c, uint32_t *value)
+{
+	*value = (uint32_t)number(c, *value);
+}
+
+static void u16(struct codec *c, uint16_t *value)
+{
+	*value = (uint16_t)number(c, *value);
+}
+
+static void u8(struct codec *c, uint8_t *value)
+{
+	*value = (uint8_t)number(c, *value);
+}
+
+static void flag(struct codec *c, bool *value)
+{
+	*value = number(c, *value) != 0;
+}
+
+static void reason(struct codec *c, enum bridge_reason *value)
+{
+	uint64_t code = number(c, (uint64_t)*value);
+
+	if (code < BRIDGE_REASONS)
+		*value = (enum bridge_reason)code;
+	else
+		c->failed = true;
+}
 
 static void raw(struct codec *c, uint8_t *bytes, size_t length)
 {
@@ -251,7 +267,7 @@ static void code_connection(struct codec *c, struct merge_connection *k)
 	code_count(c, &k->sent);
 	code_count(c, &k->received);
 	i64(c, &k->sighted_last_ns);
-	if (k->side > 1 || k->reason >= BRIDGE_REASONS)
+	if (k->side > 1)
 		c->failed = true;
 }
 
@@ -305,7 +321,7 @@ int merge_carry(struct merge *merge, struct error *error)
 
 #define READ_INTO(array, n, capacity, code)                                                        \
 	do {                                                                                       \
-		if (hashindex_grow(&(array), (n), &(capacity), sizeof(*(array))) != 0)             \
+		if (grow_one(&(array), (n), &(capacity), sizeof(*(array))) != 0)             \
 			return merge_no_memory(error);                                             \
 		memset(&(array)[n], 0, sizeof(*(array)));                                          \
 		code(&c, &(array)[n]);                                                             \

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "analyze/arguments.h"
+#include "analyze/grow.h"
 #include "snapshot/format/quantity.h"
 
 int merge_no_memory(struct error *error)
@@ -111,7 +112,7 @@ static int need_recording(struct merge *merge, const struct merge_segment *segme
 		if (memcmp(have->boot_hash, fresh.boot_hash, sizeof(fresh.boot_hash)) == 0)
 			fresh.boot = have->boot;
 	}
-	if (hashindex_grow(&merge->recordings, merge->recording_count, &merge->recording_capacity,
+	if (grow_one(&merge->recordings, merge->recording_count, &merge->recording_capacity,
 			   sizeof(*merge->recordings)) != 0)
 		return merge_no_memory(error);
 	merge->recording_id++;
@@ -174,7 +175,7 @@ static int merge_snapshots(struct merge *merge, struct error *error)
 	merge->snapshot_count = kept;
 	before = tl->count.frames > 64 ? tl->count.frames - 64 : 0;
 	for (size_t i = before; i < tl->count.frames; i++) {
-		if (hashindex_grow(&merge->snapshots, merge->snapshot_count,
+		if (grow_one(&merge->snapshots, merge->snapshot_count,
 				   &merge->snapshot_capacity, sizeof(*merge->snapshots)) != 0)
 			return merge_no_memory(error);
 		merge->snapshots[merge->snapshot_count++] = (struct merge_snapshot){
@@ -235,7 +236,7 @@ static int merge_addresses(struct merge *merge, struct error *error)
 		struct store_address row;
 
 		if (have == NULL) {
-			if (hashindex_grow(&merge->addresses, merge->address_count,
+			if (grow_one(&merge->addresses, merge->address_count,
 					   &merge->address_capacity,
 					   sizeof(*merge->addresses)) != 0)
 				return merge_no_memory(error);
@@ -281,7 +282,7 @@ static int merge_interfaces(struct merge *merge, struct error *error)
 		struct store_interface row;
 
 		if (have == NULL) {
-			if (hashindex_grow(&merge->interfaces, merge->interface_count,
+			if (grow_one(&merge->interfaces, merge->interface_count,
 					   &merge->interface_capacity,
 					   sizeof(*merge->interfaces)) != 0)
 				return merge_no_memory(error);
@@ -405,7 +406,7 @@ static int merge_image(struct merge *merge, uint32_t process, uint32_t image, in
 	if (have == NULL) {
 		uint32_t place = (uint32_t)merge->processes_count;
 
-		if (hashindex_grow(&merge->processes, merge->processes_count,
+		if (grow_one(&merge->processes, merge->processes_count,
 				   &merge->processes_capacity, sizeof(*merge->processes)) != 0)
 			return merge_no_memory(error);
 		have = &merge->processes[merge->processes_count++];
@@ -616,7 +617,7 @@ static int merge_one_socket(struct merge *merge, uint32_t i, struct error *error
 	if (insert) {
 		uint32_t place = (uint32_t)merge->sockets_count;
 
-		if (hashindex_grow(&merge->sockets, merge->sockets_count, &merge->sockets_capacity,
+		if (grow_one(&merge->sockets, merge->sockets_count, &merge->sockets_capacity,
 				   sizeof(*merge->sockets)) != 0)
 			return merge_no_memory(error);
 		s.socket_id = ++merge->socket_id;
@@ -668,7 +669,7 @@ static struct merge_holder *need_holder(struct merge *merge, uint32_t socket,
 		    have->start_ticks == p->start_ticks && have->fd == h->fd)
 			return have;
 	}
-	if (hashindex_grow(&merge->holders, merge->holders_count, &merge->holders_capacity,
+	if (grow_one(&merge->holders, merge->holders_count, &merge->holders_capacity,
 			   sizeof(*merge->holders)) != 0)
 		return NULL;
 	image = timeline_image_at(tl, h->process, timeline_first_end(tl, &h->life));

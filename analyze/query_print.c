@@ -44,7 +44,7 @@ static uint32_t code_point(const uint8_t *bytes, size_t length)
 {
 	uint32_t value = length == 1 ? bytes[0] : bytes[0] & (0x7fu >> length);
 
-	for (size_t i = 1; i < length; i++)
+	for (size_t i = 1; i < length && i < 4; i++)
 		value = value << 6 | (bytes[i] & 0x3fu);
 	return value;
 }

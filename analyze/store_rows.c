@@ -664,7 +664,7 @@ int64_t store_last_id(struct store *store, const char *table, struct error *erro
 		    strcmp(key + length, "_id") != 0)
 			continue;
 		char *sql = sqlite3_mprintf("SELECT max(%s) FROM %s", key, table);
-		int64_t last;
+		int64_t last = 0;
 		int code = sql ? storefile_integer(store->db, store->path, sql, 0, &last, error)
 			       : storefile_fail(NULL, store->path, table, error);
 		sqlite3_free(sql);

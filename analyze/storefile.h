@@ -22,9 +22,11 @@ struct sqlite3;
  * load that was killed in the middle is undone first where the file is writable.
  * On media where SQLite cannot lock or make its own files it is read as it is,
  * unless an interrupted load has left it half-written. Close with
- * sqlite3_close. ERROR_NO_INPUT; ERROR_DAMAGED when it is not ours, the message
+ * storefile_close. ERROR_NO_INPUT; ERROR_DAMAGED when it is not ours, the message
  * says what was found; else as storefile_fail. */
 int storefile_open(const char *path, struct sqlite3 **out, struct error *error);
+
+void storefile_close(struct sqlite3 *db); /* NULL works */
 
 /* Reads the file's header and touches nothing: 0 when it is a database of ours,
  * of a version that we know; else as above. */

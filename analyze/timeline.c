@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/grow.h"
 #include "snapshot/format/quantity.h"
 
 #define BLOCK_BYTES 65536
@@ -245,7 +246,7 @@ static int add_socket(struct timeline *tl, const struct snap_socket *socket)
 	uint32_t place = (uint32_t)tl->count.sockets, head;
 	struct timeline_socket *s;
 
-	if (hashindex_grow(&tl->sockets, tl->count.sockets, &tl->capacity.sockets,
+	if (grow_one(&tl->sockets, tl->count.sockets, &tl->capacity.sockets,
 			   sizeof(*tl->sockets)) != 0)
 		return -1;
 	s = &tl->sockets[tl->count.sockets++];
@@ -348,7 +349,7 @@ static uint32_t need_process(struct timeline *tl, uint32_t pid, uint64_t start_t
 
 	if (i != TIMELINE_NONE)
 		return i;
-	if (hashindex_grow(&tl->processes, tl->count.processes, &tl->capacity.processes,
+	if (grow_one(&tl->processes, tl->count.processes, &tl->capacity.processes,
 			   sizeof(*tl->processes)) != 0)
 		return TIMELINE_NONE;
 	if (start_ticks != 0 && frame->boot_ns > 0 && tl->clock_ticks > 0 &&
@@ -412,7 +413,7 @@ static int take_process(struct timeline *tl, enum snap_op op, const struct snap_
 		tl->images[last].ppid = process->ppid;
 		return 0;
 	}
-	if (hashindex_grow(&tl->images, tl->count.images, &tl->capacity.images,
+	if (grow_one(&tl->images, tl->count.images, &tl->capacity.images,
 			   sizeof(*tl->images)) != 0)
 		return -1;
 	image = &tl->images[tl->count.images];
@@ -461,7 +462,7 @@ static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_h
 		life_confirm(tl, &tl->holders[i].life);
 		return 0;
 	}
-	if (hashindex_grow(&tl->holders, tl->count.holders, &tl->capacity.holders,
+	if (grow_one(&tl->holders, tl->count.holders, &tl->capacity.holders,
 			   sizeof(*tl->holders)) != 0)
 		return -1;
 	place = (uint32_t)tl->count.holders++;
@@ -502,7 +503,7 @@ static int take_address(struct timeline *tl, enum snap_op op, const struct snap_
 		life_confirm(tl, &tl->addresses[i].life);
 		return 0;
 	}
-	if (hashindex_grow(&tl->addresses, tl->count.addresses, &tl->capacity.addresses,
+	if (grow_one(&tl->addresses, tl->count.addresses, &tl->capacity.addresses,
 			   sizeof(*tl->addresses)) != 0)
 		return -1;
 	place = (uint32_t)tl->count.addresses++;
@@ -547,7 +548,7 @@ static int take_interface(struct timeline *tl, enum snap_op op,
 	}
 	if (op == SNAP_GONE)
 		return 0;
-	if (hashindex_grow(&tl->interfaces, tl->count.interfaces, &tl->capacity.interfaces,
+	if (grow_one(&tl->interfaces, tl->count.interfaces, &tl->capacity.interfaces,
 			   sizeof(*tl->interfaces)) != 0)
 		return -1;
 	tl->interfaces[tl->count.interfaces++] = (struct timeline_interface){
@@ -578,7 +579,7 @@ static int take_absent(struct timeline *tl, enum snap_op op, const struct snap_a
 		}
 		return 0;
 	}
-	if (hashindex_grow(&tl->absences, tl->count.absences, &tl->capacity.absences,
+	if (grow_one(&tl->absences, tl->count.absences, &tl->capacity.absences,
 			   sizeof(*tl->absences)) != 0)
 		return -1;
 	tl->absences[tl->count.absences++] = (struct timeline_absence){
@@ -597,7 +598,7 @@ static int take_absent(struct timeline *tl, enum snap_op op, const struct snap_a
 
 static int take_step(struct timeline *tl, const struct snap_clock *clock)
 {
-	if (hashindex_grow(&tl->steps, tl->count.steps, &tl->capacity.steps,
+	if (grow_one(&tl->steps, tl->count.steps, &tl->capacity.steps,
 			   sizeof(*tl->steps)) != 0)
 		return -1;
 	tl->steps[tl->count.steps++] = (struct timeline_step){
@@ -613,7 +614,7 @@ static int take_meta(struct timeline *tl, const char *key, const char *value, si
 	bool failed = false;
 	uint64_t number;
 
-	if (hashindex_grow(&tl->metas, tl->count.metas, &tl->capacity.metas,
+	if (grow_one(&tl->metas, tl->count.metas, &tl->capacity.metas,
 			   sizeof(*tl->metas)) != 0)
 		return -1;
 	tl->metas[tl->count.metas++] = (struct timeline_meta){
@@ -637,7 +638,7 @@ static int take_frame(struct timeline *tl, const struct snap_record *record)
 	const struct snap_frame *frame = &record->u.frame;
 	bool failed = false;
 
-	if (hashindex_grow(&tl->frames, tl->count.frames, &tl->capacity.frames,
+	if (grow_one(&tl->frames, tl->count.frames, &tl->capacity.frames,
 			   sizeof(*tl->frames)) != 0)
 		return -1;
 	tl->frames[tl->count.frames++] = (struct timeline_frame){

@@ -146,8 +146,8 @@ SELECT
 	t.sent_bytes,
 	t.received_packets,
 	t.received_bytes,
-	-- Over at least one bucket: a single packet has no duration.
-	CAST((t.sent_bytes + t.received_bytes) * 1e9 / max(t.last_ns - t.first_ns, width.ns)
+	-- Over whole buckets, so that the peak is never below the mean.
+	CAST((t.sent_bytes + t.received_bytes) * 1e9 / ((t.last_ns / width.ns - t.first_ns / width.ns + 1) * width.ns)
 		AS INTEGER) AS mean_bytes_per_second,
 	CAST(peak.bytes * 1e9 / width.ns AS INTEGER) AS peak_bytes_per_second,
 	t.first_ns,

@@ -63,7 +63,7 @@ static void print_statistics(const struct recorder_statistics *now)
 		now->frames, (double)now->longest_gap_ns / 1e9, now->sockets, now->processes);
 	if (now->failed_polls)
 		fprintf(stderr, "%" PRIu64 " snapshots could not be read\n", now->failed_polls);
-	fprintf(stderr, "%" PRIu64 " segments", now->segments);
+	fprintf(stderr, "%" PRIu64 " segment%s", now->segments, now->segments == 1 ? "" : "s");
 	if (now->expired)
 		fprintf(stderr, ", %" PRIu64 " expired", now->expired);
 	fprintf(stderr, "%s\n", now->paused ? "; paused, the disk is full" : "");

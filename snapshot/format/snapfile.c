@@ -281,7 +281,7 @@ static void consume(struct snapfile_reader *reader, size_t length)
 static int read_first_line(struct snapfile_reader *reader)
 {
 	static const char wanted[] = "a snapshot file, which begins with \"pcapwho-snapshot\"";
-	size_t length, field = strlen(FIRST_FIELD);
+	size_t length = 0, field = strlen(FIRST_FIELD);
 	int status;
 
 	/* Before looking for an LF, which a large file of another kind may not have. */
@@ -327,7 +327,7 @@ static int load_frame(struct snapfile_reader *reader)
 	struct snaprecord_fault fault;
 	struct snaprecord_end end = {0};
 	struct snap_record record;
-	size_t ahead = 0, length;
+	size_t ahead = 0, length = 0;
 	uint64_t lines = 0, sequence = 0;
 
 	for (;; ahead += length + 1, lines++) {
@@ -373,7 +373,7 @@ static int load_frame(struct snapfile_reader *reader)
  * all of it; of a line: without LF), 0 at the end, negative. */
 static int next_unit(struct snapfile_reader *reader, enum snap_type *type, size_t *length)
 {
-	for (;;) {
+	for (*length = 0;;) {
 		int status = find_line(reader, 0, reader->line, length);
 		if (status <= 0)
 			return status;

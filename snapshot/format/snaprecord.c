@@ -126,7 +126,7 @@ static bool take_u64(struct cursor *cursor, const char *field, uint64_t *out)
 
 static bool take_u32(struct cursor *cursor, const char *field, uint32_t *out)
 {
-	uint64_t value;
+	uint64_t value = 0;
 
 	if (!take_max(cursor, field, UINT32_MAX, &value))
 		return false;
