@@ -57,6 +57,39 @@ static int add_input(struct inputs *inputs, const struct input *model, const cha
 	return 0;
 }
 
+struct repairs {
+	struct inputs *inputs;
+	size_t first; /* inputs of this directory begin here */
+};
+
+static void note_repair(const struct custody_entry *entry, void *context)
+{
+	struct repairs *repairs = context;
+
+	if (strcmp(entry->event, "repair") != 0 || entry->file == NULL)
+		return;
+	for (size_t i = repairs->first; i < repairs->inputs->count; i++) {
+		struct input *input = &repairs->inputs->items[i];
+
+		if ((input->pcap != NULL && strcmp(input->pcap, entry->file) == 0) ||
+		    (input->snap != NULL && strcmp(input->snap, entry->file) == 0))
+			input->repaired = true;
+	}
+}
+
+/* Evidence without its log is evidence too; a log that does not hold is worth a remark. */
+static void read_custody(struct inputs *inputs, const struct input_directory *directory,
+			 size_t first)
+{
+	struct repairs repairs = {.inputs = inputs, .first = first};
+	struct error error = ERROR_NONE;
+
+	if (custody_verify(directory->fd, directory->path, note_repair, &repairs, NULL, &error) ==
+		    ERROR_DAMAGED &&
+	    inputs->broken_custody.code == 0)
+		inputs->broken_custody = error;
+}
+
 static int add_segment(struct inputs *inputs, const struct input *group,
 		       const struct evidence_segment *segment, bool unfinished_too,
 		       struct error *error)
@@ -105,6 +138,8 @@ static int find_segments(struct inputs *inputs, const char *path, const struct e
 		status = add_segment(inputs, &group, segment, only != NULL, error);
 	}
 	evidence_list_release(&list);
+	if (status == 0)
+		read_custody(inputs, &directory, before);
 	if (status == 0 && inputs->count == before && inputs->unfinished == passed)
 		return error_set(error, ERROR_NO_INPUT, path, -1,
 				 "no segments here: wanted files such as "

@@ -19,6 +19,7 @@ struct input {
 	char *pcap, *snap;   /* names in the directory; NULL: none */
 	uint64_t number;     /* 0: a bare capture */
 	bool bare;	     /* given by itself, no evidence directory */
+	bool repaired;	     /* the custody log says that a crash cut it short */
 	int64_t group_ns;    /* first opening in its directory; a bare capture's first packet */
 	int64_t opened_ns;
 	uint64_t pcap_bytes, snap_bytes;
@@ -36,6 +37,7 @@ struct inputs {
 	size_t count, capacity;
 	struct input_directory *directories;
 	size_t directory_count, directory_capacity;
+	struct error broken_custody; /* the first log whose chain does not hold; code 0: none */
 	size_t unfinished; /* .part files that were passed over */
 	char unfinished_name[EVIDENCE_NAME_SIZE];
 };

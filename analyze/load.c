@@ -412,6 +412,7 @@ static int merge_job(struct load *load, struct job *job, unsigned *turn, struct 
 		.pcap_bytes = (int64_t)input->pcap_bytes,
 		.snap_bytes = (int64_t)input->snap_bytes,
 		.number = input->number,
+		.repaired = input->repaired,
 		.timeline = &job->timeline,
 	};
 	int status;
@@ -534,6 +535,8 @@ static void report_unfinished(struct load *load)
 {
 	struct error remark = ERROR_NONE;
 
+	if (load->inputs.broken_custody.code != 0)
+		damage_noted(load, &load->inputs.broken_custody, false);
 	if (load->inputs.unfinished == 0)
 		return;
 	error_set(&remark, ERROR_DAMAGED, load->inputs.unfinished_name, -1,
@@ -571,6 +574,11 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 	if (status != 0)
 		goto out;
 	report_unfinished(&load);
+	if (load.inputs.count == 0) {
+		status = error_set(error, ERROR_NO_INPUT, paths[0], -1,
+				   "no finished segment to analyze");
+		goto out;
+	}
 	status = identify(&load, error);
 	if (status != 0)
 		goto out;

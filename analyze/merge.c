@@ -696,7 +696,7 @@ int merge_begin(struct merge *merge, const struct merge_segment *segment, struct
 		.first_packet_ns = STORE_NULL,
 		.last_packet_ns = STORE_NULL,
 		.dropped = STORE_NULL,
-		.state = "whole",
+		.state = segment->repaired ? "repaired" : "whole",
 	};
 	merge->totals.segments++;
 	return merge_state_begin(merge, segment, error);

@@ -25,6 +25,7 @@ struct merge_segment {
 	const char *pcap_sha256, *snap_sha256;
 	int64_t pcap_bytes, snap_bytes;
 	uint64_t number; /* 0: not in an evidence directory */
+	bool repaired;	 /* closed up after a crash of the recorder */
 	int link_type;
 	const struct timeline *timeline;
 };

@@ -1007,7 +1007,15 @@ int merge_state_coverage(struct merge *merge, struct error *error)
 				      .end_ns = merge->row.last_packet_ns,
 				      .count = merge->row.packets,
 				      .detail = "no snapshots: nothing can be attributed"};
+	struct store_coverage torn = {.kind = "torn", .begin_ns = merge->row.last_packet_ns,
+				      .end_ns = STORE_NULL, .count = 1,
+				      .subject = merge->row.pcap_name,
+				      .detail = "closed up after a crash of the recorder; "
+						"custody.log says what was cut"};
 	int status = cover_missing(merge, &segment, error);
+
+	if (status == 0 && strcmp(merge->row.state, "repaired") == 0)
+		status = merge_cover(merge, &torn, error);
 
 	if (status == 0 && merge->timeline->count.frames == 0)
 		return merge_cover(merge, &none, error);
