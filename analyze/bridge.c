@@ -30,8 +30,8 @@ void bridge_init(struct bridge *bridge, const struct timeline *timeline)
 	*bridge = (struct bridge){
 		.timeline = timeline,
 		.addresses_known = timeline->count.addresses > 0,
-		.frame_from_ns = INT64_MAX,
-		.frame_until_ns = INT64_MIN,
+		.full_from_ns = INT64_MAX,
+		.full_until_ns = INT64_MIN,
 	};
 }
 
@@ -85,29 +85,30 @@ static bool is_stale(const struct timeline *tl, const struct timeline_life *life
 	return life->gone != TIMELINE_NONE && t_ns > last_end(tl, life);
 }
 
-int64_t bridge_distance(struct bridge *bridge, const struct bridge_verdict *v, int64_t t_ns)
+/* The stretch between two full readings that t lies in. */
+static void find_full(struct bridge *bridge, int64_t t_ns)
 {
 	const struct timeline *tl = bridge->timeline;
-	uint32_t frame;
+	uint32_t full = timeline_full_at(tl, t_ns), next;
 
+	bridge->full_from_ns = full == TIMELINE_NONE ? INT64_MIN : tl->frames[full].end_ns;
+	next = full == TIMELINE_NONE ? 0 : full + 1;
+	while (next < tl->count.frames && tl->frames[next].kind == SNAP_EVENT)
+		next++;
+	bridge->full_until_ns = next < tl->count.frames ? tl->frames[next].end_ns : INT64_MAX;
+}
+
+int64_t bridge_distance(struct bridge *bridge, const struct bridge_verdict *v, int64_t t_ns)
+{
 	if (v->frame == TIMELINE_NONE)
 		return 0;
 	if (t_ns < v->first_ns)
 		return v->first_ns - t_ns;
 	if (v->rule == BRIDGE_BEHIND)
 		return t_ns > v->last_ns ? t_ns - v->last_ns : 0;
-	if (t_ns < bridge->frame_from_ns || t_ns >= bridge->frame_until_ns) {
-		frame = timeline_frame_at(tl, t_ns);
-		bridge->frame_from_ns = frame == TIMELINE_NONE ? INT64_MIN : tl->frames[frame].end_ns;
-		bridge->frame_until_ns = frame == TIMELINE_NONE
-						 ? tl->frames[0].end_ns
-					 : frame + 1 < tl->count.frames ? tl->frames[frame + 1].end_ns
-									: INT64_MAX;
-		frame = frame == TIMELINE_NONE ? frame : tl->frames[frame].last_full;
-		bridge->frame_end_ns = frame == TIMELINE_NONE ? INT64_MIN : tl->frames[frame].end_ns;
-	}
-	frame = bridge->frame_end_ns > v->first_ns;
-	return t_ns - (frame ? bridge->frame_end_ns : v->first_ns);
+	if (t_ns < bridge->full_from_ns || t_ns >= bridge->full_until_ns)
+		find_full(bridge, t_ns);
+	return t_ns - (bridge->full_from_ns > v->first_ns ? bridge->full_from_ns : v->first_ns);
 }
 
 /* ------------------------------------------------------------ locality -- */
@@ -482,10 +483,9 @@ static void rest_on(const struct bridge *bridge, uint32_t socket, const struct h
 		return;
 	}
 	v->frame = life->first;
-	now = timeline_frame_at(tl, t_ns);
-	if (now != TIMELINE_NONE && tl->frames[now].last_full != TIMELINE_NONE &&
-	    tl->frames[now].last_full > life->first)
-		v->frame = tl->frames[now].last_full;
+	now = timeline_full_at(tl, t_ns);
+	if (now != TIMELINE_NONE && now > life->first)
+		v->frame = now;
 }
 
 static void judge_connected(struct bridge *bridge, const struct bridge_subject *subject,

@@ -84,7 +84,7 @@ struct bridge {
 	size_t pool_count, pool_capacity;
 	uint32_t *sockets; /* scratch */
 	size_t socket_count, socket_capacity;
-	int64_t frame_from_ns, frame_until_ns, frame_end_ns;
+	int64_t full_from_ns, full_until_ns; /* between two full readings: the last one looked up */
 	bool failed; /* out of memory: the verdicts since are not to be used */
 };
 

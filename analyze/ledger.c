@@ -234,10 +234,30 @@ static void add_count(struct flow_count *to, const struct flow_count *from)
 	to->payload_bytes += from->payload_bytes;
 }
 
+/* Adds a stretch to another one of the same end, for good. */
+static void fold(struct ledger *ledger, struct flow *flow, uint32_t place, uint32_t into)
+{
+	struct ledger_span *span = &ledger->spans[place], *other = &ledger->spans[into];
+
+	add_count(&other->sent, &span->sent);
+	add_count(&other->received, &span->received);
+	for (int i = 0; i < BRIDGE_RULES; i++)
+		other->rule_packets[i] += span->rule_packets[i];
+	if (span->distance_ns > other->distance_ns)
+		other->distance_ns = span->distance_ns;
+	if (span->start_ns < other->start_ns)
+		other->start_ns = span->start_ns;
+	if (span->end_ns > other->end_ns)
+		other->end_ns = span->end_ns;
+	span->folded = into;
+	if (flow->end[span->side].span == place)
+		flow->end[span->side].span = into;
+}
+
 void ledger_disown(struct ledger *ledger, struct flow *flow, uint32_t place,
 		   enum bridge_reason reason)
 {
-	struct ledger_span *span = &ledger->spans[place], *other;
+	struct ledger_span *span = &ledger->spans[place];
 	uint32_t i = flow->end[span->side].first_span;
 
 	while (i != LEDGER_NONE && (i == place || ledger->spans[i].folded != LEDGER_NONE ||
@@ -251,16 +271,30 @@ void ledger_disown(struct ledger *ledger, struct flow *flow, uint32_t place,
 	span->candidate_count = 0;
 	span->by_tuple = false;
 	memset(span->rule_packets, 0, sizeof(span->rule_packets));
-	if (i == LEDGER_NONE)
-		return;
-	other = &ledger->spans[i];
-	add_count(&other->sent, &span->sent);
-	add_count(&other->received, &span->received);
-	if (span->start_ns < other->start_ns)
-		other->start_ns = span->start_ns;
-	if (span->end_ns > other->end_ns)
-		other->end_ns = span->end_ns;
-	span->folded = i;
-	if (flow->end[span->side].span == place)
-		flow->end[span->side].span = i;
+	if (i != LEDGER_NONE)
+		fold(ledger, flow, place, i);
+}
+
+void ledger_own(struct ledger *ledger, struct flow *flow, uint32_t place,
+		const struct bridge_candidate *owner, enum bridge_rule rule, int64_t distance_ns)
+{
+	struct ledger_span *span = &ledger->spans[place];
+	uint32_t i = flow->end[span->side].first_span;
+
+	while (i != LEDGER_NONE && (i == place || ledger->spans[i].folded != LEDGER_NONE ||
+				    ledger->spans[i].reason != BRIDGE_OWNED ||
+				    ledger->spans[i].process != owner->process ||
+				    ledger->spans[i].image != owner->image))
+		i = ledger->spans[i].next;
+	span->reason = BRIDGE_OWNED;
+	span->rule = rule;
+	span->socket = owner->socket;
+	span->process = owner->process;
+	span->image = owner->image;
+	span->shared_by = 1;
+	span->candidate_count = 0;
+	span->distance_ns = distance_ns;
+	span->rule_packets[rule] = span->sent.packets + span->received.packets;
+	if (i != LEDGER_NONE)
+		fold(ledger, flow, place, i);
 }

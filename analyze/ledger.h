@@ -89,6 +89,9 @@ int ledger_flush(struct ledger *ledger, struct flow *flow, uint8_t side);
  * end that has this reason. */
 void ledger_disown(struct ledger *ledger, struct flow *flow, uint32_t span,
 		   enum bridge_reason reason);
+/* Gives a stretch without owner the one that is left of its candidates. */
+void ledger_own(struct ledger *ledger, struct flow *flow, uint32_t span,
+		const struct bridge_candidate *owner, enum bridge_rule rule, int64_t distance_ns);
 /* What a span became, following folds. */
 uint32_t ledger_final(const struct ledger *ledger, uint32_t span);
 

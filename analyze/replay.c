@@ -210,12 +210,45 @@ static int count_end(struct replay *replay, struct replay_part *part, struct flo
 	return ledger_count(&part->ledger, flow, side, packet, sent, distance);
 }
 
+static bool sighted_by(const struct timeline *tl, uint32_t socket, int64_t t_ns)
+{
+	return socket == TIMELINE_NONE || timeline_first_end(tl, &tl->sockets[socket].life) <= t_ns;
+}
+
+/* Candidates that can only be of the next connection drop out; who is left
+ * alone, and was seen before, is the owner. */
+static void settle_candidates(struct replay *replay, struct replay_part *part, struct flow *flow,
+			      uint32_t place, int64_t next_ns)
+{
+	const struct timeline *tl = replay->timeline;
+	const struct ledger_span *span = &part->ledger.spans[place];
+	const struct bridge_candidate *left = NULL;
+	int64_t last_ns;
+
+	for (uint32_t i = 0; i < span->candidate_count; i++) {
+		const struct bridge_candidate *c =
+			&part->ledger.candidates[span->first_candidate + i];
+
+		if (c->socket == TIMELINE_NONE || (sighted_by(tl, c->socket, next_ns) && left != NULL))
+			return;
+		if (sighted_by(tl, c->socket, next_ns))
+			left = c;
+	}
+	if (left == NULL) {
+		ledger_disown(&part->ledger, flow, place, BRIDGE_GAP);
+		return;
+	}
+	last_ns = tl->frames[tl->sockets[left->socket].life.last].end_ns;
+	if (span->start_ns >= last_ns)
+		ledger_own(&part->ledger, flow, place, left, BRIDGE_BEHIND,
+			   span->end_ns - last_ns);
+}
+
 /* Sightings that came after the next connection on the same tuple had begun
  * say nothing about the one before. */
 static void end_instance(struct replay *replay, struct replay_part *part, uint32_t place,
 			 const struct packet *packet)
 {
-	const struct timeline *tl = replay->timeline;
 	struct flow *flow = &part->flows.flows[place];
 
 	if (flow->key.protocol != IPPROTO_TCP)
@@ -225,10 +258,11 @@ static void end_instance(struct replay *replay, struct replay_part *part, uint32
 		     i = part->ledger.spans[i].next) {
 			const struct ledger_span *span = &part->ledger.spans[i];
 
-			if (span->by_tuple && span->folded == LEDGER_NONE &&
-			    span->socket != TIMELINE_NONE &&
-			    timeline_first_end(tl, &tl->sockets[span->socket].life) >
-				    packet->time_ns)
+			if (!span->by_tuple || span->folded != LEDGER_NONE)
+				continue;
+			if (span->reason == BRIDGE_AMBIGUOUS)
+				settle_candidates(replay, part, flow, i, packet->time_ns);
+			else if (!sighted_by(replay->timeline, span->socket, packet->time_ns))
 				ledger_disown(&part->ledger, flow, i, BRIDGE_GAP);
 		}
 	}

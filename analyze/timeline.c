@@ -163,35 +163,106 @@ uint32_t timeline_by_address(const struct timeline *tl, const struct endpoint_ad
 
 /* --------------------------------------------------------------- lives -- */
 
-static struct timeline_life life_begin(const struct timeline *tl)
+/* What an event showed is no part of the state; the next full reading that
+ * began after it tells whether it is still there. */
+struct timeline_sighting {
+	enum { SIGHTED_SOCKET, SIGHTED_IMAGE, SIGHTED_HOLDER } kind;
+	uint32_t place;
+};
+
+static struct timeline_life *sighted_life(struct timeline *tl, const struct timeline_sighting *at)
+{
+	switch (at->kind) {
+	case SIGHTED_SOCKET:
+		return &tl->sockets[at->place].life;
+	case SIGHTED_IMAGE:
+		return &tl->images[at->place].life;
+	case SIGHTED_HOLDER:
+		return &tl->holders[at->place].life;
+	}
+	return NULL;
+}
+
+/* The last full reading that had ended when the frame in hand began. Event
+ * frames are written when they are done, so a poll that was under way may
+ * stand before or after them. */
+static uint32_t full_before(const struct timeline *tl)
+{
+	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
+
+	for (size_t i = tl->full_count; i > 0; i--) {
+		if (tl->frames[tl->full[i - 1]].end_ns <= frame->begin_ns ||
+		    frame->kind != SNAP_EVENT)
+			return tl->full[i - 1];
+	}
+	return TIMELINE_NONE;
+}
+
+static struct timeline_life life_begin(const struct timeline *tl, enum snap_op op)
 {
 	return (struct timeline_life){
 		.first = (uint32_t)tl->count.frames - 1,
 		.last = (uint32_t)tl->count.frames - 1,
-		.absent_before = tl->last_full,
+		.absent_before = full_before(tl),
 		.gone = TIMELINE_NONE,
+		.state = op != SNAP_ONCE,
 	};
 }
 
-static void life_confirm(const struct timeline *tl, struct timeline_life *life)
+static void life_confirm(const struct timeline *tl, struct timeline_life *life, enum snap_op op)
 {
 	life->last = (uint32_t)tl->count.frames - 1;
 	life->gone = TIMELINE_NONE; /* a single missed row is no absence */
+	life->state = life->state || op != SNAP_ONCE;
 }
 
-/* The last full frame before this one confirmed it merely by not saying "gone". */
+/* The last full frame before this one confirmed what was in the state merely
+ * by not saying "gone". */
 static void life_end(const struct timeline *tl, struct timeline_life *life, bool has_gone)
 {
 	uint32_t full = tl->last_full;
 
-	if (full != TIMELINE_NONE && full > life->last)
+	if (life->state && full != TIMELINE_NONE && full > life->last)
 		life->last = full;
 	life->gone = has_gone ? (uint32_t)tl->count.frames - 1 : TIMELINE_NONE;
+	life->state = false;
 }
 
 static bool life_open(const struct timeline_life *life)
 {
 	return life->gone == TIMELINE_NONE;
+}
+
+static int note_sighting(struct timeline *tl, enum snap_op op, const struct timeline_life *life,
+			 int kind, uint32_t place)
+{
+	if (op != SNAP_ONCE || life->state)
+		return 0;
+	if (hashindex_grow(&tl->sightings, tl->sighting_count, &tl->sighting_capacity,
+		     sizeof(*tl->sightings)) != 0)
+		return -1;
+	tl->sightings[tl->sighting_count++] =
+		(struct timeline_sighting){.kind = kind, .place = place};
+	return 0;
+}
+
+/* After a full reading: what events had shown before it began, and it has not, is gone. */
+static void settle_sightings(struct timeline *tl)
+{
+	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
+	size_t kept = 0;
+
+	for (size_t i = 0; i < tl->sighting_count; i++) {
+		struct timeline_life *life = sighted_life(tl, &tl->sightings[i]);
+
+		if (life->state || !life_open(life))
+			continue;
+		if (tl->frames[life->last].end_ns <= frame->begin_ns)
+			life_end(tl, life, true);
+		else
+			tl->sightings[kept++] = tl->sightings[i];
+	}
+	tl->sighting_count = kept;
 }
 
 /* An ended life goes on if the same thing is seen again. An inode is not
@@ -241,7 +312,7 @@ static uint32_t find_socket(const struct timeline *tl, const struct snap_socket 
 	return found;
 }
 
-static int add_socket(struct timeline *tl, const struct snap_socket *socket)
+static int add_socket(struct timeline *tl, enum snap_op op, const struct snap_socket *socket)
 {
 	uint32_t place = (uint32_t)tl->count.sockets, head;
 	struct timeline_socket *s;
@@ -251,7 +322,7 @@ static int add_socket(struct timeline *tl, const struct snap_socket *socket)
 		return -1;
 	s = &tl->sockets[tl->count.sockets++];
 	*s = (struct timeline_socket){
-		.life = life_begin(tl),
+		.life = life_begin(tl, op),
 		.netns = socket->netns,
 		.table = socket->table,
 		.protocol = socket_protocol(socket->table),
@@ -266,6 +337,8 @@ static int add_socket(struct timeline *tl, const struct snap_socket *socket)
 		.next_port = TIMELINE_NONE,
 		.tail = place,
 	};
+	if (note_sighting(tl, op, &s->life, SIGHTED_SOCKET, place) != 0)
+		return -1;
 	if (s->connected) {
 		head = timeline_by_tuple(tl, s->protocol, &s->local, &s->remote);
 		if (head == TIMELINE_NONE)
@@ -295,15 +368,15 @@ static int take_socket(struct timeline *tl, enum snap_op op, const struct snap_s
 	}
 	if (i == TIMELINE_NONE ||
 	    !life_resumes(tl, &tl->sockets[i].life, socket->inode != 0))
-		return add_socket(tl, socket);
-	life_confirm(tl, &tl->sockets[i].life);
+		return add_socket(tl, op, socket);
+	life_confirm(tl, &tl->sockets[i].life, op);
 	tl->sockets[i].state = socket->state;
 	/* TIME_WAIT prints uid 0 and request sockets their listener's. */
 	if (socket->uid != SNAP_UNKNOWN_UID && socket->inode != 0)
 		tl->sockets[i].uid = socket->uid;
 	if (socket->cookie != 0)
 		tl->sockets[i].cookie = socket->cookie;
-	return 0;
+	return note_sighting(tl, op, &tl->sockets[i].life, SIGHTED_SOCKET, i);
 }
 
 /* A close event speaks of the newest lifetime of its tuple: by cookie where
@@ -409,16 +482,16 @@ static int take_process(struct timeline *tl, enum snap_op op, const struct snap_
 		return 0;
 	}
 	if (last != TIMELINE_NONE && same_image(&tl->images[last], process)) {
-		life_confirm(tl, &tl->images[last].life);
+		life_confirm(tl, &tl->images[last].life, op);
 		tl->images[last].ppid = process->ppid;
-		return 0;
+		return note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
 	}
 	if (grow_one(&tl->images, tl->count.images, &tl->capacity.images,
 			   sizeof(*tl->images)) != 0)
 		return -1;
 	image = &tl->images[tl->count.images];
 	*image = (struct timeline_image){
-		.life = life_begin(tl),
+		.life = life_begin(tl, op),
 		.process = p,
 		.next = TIMELINE_NONE,
 		.ppid = process->ppid,
@@ -436,8 +509,11 @@ static int take_process(struct timeline *tl, enum snap_op op, const struct snap_
 	} else {
 		tl->processes[p].first_image = (uint32_t)tl->count.images;
 	}
-	tl->processes[p].last_image = (uint32_t)tl->count.images++;
-	return failed ? -1 : 0;
+	last = (uint32_t)tl->count.images++;
+	tl->processes[p].last_image = last;
+	if (failed)
+		return -1;
+	return note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
 }
 
 static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_holder *holder)
@@ -459,15 +535,15 @@ static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_h
 		return 0;
 	}
 	if (i != TIMELINE_NONE) {
-		life_confirm(tl, &tl->holders[i].life);
-		return 0;
+		life_confirm(tl, &tl->holders[i].life, op);
+		return note_sighting(tl, op, &tl->holders[i].life, SIGHTED_HOLDER, i);
 	}
 	if (grow_one(&tl->holders, tl->count.holders, &tl->capacity.holders,
 			   sizeof(*tl->holders)) != 0)
 		return -1;
 	place = (uint32_t)tl->count.holders++;
 	tl->holders[place] = (struct timeline_holder){
-		.life = life_begin(tl),
+		.life = life_begin(tl, op),
 		.inode = holder->inode,
 		.process = process,
 		.fd = holder->fd,
@@ -475,6 +551,8 @@ static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_h
 		.next_inode = TIMELINE_NONE,
 		.tail = place,
 	};
+	if (note_sighting(tl, op, &tl->holders[place].life, SIGHTED_HOLDER, place) != 0)
+		return -1;
 	if (head == TIMELINE_NONE)
 		return hashindex_add(&tl->by_inode, hashindex_mix(holder->inode), place,
 				     hash_of_inode, tl);
@@ -500,7 +578,7 @@ static int take_address(struct timeline *tl, enum snap_op op, const struct snap_
 		return 0;
 	}
 	if (i != TIMELINE_NONE) {
-		life_confirm(tl, &tl->addresses[i].life);
+		life_confirm(tl, &tl->addresses[i].life, op);
 		return 0;
 	}
 	if (grow_one(&tl->addresses, tl->count.addresses, &tl->capacity.addresses,
@@ -508,7 +586,7 @@ static int take_address(struct timeline *tl, enum snap_op op, const struct snap_
 		return -1;
 	place = (uint32_t)tl->count.addresses++;
 	tl->addresses[place] = (struct timeline_address){
-		.life = life_begin(tl),
+		.life = life_begin(tl, op),
 		.netns = address->netns,
 		.ifindex = address->ifindex,
 		.address = address->address,
@@ -541,7 +619,7 @@ static int take_interface(struct timeline *tl, enum snap_op op,
 			return 0;
 		}
 		if (same_text(have->name, interface->name)) {
-			life_confirm(tl, &have->life);
+			life_confirm(tl, &have->life, op);
 			return 0;
 		}
 		break; /* the index or the name went to another one */
@@ -552,7 +630,7 @@ static int take_interface(struct timeline *tl, enum snap_op op,
 			   sizeof(*tl->interfaces)) != 0)
 		return -1;
 	tl->interfaces[tl->count.interfaces++] = (struct timeline_interface){
-		.life = life_begin(tl),
+		.life = life_begin(tl, op),
 		.netns = interface->netns,
 		.ifindex = interface->ifindex,
 		.hardware_type = interface->hardware_type,
@@ -678,15 +756,20 @@ static void finish_key(struct timeline *tl)
 	END_ALL(tl, interfaces, now);
 }
 
-static void take_end(struct timeline *tl)
+static int take_end(struct timeline *tl)
 {
-	struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
+	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
 
+	if (frame->kind == SNAP_EVENT)
+		return 0;
 	if (frame->kind == SNAP_KEY)
 		finish_key(tl);
-	if (frame->kind != SNAP_EVENT)
-		tl->last_full = (uint32_t)tl->count.frames - 1;
-	frame->last_full = tl->last_full;
+	settle_sightings(tl);
+	if (hashindex_grow(&tl->full, tl->full_count, &tl->full_capacity, sizeof(*tl->full)) != 0)
+		return -1;
+	tl->last_full = (uint32_t)tl->count.frames - 1;
+	tl->full[tl->full_count++] = tl->last_full;
+	return 0;
 }
 
 static void take_capture(struct timeline *tl, const struct snap_capture *capture)
@@ -706,8 +789,7 @@ static int take(struct timeline *tl, const struct snap_record *record)
 	case SNAP_TYPE_FRAME:
 		return take_frame(tl, record);
 	case SNAP_TYPE_END:
-		take_end(tl);
-		return 0;
+		return take_end(tl);
 	case SNAP_TYPE_NETNS:
 		if (record->u.netns.is_capture && tl->capture_netns == 0)
 			tl->capture_netns = record->u.netns.netns;
@@ -833,6 +915,8 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->absences);
 	free(timeline->steps);
 	free(timeline->metas);
+	free(timeline->full);
+	free(timeline->sightings);
 	hashindex_release(&timeline->by_tuple);
 	hashindex_release(&timeline->by_port);
 	hashindex_release(&timeline->by_process);
@@ -855,19 +939,19 @@ const char *timeline_meta(const struct timeline *timeline, const char *key, size
 	return NULL;
 }
 
-uint32_t timeline_frame_at(const struct timeline *timeline, int64_t t_ns)
+uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns)
 {
-	size_t low = 0, high = timeline->count.frames;
+	size_t low = 0, high = timeline->full_count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (timeline->frames[middle].end_ns <= t_ns)
+		if (timeline->frames[timeline->full[middle]].end_ns <= t_ns)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low == 0 ? TIMELINE_NONE : (uint32_t)(low - 1);
+	return low == 0 ? TIMELINE_NONE : timeline->full[low - 1];
 }
 
 uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns)

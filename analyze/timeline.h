@@ -28,7 +28,6 @@ struct timeline_frame {
 	int64_t begin_ns, end_ns;
 	int64_t monotonic_ns, boot_ns;
 	uint32_t sockets, processes; /* in the state after this frame */
-	uint32_t last_full; /* the latest key or poll frame up to and including this one */
 };
 
 /* When something was in the state. All are frame numbers. */
@@ -37,6 +36,7 @@ struct timeline_life {
 	uint32_t last;		/* last sighting */
 	uint32_t absent_before; /* last frame before first that read all and had it not; NONE: none */
 	uint32_t gone;		/* the frame that first had it no more; NONE: still there at the end */
+	bool state;		/* while read: part of the state that polls take differences from */
 };
 
 struct timeline_socket {
@@ -146,6 +146,10 @@ struct timeline {
 	struct hashindex by_tuple, by_port, by_process, by_inode, by_address;
 	struct timeline_block *blocks; /* of the strings */
 	uint32_t last_full;
+	uint32_t *full; /* the key and poll frames, in order */
+	size_t full_count, full_capacity;
+	struct timeline_sighting *sightings; /* by events, until a full reading settles them */
+	size_t sighting_count, sighting_capacity;
 };
 
 /* Reads all frames of one snapshot file. Damage: what precedes it is in the
@@ -167,8 +171,8 @@ uint32_t timeline_holders(const struct timeline *timeline, uint32_t inode);
 uint32_t timeline_by_address(const struct timeline *timeline,
 			     const struct endpoint_address *address);
 
-/* The latest frame whose reading had ended by t, of any kind; NONE: none. */
-uint32_t timeline_frame_at(const struct timeline *timeline, int64_t t_ns);
+/* The latest key or poll frame whose reading had ended by t; NONE: none. */
+uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns);
 
 /* The image that a process ran at t: the latest seen by then, else its first; NONE: no facts. */
 uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns);
