@@ -111,6 +111,13 @@ int64_t bridge_distance(struct bridge *bridge, const struct bridge_verdict *v, i
 	return t_ns - (bridge->full_from_ns > v->first_ns ? bridge->full_from_ns : v->first_ns);
 }
 
+/* Whether complete readings stand on both sides of t (a segment begins and ends
+ * with one). Outside, only what one connection's own packets show holds. */
+static bool bracketed(const struct timeline *tl, int64_t t_ns)
+{
+	return t_ns >= tl->first_full_ns && t_ns <= tl->last_full_ns;
+}
+
 /* ------------------------------------------------------------ locality -- */
 
 static bool address_at(const struct bridge *bridge, const struct endpoint_address *address,
@@ -299,7 +306,9 @@ static void hold(struct bridge *bridge, uint32_t socket, uint32_t holder, int64_
 	const struct timeline_holder *h = &tl->holders[holder];
 	int64_t first = timeline_first_end(tl, &h->life), last = last_end(tl, &h->life);
 
-	push_candidate(bridge, socket, h->process, image_at(tl, h->process, t_ns, v));
+	/* A holder first seen after t was read together with its program. */
+	push_candidate(bridge, socket, h->process,
+		       image_at(tl, h->process, first > t_ns ? first : t_ns, v));
 	if (out->first_ns == INT64_MAX || first < out->first_ns)
 		out->first_ns = first;
 	if (last > out->last_ns)
@@ -535,7 +544,8 @@ static void judge_several(struct bridge *bridge, const struct bridge_subject *su
 	bridge->pool_count = 0;
 	for (size_t i = 0; i < bridge->socket_count; i++) {
 		holding = collect_holders(bridge, bridge->sockets[i], t_ns, v);
-		moved = moved || holding.moved;
+		/* One whose holder is not known may as well be the one that is meant. */
+		moved = moved || holding.moved || holding.rule == BRIDGE_NO_RULE;
 		if (holding.rule != BRIDGE_NO_RULE && rule <= BRIDGE_BEHIND && holding.rule > rule)
 			rule = holding.rule;
 	}
@@ -585,7 +595,7 @@ static enum bridge_rule choose_lifetime(struct bridge *bridge, const struct brid
 		if (next != TIMELINE_NONE && is_stale(tl, &tl->sockets[now].life, t_ns) &&
 		    may_precede(tl, &tl->sockets[next].life, t_ns))
 			push_socket(bridge, next);
-		return BRIDGE_EXACT;
+		return t_ns > tl->last_full_ns ? BRIDGE_BEHIND : BRIDGE_EXACT;
 	}
 	if (previous != TIMELINE_NONE)
 		push_socket(bridge, previous);
@@ -594,8 +604,9 @@ static enum bridge_rule choose_lifetime(struct bridge *bridge, const struct brid
 	return next != TIMELINE_NONE ? BRIDGE_AHEAD : BRIDGE_BEHIND;
 }
 
-/* A socket that connects after its first packets stood unconnected before; a
- * different one that was there then may have taken them. */
+/* A socket that connects after its first packets stood unconnected before, and
+ * one that was last seen before may have gone: a different one on its port
+ * that was or may have been there then may have taken them. */
 static bool add_unconnected_rivals(struct bridge *bridge, const struct bridge_subject *subject,
 				   int64_t t_ns, struct bridge_verdict *v)
 {
@@ -609,7 +620,9 @@ static bool add_unconnected_rivals(struct bridge *bridge, const struct bridge_su
 
 		life_edges(tl, &s->life, t_ns, v);
 		if (s->inode != inode && namespace_fits(bridge, subject, s->netns) &&
-		    timeline_current(tl, &s->life, t_ns) &&
+		    (timeline_current(tl, &s->life, t_ns) ||
+		     (timeline_first_end(tl, &s->life) > t_ns &&
+		      may_precede(tl, &s->life, t_ns))) &&
 		    (endpoint_is_any(&s->local.address) ||
 		     endpoint_equal(&s->local.address, &subject->local.address)))
 			push_socket(bridge, i);
@@ -622,10 +635,12 @@ static int judge_tuple(struct bridge *bridge, const struct bridge_subject *subje
 		       struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
-	bool without_inode = false;
+	bool without_inode = false, certain;
 	enum bridge_rule rule;
 
 	bridge->socket_count = 0;
+	if (subject->protocol != IPPROTO_TCP && !bracketed(tl, t_ns))
+		return 0;
 	for (uint32_t i = timeline_by_tuple(tl, subject->protocol, &subject->local,
 					    &subject->remote);
 	     i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
@@ -649,8 +664,11 @@ static int judge_tuple(struct bridge *bridge, const struct bridge_subject *subje
 	if (bridge->socket_count == 0)
 		return without_inode ? -1 : 0;
 	v->by_tuple = true;
-	if (bridge->socket_count == 1 && !(rule == BRIDGE_AHEAD && subject->protocol != IPPROTO_TCP &&
-					   add_unconnected_rivals(bridge, subject, t_ns, v)))
+	certain = subject->protocol == IPPROTO_TCP ||
+		  (rule == BRIDGE_EXACT &&
+		   !is_stale(tl, &tl->sockets[bridge->sockets[0]].life, t_ns));
+	if (bridge->socket_count == 1 &&
+	    (certain || !add_unconnected_rivals(bridge, subject, t_ns, v)))
 		judge_connected(bridge, subject, bridge->sockets[0], rule, t_ns, v);
 	else
 		judge_several(bridge, subject, rule, t_ns, v);
@@ -658,6 +676,12 @@ static int judge_tuple(struct bridge *bridge, const struct bridge_subject *subje
 }
 
 /* -------------------------------------------------- unconnected sockets -- */
+
+static bool has_ports(uint8_t protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
+	       protocol == IPPROTO_SCTP || protocol == IPPROTO_DCCP;
+}
 
 enum tier { TIER_ADDRESS, TIER_WILDCARD, TIER_DUAL_STACK, TIERS };
 
@@ -669,7 +693,8 @@ static enum tier tier_of(const struct bridge_subject *subject, const struct time
 		return TIERS;
 	if (snap_table_is_ipv6(s->table) == (subject->ip_version == 6))
 		return TIER_WILDCARD;
-	return subject->ip_version == 4 ? TIER_DUAL_STACK : TIERS;
+	/* Raw and ping sockets take their own family only. */
+	return subject->ip_version == 4 && has_ports(s->protocol) ? TIER_DUAL_STACK : TIERS;
 }
 
 static bool takes_unconnected(const struct bridge *bridge, const struct bridge_subject *subject,
@@ -718,8 +743,11 @@ static enum tier collect_unconnected(struct bridge *bridge, const struct bridge_
 					found = tier;
 			}
 		}
-		if (current)
-			return found == TIERS ? tier : found;
+		if (current && found == TIERS)
+			found = tier;
+		/* Of a group's datagram each socket gets a copy. */
+		if (current && !stale && !subject->group)
+			return found;
 	}
 	return found;
 }
@@ -728,8 +756,11 @@ static bool judge_unconnected(struct bridge *bridge, const struct bridge_subject
 			      uint8_t protocol, uint16_t port, enum bridge_rule rule, int64_t t_ns,
 			      struct bridge_verdict *v)
 {
-	enum tier tier = collect_unconnected(bridge, subject, protocol, port, t_ns, v);
+	enum tier tier;
 
+	if (!bracketed(bridge->timeline, t_ns))
+		return false;
+	tier = collect_unconnected(bridge, subject, protocol, port, t_ns, v);
 	if (bridge->socket_count == 0)
 		return false;
 	if (rule == BRIDGE_NO_RULE)
@@ -755,12 +786,6 @@ static void judge_raw(struct bridge *bridge, const struct bridge_subject *subjec
 	say_no(v, BRIDGE_NO_SOCKET);
 }
 
-static bool has_ports(uint8_t protocol)
-{
-	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
-	       protocol == IPPROTO_SCTP || protocol == IPPROTO_DCCP;
-}
-
 void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 		  struct bridge_verdict *v)
 {
@@ -780,6 +805,11 @@ void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, i
 	};
 	if (tl->count.frames == 0)
 		return;
+	if (timeline_doubtful(tl, t_ns, &v->from_ns, &v->until_ns))
+		return;
+	edge(v, t_ns, tl->first_full_ns);
+	if (tl->last_full_ns < INT64_MAX)
+		edge(v, t_ns, tl->last_full_ns + 1);
 	if (!has_ports(subject->protocol)) {
 		judge_raw(bridge, subject, t_ns, v);
 		return;

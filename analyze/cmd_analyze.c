@@ -199,7 +199,8 @@ int cmd_analyze(int argc, char **argv)
 	clear_line(&display);
 	if (status != 0) {
 		error_print(PROGRAM, &error);
-		return error_exit_status(&error);
+		/* Damage that left nothing to load is a failure. */
+		return error.code == ERROR_DAMAGED ? EXIT_FAILED : (int)error_exit_status(&error);
 	}
 	if (!display.quiet)
 		summarize(&options, &result);

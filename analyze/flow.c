@@ -333,6 +333,7 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, u
 	struct flow_key key;
 	struct flow_head head;
 	struct hashindex_slot *slot;
+	bool by_sequence = false;
 	uint64_t hash;
 	uint32_t place;
 
@@ -348,6 +349,9 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, u
 			return place;
 		}
 		*ended = place;
+		by_sequence = packet->protocol == IPPROTO_TCP &&
+			      packet->time_ns - table->flows[place].last_ns <=
+				      flow_idle_limit(&table->flows[place], &table->limits);
 	}
 	if (table->count >= FLOW_NONE - 1 ||
 	    grow_one(&table->flows, table->count, &table->capacity,
@@ -355,6 +359,9 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, u
 		return FLOW_NONE;
 	place = (uint32_t)table->count;
 	begin_flow(&table->flows[place], &key, packet, &head);
+	/* Begun by a sequence number and not by silence: another connection than before. */
+	if (slot != NULL && table->flows[place].began_ns == INT64_MIN && by_sequence)
+		table->flows[place].began_ns = table->flows[*ended].last_ns;
 	if (slot != NULL)
 		slot->place = place + 1;
 	else if (hashindex_add(&table->index, hash, place, hash_of_flow, table) != 0)

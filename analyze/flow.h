@@ -72,7 +72,8 @@ struct flow_end {
 struct flow {
 	struct flow_key key;
 	int64_t first_ns, last_ns;
-	int64_t began_ns; /* time of the SYN that began this instance; INT64_MIN: not seen */
+	int64_t began_ns; /* this instance began no earlier: its SYN, or the last packet of the
+			     one before; INT64_MIN: not known */
 	struct flow_count count[2];
 	struct flow_tcp tcp;
 	struct flow_head head;

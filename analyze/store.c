@@ -377,7 +377,8 @@ int store_finish(struct store *store, struct error *error)
 	store_finalize_all(store);
 	if (code == 0 && store->is_new)
 		code = store_execute(store, schema_indexes, error);
-	if (code == 0)
+	/* Where nothing was added, not a byte changes. */
+	if (code == 0 && (store->is_new || sqlite3_total_changes(store->db) > 0))
 		code = store_execute(store, analyze_sql, error);
 	if (code == 0 && store->is_new) {
 		code = copy_database(store, error);

@@ -238,7 +238,7 @@ static int note_sighting(struct timeline *tl, enum snap_op op, const struct time
 {
 	if (op != SNAP_ONCE || life->state)
 		return 0;
-	if (hashindex_grow(&tl->sightings, tl->sighting_count, &tl->sighting_capacity,
+	if (grow_one(&tl->sightings, tl->sighting_count, &tl->sighting_capacity,
 		     sizeof(*tl->sightings)) != 0)
 		return -1;
 	tl->sightings[tl->sighting_count++] =
@@ -519,22 +519,22 @@ static int take_process(struct timeline *tl, enum snap_op op, const struct snap_
 static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_holder *holder)
 {
 	uint32_t process = need_process(tl, holder->pid, holder->start_ticks);
-	uint32_t head = timeline_holders(tl, holder->inode), i, place;
+	uint32_t head = timeline_holders(tl, holder->inode), i = TIMELINE_NONE, place;
 
 	if (process == TIMELINE_NONE)
 		return -1;
-	for (i = head; i != TIMELINE_NONE; i = tl->holders[i].next_inode) {
-		const struct timeline_holder *h = &tl->holders[i];
-
-		if (h->process == process && h->fd == holder->fd && h->tid == holder->tid)
-			break;
+	for (uint32_t h = head; h != TIMELINE_NONE; h = tl->holders[h].next_inode) {
+		if (tl->holders[h].process == process && tl->holders[h].fd == holder->fd &&
+		    tl->holders[h].tid == holder->tid)
+			i = h; /* the latest */
 	}
 	if (op == SNAP_GONE) {
 		if (i != TIMELINE_NONE && life_open(&tl->holders[i].life))
 			life_end(tl, &tl->holders[i].life, true);
 		return 0;
 	}
-	if (i != TIMELINE_NONE) {
+	/* What it gave away and got back later is another holding. */
+	if (i != TIMELINE_NONE && life_resumes(tl, &tl->holders[i].life, false)) {
 		life_confirm(tl, &tl->holders[i].life, op);
 		return note_sighting(tl, op, &tl->holders[i].life, SIGHTED_HOLDER, i);
 	}
@@ -563,21 +563,20 @@ static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_h
 
 static int take_address(struct timeline *tl, enum snap_op op, const struct snap_address *address)
 {
-	uint32_t head = timeline_by_address(tl, &address->address), i, place;
+	uint32_t head = timeline_by_address(tl, &address->address), i = TIMELINE_NONE, place;
 
-	for (i = head; i != TIMELINE_NONE; i = tl->addresses[i].next_address) {
-		const struct timeline_address *a = &tl->addresses[i];
-
-		if (a->netns == address->netns && a->ifindex == address->ifindex &&
-		    a->prefix_length == address->prefix_length)
-			break;
+	for (uint32_t a = head; a != TIMELINE_NONE; a = tl->addresses[a].next_address) {
+		if (tl->addresses[a].netns == address->netns &&
+		    tl->addresses[a].ifindex == address->ifindex &&
+		    tl->addresses[a].prefix_length == address->prefix_length)
+			i = a; /* the latest */
 	}
 	if (op == SNAP_GONE) {
 		if (i != TIMELINE_NONE && life_open(&tl->addresses[i].life))
 			life_end(tl, &tl->addresses[i].life, true);
 		return 0;
 	}
-	if (i != TIMELINE_NONE) {
+	if (i != TIMELINE_NONE && life_resumes(tl, &tl->addresses[i].life, false)) {
 		life_confirm(tl, &tl->addresses[i].life, op);
 		return 0;
 	}
@@ -756,6 +755,25 @@ static void finish_key(struct timeline *tl)
 	END_ALL(tl, interfaces, now);
 }
 
+/* Readings follow each other; if one begins before the last one ended, the
+ * clock was set back, and the times in between came twice. */
+static int note_step_back(struct timeline *tl, const struct timeline_frame *frame)
+{
+	int64_t previous;
+
+	if (tl->full_count == 0)
+		return 0;
+	previous = tl->frames[tl->full[tl->full_count - 1]].end_ns;
+	if (frame->begin_ns >= previous)
+		return 0;
+	if (grow_one(&tl->doubtful, tl->doubtful_count, &tl->doubtful_capacity,
+		     sizeof(*tl->doubtful)) != 0)
+		return -1;
+	tl->doubtful[tl->doubtful_count++] =
+		(struct timeline_stretch){.from_ns = frame->begin_ns, .until_ns = previous};
+	return 0;
+}
+
 static int take_end(struct timeline *tl)
 {
 	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
@@ -765,7 +783,12 @@ static int take_end(struct timeline *tl)
 	if (frame->kind == SNAP_KEY)
 		finish_key(tl);
 	settle_sightings(tl);
-	if (hashindex_grow(&tl->full, tl->full_count, &tl->full_capacity, sizeof(*tl->full)) != 0)
+	if (note_step_back(tl, frame) != 0)
+		return -1;
+	if (tl->full_count == 0)
+		tl->first_full_ns = frame->begin_ns;
+	tl->last_full_ns = frame->begin_ns;
+	if (grow_one(&tl->full, tl->full_count, &tl->full_capacity, sizeof(*tl->full)) != 0)
 		return -1;
 	tl->last_full = (uint32_t)tl->count.frames - 1;
 	tl->full[tl->full_count++] = tl->last_full;
@@ -862,7 +885,12 @@ static int count_states(struct timeline *tl)
 
 void timeline_init(struct timeline *timeline)
 {
-	*timeline = (struct timeline){.clock_ticks = 100, .last_full = TIMELINE_NONE};
+	*timeline = (struct timeline){
+		.clock_ticks = 100,
+		.last_full = TIMELINE_NONE,
+		.first_full_ns = INT64_MAX,
+		.last_full_ns = INT64_MIN,
+	};
 }
 
 int timeline_read(struct snapfile_reader *reader, struct timeline *out, struct error *error)
@@ -917,6 +945,7 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->metas);
 	free(timeline->full);
 	free(timeline->sightings);
+	free(timeline->doubtful);
 	hashindex_release(&timeline->by_tuple);
 	hashindex_release(&timeline->by_port);
 	hashindex_release(&timeline->by_process);
@@ -952,6 +981,30 @@ uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns)
 			high = middle;
 	}
 	return low == 0 ? TIMELINE_NONE : timeline->full[low - 1];
+}
+
+bool timeline_doubtful(const struct timeline *timeline, int64_t t_ns, int64_t *from_ns,
+		       int64_t *until_ns)
+{
+	bool inside = false;
+
+	*from_ns = INT64_MIN;
+	*until_ns = INT64_MAX;
+	for (size_t i = 0; i < timeline->doubtful_count; i++) {
+		const struct timeline_stretch *s = &timeline->doubtful[i];
+
+		if (t_ns >= s->from_ns && t_ns <= s->until_ns)
+			inside = true;
+		if (t_ns < s->from_ns && s->from_ns < *until_ns)
+			*until_ns = s->from_ns;
+		if (t_ns >= s->from_ns && s->from_ns > *from_ns)
+			*from_ns = s->from_ns;
+		if (t_ns <= s->until_ns && s->until_ns < *until_ns)
+			*until_ns = s->until_ns < INT64_MAX ? s->until_ns + 1 : INT64_MAX;
+		if (t_ns > s->until_ns && s->until_ns >= *from_ns)
+			*from_ns = s->until_ns + 1;
+	}
+	return inside;
 }
 
 uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns)

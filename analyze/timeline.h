@@ -118,6 +118,10 @@ struct timeline_meta {
 	size_t value_length;	 /* argv holds NULs between arguments */
 };
 
+struct timeline_stretch {
+	int64_t from_ns, until_ns; /* both included */
+};
+
 struct timeline_array_counts {
 	size_t frames, sockets, images, processes, holders, addresses, interfaces, absences, steps, metas;
 };
@@ -142,11 +146,17 @@ struct timeline {
 	uint64_t unknown_records;
 	uint32_t unreadable; /* processes whose descriptors could not be read, at any time */
 
+	/* What lies before the first and after the last complete reading is not
+	 * bracketed: readings began at these times. INT64_MAX and INT64_MIN without any. */
+	int64_t first_full_ns, last_full_ns;
+
 	/* private */
 	struct hashindex by_tuple, by_port, by_process, by_inode, by_address;
 	struct timeline_block *blocks; /* of the strings */
 	uint32_t last_full;
 	uint32_t *full; /* the key and poll frames, in order */
+	struct timeline_stretch *doubtful; /* where the clock went back */
+	size_t doubtful_count, doubtful_capacity;
 	size_t full_count, full_capacity;
 	struct timeline_sighting *sightings; /* by events, until a full reading settles them */
 	size_t sighting_count, sighting_capacity;
@@ -180,6 +190,11 @@ uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, in
 /* Whether the state current at t had it: first.end <= t < gone.end. */
 bool timeline_current(const struct timeline *timeline, const struct timeline_life *life,
 		      int64_t t_ns);
+
+/* Whether the clock was set back over t: two different moments bear that time.
+ * *from_ns and *until_ns: the stretch around t for which the answer is the same. */
+bool timeline_doubtful(const struct timeline *timeline, int64_t t_ns, int64_t *from_ns,
+		       int64_t *until_ns);
 
 /* Times of sightings, for rules and distances. */
 static inline int64_t timeline_first_end(const struct timeline *timeline,
