@@ -49,7 +49,8 @@ struct bridge_subject {
 	bool responder;	  /* the local end is the flow's responder */
 	bool group;	  /* local is a multicast or broadcast address */
 	bool icmp_query;  /* ICMP query or answer; local.port is the ident */
-	int64_t began_ns; /* the SYN that began this instance; INT64_MIN: not seen */
+	int64_t began_ns; /* this instance began no earlier (its SYN); INT64_MIN: not known */
+	int64_t first_ns; /* its first packet that was captured */
 };
 
 struct bridge_candidate {
@@ -80,15 +81,20 @@ struct bridge {
 	const struct timeline *timeline;
 	bool addresses_known; /* the snapshots say which addresses are this host's */
 	/* private */
+	uint32_t *accepted; /* by local TCP port: the one process that was seen to hold accepted
+			       connections; NONE: nobody, or several */
 	struct bridge_candidate *pool;
 	size_t pool_count, pool_capacity;
+	uint32_t *stamps; /* by process: the pool that it was last put into */
+	uint32_t stamp;	  /* of the pool in hand */
 	uint32_t *sockets; /* scratch */
 	size_t socket_count, socket_capacity;
 	int64_t full_from_ns, full_until_ns; /* between two full readings: the last one looked up */
 	bool failed; /* out of memory: the verdicts since are not to be used */
 };
 
-void bridge_init(struct bridge *bridge, const struct timeline *timeline);
+/* 0, or -1 without memory. */
+int bridge_init(struct bridge *bridge, const struct timeline *timeline);
 void bridge_release(struct bridge *bridge);
 
 enum bridge_locality {

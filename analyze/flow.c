@@ -80,7 +80,7 @@ static uint8_t packet_key(const struct packet *packet, struct flow_key *key)
 
 uint64_t flow_key_hash(const struct flow_key *key)
 {
-	return hashindex_bytes(key, sizeof(*key));
+	return hashindex_keyed(key, sizeof(*key));
 }
 
 bool flow_key_equal(const struct flow_key *a, const struct flow_key *b)

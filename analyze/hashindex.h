@@ -36,8 +36,12 @@ static inline uint64_t hashindex_mix(uint64_t x)
 	return x ^ (x >> 31);
 }
 
-/* Any bytes whose length is a multiple of eight or not; not for hostile keys
- * that must not collide: those cost time, never correctness. */
+/* Random for each run, so that nobody can prepare keys that all collide. Only
+ * the order of slots depends on it, never a result. Set before any thread starts. */
+extern uint64_t hashindex_seed;
+
+/* Any bytes whose length is a multiple of eight or not. The same on every
+ * machine and in every run: for what is written down. */
 static inline uint64_t hashindex_bytes(const void *bytes, size_t length)
 {
 	const unsigned char *at = bytes;
@@ -54,6 +58,27 @@ static inline uint64_t hashindex_bytes(const void *bytes, size_t length)
 
 		memcpy(&word, at, length);
 		hash = hashindex_mix(hash ^ word);
+	}
+	return hash;
+}
+
+/* The same under the run's seed: for indexes whose keys come from the evidence. */
+static inline uint64_t hashindex_keyed(const void *bytes, size_t length)
+{
+	const unsigned char *at = bytes;
+	uint64_t hash = hashindex_seed ^ length;
+
+	for (; length >= 8; length -= 8, at += 8) {
+		uint64_t word;
+
+		memcpy(&word, at, 8);
+		hash = hashindex_mix(hash ^ word) + hashindex_seed;
+	}
+	if (length > 0) {
+		uint64_t word = 0;
+
+		memcpy(&word, at, length);
+		hash = hashindex_mix(hash ^ word) + hashindex_seed;
 	}
 	return hash;
 }
@@ -77,8 +102,7 @@ static inline uint32_t hashindex_next(const struct hashindex *index, uint64_t ha
 }
 
 /* Adds a position (equal keys may stand there already; the newest is not
- * first). Rehashing needs only the tag and the low bits kept in low[position],
- * so hashes are given by the callback. 0, or -1 without memory. */
+ * first). hash_of gives the hashes anew when it grows. 0, or -1 without memory. */
 static inline int hashindex_add(struct hashindex *index, uint64_t hash, uint32_t position,
 				uint64_t (*hash_of)(const void *context, uint32_t position),
 				const void *context)
@@ -116,6 +140,17 @@ static inline int hashindex_add(struct hashindex *index, uint64_t hash, uint32_t
 		(struct hashindex_slot){.tag = (uint32_t)(hash >> 32), .place = position + 1};
 	index->count++;
 	return 0;
+}
+
+/* An entry of that hash at one position now leads to another. */
+static inline void hashindex_move(struct hashindex *index, uint64_t hash, uint32_t from,
+				  uint32_t to)
+{
+	uint32_t probe = (uint32_t)hash;
+
+	while (index->slots[probe & index->mask].place != from + 1)
+		probe++;
+	index->slots[probe & index->mask].place = to + 1;
 }
 
 static inline void hashindex_clear(struct hashindex *index)

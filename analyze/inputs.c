@@ -22,8 +22,15 @@ static int no_memory(struct error *error)
 static int add_directory(struct inputs *inputs, const char *path, struct input_directory *out,
 			 struct error *error)
 {
-	struct input_directory directory = {.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+	struct input_directory directory;
 
+	for (size_t i = 0; i < inputs->directory_count; i++) {
+		if (strcmp(inputs->directories[i].path, path) == 0) {
+			*out = inputs->directories[i];
+			return 0;
+		}
+	}
+	directory.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (directory.fd < 0)
 		return error_errno(error, path, "cannot open the directory");
 	directory.path = strdup(path);

@@ -73,10 +73,10 @@ static bool interrupted(const struct load *load)
 	return load->options->stop != NULL && *load->options->stop != 0;
 }
 
-static void damage_noted(struct load *load, const struct error *error, bool damaged)
+static void damage_noted(struct load *load, const struct error *error)
 {
 	if (load->options->report != NULL)
-		load->options->report(error, damaged, load->options->context);
+		load->options->report(error, load->options->context);
 }
 
 /* ------------------------------------------------------------ identifying -- */
@@ -381,7 +381,7 @@ static int note_damage(struct load *load, const struct error *why, const char *k
 			 why->message);
 	else
 		snprintf(detail, sizeof(detail), "%s", why->message);
-	damage_noted(load, why, true);
+	damage_noted(load, why);
 	return merge_damaged(load->merge, &damage, error);
 }
 
@@ -471,6 +471,14 @@ static int merge_all(struct load *load, struct error *error)
 
 /* -------------------------------------------------------------------- run -- */
 
+static bool same_segment(const struct input *a, const struct input *b)
+{
+	if (strcmp(a->snap_sha256, b->snap_sha256) != 0)
+		return false;
+	return strcmp(a->pcap_sha256, b->pcap_sha256) == 0 ||
+	       (a->number != 0 && a->snap != NULL && a->pcap != NULL && b->pcap != NULL);
+}
+
 /* What an earlier run loaded, or this one has under another name. */
 static int mark_loaded(struct load *load, struct error *error)
 {
@@ -487,10 +495,7 @@ static int mark_loaded(struct load *load, struct error *error)
 		job->input = input;
 		job->skip = known == 1;
 		for (size_t k = 0; k < i && !job->skip; k++)
-			job->skip = strcmp(load->inputs.items[k].pcap_sha256,
-					   input->pcap_sha256) == 0 &&
-				    strcmp(load->inputs.items[k].snap_sha256,
-					   input->snap_sha256) == 0;
+			job->skip = same_segment(&load->inputs.items[k], input);
 		if (job->skip) {
 			load->result->skipped++;
 			continue;
@@ -536,14 +541,14 @@ static void report_unfinished(struct load *load)
 	struct error remark = ERROR_NONE;
 
 	if (load->inputs.broken_custody.code != 0)
-		damage_noted(load, &load->inputs.broken_custody, false);
+		damage_noted(load, &load->inputs.broken_custody);
 	if (load->inputs.unfinished == 0)
 		return;
 	error_set(&remark, ERROR_DAMAGED, load->inputs.unfinished_name, -1,
 		  "%zu unfinished segment%s passed over: being recorded, or left by a crash "
 		  "(the next recording into that directory repairs it; or name the file itself)",
 		  load->inputs.unfinished, load->inputs.unfinished == 1 ? "" : "s");
-	damage_noted(load, &remark, false);
+	damage_noted(load, &remark);
 }
 
 static void release(struct load *load)
@@ -556,6 +561,8 @@ static void release(struct load *load)
 	pthread_mutex_destroy(&load->lock);
 	pthread_cond_destroy(&load->changed);
 }
+
+
 
 int load_run(char *const *paths, size_t count, const struct load_options *options,
 	     struct load_result *result, struct error *error)

@@ -20,6 +20,7 @@ enum carry_kind { /* a shipped record keeps its fields; a changed one is a new k
 	CARRY_SNAPSHOT,
 	CARRY_FLOW,
 	CARRY_CONNECTION, /* belongs to the flow before it */
+	CARRY_COUNTERS,	  /* folding leaves ids unused; they stay so */
 };
 
 struct codec {
@@ -148,6 +149,8 @@ static void code_process(struct codec *c, struct merge_process *p)
 	i64(c, &p->parent_process_id);
 	i64(c, &p->start_ns);
 	i64(c, &p->first_seen_ns);
+	u64(c, &p->previous_facts);
+	i64(c, &p->previous_id);
 }
 
 static void code_socket(struct codec *c, struct merge_socket *s)
@@ -266,9 +269,15 @@ static void code_connection(struct codec *c, struct merge_connection *k)
 	i64(c, &k->end_ns);
 	code_count(c, &k->sent);
 	code_count(c, &k->received);
+	i64(c, &k->sighted_first_ns);
 	i64(c, &k->sighted_last_ns);
 	if (k->side > 1)
 		c->failed = true;
+}
+
+static void code_counters(struct codec *c, struct merge *merge)
+{
+	i64(c, &merge->connection_id);
 }
 
 /* --------------------------------------------------------------- writing -- */
@@ -295,6 +304,10 @@ int merge_carry(struct merge *merge, struct error *error)
 	struct codec c = {.writing = true};
 	int status = store_carry_clear(merge->store, error);
 
+	if (status == 0) {
+		code_counters(&c, merge);
+		status = put(merge, &c, CARRY_COUNTERS, error);
+	}
 	PUT_ALL(CARRY_RECORDING, code_recording, merge->recordings, merge->recording_count);
 	PUT_ALL(CARRY_PROCESS, code_process, merge->processes, merge->processes_count);
 	PUT_ALL(CARRY_SOCKET, code_socket, merge->sockets, merge->sockets_count);
@@ -401,6 +414,9 @@ static int take_carried(int64_t kind, const void *bytes, size_t length, void *co
 			  code_connection);
 		if (link_connection(merge) != 0)
 			c.failed = true;
+		break;
+	case CARRY_COUNTERS:
+		code_counters(&c, merge);
 		break;
 	default:
 		c.failed = true;

@@ -39,7 +39,8 @@ int replay_init(struct replay *replay, const struct timeline *timeline, struct p
 	};
 	if (replay->fragments == NULL)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
-	bridge_init(&replay->bridge, timeline);
+	if (bridge_init(&replay->bridge, timeline) != 0)
+		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	return 0;
 }
 
@@ -110,6 +111,7 @@ static struct bridge_subject subject_of(const struct flow *flow, const struct pa
 		.group = flow->group_side == side,
 		.icmp_query = is_icmp_query(packet),
 		.began_ns = flow->began_ns,
+		.first_ns = flow->first_ns,
 	};
 
 	memcpy(subject.local.address.bytes, flow->key.address[side], 16);
@@ -141,6 +143,7 @@ static bool quoted_subject(const struct replay_part *part, const struct packet *
 		.icmp_query = is_icmp(q->protocol),
 		.responder = !from_us,
 		.began_ns = INT64_MIN,
+		.first_ns = packet->time_ns,
 	};
 	if (is_icmp(q->protocol))
 		return true;
@@ -151,6 +154,7 @@ static bool quoted_subject(const struct replay_part *part, const struct packet *
 
 		subject->responder = (from_us ? source_side : !source_side) != flow->originator;
 		subject->began_ns = flow->began_ns;
+		subject->first_ns = flow->first_ns;
 	}
 	return true;
 }
@@ -392,6 +396,12 @@ static enum bridge_reason review(const struct replay *replay, const struct flow 
 		/* A connection of this host stands in the tables; this one did not in two
 		 * readings: it passed through (address translation), or the rows are not ours. */
 		if (is_listener_span(span) && within >= 2)
+			return BRIDGE_GAP;
+		/* First seen when silence would long have ended the flow. */
+		if (span->by_tuple && span->reason == BRIDGE_OWNED && life != NULL &&
+		    timeline_first_end(tl, life) > flow->last_ns &&
+		    timeline_first_end(tl, life) - flow->last_ns >
+			    flow_idle_limit(flow, &replay->options.limits))
 			return BRIDGE_GAP;
 		/* Absent after the last packet and there later: the next connection's. */
 		if (span->by_tuple && span->reason == BRIDGE_OWNED && life != NULL &&

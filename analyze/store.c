@@ -53,11 +53,6 @@ int store_execute(struct store *store, const char *sql, struct error *error)
 	return 0;
 }
 
-bool store_is_new(const struct store *store)
-{
-	return store->is_new;
-}
-
 bool store_with_packets(const struct store *store)
 {
 	return store->with_packets;
@@ -126,7 +121,8 @@ static int create_schema(struct store *store, struct error *error)
 		"('bucket_ns', %lld), ('with_packets', %d), "
 		"('format_version', %d); COMMIT;"
 		"CREATE TEMP TABLE owed (from_id INTEGER PRIMARY KEY, "
-		"to_id INTEGER); CREATE INDEX temp.owed_to ON owed (to_id)",
+		"to_id INTEGER); CREATE INDEX temp.owed_to ON owed (to_id); "
+		"CREATE TEMP TABLE settled (connection_id INTEGER PRIMARY KEY, rule INTEGER)",
 		(long long)store->bucket_ns, store->with_packets, STOREFILE_VERSION);
 	code = settings ? store_execute(store, settings, error)
 			: storefile_fail(NULL, store->path, "create", error);
@@ -134,15 +130,15 @@ static int create_schema(struct store *store, struct error *error)
 	return code;
 }
 
-/* Makes an empty file that nobody else has. One of this name is what a process
- * of our number left when it crashed. */
-static int create_empty(const char *name, struct error *error)
+/* Makes an empty file that nobody else has, on the way to path, which is what an
+ * error names. One of this name is what a process of our number left when it crashed. */
+static int create_empty(const char *name, const char *path, struct error *error)
 {
 	if (unlink(name) != 0 && errno != ENOENT)
-		return error_errno(error, name, "remove what an earlier run left");
+		return error_errno(error, path, "remove %s, which an earlier run left", name);
 	int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
 	if (fd < 0) {
-		error_errno(error, name, "create");
+		error_errno(error, path, "create");
 		/* A missing directory is no missing input. */
 		if (error && error->code == ERROR_NO_INPUT)
 			error->code = ERROR_SYSTEM;
@@ -167,7 +163,7 @@ static int open_new(struct store *store, int64_t bucket_ns, bool with_packets, s
 		sqlite3_free(fill);
 		return storefile_fail(NULL, store->path, "open", error);
 	}
-	code = create_empty(fill, error);
+	code = create_empty(fill, store->path, error);
 	if (code != 0) {
 		sqlite3_free(fill);
 		sqlite3_free(copy);
@@ -304,7 +300,7 @@ void store_rollback(struct store *store)
 static int copy_database(struct store *store, struct error *error)
 {
 	sqlite3_stmt *statement = NULL;
-	int code = create_empty(store->copy_path, error);
+	int code = create_empty(store->copy_path, store->path, error);
 
 	if (code != 0)
 		return code;
@@ -316,18 +312,18 @@ static int copy_database(struct store *store, struct error *error)
 	return code;
 }
 
-static int seal_copy(const char *name, struct error *error)
+static int seal_copy(const char *name, const char *path, struct error *error)
 {
 	static const unsigned char version[4] = HEADER_WRITER_VERSION;
 	int code = 0, fd = open(name, O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
-		return error_errno(error, name, "open");
+		return error_errno(error, path, "open");
 	if (pwrite(fd, version, sizeof version, HEADER_WRITER) != (ssize_t)sizeof version ||
 	    fsync(fd) != 0)
-		code = error_errno(error, name, "write");
+		code = error_errno(error, path, "write");
 	if (close(fd) != 0 && code == 0)
-		code = error_errno(error, name, "close");
+		code = error_errno(error, path, "close");
 	return code;
 }
 
@@ -383,7 +379,7 @@ int store_finish(struct store *store, struct error *error)
 	if (code == 0 && store->is_new) {
 		code = copy_database(store, error);
 		if (code == 0)
-			code = seal_copy(store->copy_path, error);
+			code = seal_copy(store->copy_path, store->path, error);
 		if (code == 0)
 			code = put_in_place(store->copy_path, store->path, error);
 	}

@@ -166,12 +166,12 @@ struct store_coverage {
  * likewise is fixed at creation. */
 int store_open(const char *path, int64_t bucket_ns, bool with_packets, struct store **out,
 	       struct error *error);
-bool store_is_new(const struct store *store);
 /* Whether packet rows are wanted. An existing database decides that: asked for
  * them, one without is refused by store_open; not asked, one that has them goes on. */
 bool store_with_packets(const struct store *store);
 int64_t store_bucket_ns(const struct store *store);
-/* Whether a segment with these hashes (either may be NULL) is loaded. 1, 0, negative. */
+/* Whether a segment with these hashes (either may be NULL) is loaded, perhaps
+ * with its packets not yet compressed then. 1, 0, negative. */
 int store_has_segment(struct store *store, const char *pcap_sha256, const char *snap_sha256,
 		      struct error *error);
 /* Highest id in a table ("flow", …), 0 if empty. Negative on failure. */
@@ -202,6 +202,9 @@ int store_coverage(struct store *store, const struct store_coverage *row, struct
 /* Moves traffic, packets and candidates of connection from to connection to, then
  * deletes from: two stretches of one end turned out to have one owner. */
 int store_fold_connection(struct store *store, int64_t from_id, int64_t to_id, struct error *error);
+/* Packets that connection_id has without a rule now have this one: its owner
+ * was found in a later segment. After the folds into it. */
+int store_settle_packets(struct store *store, int64_t connection_id, enum store_rule rule, struct error *error);
 
 /* What the next segment goes on with (live flows, sockets, processes): opaque
  * records that the loader writes and reads back, in order. clear deletes all. */

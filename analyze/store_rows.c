@@ -636,7 +636,10 @@ int store_has_segment(struct store *store, const char *pcap_sha256, const char *
 	if (!*statement)
 		code = store_prepare(
 			store, STORE_HAS_SEGMENT,
-			"SELECT 1 FROM segment WHERE pcap_sha256 IS ?1 AND snap_sha256 IS ?2",
+			"SELECT 1 FROM segment WHERE snap_sha256 IS ?2 AND (pcap_sha256 IS ?1 OR "
+			/* No two segments have one snapshot file: the same packets,
+			 * compressed since. */
+			"(?2 IS NOT NULL AND number IS NOT NULL AND pcap_sha256 IS NOT NULL))",
 			error);
 	if (code == 0)
 		code = bind_text(store, *statement, 1, pcap_sha256, error);

@@ -2,8 +2,7 @@
  * storefile.h - a database file: whether it is ours, opening it to read, and
  * SQLite's failures as struct error.
  *
- * Used by whatever reads a database (query, explain, extract, report) and by
- * store. Never writes.
+ * Used by whatever reads a database, and by store. Never writes.
  */
 #ifndef ANALYZE_STOREFILE_H
 #define ANALYZE_STOREFILE_H

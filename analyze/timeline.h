@@ -20,6 +20,12 @@
 
 #define TIMELINE_NONE UINT32_MAX
 
+/* Of one segment's snapshots. A header of 16 MiB would hold arguments of the
+ * largest size a kernel takes eight times over; a host with 100,000 processes
+ * and command lines of 4 KiB has texts of 400 MiB. */
+#define TIMELINE_MAX_META (UINT64_C(16) << 20)
+#define TIMELINE_MAX_TEXT (UINT64_C(1) << 30)
+
 struct timeline_frame {
 	uint64_t sequence, line;
 	enum snap_kind kind;
@@ -151,7 +157,8 @@ struct timeline {
 	int64_t first_full_ns, last_full_ns;
 
 	/* private */
-	struct hashindex by_tuple, by_port, by_process, by_inode, by_address;
+	uint64_t text_bytes; /* kept so far */
+	struct hashindex by_identity, by_tuple, by_port, by_process, by_inode, by_address;
 	struct timeline_block *blocks; /* of the strings */
 	uint32_t last_full;
 	uint32_t *full; /* the key and poll frames, in order */

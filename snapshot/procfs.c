@@ -604,8 +604,17 @@ int procfs_holder_compare(const struct snap_holder *a, const struct snap_holder 
 
 /* ------------------------------------------- threads' own descriptors -- */
 
-/* Of the holders from mark on keeps those of wanted inodes, and one for each
- * descriptor: threads may share the table that they do not share with the leader. */
+static int compare_descriptors(const void *left, const void *right)
+{
+	const struct snap_holder *a = left, *b = right;
+
+	if (a->inode != b->inode)
+		return a->inode < b->inode ? -1 : 1;
+	return (a->fd > b->fd) - (a->fd < b->fd);
+}
+
+/* Of the holders from mark on keeps those of wanted inodes, and one for each descriptor, as
+ * threads may share a table without the leader. Those from first on are kept in order. */
 static void keep_wanted(struct procfs_walk *walk, size_t first, size_t mark, const uint32_t *inodes,
 			size_t inode_count)
 {
@@ -613,17 +622,17 @@ static void keep_wanted(struct procfs_walk *walk, size_t first, size_t mark, con
 
 	for (size_t i = mark; i < walk->holder_count; i++) {
 		struct snap_holder holder = walk->holders[i];
-		bool repeated = false;
 
 		if (!bsearch(&holder.inode, inodes, inode_count, sizeof(*inodes), compare_numbers))
 			continue;
-		for (size_t j = first; j < mark && !repeated; j++)
-			repeated = walk->holders[j].inode == holder.inode &&
-				   walk->holders[j].fd == holder.fd;
-		if (!repeated)
+		if (mark == first || !bsearch(&holder, walk->holders + first, mark - first,
+					      sizeof(holder), compare_descriptors))
 			walk->holders[kept++] = holder;
 	}
 	walk->holder_count = kept;
+	if (kept > mark)
+		qsort(walk->holders + first, kept - first, sizeof(*walk->holders),
+		      compare_descriptors);
 }
 
 static bool shares_table(uint32_t leader, uint32_t tid)

@@ -11,6 +11,10 @@
 
 #define NS_PER_SECOND INT64_C(1000000000)
 
+/* Times of evidence lie in 0..QUANTITY_MAX_TIME_NS (1970 to 2116): then no sum
+ * or difference of two of them overflows. Readers refuse or clamp others. */
+#define QUANTITY_MAX_TIME_NS (INT64_MAX / 2)
+
 /* "500ms" "10s" "5m" "2h" "7d", "us" and "ns" too; a plain number is seconds;
  * decimals allowed ("1.5s"). >= 0. 0, or -1 if it is none of these or overflows. */
 int quantity_parse_duration(const char *text, int64_t *out_ns);

@@ -60,7 +60,6 @@ enum snap_table {
 	SNAP_TABLE_END,
 };
 const char *snap_table_name(enum snap_table table); /* "tcp6", "sctp/eps" */
-int snap_table_from_name(const char *name, enum snap_table *out);
 uint8_t snap_table_protocol(enum snap_table table); /* IPPROTO_*; raw: 0; packet: 0 */
 bool snap_table_is_ipv6(enum snap_table table);
 
@@ -207,7 +206,7 @@ struct snap_frame {
 struct snap_record {
 	enum snap_type type;
 	enum snap_op op;
-	uint64_t line; /* 1-based line in the uncompressed file: explain cites it */
+	uint64_t line; /* 1-based line in the uncompressed file */
 	union {
 		struct {
 			const char *key, *value; /* value: NULL where not known */
@@ -269,8 +268,8 @@ int snapfile_writer_close(struct snapfile_writer *writer, struct error *error);
 
 struct snapfile_reader;
 
-/* Opens gzip or plain text. Fails with ERROR_DAMAGED when the first line is
- * not a snapshot's of a version we read. */
+/* Opens gzip or plain text. Fails with ERROR_DAMAGED when it is no regular file,
+ * or the first line is not a snapshot's of a version we read. */
 int snapfile_open(int dirfd, const char *name, struct snapfile_reader **out, struct error *error);
 /* The same over memory, for tests and fuzzing; the bytes are borrowed. */
 int snapfile_open_memory(const void *bytes, size_t length, const char *path,
@@ -283,12 +282,10 @@ int snapfile_open_memory(const void *bytes, size_t length, const char *path,
 int snapfile_next(struct snapfile_reader *reader, struct snap_record *record,
 		  struct error *error);
 uint64_t snapfile_unknown_records(const struct snapfile_reader *reader);
-/* Uncompressed bytes up to and including the last whole frame. */
-uint64_t snapfile_good_bytes(const struct snapfile_reader *reader);
 void snapfile_close(struct snapfile_reader *reader);
 
 /* Repair: copies header and whole frames of (dirfd, from) to (dirfd, to),
- * which must not exist; synced. *frames_out: how many. Damage in from is not
+ * which must not exist; synced. Links are not followed. *frames_out: how many. Damage in from is not
  * an error: what precedes it is copied. A file without a whole header is ERROR_DAMAGED. */
 int snapfile_salvage(int dirfd, const char *from, const char *to, uint64_t *frames_out,
 		     struct error *error);

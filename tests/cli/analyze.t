@@ -1,6 +1,8 @@
 #!/bin/bash
 # pcapwho analyze on captures made by others: no snapshots, several formats and
 # link types, and that the same evidence gives the same bytes.
+# lib.sh and spawn assign by name.
+# shellcheck disable=SC2034,SC2154
 . "${0%/*}/lib.sh"
 need_program "$PCAPWHO"
 need_command perl sqlite3 sha256sum editcap capinfos
@@ -55,7 +57,7 @@ is "$(capinfos -Mrc "$TMP/ether.pcap" | awk '/packets/ {print $NF}')" 17 "the ca
 run "$PCAPWHO" analyze "$TMP/ether.pcap" -o "$TMP/ether.db"
 is "$status" 0 "a capture without snapshots loads"
 is "$out" "" "results do not go to stdout: there are none"
-is "$err" "$TMP/ether.db: 17 packets of 1 segment in 5 flows, 1 packets in none" "one line sums up"
+is "$err" "$TMP/ether.db: 17 packets of 1 segment in 5 flows, 1 packet in none" "one line sums up"
 is "$(sql "$TMP/ether.db" "SELECT protocol, orig_address, orig_port, resp_address, resp_port,
 	orig_packets, orig_bytes, orig_payload_bytes, resp_packets, resp_bytes, resp_payload_bytes,
 	conn_state FROM flow ORDER BY start_ns")" "$EXPECTED_FLOWS" "its conversations, counted by hand"

@@ -1,6 +1,8 @@
 #!/bin/bash
 # A recorded pair of files, cut at many places and with single bytes flipped: what
 # is before the damage is loaded, the rest is told, and no verdict rests on it.
+# lib.sh and spawn assign by name.
+# shellcheck disable=SC2034,SC2154
 . "${0%/*}/lib.sh"
 need_program "$PCAPWHO" "$PCAPWHO_RECORD"
 need_command perl sqlite3 socat capinfos zcat

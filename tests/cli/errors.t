@@ -1,6 +1,8 @@
 #!/bin/bash
 # What goes wrong: one line that names the thing, the right exit status, and
 # nothing half-written.
+# lib.sh and spawn assign by name.
+# shellcheck disable=SC2034,SC2154
 . "${0%/*}/lib.sh"
 need_root
 need_program "$PCAPWHO" "$PCAPWHO_RECORD"
@@ -79,7 +81,7 @@ fails 1 "short.db" "a database that was cut" "$PCAPWHO" analyze second.pcap -o s
 fails 1 "text" "a text file as -o" "$PCAPWHO" analyze second.pcap -o text
 fails 1 "nothing" "an empty file as -o" "$PCAPWHO" analyze second.pcap -o nothing
 fails 1 "empty" "a directory as -o" "$PCAPWHO" analyze second.pcap -o empty
-fails 1 "missing/new.db" "-o in a missing directory" "$PCAPWHO" analyze second.pcap -o missing/new.db
+fails 1 "missing/new.db: " "-o in a missing directory" "$PCAPWHO" analyze second.pcap -o missing/new.db
 fails 1 "text/new.db" "-o below a file" "$PCAPWHO" analyze second.pcap -o text/new.db
 fails 64 "good.db" "--packets on a database without" "$PCAPWHO" analyze --packets second.pcap -o good.db
 
@@ -89,7 +91,7 @@ usage "nothing to analyze" "no input" "$PCAPWHO" analyze -o new.db
 usage "soon" "a bucket that is none" "$PCAPWHO" analyze --bucket soon good.pcap -o new.db
 usage "--bucket" "a bucket of nothing" "$PCAPWHO" analyze --bucket 0s good.pcap -o new.db
 usage "many" "workers that are no number" "$PCAPWHO" analyze -j many good.pcap -o new.db
-usage "'o'" "an option without its value" "$PCAPWHO" analyze good.pcap -o
+usage "-o needs a value" "an option without its value" "$PCAPWHO" analyze good.pcap -o
 usage "dance" "an unknown verb" "$PCAPWHO" dance
 
 # ---- analyze: a full disk ----

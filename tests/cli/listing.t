@@ -1,6 +1,8 @@
 #!/bin/bash
 # A /proc/net/tcp and an ls -l /proc/2143/fd as they were published in 2014, and
 # packets of one of the connections in them: who sent these packets?
+# lib.sh and spawn assign by name.
+# shellcheck disable=SC2034,SC2154
 . "${0%/*}/lib.sh"
 need_program "$PCAPWHO"
 need_command perl sqlite3

@@ -2,6 +2,8 @@
 # Real programs, recorded and analyzed: every process that could be seen owns its
 # own packets, no process ever owns those of another, and every packet is counted.
 # PCAPWHO_LARGE=1: the download is 100 MB instead of 20.
+# lib.sh and spawn assign by name.
+# shellcheck disable=SC2034,SC2154
 . "${0%/*}/lib.sh"
 need_program "$PCAPWHO" "$PCAPWHO_RECORD"
 need_command ip ss nginx curl dig dnsmasq socat tcpdump capinfos mergecap tshark sqlite3

@@ -248,10 +248,9 @@ static int end(void **state)
 
 /* ------------------------------------------------------------- loading -- */
 
-static void heard(const struct error *error, bool damaged, void *context)
+static void heard(const struct error *error, void *context)
 {
 	(void)error;
-	(void)damaged;
 	(void)context;
 	reports++;
 }
@@ -399,7 +398,8 @@ static void every_packet_has_its_owner_or_its_reason(void **state)
 		"tcp|40005|80|orig|||gap|0|0|0|0|0|0|1|1\n"
 		"tcp|50001|81|resp|||no-socket|0|0|0|0|0|0|1|1\n"
 		"tcp|40001|80|orig|11|exact||2|3|0|0|0|0|3|2\n"
-		"tcp|50000|22|resp|15|exact||1|2|0|0|0|0|2|1\n"
+		"tcp|50000|22|resp|||ambiguous|0|0|0|0|0|0|1|1\n"
+	"tcp|50000|22|resp|15|exact||1|0|0|0|0|0|1|0\n"
 		"tcp|40002|80|orig|12|exact||2|3|1|0|0|0|4|2\n");
 	assert_int_equal(result.segments, 1);
 	assert_int_equal(result.packets, WORLD);
@@ -714,7 +714,7 @@ static void what_was_refused_is_no_listeners(void **state)
 		TCP(2501, HOST, 80, PEER, 50001, RST | ACK, 0, 101, 0),
 	};
 
-	SCENE_OPEN(state);
+	(void)state;
 	make_directory("refused");
 	header(1);
 	scene_frame("key", 2000, 2001);

@@ -75,7 +75,6 @@ static void what_is_never_gone_was_seen_by_the_last_full_reading(void **state)
 	scene_read_whole(&tl);
 	assert_life(&tl.sockets[0].life, 0, 1, NONE, NONE);
 	assert_true(timeline_current(&tl, &tl.sockets[0].life, T(99999)));
-	assert_int_equal(tl.frames[2].last_full, 1);
 }
 
 static void a_row_missed_once_is_no_absence(void **state)
@@ -407,23 +406,81 @@ static void a_torn_tail_costs_the_torn_frame_only(void **state)
 	timeline_init(&tl);
 }
 
-static void frames_are_found_by_time(void **state)
+static void full_readings_are_found_by_time(void **state)
 {
 	(void)state;
 	scene_frame("key", 0, 1);
+	scene_frame("event", 500, 501);
 	scene_frame("poll", 1000, 1001);
 	scene_read_whole(&tl);
-	assert_int_equal(timeline_frame_at(&tl, T(1) - 1), NONE);
-	assert_int_equal(timeline_frame_at(&tl, T(1)), 0);
-	assert_int_equal(timeline_frame_at(&tl, T(1001) - 1), 0);
-	assert_int_equal(timeline_frame_at(&tl, T(1001)), 1);
-	assert_int_equal(timeline_frame_at(&tl, INT64_MAX), 1);
+	assert_int_equal(timeline_full_at(&tl, T(1) - 1), NONE);
+	assert_int_equal(timeline_full_at(&tl, T(1)), 0);
+	assert_int_equal(timeline_full_at(&tl, T(700)), 0);
+	assert_int_equal(timeline_full_at(&tl, T(1001) - 1), 0);
+	assert_int_equal(timeline_full_at(&tl, T(1001)), 2);
+	assert_int_equal(timeline_full_at(&tl, INT64_MAX), 2);
+}
+
+static void a_momentary_sighting_is_gone_when_a_later_reading_has_it_not(void **state)
+{
+	(void)state;
+	scene_frame("key", 0, 1);
+	scene_frame("event", 500, 501);
+	scene_socket('!', CLIENT, 500);
+	scene_holder('!', 500, 10, OLD, 3);
+	scene_process('!', 10, OLD, "curl");
+	scene_frame("poll", 1000, 1001);
+	scene_frame("poll", 2000, 2001);
+	scene_read_whole(&tl);
+	assert_life(&tl.sockets[0].life, 1, 1, 0, 2);
+	assert_life(&tl.holders[0].life, 1, 1, 0, 2);
+	assert_life(&tl.images[0].life, 1, 1, 0, 2);
+}
+
+static void a_momentary_sighting_goes_on_when_a_later_reading_has_it(void **state)
+{
+	(void)state;
+	scene_frame("key", 0, 1);
+	scene_frame("event", 500, 501);
+	scene_socket('!', CLIENT, 500);
+	scene_frame("poll", 1000, 1001);
+	scene_socket('+', CLIENT, 500);
+	scene_frame("poll", 2000, 2001);
+	scene_read_whole(&tl);
+	assert_int_equal(tl.count.sockets, 1);
+	assert_life(&tl.sockets[0].life, 1, 3, 0, NONE);
+}
+
+/* What was seen while a poll was under way may have come after the poll had looked. */
+static void a_reading_under_way_is_no_absence(void **state)
+{
+	(void)state;
+	scene_frame("key", 0, 1);
+	scene_frame("event", 1010, 1011);
+	scene_socket('!', CLIENT, 500);
+	scene_frame("poll", 1000, 1020);
+	scene_frame("poll", 2000, 2001);
+	scene_socket('+', CLIENT, 500);
+	scene_frame("poll", 3000, 3001);
+	scene_read_whole(&tl);
+	assert_life(&tl.sockets[0].life, 1, 4, 0, NONE);
+}
+
+static void a_reading_that_ended_after_the_event_is_no_absence_before_it(void **state)
+{
+	(void)state;
+	scene_frame("key", 0, 1);
+	scene_frame("poll", 1000, 1020);
+	scene_frame("event", 1010, 1030); /* written after the poll, begun within it */
+	scene_socket('!', CLIENT, 500);
+	scene_read_whole(&tl);
+	assert_int_equal(tl.sockets[0].life.absent_before, 0);
 }
 
 /* Seen by A, by B twice, and by A again: two of A's, with B's between them. */
 static void a_descriptor_that_came_back_later_is_held_anew(void **state)
 {
-	SCENE_OPEN(state);
+	(void)state;
 	scene_frame("key", 0, 1);
 	scene_holder('+', 500, 10, OLD, 3);
 	scene_frame("poll", 1000, 1001);
@@ -463,7 +520,11 @@ int main(void)
 		FACT(the_kernels_count_goes_to_the_socket_that_closed),
 		FACT(absences_steps_counters_and_headers_are_kept),
 		FACT(a_torn_tail_costs_the_torn_frame_only),
-		FACT(frames_are_found_by_time),
+		FACT(full_readings_are_found_by_time),
+		FACT(a_momentary_sighting_is_gone_when_a_later_reading_has_it_not),
+		FACT(a_momentary_sighting_goes_on_when_a_later_reading_has_it),
+		FACT(a_reading_under_way_is_no_absence),
+		FACT(a_reading_that_ended_after_the_event_is_no_absence_before_it),
 		FACT(a_descriptor_that_came_back_later_is_held_anew),
 	};
 
