@@ -134,8 +134,9 @@ static void say_no_holder(const struct bridge *bridge, uint32_t socket, struct b
 }
 
 /* The sighting a verdict rests on, for socket and holder together. */
-static void rest_on(const struct bridge *bridge, uint32_t socket, const struct bridge_holding *holding,
-		    enum bridge_rule rule, int64_t t_ns, struct bridge_verdict *v)
+static void rest_on(const struct bridge *bridge, uint32_t socket,
+		    const struct bridge_holding *holding, enum bridge_rule rule, int64_t t_ns,
+		    struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
 	const struct timeline_life *life = &tl->sockets[socket].life;
@@ -221,7 +222,8 @@ static void judge_connected(struct bridge *bridge, const struct bridge_subject *
 		say_ambiguous(bridge, subject, v);
 		return;
 	}
-	say_owner(bridge, rule, bridge_pick_holder(bridge, bridge->timeline->sockets[socket].inode), v);
+	say_owner(bridge, rule, bridge_pick_holder(bridge, bridge->timeline->sockets[socket].inode),
+		  v);
 }
 
 /* ------------------------------------------------ sockets of the tuple -- */
@@ -229,7 +231,7 @@ static void judge_connected(struct bridge *bridge, const struct bridge_subject *
 static void push_socket(struct bridge *bridge, uint32_t socket)
 {
 	if (grow_one(&bridge->sockets, bridge->socket_count, &bridge->socket_capacity,
-			   sizeof(*bridge->sockets)) != 0) {
+		     sizeof(*bridge->sockets)) != 0) {
 		bridge->failed = true;
 		return;
 	}
@@ -343,8 +345,8 @@ static int judge_tuple(struct bridge *bridge, const struct bridge_subject *subje
 	bridge->socket_count = 0;
 	if (subject->protocol != IPPROTO_TCP && !bracketed(tl, t_ns))
 		return 0;
-	for (uint32_t i = timeline_by_tuple(tl, subject->protocol, &subject->local,
-					    &subject->remote);
+	for (uint32_t i =
+		     timeline_by_tuple(tl, subject->protocol, &subject->local, &subject->remote);
 	     i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
 		const struct timeline_socket *s = &tl->sockets[i];
 

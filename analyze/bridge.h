@@ -16,15 +16,15 @@
 #include "analyze/timeline.h"
 
 enum bridge_rule { /* strongest first; the order of enum store_rule */
-	BRIDGE_EXACT,
-	BRIDGE_AHEAD,
-	BRIDGE_BEHIND,
-	BRIDGE_BOUND,
-	BRIDGE_WILDCARD,
-	BRIDGE_LISTENER,
-	BRIDGE_QUOTED,
-	BRIDGE_RULES,
-	BRIDGE_NO_RULE = BRIDGE_RULES
+		   BRIDGE_EXACT,
+		   BRIDGE_AHEAD,
+		   BRIDGE_BEHIND,
+		   BRIDGE_BOUND,
+		   BRIDGE_WILDCARD,
+		   BRIDGE_LISTENER,
+		   BRIDGE_QUOTED,
+		   BRIDGE_RULES,
+		   BRIDGE_NO_RULE = BRIDGE_RULES
 };
 const char *bridge_rule_name(enum bridge_rule rule); /* NULL for BRIDGE_NO_RULE */
 
@@ -54,7 +54,7 @@ struct bridge_subject {
 };
 
 struct bridge_candidate {
-	uint32_t image;	 /* of the timeline; NONE: process without facts */
+	uint32_t image; /* of the timeline; NONE: process without facts */
 	uint32_t process, socket;
 };
 
@@ -63,7 +63,7 @@ struct bridge_candidate {
 #define BRIDGE_CANDIDATES_MAX 1024
 
 struct bridge_verdict {
-	enum bridge_rule rule;	   /* BRIDGE_NO_RULE unless reason is BRIDGE_OWNED */
+	enum bridge_rule rule; /* BRIDGE_NO_RULE unless reason is BRIDGE_OWNED */
 	enum bridge_reason reason;
 	bool by_tuple;		   /* rests on a socket of the very five-tuple, owned or not */
 	uint32_t socket;	   /* NONE: none */
@@ -73,7 +73,8 @@ struct bridge_verdict {
 	int64_t from_ns, until_ns; /* the same verdict for packets in [from, until) */
 	/* For distances: packets before first_ns count ahead, after last_ns behind. */
 	int64_t first_ns, last_ns;
-	const struct bridge_candidate *candidates; /* of BRIDGE_AMBIGUOUS; until the next judgement */
+	const struct bridge_candidate
+		*candidates; /* of BRIDGE_AMBIGUOUS; until the next judgement */
 	size_t candidate_count;
 };
 
@@ -85,8 +86,8 @@ struct bridge {
 			       connections; NONE: nobody, or several */
 	struct bridge_candidate *pool;
 	size_t pool_count, pool_capacity;
-	uint32_t *stamps; /* by process: the pool that it was last put into */
-	uint32_t stamp;	  /* of the pool in hand */
+	uint32_t *stamps;  /* by process: the pool that it was last put into */
+	uint32_t stamp;	   /* of the pool in hand */
 	uint32_t *sockets; /* scratch */
 	size_t socket_count, socket_capacity;
 	int64_t full_from_ns, full_until_ns; /* between two full readings: the last one looked up */
@@ -98,10 +99,10 @@ int bridge_init(struct bridge *bridge, const struct timeline *timeline);
 void bridge_release(struct bridge *bridge);
 
 enum bridge_locality {
-	BRIDGE_LOCAL,	      /* at least one end is */
+	BRIDGE_LOCAL,		/* at least one end is */
 	BRIDGE_PLACE_FORWARDED, /* the addresses are known, and neither is ours */
-	BRIDGE_PLACE_UNKNOWN, /* no snapshot says which addresses are ours */
-	BRIDGE_PLACE_GROUP,   /* to a group, from elsewhere */
+	BRIDGE_PLACE_UNKNOWN,	/* no snapshot says which addresses are ours */
+	BRIDGE_PLACE_GROUP,	/* to a group, from elsewhere */
 };
 
 /* Which ends of a packet are local: local[0] the source, local[1] the

@@ -23,7 +23,7 @@ static void push_candidate(struct bridge *bridge, uint32_t socket, uint32_t proc
 		return;
 	bridge->stamps[process] = bridge->stamp;
 	if (grow_one(&bridge->pool, bridge->pool_count, &bridge->pool_capacity,
-			   sizeof(*bridge->pool)) != 0) {
+		     sizeof(*bridge->pool)) != 0) {
 		bridge->failed = true;
 		return;
 	}
@@ -120,7 +120,7 @@ static void hold(struct bridge *bridge, uint32_t socket, uint32_t holder, int64_
 
 /* Puts the processes that held the socket at t into the pool. */
 struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t socket, int64_t t_ns,
-				      struct bridge_verdict *v)
+					     struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
 	uint32_t inode = tl->sockets[socket].inode, frame = 0;
@@ -132,10 +132,11 @@ struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t soc
 	for (uint32_t i = head; i != TIMELINE_NONE; i = tl->holders[i].next_inode) {
 		bridge_life_edges(tl, &tl->holders[i].life, t_ns, v);
 		bridge_edge(v, t_ns, tl->processes[tl->holders[i].process].start_ns);
-		bridge_edge(v, t_ns, tl->processes[tl->holders[i].process].start_ns == INT64_MIN
-				      ? INT64_MIN
-				      : tl->processes[tl->holders[i].process].start_ns +
-						NS_PER_SECOND / tl->clock_ticks);
+		bridge_edge(v, t_ns,
+			    tl->processes[tl->holders[i].process].start_ns == INT64_MIN
+				    ? INT64_MIN
+				    : tl->processes[tl->holders[i].process].start_ns +
+					      NS_PER_SECOND / tl->clock_ticks);
 		if (timeline_current(tl, &tl->holders[i].life, t_ns)) {
 			hold(bridge, socket, i, t_ns, v, &out);
 			out.rule = BRIDGE_EXACT;
@@ -269,4 +270,3 @@ int bridge_note_accepted(struct bridge *bridge)
 	}
 	return 0;
 }
-

@@ -21,8 +21,8 @@ static inline int64_t bridge_last_end(const struct timeline *tl, const struct ti
 	return tl->frames[life->last].end_ns;
 }
 
-static inline void bridge_life_edges(const struct timeline *tl, const struct timeline_life *life, int64_t t_ns,
-		       struct bridge_verdict *v)
+static inline void bridge_life_edges(const struct timeline *tl, const struct timeline_life *life,
+				     int64_t t_ns, struct bridge_verdict *v)
 {
 	bridge_edge(v, t_ns, timeline_first_end(tl, life));
 	if (life->gone != TIMELINE_NONE) {
@@ -35,7 +35,8 @@ static inline void bridge_life_edges(const struct timeline *tl, const struct tim
 
 /* Whether something first seen after t can have been there at t: no complete
  * reading that began after t had it not. */
-static inline bool bridge_may_precede(const struct timeline *tl, const struct timeline_life *life, int64_t t_ns)
+static inline bool bridge_may_precede(const struct timeline *tl, const struct timeline_life *life,
+				      int64_t t_ns)
 {
 	return life->absent_before == TIMELINE_NONE ||
 	       tl->frames[life->absent_before].begin_ns <= t_ns;
@@ -43,7 +44,8 @@ static inline bool bridge_may_precede(const struct timeline *tl, const struct ti
 
 /* Whether it is in the current state only because the next reading, which
  * has it no more, is still to come. */
-static inline bool bridge_is_stale(const struct timeline *tl, const struct timeline_life *life, int64_t t_ns)
+static inline bool bridge_is_stale(const struct timeline *tl, const struct timeline_life *life,
+				   int64_t t_ns)
 {
 	return life->gone != TIMELINE_NONE && t_ns > tl->frames[life->last].begin_ns;
 }
@@ -60,7 +62,7 @@ bool bridge_namespace_fits(const struct bridge *bridge, const struct bridge_subj
 void bridge_empty_pool(struct bridge *bridge);
 /* Puts the processes that held the socket at t into the pool. */
 struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t socket, int64_t t_ns,
-				      struct bridge_verdict *v);
+					     struct bridge_verdict *v);
 /* Which of the pool is named for a connected socket. */
 size_t bridge_pick_holder(const struct bridge *bridge, uint32_t inode);
 /* Fills bridge->accepted. 0, or -1 without memory. */

@@ -96,4 +96,3 @@ bool bridge_namespace_fits(const struct bridge *bridge, const struct bridge_subj
 	}
 	return false;
 }
-

@@ -29,8 +29,8 @@ static bool is_icmp(uint8_t protocol)
 static int icmp_counterpart(uint8_t protocol, uint8_t type)
 {
 	static const uint8_t v4[][2] = {{8, 0}, {13, 14}, {15, 16}, {10, 9}, {17, 18}};
-	static const uint8_t v6[][2] = {{128, 129}, {130, 131}, {133, 134}, {135, 136},
-					{139, 140}, {144, 145}};
+	static const uint8_t v6[][2] = {{128, 129}, {130, 131}, {133, 134},
+					{135, 136}, {139, 140}, {144, 145}};
 	const uint8_t(*pairs)[2] = protocol == IPPROTO_ICMP ? v4 : v6;
 	size_t count = protocol == IPPROTO_ICMP ? sizeof(v4) / 2 : sizeof(v6) / 2;
 
@@ -155,8 +155,7 @@ static bool syn_begins(const struct flow *flow, const struct flow_head *e)
 	if (flow->tcp.isn_known[e->side])
 		return e->seq != flow->tcp.isn[e->side];
 	/* Simultaneous open: only the other side's SYN is there so far. */
-	return !(flow->history_length == 1 &&
-		 flow->history[0] == ((!e->side) << 3 | FLOW_SYN));
+	return !(flow->history_length == 1 && flow->history[0] == ((!e->side) << 3 | FLOW_SYN));
 }
 
 static bool syn_ack_begins(const struct flow *flow, const struct flow_head *e)
@@ -354,8 +353,7 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, u
 				      flow_idle_limit(&table->flows[place], &table->limits);
 	}
 	if (table->count >= FLOW_NONE - 1 ||
-	    grow_one(&table->flows, table->count, &table->capacity,
-			   sizeof(*table->flows)) != 0)
+	    grow_one(&table->flows, table->count, &table->capacity, sizeof(*table->flows)) != 0)
 		return FLOW_NONE;
 	place = (uint32_t)table->count;
 	begin_flow(&table->flows[place], &key, packet, &head);

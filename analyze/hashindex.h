@@ -85,8 +85,7 @@ static inline uint64_t hashindex_keyed(const void *bytes, size_t length)
 
 /* Walks the positions whose tag agrees with hash: start with *probe = (uint32_t)hash;
  * HASHINDEX_NONE ends the walk. */
-static inline uint32_t hashindex_next(const struct hashindex *index, uint64_t hash,
-				      uint32_t *probe)
+static inline uint32_t hashindex_next(const struct hashindex *index, uint64_t hash, uint32_t *probe)
 {
 	if (index->slots == NULL)
 		return HASHINDEX_NONE;

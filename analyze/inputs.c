@@ -35,8 +35,8 @@ static int add_directory(struct inputs *inputs, const char *path, struct input_d
 		return error_errno(error, path, "cannot open the directory");
 	directory.path = strdup(path);
 	if (directory.path == NULL ||
-	    grow_one(&inputs->directories, inputs->directory_count,
-			   &inputs->directory_capacity, sizeof(*inputs->directories)) != 0) {
+	    grow_one(&inputs->directories, inputs->directory_count, &inputs->directory_capacity,
+		     sizeof(*inputs->directories)) != 0) {
 		close(directory.fd);
 		free(directory.path);
 		return no_memory(error);
@@ -54,8 +54,8 @@ static int add_input(struct inputs *inputs, const struct input *model, const cha
 	item.pcap = pcap != NULL && *pcap != '\0' ? strdup(pcap) : NULL;
 	item.snap = snap != NULL && *snap != '\0' ? strdup(snap) : NULL;
 	if ((item.pcap == NULL && item.snap == NULL) ||
-	    grow_one(&inputs->items, inputs->count, &inputs->capacity,
-			   sizeof(*inputs->items)) != 0) {
+	    grow_one(&inputs->items, inputs->count, &inputs->capacity, sizeof(*inputs->items)) !=
+		    0) {
 		free(item.pcap);
 		free(item.snap);
 		return no_memory(error);

@@ -50,8 +50,8 @@ static uint32_t find_span(const struct ledger *ledger, const struct flow_end *en
 {
 	uint32_t i = end->first_span;
 
-	while (i != LEDGER_NONE && (ledger->spans[i].folded != LEDGER_NONE ||
-				    !same_owner(&ledger->spans[i], v)))
+	while (i != LEDGER_NONE &&
+	       (ledger->spans[i].folded != LEDGER_NONE || !same_owner(&ledger->spans[i], v)))
 		i = ledger->spans[i].next;
 	return i;
 }
@@ -63,7 +63,7 @@ static uint32_t new_span(struct ledger *ledger, struct flow_end *end, uint32_t f
 
 	if (ledger->span_count >= LEDGER_NONE ||
 	    grow_one(&ledger->spans, ledger->span_count, &ledger->span_capacity,
-			   sizeof(*ledger->spans)) != 0)
+		     sizeof(*ledger->spans)) != 0)
 		return LEDGER_NONE;
 	ledger->spans[ledger->span_count++] = (struct ledger_span){
 		.next = LEDGER_NONE,
@@ -109,8 +109,8 @@ static int take_candidates(struct ledger *ledger, struct ledger_span *span,
 
 			for (uint32_t i = 0; i < span->candidate_count; i++) {
 				if (grow_one(&ledger->candidates, ledger->candidate_count,
-						   &ledger->candidate_capacity,
-						   sizeof(*ledger->candidates)) != 0)
+					     &ledger->candidate_capacity,
+					     sizeof(*ledger->candidates)) != 0)
 					return -1;
 				ledger->candidates[ledger->candidate_count++] =
 					ledger->candidates[span->first_candidate + i];
@@ -118,7 +118,7 @@ static int take_candidates(struct ledger *ledger, struct ledger_span *span,
 			span->first_candidate = moved;
 		}
 		if (grow_one(&ledger->candidates, ledger->candidate_count,
-				   &ledger->candidate_capacity, sizeof(*ledger->candidates)) != 0)
+			     &ledger->candidate_capacity, sizeof(*ledger->candidates)) != 0)
 			return -1;
 		ledger->candidates[ledger->candidate_count++] = v->candidates[n];
 		span->candidate_count++;
@@ -161,7 +161,7 @@ int ledger_flush(struct ledger *ledger, struct flow *flow, uint8_t side)
 	if (end->bucket == INT64_MIN || end->sent_packets + end->received_packets == 0)
 		return 0;
 	if (grow_one(&ledger->traffic, ledger->traffic_count, &ledger->traffic_capacity,
-			   sizeof(*ledger->traffic)) != 0)
+		     sizeof(*ledger->traffic)) != 0)
 		return -1;
 	ledger->traffic[ledger->traffic_count++] = (struct ledger_traffic){
 		.span = end->span,
@@ -221,7 +221,7 @@ int ledger_count(struct ledger *ledger, struct flow *flow, uint8_t side,
 int ledger_keep(struct ledger *ledger, const struct ledger_packet *packet)
 {
 	if (grow_one(&ledger->packets, ledger->packet_count, &ledger->packet_capacity,
-			   sizeof(*ledger->packets)) != 0)
+		     sizeof(*ledger->packets)) != 0)
 		return -1;
 	ledger->packets[ledger->packet_count++] = *packet;
 	return 0;

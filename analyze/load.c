@@ -26,11 +26,11 @@ enum job_state {
 struct job {
 	struct input *input;
 	enum job_state state;
-	bool skip;	/* loaded before */
+	bool skip; /* loaded before */
 	unsigned worker;
 	struct timeline timeline;
 	int link_type;
-	int status;		 /* of the job as a whole: 0 or a failure that ends the load */
+	int status; /* of the job as a whole: 0 or a failure that ends the load */
 	struct error error;
 	bool snap_damaged, pcap_damaged;
 	struct error snap_error, pcap_error;
@@ -117,8 +117,8 @@ static void *identify_inputs(void *context)
 
 static int identify(struct load *load, struct error *error)
 {
-	struct identify all = {.load = load, .lock = PTHREAD_MUTEX_INITIALIZER,
-			       .error = ERROR_NONE};
+	struct identify all = {
+		.load = load, .lock = PTHREAD_MUTEX_INITIALIZER, .error = ERROR_NONE};
 	unsigned count = load->options->workers, started = 0;
 	pthread_t *threads = calloc(count, sizeof(*threads));
 
@@ -485,10 +485,9 @@ static int mark_loaded(struct load *load, struct error *error)
 	for (size_t i = 0; i < load->inputs.count; i++) {
 		struct input *input = &load->inputs.items[i];
 		struct job *job = &load->jobs[i];
-		int known = store_has_segment(load->store,
-					      input->pcap != NULL ? input->pcap_sha256 : NULL,
-					      input->snap != NULL ? input->snap_sha256 : NULL,
-					      error);
+		int known = store_has_segment(
+			load->store, input->pcap != NULL ? input->pcap_sha256 : NULL,
+			input->snap != NULL ? input->snap_sha256 : NULL, error);
 
 		if (known < 0)
 			return known;
@@ -561,8 +560,6 @@ static void release(struct load *load)
 	pthread_mutex_destroy(&load->lock);
 	pthread_cond_destroy(&load->changed);
 }
-
-
 
 int load_run(char *const *paths, size_t count, const struct load_options *options,
 	     struct load_result *result, struct error *error)

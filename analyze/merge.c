@@ -11,8 +11,7 @@
 
 #define NONE UINT32_MAX
 
-_Static_assert((int)STORE_RULES == (int)BRIDGE_RULES &&
-		       (int)STORE_QUOTED == (int)BRIDGE_QUOTED &&
+_Static_assert((int)STORE_RULES == (int)BRIDGE_RULES && (int)STORE_QUOTED == (int)BRIDGE_QUOTED &&
 		       (int)STORE_BOUND == (int)BRIDGE_BOUND,
 	       "the store counts packets by the bridge's rules");
 
@@ -53,7 +52,7 @@ static uint32_t new_live(struct merge *merge, const struct flow *flow, uint32_t 
 	uint32_t place = (uint32_t)merge->flows_count;
 
 	if (grow_one(&merge->flows, merge->flows_count, &merge->flows_capacity,
-			   sizeof(*merge->flows)) != 0)
+		     sizeof(*merge->flows)) != 0)
 		return NONE;
 	merge->flows[merge->flows_count++] = (struct merge_flow){
 		.flow = *flow,
@@ -121,8 +120,8 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 {
 	const struct flow *flow = &part->flows.flows[i];
 	uint32_t place = find_live(merge, &flow->key);
-	bool insert = place == NONE ||
-		      !flow_continues(&merge->flows[place].flow, flow, &merge->limits);
+	bool insert =
+		place == NONE || !flow_continues(&merge->flows[place].flow, flow, &merge->limits);
 	int status;
 
 	if (insert) {
@@ -155,7 +154,7 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 		for (uint32_t c = merge->flows[place].connections; c != NONE && status == 0;
 		     c = merge->connections[c].next)
 			status = merge_put_connection(merge, &merge->flows[place],
-						&merge->connections[c], false, error);
+						      &merge->connections[c], false, error);
 		return status;
 	}
 	return 0;
@@ -196,7 +195,7 @@ static int merge_packets(struct merge *merge, const struct replay_part *part,
 		bool settled = map->rules[span] != BRIDGE_NO_RULE;
 		bool owned = settled || (!map->disowned[span] && s->reason == BRIDGE_OWNED &&
 					 p->reason == BRIDGE_OWNED);
-		enum bridge_reason reason = map->disowned[span]	       ? BRIDGE_GAP
+		enum bridge_reason reason = map->disowned[span]		? BRIDGE_GAP
 					    : s->reason == BRIDGE_OWNED ? p->reason
 									: s->reason;
 		struct store_packet row = {
@@ -251,8 +250,7 @@ static void count_totals(struct merge *merge, const struct replay_part *part)
 	merge->row.flow_packets += (int64_t)part->flow_packets;
 	if (part->packets == 0)
 		return;
-	if (merge->row.first_packet_ns == STORE_NULL ||
-	    part->first_ns < merge->row.first_packet_ns)
+	if (merge->row.first_packet_ns == STORE_NULL || part->first_ns < merge->row.first_packet_ns)
 		merge->row.first_packet_ns = part->first_ns;
 	if (merge->row.last_packet_ns == STORE_NULL || part->last_ns > merge->row.last_packet_ns)
 		merge->row.last_packet_ns = part->last_ns;
@@ -392,8 +390,8 @@ int merge_end(struct merge *merge, struct error *error)
 
 	if (status == 0)
 		status = store_segment(merge->store, &merge->row, false, error);
-	merge->last_ns = merge->row.last_packet_ns != STORE_NULL ? merge->row.last_packet_ns
-								  : INT64_MIN;
+	merge->last_ns =
+		merge->row.last_packet_ns != STORE_NULL ? merge->row.last_packet_ns : INT64_MIN;
 	if (status == 0)
 		status = forget_flows(merge, error);
 	merge_state_end(merge);

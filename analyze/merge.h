@@ -3,8 +3,8 @@
  *
  * Gives ids, recognises what goes on from an earlier segment (flows, sockets,
  * processes, holders, addresses), and settles the owners of flows that cross a
- * boundary. One thread uses it, and error is never NULL here; what it remembers between segments is what is
- * alive, and it is kept in the database so that a later load goes on from there.
+ * boundary. One thread uses it, and error is never NULL here; what it remembers between segments is
+ * what is alive, and it is kept in the database so that a later load goes on from there.
  */
 #ifndef ANALYZE_MERGE_H
 #define ANALYZE_MERGE_H

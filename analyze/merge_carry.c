@@ -11,16 +11,16 @@
 #include "analyze/grow.h"
 
 enum carry_kind { /* a shipped record keeps its fields; a changed one is a new kind */
-	CARRY_RECORDING = 1,
-	CARRY_PROCESS,
-	CARRY_SOCKET,
-	CARRY_HOLDER,
-	CARRY_ADDRESS,
-	CARRY_INTERFACE,
-	CARRY_SNAPSHOT,
-	CARRY_FLOW,
-	CARRY_CONNECTION, /* belongs to the flow before it */
-	CARRY_COUNTERS,	  /* folding leaves ids unused; they stay so */
+		  CARRY_RECORDING = 1,
+		  CARRY_PROCESS,
+		  CARRY_SOCKET,
+		  CARRY_HOLDER,
+		  CARRY_ADDRESS,
+		  CARRY_INTERFACE,
+		  CARRY_SNAPSHOT,
+		  CARRY_FLOW,
+		  CARRY_CONNECTION, /* belongs to the flow before it */
+		  CARRY_COUNTERS,   /* folding leaves ids unused; they stay so */
 };
 
 struct codec {
@@ -334,7 +334,7 @@ int merge_carry(struct merge *merge, struct error *error)
 
 #define READ_INTO(array, n, capacity, code)                                                        \
 	do {                                                                                       \
-		if (grow_one(&(array), (n), &(capacity), sizeof(*(array))) != 0)             \
+		if (grow_one(&(array), (n), &(capacity), sizeof(*(array))) != 0)                   \
 			return merge_no_memory(error);                                             \
 		memset(&(array)[n], 0, sizeof(*(array)));                                          \
 		code(&c, &(array)[n]);                                                             \
@@ -342,8 +342,7 @@ int merge_carry(struct merge *merge, struct error *error)
 	} while (0)
 
 #define INDEX_LAST(field)                                                                          \
-	hashindex_add(&merge->field##_index,                                                       \
-		      hash_of(merge, (uint32_t)merge->field##_count - 1),                          \
+	hashindex_add(&merge->field##_index, hash_of(merge, (uint32_t)merge->field##_count - 1),   \
 		      (uint32_t)merge->field##_count - 1, hash_of, merge)
 
 static int link_connection(struct merge *merge)

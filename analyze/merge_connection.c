@@ -30,8 +30,7 @@ static struct stretch describe(const struct merge *merge, const struct replay_pa
 
 	if (s->socket != TIMELINE_NONE) {
 		out.socket_id = merge->socket_ids[s->socket];
-		out.sighted_first_ns =
-			timeline_first_end(tl, &tl->sockets[s->socket].life);
+		out.sighted_first_ns = timeline_first_end(tl, &tl->sockets[s->socket].life);
 		out.sighted_last_ns = tl->frames[tl->sockets[s->socket].life.last].end_ns;
 	}
 	if (s->reason == BRIDGE_OWNED) {
@@ -92,8 +91,8 @@ static struct merge_connection *new_connection(struct merge *merge, struct merge
 {
 	uint32_t place = (uint32_t)merge->connection_count, *link = &live->connections;
 
-	if (grow_one(&merge->connections, merge->connection_count,
-			   &merge->connection_capacity, sizeof(*merge->connections)) != 0)
+	if (grow_one(&merge->connections, merge->connection_count, &merge->connection_capacity,
+		     sizeof(*merge->connections)) != 0)
 		return NULL;
 	merge->connections[merge->connection_count++] = (struct merge_connection){
 		.next = NONE,
@@ -172,7 +171,7 @@ static const char *strongest(const struct merge_connection *c)
 }
 
 int merge_put_connection(struct merge *merge, const struct merge_flow *live,
-			  const struct merge_connection *c, bool insert, struct error *error)
+			 const struct merge_connection *c, bool insert, struct error *error)
 {
 	bool owned = c->reason == BRIDGE_OWNED;
 	struct store_connection row = {
@@ -278,8 +277,8 @@ static int settle_earlier(struct merge *merge, struct merge_flow *live,
 		int64_t distance = sighted > c->start_ns ? sighted - c->start_ns : 0;
 
 		/* Absent in a reading in between: another connection's socket. */
-		bool absent = absent_ns > (live->flow.began_ns != INT64_MIN ? live->flow.last_ns
-									     : c->start_ns);
+		bool absent = absent_ns >
+			      (live->flow.began_ns != INT64_MIN ? live->flow.last_ns : c->start_ns);
 
 		if (c->side != side || !unsettled(c->reason, c->by_tuple, c->listener) || absent ||
 		    stretch.process_start_ns > c->start_ns) {
@@ -304,8 +303,8 @@ static int settle_earlier(struct merge *merge, struct merge_flow *live,
 		add_count(&owner->received, &c->received);
 		if (c->end_ns > owner->end_ns)
 			owner->end_ns = c->end_ns;
-		status = store_fold_connection(merge->store, c->connection_id,
-					       owner->connection_id, error);
+		status = store_fold_connection(merge->store, c->connection_id, owner->connection_id,
+					       error);
 		*link = c->next;
 	}
 	if (owner != NULL && status == 0)
@@ -317,7 +316,7 @@ static int settle_earlier(struct merge *merge, struct merge_flow *live,
 /* The next connection on the same tuple began at next_ns: what was first seen
  * of a socket after that is not of the flow before. */
 int merge_end_live(struct merge *merge, struct merge_flow *live, int64_t next_ns,
-		    struct error *error)
+		   struct error *error)
 {
 	uint32_t *link = &live->connections;
 	int status = 0;
@@ -368,7 +367,8 @@ static bool predates(const struct merge *merge, const struct merge_flow *live,
 	       tl->frames[tl->sockets[span->socket].life.last].begin_ns < live->flow.began_ns;
 }
 
-/* Finds or makes the row for a stretch and adds it. Returns its connection id, negative on failure. */
+/* Finds or makes the row for a stretch and adds it. Returns its connection id, negative on failure.
+ */
 static int64_t take_span(struct merge *merge, struct merge_flow *live, uint32_t settled,
 			 const struct replay_part *part, uint32_t span, bool swapped,
 			 struct merge_mapping *map, bool *fresh)
@@ -401,7 +401,8 @@ static int64_t take_span(struct merge *merge, struct merge_flow *live, uint32_t 
 		plain.shared_by = plain.candidate_count = 0;
 		memset(plain.rule_packets, 0, sizeof(plain.rule_packets));
 		s = &plain;
-		stretch = (struct stretch){.span = span, .process_start_ns = INT64_MIN,
+		stretch = (struct stretch){.span = span,
+					   .process_start_ns = INT64_MIN,
 					   .sighted_first_ns = INT64_MAX,
 					   .sighted_last_ns = STORE_NULL};
 	}
@@ -418,20 +419,20 @@ static int64_t take_span(struct merge *merge, struct merge_flow *live, uint32_t 
 }
 
 int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part *part,
-			     const struct flow *flow, uint8_t side, struct merge_mapping *map,
-			     struct error *error)
+		   const struct flow *flow, uint8_t side, struct merge_mapping *map,
+		   struct error *error)
 {
 	struct merge_flow *live = &merge->flows[place];
 	/* A flow without a local end is told from its originator's. */
-	bool swapped = !flow->end[0].local && !flow->end[1].local &&
-		       side != live->flow.originator;
+	bool swapped = !flow->end[0].local && !flow->end[1].local && side != live->flow.originator;
 	unsigned settlers;
 	uint32_t earlier, settler = find_settler(part, flow, side, &settlers);
 	bool tcp = flow->key.protocol == IPPROTO_TCP, fresh;
 	bool settled = has_settled(merge, live, side, &earlier);
 	int status;
 
-	if (tcp && !settled && settlers == 1 && !predates(merge, live, &part->ledger.spans[settler])) {
+	if (tcp && !settled && settlers == 1 &&
+	    !predates(merge, live, &part->ledger.spans[settler])) {
 		status = settle_earlier(merge, live, part, side, settler, error);
 		if (status != 0)
 			return status;

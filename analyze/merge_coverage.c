@@ -144,8 +144,10 @@ static int cover_missing(struct merge *merge, const struct merge_segment *segmen
 	struct merge_recording *recording = merge->recording;
 	uint64_t previous = recording->last_number;
 	char subject[64];
-	struct store_coverage row = {.kind = "missing", .begin_ns = STORE_NULL,
-				     .end_ns = STORE_NULL, .subject = subject,
+	struct store_coverage row = {.kind = "missing",
+				     .begin_ns = STORE_NULL,
+				     .end_ns = STORE_NULL,
+				     .subject = subject,
 				     .detail = "expired, or not given to analyze"};
 
 	if (segment->number == 0)
@@ -162,8 +164,11 @@ static int cover_missing(struct merge *merge, const struct merge_segment *segmen
 
 static int cover_limit(struct merge *merge, struct error *error)
 {
-	struct store_coverage row = {.kind = "limit", .begin_ns = STORE_NULL, .end_ns = STORE_NULL,
-				     .count = 1, .subject = "holders",
+	struct store_coverage row = {.kind = "limit",
+				     .begin_ns = STORE_NULL,
+				     .end_ns = STORE_NULL,
+				     .count = 1,
+				     .subject = "holders",
 				     .detail = "far more holders than sockets can have: the rest "
 					       "are not stored"};
 
@@ -174,13 +179,17 @@ static int cover_limit(struct merge *merge, struct error *error)
 
 int merge_state_coverage(struct merge *merge, struct error *error)
 {
-	struct merge_segment segment = {.number = (uint64_t)(merge->row.number > 0 ? merge->row.number : 0)};
-	struct store_coverage none = {.kind = "no-snapshot", .begin_ns = merge->row.first_packet_ns,
+	struct merge_segment segment = {
+		.number = (uint64_t)(merge->row.number > 0 ? merge->row.number : 0)};
+	struct store_coverage none = {.kind = "no-snapshot",
+				      .begin_ns = merge->row.first_packet_ns,
 				      .end_ns = merge->row.last_packet_ns,
 				      .count = merge->row.packets,
 				      .detail = "no snapshots: nothing can be attributed"};
-	struct store_coverage torn = {.kind = "torn", .begin_ns = merge->row.last_packet_ns,
-				      .end_ns = STORE_NULL, .count = 1,
+	struct store_coverage torn = {.kind = "torn",
+				      .begin_ns = merge->row.last_packet_ns,
+				      .end_ns = STORE_NULL,
+				      .count = 1,
 				      .subject = merge->row.pcap_name,
 				      .detail = "closed up after a crash of the recorder; "
 						"custody.log says what was cut"};

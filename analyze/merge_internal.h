@@ -12,7 +12,7 @@
 
 struct merge_recording {
 	int64_t recording_id;
-	int64_t boot;	      /* the first recording of the same boot: processes live by boot */
+	int64_t boot; /* the first recording of the same boot: processes live by boot */
 	uint64_t uuid_hash[2], boot_hash[2];
 	uint64_t last_number; /* of its segments */
 };
@@ -76,7 +76,8 @@ struct merge_connection {
 	int64_t shared_by, snapshot_id, distance_ns;
 	int64_t start_ns, end_ns;
 	struct flow_count sent, received;
-	int64_t sighted_first_ns; /* end of the first reading that had the socket; INT64_MAX: none */
+	int64_t sighted_first_ns; /* end of the first reading that had the socket; INT64_MAX: none
+				   */
 	int64_t sighted_last_ns;  /* of the last one; STORE_NULL: none */
 };
 
@@ -118,12 +119,12 @@ struct merge {
 	const struct timeline *timeline;
 	struct merge_recording *recording;
 	struct store_segment row;
-	int64_t *frame_ids;	/* by timeline frame: snapshot_id */
-	int64_t *image_ids;	/* by timeline image: process_id */
-	int64_t *process_ids;	/* by timeline process: its latest image's process_id */
-	int64_t *socket_ids;	/* by timeline socket; 0: not stored (no inode) */
-	int64_t last_ns;	/* latest packet */
-	uint64_t holders_left;	/* rows that this segment may still make */
+	int64_t *frame_ids;    /* by timeline frame: snapshot_id */
+	int64_t *image_ids;    /* by timeline image: process_id */
+	int64_t *process_ids;  /* by timeline process: its latest image's process_id */
+	int64_t *socket_ids;   /* by timeline socket; 0: not stored (no inode) */
+	int64_t last_ns;       /* latest packet */
+	uint64_t holders_left; /* rows that this segment may still make */
 };
 
 /* merge_state.c */
@@ -138,9 +139,10 @@ uint64_t merge_hash_of_process(const void *merge, uint32_t place);
 uint64_t merge_hash_of_socket(const void *merge, uint32_t place);
 uint64_t merge_hash_of_holder(const void *merge, uint32_t place);
 
-const char *merge_meta(const struct merge *merge, const char *key); /* of the segment's header; NULL */
+const char *merge_meta(const struct merge *merge,
+		       const char *key); /* of the segment's header; NULL */
 int64_t merge_meta_number(const struct merge *merge, const char *key); /* STORE_NULL: none */
-uint64_t merge_hash_text(const char *text, uint64_t seed); /* the same in every run */
+uint64_t merge_hash_text(const char *text, uint64_t seed);	       /* the same in every run */
 int64_t merge_seen_first(const struct merge *merge, const struct timeline_life *life);
 int64_t merge_seen_last(const struct merge *merge, const struct timeline_life *life);
 
@@ -156,19 +158,19 @@ struct merge_mapping {
 	uint8_t *originators; /* by flow: of the whole flow, not of the part */
 	bool *swapped;	      /* by span: seen from the other end */
 	bool *disowned;	      /* by span: its sightings were another connection's */
-	uint8_t *rules;	      /* by span: the rule by which it joined its connection; NO_RULE: its own */
+	uint8_t *rules; /* by span: the rule by which it joined its connection; NO_RULE: its own */
 };
 
 /* Adds one end of a part's flow to the connections of the live flow at place. */
 int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part *part,
-			     const struct flow *flow, uint8_t side, struct merge_mapping *map,
-			     struct error *error);
+		   const struct flow *flow, uint8_t side, struct merge_mapping *map,
+		   struct error *error);
 /* The next connection on the same tuple began at next_ns: what was first seen
  * of a socket after that is not of the flow before. */
 int merge_end_live(struct merge *merge, struct merge_flow *live, int64_t next_ns,
-		    struct error *error);
+		   struct error *error);
 int merge_put_connection(struct merge *merge, const struct merge_flow *live,
-			  const struct merge_connection *c, bool insert, struct error *error);
+			 const struct merge_connection *c, bool insert, struct error *error);
 
 /* merge.c */
 uint64_t merge_hash_of_flow(const void *merge, uint32_t place);

@@ -40,8 +40,8 @@ static uint64_t image_facts(const struct timeline_image *image)
 	hash = merge_hash_text(image->exe, hash);
 	return image->cmdline == NULL
 		       ? hash
-		       : hashindex_mix(hash ^ hashindex_bytes(image->cmdline,
-							      image->cmdline_length));
+		       : hashindex_mix(hash ^
+				       hashindex_bytes(image->cmdline, image->cmdline_length));
 }
 
 static int put_process(struct merge *merge, const struct merge_process *p, uint32_t process,
@@ -109,8 +109,8 @@ static int merge_image(struct merge *merge, uint32_t process, uint32_t image, in
 	if (have == NULL) {
 		uint32_t place = (uint32_t)merge->processes_count;
 
-		if (grow_one(&merge->processes, merge->processes_count,
-				   &merge->processes_capacity, sizeof(*merge->processes)) != 0)
+		if (grow_one(&merge->processes, merge->processes_count, &merge->processes_capacity,
+			     sizeof(*merge->processes)) != 0)
 			return merge_no_memory(error);
 		have = &merge->processes[merge->processes_count++];
 		*have = (struct merge_process){
@@ -187,8 +187,7 @@ static int merge_parents(struct merge *merge, struct error *error)
 		return merge_no_memory(error);
 	for (size_t i = 0; i < tl->count.processes; i++)
 		by_pid[i] = (uint32_t)i;
-	qsort_r(by_pid, tl->count.processes, sizeof(*by_pid), compare_pids,
-		(void *)(uintptr_t)tl);
+	qsort_r(by_pid, tl->count.processes, sizeof(*by_pid), compare_pids, (void *)(uintptr_t)tl);
 	for (size_t i = 0; i < tl->count.processes && status == 0; i++) {
 		const struct timeline_process *tp = &tl->processes[i];
 		struct merge_process *have = find_process(merge, tp->pid, tp->start_ticks);

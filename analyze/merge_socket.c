@@ -44,14 +44,15 @@ static int put_socket(struct merge *merge, const struct merge_socket *s,
 		.socket_id = s->socket_id,
 		.recording_id = s->recording_id,
 		.net_namespace = (int64_t)s->netns,
-		.protocol = packet				     ? "packet"
+		.protocol = packet ? "packet"
 			    : ts->table == SNAP_RAW || ts->table == SNAP_RAW6
 				    ? "raw"
 				    : endpoint_protocol_name(ts->protocol, protocol),
 		.family = snap_table_is_ipv6(ts->table) ? 6 : 4,
 		.local_address = endpoint_format(&s->local.address, local),
 		.local_port = s->local.port,
-		.remote_address = ts->connected ? endpoint_format(&s->remote.address, remote) : NULL,
+		.remote_address =
+			ts->connected ? endpoint_format(&s->remote.address, remote) : NULL,
 		.remote_port = ts->connected ? s->remote.port : STORE_NULL,
 		.state = ts->state != SNAP_UNKNOWN_STATE ? ts->state : STORE_NULL,
 		.uid = ts->uid != SNAP_UNKNOWN_UID ? (int64_t)ts->uid : STORE_NULL,
@@ -97,7 +98,7 @@ static int merge_one_socket(struct merge *merge, uint32_t i, struct error *error
 		uint32_t place = (uint32_t)merge->sockets_count;
 
 		if (grow_one(&merge->sockets, merge->sockets_count, &merge->sockets_capacity,
-				   sizeof(*merge->sockets)) != 0)
+			     sizeof(*merge->sockets)) != 0)
 			return merge_no_memory(error);
 		s.socket_id = ++merge->socket_id;
 		merge->sockets[merge->sockets_count++] = s;
@@ -149,11 +150,11 @@ static struct merge_holder *need_holder(struct merge *merge, uint32_t socket,
 			return have;
 	}
 	if (grow_one(&merge->holders, merge->holders_count, &merge->holders_capacity,
-			   sizeof(*merge->holders)) != 0)
+		     sizeof(*merge->holders)) != 0)
 		return NULL;
 	image = timeline_image_at(tl, h->process, timeline_first_end(tl, &h->life));
-	process_id = image == TIMELINE_NONE ? merge->process_ids[h->process]
-					    : merge->image_ids[image];
+	process_id =
+		image == TIMELINE_NONE ? merge->process_ids[h->process] : merge->image_ids[image];
 	i = (uint32_t)merge->holders_count++;
 	merge->holders[i] = (struct merge_holder){
 		.recording_id = merge->recording->recording_id,

@@ -48,7 +48,8 @@ static void recording_uuid(const struct merge *merge, const struct merge_segment
 	else if (segment->snap_sha256 != NULL)
 		snprintf(uuid, 80, "snap-%s", segment->snap_sha256);
 	else
-		snprintf(uuid, 80, "pcap-%s", segment->pcap_sha256 != NULL ? segment->pcap_sha256 : "");
+		snprintf(uuid, 80, "pcap-%s",
+			 segment->pcap_sha256 != NULL ? segment->pcap_sha256 : "");
 }
 
 static int store_new_recording(struct merge *merge, const struct merge_segment *segment,
@@ -72,8 +73,8 @@ static int store_new_recording(struct merge *merge, const struct merge_segment *
 		.time_zone = merge_meta(merge, "time_zone"),
 		.tool = merge_meta(merge, "tool"),
 		.source = merge_meta(merge, "source") != NULL ? merge_meta(merge, "source")
-			  : segment->snap_name != NULL	? "recorder"
-							: "pcap",
+			  : segment->snap_name != NULL	      ? "recorder"
+							      : "pcap",
 		.privilege = merge_meta(merge, "privilege"),
 		.watcher = merge_meta(merge, "watcher"),
 		.snaplen = merge_meta_number(merge, "snaplen"),
@@ -113,7 +114,7 @@ static int need_recording(struct merge *merge, const struct merge_segment *segme
 			fresh.boot = have->boot;
 	}
 	if (grow_one(&merge->recordings, merge->recording_count, &merge->recording_capacity,
-			   sizeof(*merge->recordings)) != 0)
+		     sizeof(*merge->recordings)) != 0)
 		return merge_no_memory(error);
 	merge->recording_id++;
 	merge->recordings[merge->recording_count] = fresh;
@@ -175,8 +176,8 @@ static int merge_snapshots(struct merge *merge, struct error *error)
 	merge->snapshot_count = kept;
 	before = tl->count.frames > 64 ? tl->count.frames - 64 : 0;
 	for (size_t i = before; i < tl->count.frames; i++) {
-		if (grow_one(&merge->snapshots, merge->snapshot_count,
-				   &merge->snapshot_capacity, sizeof(*merge->snapshots)) != 0)
+		if (grow_one(&merge->snapshots, merge->snapshot_count, &merge->snapshot_capacity,
+			     sizeof(*merge->snapshots)) != 0)
 			return merge_no_memory(error);
 		merge->snapshots[merge->snapshot_count++] = (struct merge_snapshot){
 			.recording_id = merge->recording->recording_id,
@@ -237,8 +238,7 @@ static int merge_addresses(struct merge *merge, struct error *error)
 
 		if (have == NULL) {
 			if (grow_one(&merge->addresses, merge->address_count,
-					   &merge->address_capacity,
-					   sizeof(*merge->addresses)) != 0)
+				     &merge->address_capacity, sizeof(*merge->addresses)) != 0)
 				return merge_no_memory(error);
 			merge->addresses[merge->address_count++] = place;
 			merge->address_id++;
@@ -283,8 +283,7 @@ static int merge_interfaces(struct merge *merge, struct error *error)
 
 		if (have == NULL) {
 			if (grow_one(&merge->interfaces, merge->interface_count,
-					   &merge->interface_capacity,
-					   sizeof(*merge->interfaces)) != 0)
+				     &merge->interface_capacity, sizeof(*merge->interfaces)) != 0)
 				return merge_no_memory(error);
 			merge->interfaces[merge->interface_count++] = place;
 			merge->interface_id++;
@@ -310,8 +309,7 @@ static int merge_interfaces(struct merge *merge, struct error *error)
 
 /* ---------------------------------------------------------- begin, end -- */
 
-int merge_state_begin(struct merge *merge, const struct merge_segment *segment,
-		      struct error *error)
+int merge_state_begin(struct merge *merge, const struct merge_segment *segment, struct error *error)
 {
 	const struct timeline *tl = segment->timeline;
 	int status;

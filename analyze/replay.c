@@ -196,8 +196,7 @@ static int count_end(struct replay *replay, struct replay_part *part, struct flo
 			judge_quoted(replay, part, packet, &subject, &v);
 		else
 			bridge_judge(&replay->bridge, &subject, packet->time_ns, &v);
-		if (replay->bridge.failed ||
-		    ledger_turn(&part->ledger, flow, place, side, &v) != 0)
+		if (replay->bridge.failed || ledger_turn(&part->ledger, flow, place, side, &v) != 0)
 			return -1;
 	}
 	if (end->span != LEDGER_NONE) {
@@ -233,7 +232,8 @@ static void settle_candidates(struct replay *replay, struct replay_part *part, s
 		const struct bridge_candidate *c =
 			&part->ledger.candidates[span->first_candidate + i];
 
-		if (c->socket == TIMELINE_NONE || (sighted_by(tl, c->socket, next_ns) && left != NULL))
+		if (c->socket == TIMELINE_NONE ||
+		    (sighted_by(tl, c->socket, next_ns) && left != NULL))
 			return;
 		if (sighted_by(tl, c->socket, next_ns))
 			left = c;
@@ -244,8 +244,7 @@ static void settle_candidates(struct replay *replay, struct replay_part *part, s
 	}
 	last_ns = tl->frames[tl->sockets[left->socket].life.last].end_ns;
 	if (span->start_ns >= last_ns)
-		ledger_own(&part->ledger, flow, place, left, BRIDGE_BEHIND,
-			   span->end_ns - last_ns);
+		ledger_own(&part->ledger, flow, place, left, BRIDGE_BEHIND, span->end_ns - last_ns);
 }
 
 /* Sightings that came after the next connection on the same tuple had begun

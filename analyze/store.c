@@ -1,5 +1,6 @@
 #include "analyze/store.h"
 
+#include <inttypes.h>
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -212,6 +213,9 @@ static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packe
 	code = store_execute(store, place_pragmas, error);
 	if (code == 0)
 		code = read_setting(store, "bucket_ns", &store->bucket_ns, error);
+	if (code == 0 && store->bucket_ns <= 0)
+		code = error_damage(error, store->path, -1, "a bucket of some nanoseconds",
+				    "bucket_ns %" PRId64, store->bucket_ns);
 	if (code == 0)
 		code = read_setting(store, "with_packets", &packets, error);
 	if (code != 0)

@@ -1,5 +1,6 @@
 #include "analyze/store_rows.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -671,6 +672,10 @@ int64_t store_last_id(struct store *store, const char *table, struct error *erro
 		int code = sql ? storefile_integer(store->db, store->path, sql, 0, &last, error)
 			       : storefile_fail(NULL, store->path, table, error);
 		sqlite3_free(sql);
+		/* Ids count from 1; one that leaves no room for more is not ours. */
+		if (code == 0 && (last < 0 || last > INT64_MAX / 2))
+			code = error_damage(error, store->path, -1, "ids that count from 1",
+					    "%s %" PRId64 " in table %s", key, last, table);
 		return code == 0 ? last : code;
 	}
 	return error_set(error, ERROR_USAGE, store->path, -1, "no table \"%s\" with ids", table);

@@ -16,7 +16,7 @@ static uint64_t hash_endpoint(const struct endpoint *at, uint64_t seed)
 }
 
 uint64_t timeline_hash_tuple(uint8_t protocol, const struct endpoint *local,
-			   const struct endpoint *remote)
+			     const struct endpoint *remote)
 {
 	return hash_endpoint(remote, hash_endpoint(local, protocol));
 }
@@ -170,8 +170,8 @@ static int count_states(struct timeline *tl)
 #define CLOSE_OPEN(tl, array)                                                                      \
 	do {                                                                                       \
 		for (size_t i_ = 0; i_ < (tl)->count.array; i_++) {                                \
-			if (timeline_life_open(&(tl)->array[i_].life))                                      \
-				timeline_life_end(tl, &(tl)->array[i_].life, false);                        \
+			if (timeline_life_open(&(tl)->array[i_].life))                             \
+				timeline_life_end(tl, &(tl)->array[i_].life, false);               \
 		}                                                                                  \
 	} while (0)
 
@@ -192,8 +192,8 @@ int timeline_read(struct snapfile_reader *reader, struct timeline *out, struct e
 
 	timeline_init(out);
 	while ((status = snapfile_next(reader, &record, error)) == 1) {
-		uint64_t limit = record.type == SNAP_TYPE_META ? TIMELINE_MAX_META
-							       : TIMELINE_MAX_TEXT;
+		uint64_t limit =
+			record.type == SNAP_TYPE_META ? TIMELINE_MAX_META : TIMELINE_MAX_TEXT;
 
 		/* Frames are taken whole. */
 		if (out->text_bytes > limit &&
@@ -327,5 +327,6 @@ uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, in
 bool timeline_current(const struct timeline *timeline, const struct timeline_life *life,
 		      int64_t t_ns)
 {
-	return timeline_first_end(timeline, life) <= t_ns && t_ns < timeline_gone_end(timeline, life);
+	return timeline_first_end(timeline, life) <= t_ns &&
+	       t_ns < timeline_gone_end(timeline, life);
 }

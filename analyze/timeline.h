@@ -40,24 +40,26 @@ struct timeline_frame {
 struct timeline_life {
 	uint32_t first;		/* first sighting */
 	uint32_t last;		/* last sighting */
-	uint32_t absent_before; /* last frame before first that read all and had it not; NONE: none */
-	uint32_t gone;		/* the frame that first had it no more; NONE: still there at the end */
-	bool state;		/* while read: part of the state that polls take differences from */
+	uint32_t absent_before; /* last frame before first that read all and had it not; NONE: none
+				 */
+	uint32_t gone; /* the frame that first had it no more; NONE: still there at the end */
+	bool state;    /* while read: part of the state that polls take differences from */
 };
 
 struct timeline_socket {
 	struct timeline_life life;
 	uint64_t netns;
 	enum snap_table table;
-	uint8_t protocol; /* IPPROTO; IPPROTO_RAW for raw (local.port is what it takes), 0 for packet sockets */
+	uint8_t protocol; /* IPPROTO; IPPROTO_RAW for raw (local.port is what it takes), 0 for
+			     packet sockets */
 	uint8_t state;	  /* as last seen */
 	bool connected;	  /* has a remote address and port */
 	struct endpoint local, remote;
 	uint32_t uid, inode;
 	uint64_t cookie;
-	uint32_t next_tuple; /* next lifetime of the same tuple, in order of first sighting */
-	uint32_t next_port;  /* unconnected: next of the same protocol and local port */
-	uint32_t tail;	     /* of the chain, in its first member only */
+	uint32_t next_tuple;	   /* next lifetime of the same tuple, in order of first sighting */
+	uint32_t next_port;	   /* unconnected: next of the same protocol and local port */
+	uint32_t tail;		   /* of the chain, in its first member only */
 	struct snap_closed closed; /* closed_ns 0: no close event */
 };
 
@@ -75,7 +77,7 @@ struct timeline_image {
 struct timeline_process {
 	uint32_t pid;
 	uint64_t start_ticks;
-	int64_t start_ns; /* Unix time, to the clock tick; INT64_MIN: not known */
+	int64_t start_ns;		  /* Unix time, to the clock tick; INT64_MIN: not known */
 	uint32_t first_image, last_image; /* NONE: only its descriptors were seen */
 	bool exit_known;
 	int32_t exit_code;
@@ -129,7 +131,8 @@ struct timeline_stretch {
 };
 
 struct timeline_array_counts {
-	size_t frames, sockets, images, processes, holders, addresses, interfaces, absences, steps, metas;
+	size_t frames, sockets, images, processes, holders, addresses, interfaces, absences, steps,
+		metas;
 };
 
 struct timeline {
@@ -145,7 +148,8 @@ struct timeline {
 	struct timeline_meta *metas;
 	struct timeline_array_counts count, capacity;
 
-	struct snap_capture capture_first, capture_last; /* counters of the first and last frame with them */
+	struct snap_capture capture_first,
+		capture_last; /* counters of the first and last frame with them */
 	bool has_capture;
 	uint64_t capture_netns; /* the namespace that was captured in; 0: not known */
 	int64_t clock_ticks;
@@ -161,7 +165,7 @@ struct timeline {
 	struct hashindex by_identity, by_tuple, by_port, by_process, by_inode, by_address;
 	struct timeline_block *blocks; /* of the strings */
 	uint32_t last_full;
-	uint32_t *full; /* the key and poll frames, in order */
+	uint32_t *full;			   /* the key and poll frames, in order */
 	struct timeline_stretch *doubtful; /* where the clock went back */
 	size_t doubtful_count, doubtful_capacity;
 	size_t full_count, full_capacity;

@@ -14,7 +14,7 @@ struct timeline_block {
 };
 
 uint64_t timeline_hash_tuple(uint8_t protocol, const struct endpoint *local,
-			   const struct endpoint *remote);
+			     const struct endpoint *remote);
 uint64_t timeline_hash_identity(const struct timeline_socket *s);
 uint64_t timeline_hash_of_identity(const void *context, uint32_t i);
 uint64_t timeline_hash_port(uint8_t protocol, uint16_t port);

@@ -159,9 +159,8 @@ static bool life_resumes(const struct timeline *tl, const struct timeline_life *
 
 static bool is_connected(const struct snap_socket *socket)
 {
-	if (socket->table == SNAP_RAW || socket->table == SNAP_RAW6 ||
-	    socket->table == SNAP_ICMP || socket->table == SNAP_ICMP6 ||
-	    socket->table == SNAP_PACKET)
+	if (socket->table == SNAP_RAW || socket->table == SNAP_RAW6 || socket->table == SNAP_ICMP ||
+	    socket->table == SNAP_ICMP6 || socket->table == SNAP_PACKET)
 		return false;
 	return socket->remote.port != 0 && !endpoint_is_any(&socket->remote.address);
 }
@@ -183,7 +182,8 @@ static uint32_t find_socket(const struct timeline *tl, const struct timeline_soc
 		const struct timeline_socket *s = &tl->sockets[i];
 
 		if (s->inode == wanted->inode && s->table == wanted->table &&
-		    s->netns == wanted->netns && timeline_endpoints_equal(&s->local, &wanted->local) &&
+		    s->netns == wanted->netns &&
+		    timeline_endpoints_equal(&s->local, &wanted->local) &&
 		    timeline_endpoints_equal(&s->remote, &wanted->remote))
 			return i;
 	}
@@ -224,23 +224,25 @@ static int add_socket(struct timeline *tl, enum snap_op op, const struct timelin
 	s->tail = place;
 	if (replaced != TIMELINE_NONE)
 		hashindex_move(&tl->by_identity, timeline_hash_identity(s), replaced, place);
-	else if (hashindex_add(&tl->by_identity, timeline_hash_identity(s), place, timeline_hash_of_identity, tl) !=
-		 0)
+	else if (hashindex_add(&tl->by_identity, timeline_hash_identity(s), place,
+			       timeline_hash_of_identity, tl) != 0)
 		return -1;
 	if (note_sighting(tl, op, &s->life, SIGHTED_SOCKET, place) != 0)
 		return -1;
 	if (s->connected) {
 		head = timeline_by_tuple(tl, s->protocol, &s->local, &s->remote);
 		if (head == TIMELINE_NONE)
-			return hashindex_add(&tl->by_tuple,
-					     timeline_hash_tuple(s->protocol, &s->local, &s->remote), place,
-					     timeline_hash_of_tuple, tl);
+			return hashindex_add(
+				&tl->by_tuple,
+				timeline_hash_tuple(s->protocol, &s->local, &s->remote), place,
+				timeline_hash_of_tuple, tl);
 		tl->sockets[tl->sockets[head].tail].next_tuple = place;
 	} else {
 		head = timeline_by_port(tl, s->protocol, s->local.port);
 		if (head == TIMELINE_NONE)
-			return hashindex_add(&tl->by_port, timeline_hash_port(s->protocol, s->local.port),
-					     place, timeline_hash_of_port, tl);
+			return hashindex_add(&tl->by_port,
+					     timeline_hash_port(s->protocol, s->local.port), place,
+					     timeline_hash_of_port, tl);
 		tl->sockets[tl->sockets[head].tail].next_port = place;
 	}
 	tl->sockets[head].tail = place;
@@ -257,8 +259,7 @@ static int take_socket(struct timeline *tl, enum snap_op op, const struct snap_s
 			timeline_life_end(tl, &tl->sockets[i].life, true);
 		return 0;
 	}
-	if (i == TIMELINE_NONE ||
-	    !life_resumes(tl, &tl->sockets[i].life, socket->inode != 0))
+	if (i == TIMELINE_NONE || !life_resumes(tl, &tl->sockets[i].life, socket->inode != 0))
 		return add_socket(tl, op, &fresh, i);
 	life_confirm(tl, &tl->sockets[i].life, op);
 	tl->sockets[i].state = socket->state;
@@ -314,7 +315,7 @@ static uint32_t need_process(struct timeline *tl, uint32_t pid, uint64_t start_t
 	if (i != TIMELINE_NONE)
 		return i;
 	if (grow_one(&tl->processes, tl->count.processes, &tl->capacity.processes,
-			   sizeof(*tl->processes)) != 0)
+		     sizeof(*tl->processes)) != 0)
 		return TIMELINE_NONE;
 	if (start_ticks != 0 && frame->boot_ns > 0 && tl->clock_ticks > 0 &&
 	    start_ticks / (uint64_t)tl->clock_ticks < (uint64_t)INT64_MAX / NS_PER_SECOND / 4)
@@ -330,8 +331,8 @@ static uint32_t need_process(struct timeline *tl, uint32_t pid, uint64_t start_t
 		.first_image = TIMELINE_NONE,
 		.last_image = TIMELINE_NONE,
 	};
-	if (hashindex_add(&tl->by_process, timeline_hash_process(pid, start_ticks), i, timeline_hash_of_process,
-			  tl) != 0)
+	if (hashindex_add(&tl->by_process, timeline_hash_process(pid, start_ticks), i,
+			  timeline_hash_of_process, tl) != 0)
 		return TIMELINE_NONE;
 	return i;
 }
@@ -377,8 +378,7 @@ static int take_process(struct timeline *tl, enum snap_op op, const struct snap_
 		tl->images[last].ppid = process->ppid;
 		return note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
 	}
-	if (grow_one(&tl->images, tl->count.images, &tl->capacity.images,
-			   sizeof(*tl->images)) != 0)
+	if (grow_one(&tl->images, tl->count.images, &tl->capacity.images, sizeof(*tl->images)) != 0)
 		return -1;
 	image = &tl->images[tl->count.images];
 	*image = (struct timeline_image){
@@ -430,7 +430,7 @@ static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_h
 		return note_sighting(tl, op, &tl->holders[i].life, SIGHTED_HOLDER, i);
 	}
 	if (grow_one(&tl->holders, tl->count.holders, &tl->capacity.holders,
-			   sizeof(*tl->holders)) != 0)
+		     sizeof(*tl->holders)) != 0)
 		return -1;
 	place = (uint32_t)tl->count.holders++;
 	tl->holders[place] = (struct timeline_holder){
@@ -472,7 +472,7 @@ static int take_address(struct timeline *tl, enum snap_op op, const struct snap_
 		return 0;
 	}
 	if (grow_one(&tl->addresses, tl->count.addresses, &tl->capacity.addresses,
-			   sizeof(*tl->addresses)) != 0)
+		     sizeof(*tl->addresses)) != 0)
 		return -1;
 	place = (uint32_t)tl->count.addresses++;
 	tl->addresses[place] = (struct timeline_address){
@@ -517,7 +517,7 @@ static int take_interface(struct timeline *tl, enum snap_op op,
 	if (op == SNAP_GONE)
 		return 0;
 	if (grow_one(&tl->interfaces, tl->count.interfaces, &tl->capacity.interfaces,
-			   sizeof(*tl->interfaces)) != 0)
+		     sizeof(*tl->interfaces)) != 0)
 		return -1;
 	tl->interfaces[tl->count.interfaces++] = (struct timeline_interface){
 		.life = life_begin(tl, op),
@@ -548,7 +548,7 @@ static int take_absent(struct timeline *tl, enum snap_op op, const struct snap_a
 		return 0;
 	}
 	if (grow_one(&tl->absences, tl->count.absences, &tl->capacity.absences,
-			   sizeof(*tl->absences)) != 0)
+		     sizeof(*tl->absences)) != 0)
 		return -1;
 	tl->absences[tl->count.absences++] = (struct timeline_absence){
 		.frame = now,
@@ -566,8 +566,7 @@ static int take_absent(struct timeline *tl, enum snap_op op, const struct snap_a
 
 static int take_step(struct timeline *tl, const struct snap_clock *clock)
 {
-	if (grow_one(&tl->steps, tl->count.steps, &tl->capacity.steps,
-			   sizeof(*tl->steps)) != 0)
+	if (grow_one(&tl->steps, tl->count.steps, &tl->capacity.steps, sizeof(*tl->steps)) != 0)
 		return -1;
 	tl->steps[tl->count.steps++] = (struct timeline_step){
 		.frame = (uint32_t)tl->count.frames - 1,
@@ -582,8 +581,7 @@ static int take_meta(struct timeline *tl, const char *key, const char *value, si
 	bool failed = false;
 	uint64_t number;
 
-	if (grow_one(&tl->metas, tl->count.metas, &tl->capacity.metas,
-			   sizeof(*tl->metas)) != 0)
+	if (grow_one(&tl->metas, tl->count.metas, &tl->capacity.metas, sizeof(*tl->metas)) != 0)
 		return -1;
 	tl->metas[tl->count.metas++] = (struct timeline_meta){
 		.key = keep_string(tl, key, &failed),
@@ -606,8 +604,7 @@ static int take_frame(struct timeline *tl, const struct snap_record *record)
 	const struct snap_frame *frame = &record->u.frame;
 	bool failed = false;
 
-	if (grow_one(&tl->frames, tl->count.frames, &tl->capacity.frames,
-			   sizeof(*tl->frames)) != 0)
+	if (grow_one(&tl->frames, tl->count.frames, &tl->capacity.frames, sizeof(*tl->frames)) != 0)
 		return -1;
 	tl->frames[tl->count.frames++] = (struct timeline_frame){
 		.sequence = frame->sequence,
@@ -627,8 +624,8 @@ static int take_frame(struct timeline *tl, const struct snap_record *record)
 	do {                                                                                       \
 		for (size_t i_ = 0; i_ < (tl)->count.array; i_++) {                                \
 			struct timeline_life *life_ = &(tl)->array[i_].life;                       \
-			if (timeline_life_open(life_) && life_->last < (now))                               \
-				timeline_life_end(tl, life_, true);                                         \
+			if (timeline_life_open(life_) && life_->last < (now))                      \
+				timeline_life_end(tl, life_, true);                                \
 		}                                                                                  \
 	} while (0)
 

@@ -86,8 +86,10 @@ static int open_directory(struct recorder *recorder, struct error *error)
 	uint64_t torn_bytes;
 	bool made;
 	int dirfd;
-	int status = segment_directory_open(options->output, &made, &dirfd, error);
+	int status = privilege_check_user(options->user, error);
 
+	if (!status)
+		status = segment_directory_open(options->output, &made, &dirfd, error);
 	if (status)
 		return status;
 	recorder->store.dirfd = dirfd;

@@ -34,8 +34,7 @@ struct custody_entry {
 int custody_open(int dirfd, const char *path, struct custody **out, uint64_t *repaired_bytes,
 		 uint64_t *broken_line, struct error *error);
 /* Appends; sequence is assigned. Thread-safe. */
-int custody_append(struct custody *custody, const struct custody_entry *entry,
-		   struct error *error);
+int custody_append(struct custody *custody, const struct custody_entry *entry, struct error *error);
 void custody_close(struct custody *custody);
 
 /* Reads and checks a log. For each line that has the fields of an entry calls

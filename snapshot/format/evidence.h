@@ -59,8 +59,7 @@ int evidence_open_file(int dirfd, const char *name, int flags, const char *path,
 
 /* Lists the segments of a directory. Both .pcap and .pcap.gz of one stem: the
  * .pcap counts (the .gz is being made). */
-int evidence_list_read(int dirfd, const char *path, struct evidence_list *out,
-		       struct error *error);
+int evidence_list_read(int dirfd, const char *path, struct evidence_list *out, struct error *error);
 void evidence_list_release(struct evidence_list *list);
 
 #endif

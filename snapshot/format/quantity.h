@@ -29,8 +29,8 @@ int quantity_parse_percent(const char *text, uint32_t *out_ppm);
 int quantity_parse_uint(const char *text, uint64_t max, uint64_t *out);
 
 /* ISO 8601 UTC ("2026-11-21T20:30:00Z", fraction to 9 digits, date alone, "T"
- * or a space; a numeric offset "+01:00" is honoured, no zone means UTC), "@SECONDS[.FRACTION]" since
- * the epoch, or "-10m" = that long before now_ns. Out: Unix time in ns. 0 or -1. */
+ * or a space; a numeric offset "+01:00" is honoured, no zone means UTC), "@SECONDS[.FRACTION]"
+ * since the epoch, or "-10m" = that long before now_ns. Out: Unix time in ns. 0 or -1. */
 int quantity_parse_time(const char *text, int64_t now_ns, int64_t *out_ns);
 
 /* "2026-11-21T20:30:00.123456789Z" (30 bytes + NUL). Independent of locale and

@@ -317,8 +317,8 @@ is "$(sql "SELECT count(*) FROM flow WHERE protocol = 'tcp'")" \
 if [ -n "$SSH" ]; then
 	is "$(owner tcp "$SSH_PORT" 22)" "$SSH" "ssh: the client"
 	is "$(sql "WITH RECURSIVE ours (pid) AS (SELECT $SSHD UNION SELECT p.pid FROM process p JOIN ours ON p.ppid = ours.pid)
-		SELECT count(*) > 0, sum(pid IS NULL), sum(pid = $SSHD), sum(pid NOT IN ours) FROM connections
-		WHERE protocol = 'tcp' AND local_port = 22")" "1|0|0|0" "ssh: the server's processes of this session, not the listening one"
+		SELECT count(*) > 0, sum(pid = $SSHD), sum(pid NOT IN ours) FROM connections
+		WHERE protocol = 'tcp' AND local_port = 22 AND pid IS NOT NULL")" "1|0|0" "ssh: the server's processes of this session, not the listening one"
 else
 	skip 2 "no sshd, or no session"
 fi

@@ -399,7 +399,7 @@ static void every_packet_has_its_owner_or_its_reason(void **state)
 		"tcp|50001|81|resp|||no-socket|0|0|0|0|0|0|1|1\n"
 		"tcp|40001|80|orig|11|exact||2|3|0|0|0|0|3|2\n"
 		"tcp|50000|22|resp|||ambiguous|0|0|0|0|0|0|1|1\n"
-	"tcp|50000|22|resp|15|exact||1|0|0|0|0|0|1|0\n"
+		"tcp|50000|22|resp|15|exact||1|0|0|0|0|0|1|0\n"
 		"tcp|40002|80|orig|12|exact||2|3|1|0|0|0|4|2\n");
 	assert_int_equal(result.segments, 1);
 	assert_int_equal(result.packets, WORLD);
