@@ -26,6 +26,7 @@ static inline int grow_one(void *array_pointer, size_t count, size_t *capacity, 
 		return -1;
 	memcpy(array_pointer, &larger, sizeof(larger));
 	*capacity = wanted;
+	/* cppcheck-suppress memleak ; it stands in *array_pointer */
 	return 0;
 }
 

@@ -180,8 +180,11 @@ static int open_new(struct store *store, int64_t bucket_ns, bool with_packets, s
 static int read_setting(struct store *store, const char *key, int64_t *out, struct error *error)
 {
 	char *sql = sqlite3_mprintf("SELECT value FROM setting WHERE key = %Q", key);
-	int code = sql ? storefile_integer(store->db, store->path, sql, -1, out, error)
-		       : storefile_fail(NULL, store->path, key, error);
+	int code;
+
+	*out = -1;
+	code = sql ? storefile_integer(store->db, store->path, sql, -1, out, error)
+		   : storefile_fail(NULL, store->path, key, error);
 
 	sqlite3_free(sql);
 	if (code == 0 && *out < 0)

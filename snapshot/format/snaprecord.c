@@ -164,7 +164,7 @@ static bool take_u64_or(struct cursor *cursor, const char *field, uint64_t unkno
 
 static bool take_i64(struct cursor *cursor, const char *field, int64_t *out)
 {
-	uint64_t value;
+	uint64_t value = 0;
 	char *at = cursor->at;
 
 	if (!at)
@@ -187,7 +187,7 @@ static bool take_i64(struct cursor *cursor, const char *field, int64_t *out)
 static bool take_time(struct cursor *cursor, const char *field, int64_t *out)
 {
 	const char *at = cursor->at;
-	int64_t value;
+	int64_t value = 0;
 
 	if (!take_i64(cursor, field, &value))
 		return false;

@@ -221,15 +221,18 @@ awk '$8 != 0' "$TMP/snapcut" >"$TMP/bad"
 none "no owner is wrong, and nothing is seen later than the last whole frame" "$TMP/bad"
 awk '$7 == 0 && $9 != 0' "$TMP/snapcut" >"$TMP/bad"
 none "without a frame nobody owns anything" "$TMP/bad"
-is "$(awk '$9 == 2' "$TMP/snapcut" | grep -c .)" "$(awk '$7 >= 3 && $9 > 0' "$TMP/snapcut" | grep -c .)" \
-	"both ends are owned as soon as frames show them"
+awk '$7 > most { most = $7 } { frames[NR] = $7; owned[NR] = $9; line[NR] = $0 }
+	END { for (i = 1; i <= NR; i++) if (frames[i] == most && owned[i] != 2) print line[i] }' \
+	"$TMP/snapcut" >"$TMP/bad"
+none "both ends are owned where only the last frame is torn" "$TMP/bad"
 
 # ---- one byte flipped ----
 flips() { perl -e 'my ($size) = @ARGV; print join " ", map { int(($size - 1) * $_ / 150) } 0 .. 150' "$1"; }
 read -r -a OFFSETS <<<"$(flips "$(stat -c %s "$TMP/whole/$SNAP")")"
 damage flip "$SNAP" "${OFFSETS[@]}" | tr '|' ' ' >"$TMP/snapflip"
-awk '$2 != 2 && !($2 == 0 && $1 < 10)' "$TMP/snapflip" >"$TMP/bad"
-none "a byte flipped in the snapshot file: exit status 2 (or none of the frames' bytes)" "$TMP/bad"
+# gzip's header, and the padding before a flush, have bits that mean nothing.
+awk -v all="$(wc -l <"$TMP/snapshots")" '$2 != 2 && !($2 == 0 && $7 == all)' "$TMP/snapflip" >"$TMP/bad"
+none "a byte flipped in the snapshot file: exit status 2, or all frames are as they were" "$TMP/bad"
 awk -v all="$PACKETS" '$3 != all || $4 != all || $5 != 0' "$TMP/snapflip" >"$TMP/bad"
 none "all packets are there" "$TMP/bad"
 awk '$8 != 0' "$TMP/snapflip" >"$TMP/bad"
