@@ -112,6 +112,8 @@ static int append_hex(struct cell *cell, const uint8_t *bytes, size_t length)
 {
 	static const char digits[] = "0123456789abcdef";
 
+	if (length == 0)
+		return 0;
 	if (reserve(cell, length * 2) != 0 || !cell->text)
 		return ERROR_MEMORY;
 	for (size_t i = 0; i < length; i++) {
