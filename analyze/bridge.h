@@ -16,15 +16,15 @@
 #include "analyze/timeline.h"
 
 enum bridge_rule { /* strongest first; the order of enum store_rule */
-	BRIDGE_EXACT,
-	BRIDGE_AHEAD,
-	BRIDGE_BEHIND,
-	BRIDGE_BOUND,
-	BRIDGE_WILDCARD,
-	BRIDGE_LISTENER,
-	BRIDGE_QUOTED,
-	BRIDGE_RULES,
-	BRIDGE_NO_RULE = BRIDGE_RULES
+		   BRIDGE_EXACT,
+		   BRIDGE_AHEAD,
+		   BRIDGE_BEHIND,
+		   BRIDGE_BOUND,
+		   BRIDGE_WILDCARD,
+		   BRIDGE_LISTENER,
+		   BRIDGE_QUOTED,
+		   BRIDGE_RULES,
+		   BRIDGE_NO_RULE = BRIDGE_RULES
 };
 const char *bridge_rule_name(enum bridge_rule rule); /* NULL for BRIDGE_NO_RULE */
 
@@ -49,11 +49,12 @@ struct bridge_subject {
 	bool responder;	  /* the local end is the flow's responder */
 	bool group;	  /* local is a multicast or broadcast address */
 	bool icmp_query;  /* ICMP query or answer; local.port is the ident */
-	int64_t began_ns; /* the SYN that began this instance; INT64_MIN: not seen */
+	int64_t began_ns; /* this instance began no earlier (its SYN); INT64_MIN: not known */
+	int64_t first_ns; /* its first packet that was captured */
 };
 
 struct bridge_candidate {
-	uint32_t image;	 /* of the timeline; NONE: process without facts */
+	uint32_t image; /* of the timeline; NONE: process without facts */
 	uint32_t process, socket;
 };
 
@@ -62,7 +63,7 @@ struct bridge_candidate {
 #define BRIDGE_CANDIDATES_MAX 1024
 
 struct bridge_verdict {
-	enum bridge_rule rule;	   /* BRIDGE_NO_RULE unless reason is BRIDGE_OWNED */
+	enum bridge_rule rule; /* BRIDGE_NO_RULE unless reason is BRIDGE_OWNED */
 	enum bridge_reason reason;
 	bool by_tuple;		   /* rests on a socket of the very five-tuple, owned or not */
 	uint32_t socket;	   /* NONE: none */
@@ -72,7 +73,8 @@ struct bridge_verdict {
 	int64_t from_ns, until_ns; /* the same verdict for packets in [from, until) */
 	/* For distances: packets before first_ns count ahead, after last_ns behind. */
 	int64_t first_ns, last_ns;
-	const struct bridge_candidate *candidates; /* of BRIDGE_AMBIGUOUS; until the next judgement */
+	const struct bridge_candidate
+		*candidates; /* of BRIDGE_AMBIGUOUS; until the next judgement */
 	size_t candidate_count;
 };
 
@@ -80,22 +82,27 @@ struct bridge {
 	const struct timeline *timeline;
 	bool addresses_known; /* the snapshots say which addresses are this host's */
 	/* private */
+	uint32_t *accepted; /* by local TCP port: the one process that was seen to hold accepted
+			       connections; NONE: nobody, or several */
 	struct bridge_candidate *pool;
 	size_t pool_count, pool_capacity;
+	uint32_t *stamps;  /* by process: the pool that it was last put into */
+	uint32_t stamp;	   /* of the pool in hand */
 	uint32_t *sockets; /* scratch */
 	size_t socket_count, socket_capacity;
 	int64_t full_from_ns, full_until_ns; /* between two full readings: the last one looked up */
 	bool failed; /* out of memory: the verdicts since are not to be used */
 };
 
-void bridge_init(struct bridge *bridge, const struct timeline *timeline);
+/* 0, or -1 without memory. */
+int bridge_init(struct bridge *bridge, const struct timeline *timeline);
 void bridge_release(struct bridge *bridge);
 
 enum bridge_locality {
-	BRIDGE_LOCAL,	      /* at least one end is */
+	BRIDGE_LOCAL,		/* at least one end is */
 	BRIDGE_PLACE_FORWARDED, /* the addresses are known, and neither is ours */
-	BRIDGE_PLACE_UNKNOWN, /* no snapshot says which addresses are ours */
-	BRIDGE_PLACE_GROUP,   /* to a group, from elsewhere */
+	BRIDGE_PLACE_UNKNOWN,	/* no snapshot says which addresses are ours */
+	BRIDGE_PLACE_GROUP,	/* to a group, from elsewhere */
 };
 
 /* Which ends of a packet are local: local[0] the source, local[1] the

@@ -48,6 +48,11 @@ struct display {
 	int64_t shown_ns;
 };
 
+static const char *plural(uint64_t count)
+{
+	return count == 1 ? "" : "s";
+}
+
 static void clear_line(struct display *display)
 {
 	if (display->shown)
@@ -55,9 +60,8 @@ static void clear_line(struct display *display)
 	display->shown = false;
 }
 
-static void on_report(const struct error *error, bool damaged, void *context)
+static void on_report(const struct error *error, void *context)
 {
-	(void)damaged;
 	clear_line(context);
 	error_print(PROGRAM, error);
 }
@@ -74,8 +78,8 @@ static void on_progress(const struct load_progress *p, void *context)
 		return;
 	display->shown_ns = p->elapsed_ns;
 	display->shown = true;
-	fprintf(stderr, "\r\033[K%zu/%zu segments, %" PRIu64 " packets, %.1f M packets/s, %s",
-		p->segments_done, p->segments, p->packets,
+	fprintf(stderr, "\r\033[K%zu of %zu segment%s, %" PRIu64 " packet%s, %.1f M packets/s, %s",
+		p->segments_done, p->segments, plural(p->segments), p->packets, plural(p->packets),
 		seconds > 0 ? (double)p->packets / seconds / 1e6 : 0.0,
 		quantity_format_bytes(p->bytes_done, bytes, sizeof(bytes)));
 	if (done > 0.02 && done < 1)
@@ -85,17 +89,21 @@ static void on_progress(const struct load_progress *p, void *context)
 
 static void summarize(const struct load_options *options, const struct load_result *r)
 {
+	uint64_t outside = r->packets - r->flow_packets;
+
 	if (r->nothing_new) {
-		fprintf(stderr, "%s: nothing new: %" PRIu64 " segments were loaded before\n",
-			options->database, r->skipped);
+		fprintf(stderr, "%s: nothing new: %" PRIu64 " segment%s loaded before\n",
+			options->database, r->skipped, r->skipped == 1 ? " was" : "s were");
 		return;
 	}
-	fprintf(stderr, "%s: %" PRIu64 " packets of %" PRIu64 " segment%s in %" PRIu64 " flows",
-		options->database, r->packets, r->segments, r->segments == 1 ? "" : "s", r->flows);
-	if (r->packets != r->flow_packets)
-		fprintf(stderr, ", %" PRIu64 " packets in none", r->packets - r->flow_packets);
+	fprintf(stderr, "%s: %" PRIu64 " packet%s of %" PRIu64 " segment%s in %" PRIu64 " flow%s",
+		options->database, r->packets, plural(r->packets), r->segments, plural(r->segments),
+		r->flows, plural(r->flows));
+	if (outside > 0)
+		fprintf(stderr, ", %" PRIu64 " packet%s in none", outside, plural(outside));
 	if (r->skipped > 0)
-		fprintf(stderr, "; %" PRIu64 " segments were loaded before", r->skipped);
+		fprintf(stderr, "; %" PRIu64 " segment%s loaded before", r->skipped,
+			r->skipped == 1 ? " was" : "s were");
 	if (r->damaged > 0)
 		fprintf(stderr, "; %" PRIu64 " damaged", r->damaged);
 	fputs("\n", stderr);
@@ -109,6 +117,7 @@ static int bad_value(const char *option, const char *value, const char *wanted)
 
 enum { OPT_BUCKET = 256, OPT_PACKETS, OPT_UDP_TIMEOUT };
 
+static const char letters[] = ":o:j:qh";
 static const struct option long_options[] = {
 	{"output", required_argument, NULL, 'o'},
 	{"bucket", required_argument, NULL, OPT_BUCKET},
@@ -124,10 +133,12 @@ static const struct option long_options[] = {
 static int parse_options(int argc, char **argv, struct load_options *options,
 			 struct display *display)
 {
+	struct error error = ERROR_NONE;
 	uint64_t jobs;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "o:j:qh", long_options, NULL)) != -1) {
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
 		switch (c) {
 		case 'o':
 			options->database = optarg;
@@ -157,7 +168,8 @@ static int parse_options(int argc, char **argv, struct load_options *options,
 			fputs(help, stdout);
 			return -1;
 		default:
-			fputs("Try pcapwho analyze --help.\n", stderr);
+			cmd_bad_option(PROGRAM, c, letters, argv, &error);
+			error_print(PROGRAM, &error);
 			return EXIT_BAD_USAGE;
 		}
 	}
@@ -199,7 +211,8 @@ int cmd_analyze(int argc, char **argv)
 	clear_line(&display);
 	if (status != 0) {
 		error_print(PROGRAM, &error);
-		return error_exit_status(&error);
+		/* Damage that left nothing to load is a failure. */
+		return error.code == ERROR_DAMAGED ? EXIT_FAILED : (int)error_exit_status(&error);
 	}
 	if (!display.quiet)
 		summarize(&options, &result);

@@ -40,7 +40,7 @@ static const char help[] =
 	"      --boot-id B     its /proc/sys/kernel/random/boot_id then\n"
 	"      --byte-order O  little (default) or big: of the host\n"
 	"      --clock-ticks N its clock ticks a second; default 100\n"
-	"      --help          this text\n"
+	"  -h, --help          this text\n"
 	"\n"
 	"Exit status: 0 done; 1 failed; 2 done, but some input was damaged and skipped;\n"
 	"64 wrong usage; 66 no such input.\n";
@@ -72,7 +72,6 @@ enum {
 	OPT_BOOT_ID,
 	OPT_BYTE_ORDER,
 	OPT_CLOCK_TICKS,
-	OPT_HELP,
 };
 
 static const struct option long_options[] = {
@@ -97,7 +96,7 @@ static const struct option long_options[] = {
 	{"boot-id", required_argument, NULL, OPT_BOOT_ID},
 	{"byte-order", required_argument, NULL, OPT_BYTE_ORDER},
 	{"clock-ticks", required_argument, NULL, OPT_CLOCK_TICKS},
-	{"help", no_argument, NULL, OPT_HELP},
+	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
 };
 
@@ -190,7 +189,7 @@ static int take_option(struct request *request, int option, struct error *error)
 		break;
 	case OPT_CLOCK_TICKS:
 		return take_number("--clock-ticks", 1000000, &request->config.clock_ticks, error);
-	case OPT_HELP:
+	case 'h':
 		request->help = true;
 		break;
 	default:
@@ -221,7 +220,7 @@ static int check_request(struct request *request, struct error *error)
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (quantity_parse_time(request->time, now.tv_sec * NS_PER_SECOND + now.tv_nsec,
 				&request->config.time_ns) ||
-	    request->config.time_ns < 0)
+	    request->config.time_ns < 0 || request->config.time_ns > QUANTITY_MAX_TIME_NS)
 		return usage(error, "--time", "2014-11-19T12:52:00Z, @SECONDS or -10m",
 			     request->time);
 	request->config.output = request->output;
@@ -242,7 +241,7 @@ static int parse_request(struct request *request, int argc, char **argv, struct 
 		return error_set(error, ERROR_MEMORY, NULL, -1, "no memory for the arguments");
 	optind = 0;
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, "+:o:", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "+:ho:", long_options, NULL)) != -1) {
 		if (option == '?' || option == ':')
 			return error_set(error, ERROR_USAGE, NULL, -1, "%s: %s; see %s --help",
 					 argv[optind - 1],

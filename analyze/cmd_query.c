@@ -1,5 +1,4 @@
 #include <getopt.h>
-#include <sqlite3.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -25,7 +24,7 @@ static const char help[] =
 	"  --limit N        at most N rows\n"
 	"  --bucket LENGTH  step of a timeline, a multiple of the database's bucket: 10s, 1m\n"
 	"  --list           the named queries; so does DATABASE without a query\n"
-	"  --help           this text\n"
+	"  -h, --help       this text\n"
 	"\n"
 	"TIME is ISO 8601 (UTC unless it has an offset), @SECONDS since 1970, or -10m: that\n"
 	"long before the last packet in the database. A window in time counts whole buckets.\n"
@@ -50,6 +49,8 @@ static int parse_number(const char *option, const char *text, int64_t *out, stru
 	*out = (int64_t)number;
 	return 0;
 }
+
+static const char letters[] = ":h";
 
 static int parse_option(int option, struct arguments *out, char **argv, struct error *error)
 {
@@ -85,12 +86,8 @@ static int parse_option(int option, struct arguments *out, char **argv, struct e
 	case 'h':
 		out->help = true;
 		return 0;
-	case ':':
-		return error_set(error, ERROR_USAGE, NULL, -1, "%s needs a value",
-				 argv[optind - 1]);
 	default:
-		return error_set(error, ERROR_USAGE, NULL, -1, "%s is no option; see --help",
-				 argv[optind - 1]);
+		return cmd_bad_option(PROGRAM, option, letters, argv, error);
 	}
 }
 
@@ -109,7 +106,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *out, struct 
 
 	opterr = 0;
 	optind = 1;
-	while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, letters, options, NULL)) != -1) {
 		code = parse_option(option, out, argv, error);
 		if (code != 0)
 			return code;
@@ -226,7 +223,7 @@ static int run(struct arguments *arguments, struct error *error)
 	if (code == ERROR_DAMAGED)
 		error->code = ERROR_SYSTEM;
 out:
-	sqlite3_close(db);
+	storefile_close(db);
 	return code;
 }
 

@@ -35,8 +35,7 @@ static bool has_ports(uint8_t protocol)
 	       is_icmp(protocol);
 }
 
-const char *community_id(const struct flow_key *key, uint8_t originator,
-			 char id[COMMUNITY_ID_SIZE])
+const char *community_id(const struct flow_key *key, uint8_t originator, char id[COMMUNITY_ID_SIZE])
 {
 	uint8_t bytes[2 + 16 + 16 + 2 + 4] = {0, 0}, digest[EVP_MAX_MD_SIZE];
 	unsigned char base64[32];

@@ -18,11 +18,11 @@
 enum decode_outcome {
 	DECODE_FLOW = 0,
 	DECODE_ARP,
-	DECODE_NOT_IP,	       /* another network protocol (LLDP, STP, 802.1X …) */
-	DECODE_TRUNCATED,      /* snaplen cut it before the ports */
-	DECODE_MALFORMED,      /* lengths or versions contradict each other */
-	DECODE_FRAGMENT,       /* a later fragment whose first was not seen (set by decode_fragment) */
-	DECODE_UNKNOWN_LINK,   /* a link type that is not decoded */
+	DECODE_NOT_IP,	  /* another network protocol (LLDP, STP, 802.1X …) */
+	DECODE_TRUNCATED, /* snaplen cut it before the ports */
+	DECODE_MALFORMED, /* lengths or versions contradict each other */
+	DECODE_FRAGMENT,  /* a later fragment whose first was not seen (set by decode_fragment) */
+	DECODE_UNKNOWN_LINK, /* a link type that is not decoded */
 	DECODE_OUTCOME_END
 };
 const char *decode_outcome_name(enum decode_outcome outcome); /* "arp" "not-ip" … */
@@ -54,29 +54,30 @@ struct decode_quoted {
 
 struct packet {
 	int64_t time_ns;
-	uint64_t number;	 /* in its file, from 1 */
-	uint64_t offset_bytes;	 /* in its file */
+	uint64_t number;       /* in its file, from 1 */
+	uint64_t offset_bytes; /* in its file */
 	enum decode_outcome outcome;
 	enum decode_direction direction;
-	uint32_t ifindex;	 /* SLL2 only, else 0 */
-	uint16_t vlan, inner_vlan; /* VLAN id 1..4094 (0: none); outer, inner of QinQ */
-	uint8_t ip_version;	 /* 4 or 6; 0 if outcome is before IP */
-	uint8_t protocol;	 /* transport: the last next-header */
+	uint32_t ifindex;		     /* SLL2 only, else 0 */
+	uint16_t vlan, inner_vlan;	     /* VLAN id 1..4094 (0: none); outer, inner of QinQ */
+	uint8_t ip_version;		     /* 4 or 6; 0 if outcome is before IP */
+	uint8_t protocol;		     /* transport: the last next-header */
 	struct endpoint source, destination; /* ports 0 where the protocol has none */
-	uint32_t ip_bytes;	 /* layer-3 bytes: IP total length (IPv6: payload + 40), or what the
-				    frame holds on the wire after the link layer where offload leaves it zero */
-	uint32_t payload_bytes;	 /* transport payload, by the IP length, not by what was captured */
+	uint32_t ip_bytes;	/* layer-3 bytes: IP total length (IPv6: payload + 40), or what the
+				   frame holds on the wire after the link layer where offload leaves it
+				   zero */
+	uint32_t payload_bytes; /* transport payload, by the IP length, not by what was captured */
 	/* TCP */
 	uint8_t tcp_flags;
 	uint32_t tcp_seq, tcp_ack;
 	/* ICMP and ICMPv6 */
 	uint8_t icmp_type, icmp_code;
-	uint16_t icmp_id;	 /* echo ident, else 0 */
+	uint16_t icmp_id; /* echo ident, else 0 */
 	struct decode_quoted quoted;
 	/* fragments */
-	bool fragment_first;	 /* first of several: has the ports */
-	bool fragment_later;	 /* has none; see decode_fragments */
-	bool fragment_last;	 /* a later one that no more follow */
+	bool fragment_first; /* first of several: has the ports */
+	bool fragment_later; /* has none; see decode_fragments */
+	bool fragment_last;  /* a later one that no more follow */
 	uint32_t fragment_id;
 };
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/grow.h"
 #include "snapshot/format/quantity.h"
 
 const struct flow_limits flow_default_limits = {
@@ -28,8 +29,8 @@ static bool is_icmp(uint8_t protocol)
 static int icmp_counterpart(uint8_t protocol, uint8_t type)
 {
 	static const uint8_t v4[][2] = {{8, 0}, {13, 14}, {15, 16}, {10, 9}, {17, 18}};
-	static const uint8_t v6[][2] = {{128, 129}, {130, 131}, {133, 134}, {135, 136},
-					{139, 140}, {144, 145}};
+	static const uint8_t v6[][2] = {{128, 129}, {130, 131}, {133, 134},
+					{135, 136}, {139, 140}, {144, 145}};
 	const uint8_t(*pairs)[2] = protocol == IPPROTO_ICMP ? v4 : v6;
 	size_t count = protocol == IPPROTO_ICMP ? sizeof(v4) / 2 : sizeof(v6) / 2;
 
@@ -79,7 +80,7 @@ static uint8_t packet_key(const struct packet *packet, struct flow_key *key)
 
 uint64_t flow_key_hash(const struct flow_key *key)
 {
-	return hashindex_bytes(key, sizeof(*key));
+	return hashindex_keyed(key, sizeof(*key));
 }
 
 bool flow_key_equal(const struct flow_key *a, const struct flow_key *b)
@@ -154,8 +155,7 @@ static bool syn_begins(const struct flow *flow, const struct flow_head *e)
 	if (flow->tcp.isn_known[e->side])
 		return e->seq != flow->tcp.isn[e->side];
 	/* Simultaneous open: only the other side's SYN is there so far. */
-	return !(flow->history_length == 1 &&
-		 flow->history[0] == ((!e->side) << 3 | FLOW_SYN));
+	return !(flow->history_length == 1 && flow->history[0] == ((!e->side) << 3 | FLOW_SYN));
 }
 
 static bool syn_ack_begins(const struct flow *flow, const struct flow_head *e)
@@ -332,6 +332,7 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, u
 	struct flow_key key;
 	struct flow_head head;
 	struct hashindex_slot *slot;
+	bool by_sequence = false;
 	uint64_t hash;
 	uint32_t place;
 
@@ -347,13 +348,18 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, u
 			return place;
 		}
 		*ended = place;
+		by_sequence = packet->protocol == IPPROTO_TCP &&
+			      packet->time_ns - table->flows[place].last_ns <=
+				      flow_idle_limit(&table->flows[place], &table->limits);
 	}
 	if (table->count >= FLOW_NONE - 1 ||
-	    hashindex_grow(&table->flows, table->count, &table->capacity,
-			   sizeof(*table->flows)) != 0)
+	    grow_one(&table->flows, table->count, &table->capacity, sizeof(*table->flows)) != 0)
 		return FLOW_NONE;
 	place = (uint32_t)table->count;
 	begin_flow(&table->flows[place], &key, packet, &head);
+	/* Begun by a sequence number and not by silence: another connection than before. */
+	if (slot != NULL && table->flows[place].began_ns == INT64_MIN && by_sequence)
+		table->flows[place].began_ns = table->flows[*ended].last_ns;
 	if (slot != NULL)
 		slot->place = place + 1;
 	else if (hashindex_add(&table->index, hash, place, hash_of_flow, table) != 0)

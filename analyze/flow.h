@@ -27,12 +27,12 @@ struct flow_key {
 
 /* History letters, Zeek's; stored as (side << 3 | letter) in order of first occurrence. */
 enum flow_letter {
-	FLOW_SYN = 1,	  /* s */
-	FLOW_SYN_ACK,	  /* h */
-	FLOW_ACK,	  /* a: nothing but an ACK */
-	FLOW_DATA,	  /* d */
-	FLOW_FIN,	  /* f */
-	FLOW_RST,	  /* r */
+	FLOW_SYN = 1, /* s */
+	FLOW_SYN_ACK, /* h */
+	FLOW_ACK,     /* a: nothing but an ACK */
+	FLOW_DATA,    /* d */
+	FLOW_FIN,     /* f */
+	FLOW_RST,     /* r */
 };
 
 #define FLOW_HISTORY_MAX 12 /* six letters, two sides */
@@ -72,13 +72,14 @@ struct flow_end {
 struct flow {
 	struct flow_key key;
 	int64_t first_ns, last_ns;
-	int64_t began_ns; /* time of the SYN that began this instance; INT64_MIN: not seen */
+	int64_t began_ns; /* this instance began no earlier: its SYN, or the last packet of the
+			     one before; INT64_MIN: not known */
 	struct flow_count count[2];
 	struct flow_tcp tcp;
 	struct flow_head head;
 	uint8_t history[FLOW_HISTORY_MAX];
 	uint8_t history_length;
-	uint8_t originator; /* side of the key that is the originator */
+	uint8_t originator;   /* side of the key that is the originator */
 	bool originator_sure; /* a SYN or SYN-ACK said so */
 	bool locality_known;  /* the ends' local flags were decided */
 	uint8_t place;	      /* enum bridge_locality */

@@ -36,8 +36,12 @@ static inline uint64_t hashindex_mix(uint64_t x)
 	return x ^ (x >> 31);
 }
 
-/* Any bytes whose length is a multiple of eight or not; not for hostile keys
- * that must not collide: those cost time, never correctness. */
+/* Random for each run, so that nobody can prepare keys that all collide. Only
+ * the order of slots depends on it, never a result. Set before any thread starts. */
+extern uint64_t hashindex_seed;
+
+/* Any bytes whose length is a multiple of eight or not. The same on every
+ * machine and in every run: for what is written down. */
 static inline uint64_t hashindex_bytes(const void *bytes, size_t length)
 {
 	const unsigned char *at = bytes;
@@ -58,10 +62,30 @@ static inline uint64_t hashindex_bytes(const void *bytes, size_t length)
 	return hash;
 }
 
+/* The same under the run's seed: for indexes whose keys come from the evidence. */
+static inline uint64_t hashindex_keyed(const void *bytes, size_t length)
+{
+	const unsigned char *at = bytes;
+	uint64_t hash = hashindex_seed ^ length;
+
+	for (; length >= 8; length -= 8, at += 8) {
+		uint64_t word;
+
+		memcpy(&word, at, 8);
+		hash = hashindex_mix(hash ^ word) + hashindex_seed;
+	}
+	if (length > 0) {
+		uint64_t word = 0;
+
+		memcpy(&word, at, length);
+		hash = hashindex_mix(hash ^ word) + hashindex_seed;
+	}
+	return hash;
+}
+
 /* Walks the positions whose tag agrees with hash: start with *probe = (uint32_t)hash;
  * HASHINDEX_NONE ends the walk. */
-static inline uint32_t hashindex_next(const struct hashindex *index, uint64_t hash,
-				      uint32_t *probe)
+static inline uint32_t hashindex_next(const struct hashindex *index, uint64_t hash, uint32_t *probe)
 {
 	if (index->slots == NULL)
 		return HASHINDEX_NONE;
@@ -77,21 +101,21 @@ static inline uint32_t hashindex_next(const struct hashindex *index, uint64_t ha
 }
 
 /* Adds a position (equal keys may stand there already; the newest is not
- * first). Rehashing needs only the tag and the low bits kept in low[position],
- * so hashes are given by the callback. 0, or -1 without memory. */
+ * first). hash_of gives the hashes anew when it grows. 0, or -1 without memory. */
 static inline int hashindex_add(struct hashindex *index, uint64_t hash, uint32_t position,
 				uint64_t (*hash_of)(const void *context, uint32_t position),
 				const void *context)
 {
 	if (index->slots == NULL || (uint64_t)index->count * 3 >= ((uint64_t)index->mask + 1) * 2) {
 		uint64_t size = index->slots == NULL ? 64 : ((uint64_t)index->mask + 1) * 2;
-		struct hashindex_slot *slots = calloc(size, sizeof(*slots));
 		uint32_t mask = (uint32_t)(size - 1);
+		struct hashindex_slot *slots;
 
-		if (slots == NULL || size > UINT64_C(1) << 31) {
-			free(slots);
+		if (size > UINT64_C(1) << 31)
 			return -1;
-		}
+		slots = calloc((size_t)mask + 1, sizeof(*slots));
+		if (slots == NULL)
+			return -1;
 		for (uint64_t i = 0; index->slots != NULL && i <= index->mask; i++) {
 			struct hashindex_slot *old = &index->slots[i];
 			uint32_t probe;
@@ -117,6 +141,17 @@ static inline int hashindex_add(struct hashindex *index, uint64_t hash, uint32_t
 	return 0;
 }
 
+/* An entry of that hash at one position now leads to another. */
+static inline void hashindex_move(struct hashindex *index, uint64_t hash, uint32_t from,
+				  uint32_t to)
+{
+	uint32_t probe = (uint32_t)hash;
+
+	while (index->slots[probe & index->mask].place != from + 1)
+		probe++;
+	index->slots[probe & index->mask].place = to + 1;
+}
+
 static inline void hashindex_clear(struct hashindex *index)
 {
 	if (index->slots != NULL)
@@ -128,26 +163,6 @@ static inline void hashindex_release(struct hashindex *index)
 {
 	free(index->slots);
 	*index = (struct hashindex){0};
-}
-
-/* Room for one more in an array that doubles. 0, or -1 without memory. */
-static inline int hashindex_grow(void *array_pointer, size_t count, size_t *capacity, size_t size)
-{
-	void *array;
-	size_t wanted;
-
-	if (count < *capacity)
-		return 0;
-	wanted = *capacity == 0 ? 16 : *capacity * 2;
-	if (wanted > SIZE_MAX / size)
-		return -1;
-	memcpy(&array, array_pointer, sizeof(array));
-	array = realloc(array, wanted * size);
-	if (array == NULL)
-		return -1;
-	memcpy(array_pointer, &array, sizeof(array));
-	*capacity = wanted;
-	return 0;
 }
 
 #endif

@@ -119,7 +119,7 @@ static int next_number(struct run *run, uint64_t *number, struct error *error)
 	evidence_list_release(&list);
 	/* A broken chain was told when the log was opened; names up to there count. */
 	custody_verify(run->dirfd, path, highest_logged, &highest, chain, NULL);
-	if (highest == UINT64_MAX)
+	if (highest == EVIDENCE_MAX_NUMBER)
 		return error_set(error, ERROR_LIMIT, path, -1, "no segment number is left");
 	*number = highest + 1;
 	return 0;

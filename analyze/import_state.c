@@ -11,6 +11,7 @@
 #include <openssl/evp.h>
 
 #include "analyze/fdlist.h"
+#include "analyze/grow.h"
 #include "snapshot/format/endpoint.h"
 #include "snapshot/format/quantity.h"
 
@@ -48,17 +49,8 @@ void import_state_release(struct import_state *state)
 /* Makes room for one more in an array that doubles. */
 static int grow(void *array, size_t count, size_t *capacity, size_t size, struct error *error)
 {
-	size_t wanted = *capacity ? *capacity * 2 : 64;
-	void *old, *larger;
-
-	if (count < *capacity)
-		return 0;
-	memcpy(&old, array, sizeof(old));
-	larger = reallocarray(old, wanted, size);
-	if (!larger)
-		return error_set(error, ERROR_MEMORY, NULL, -1, "no memory for %zu rows", wanted);
-	memcpy(array, &larger, sizeof(larger));
-	*capacity = wanted;
+	if (grow_one(array, count, capacity, size) != 0)
+		return error_set(error, ERROR_MEMORY, NULL, -1, "no memory for %zu rows", count);
 	return 0;
 }
 
@@ -161,7 +153,7 @@ static int add_absence(struct import_state *state, enum snap_op op, const char *
 	int status = grow(&state->absences, state->absence_count, &state->absence_capacity,
 			  sizeof(*state->absences), error);
 
-	if (status)
+	if (status || !state->absences)
 		return status;
 	absence = &state->absences[state->absence_count++];
 	memset(absence, 0, sizeof(*absence));

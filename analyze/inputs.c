@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "analyze/grow.h"
 #include "analyze/hashindex.h"
 #include "analyze/pcapin.h"
 
@@ -21,14 +22,21 @@ static int no_memory(struct error *error)
 static int add_directory(struct inputs *inputs, const char *path, struct input_directory *out,
 			 struct error *error)
 {
-	struct input_directory directory = {.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+	struct input_directory directory;
 
+	for (size_t i = 0; i < inputs->directory_count; i++) {
+		if (strcmp(inputs->directories[i].path, path) == 0) {
+			*out = inputs->directories[i];
+			return 0;
+		}
+	}
+	directory.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (directory.fd < 0)
 		return error_errno(error, path, "cannot open the directory");
 	directory.path = strdup(path);
 	if (directory.path == NULL ||
-	    hashindex_grow(&inputs->directories, inputs->directory_count,
-			   &inputs->directory_capacity, sizeof(*inputs->directories)) != 0) {
+	    grow_one(&inputs->directories, inputs->directory_count, &inputs->directory_capacity,
+		     sizeof(*inputs->directories)) != 0) {
 		close(directory.fd);
 		free(directory.path);
 		return no_memory(error);
@@ -46,14 +54,47 @@ static int add_input(struct inputs *inputs, const struct input *model, const cha
 	item.pcap = pcap != NULL && *pcap != '\0' ? strdup(pcap) : NULL;
 	item.snap = snap != NULL && *snap != '\0' ? strdup(snap) : NULL;
 	if ((item.pcap == NULL && item.snap == NULL) ||
-	    hashindex_grow(&inputs->items, inputs->count, &inputs->capacity,
-			   sizeof(*inputs->items)) != 0) {
+	    grow_one(&inputs->items, inputs->count, &inputs->capacity, sizeof(*inputs->items)) !=
+		    0) {
 		free(item.pcap);
 		free(item.snap);
 		return no_memory(error);
 	}
 	inputs->items[inputs->count++] = item;
 	return 0;
+}
+
+struct repairs {
+	struct inputs *inputs;
+	size_t first; /* inputs of this directory begin here */
+};
+
+static void note_repair(const struct custody_entry *entry, void *context)
+{
+	struct repairs *repairs = context;
+
+	if (strcmp(entry->event, "repair") != 0 || entry->file == NULL)
+		return;
+	for (size_t i = repairs->first; i < repairs->inputs->count; i++) {
+		struct input *input = &repairs->inputs->items[i];
+
+		if ((input->pcap != NULL && strcmp(input->pcap, entry->file) == 0) ||
+		    (input->snap != NULL && strcmp(input->snap, entry->file) == 0))
+			input->repaired = true;
+	}
+}
+
+/* Evidence without its log is evidence too; a log that does not hold is worth a remark. */
+static void read_custody(struct inputs *inputs, const struct input_directory *directory,
+			 size_t first)
+{
+	struct repairs repairs = {.inputs = inputs, .first = first};
+	struct error error = ERROR_NONE;
+
+	if (custody_verify(directory->fd, directory->path, note_repair, &repairs, NULL, &error) ==
+		    ERROR_DAMAGED &&
+	    inputs->broken_custody.code == 0)
+		inputs->broken_custody = error;
 }
 
 static int add_segment(struct inputs *inputs, const struct input *group,
@@ -104,6 +145,8 @@ static int find_segments(struct inputs *inputs, const char *path, const struct e
 		status = add_segment(inputs, &group, segment, only != NULL, error);
 	}
 	evidence_list_release(&list);
+	if (status == 0)
+		read_custody(inputs, &directory, before);
 	if (status == 0 && inputs->count == before && inputs->unfinished == passed)
 		return error_set(error, ERROR_NO_INPUT, path, -1,
 				 "no segments here: wanted files such as "

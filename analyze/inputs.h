@@ -14,16 +14,18 @@
 #include "snapshot/format/evidence.h"
 
 struct input {
-	int dirfd;	     /* of inputs.directories; borrowed */
-	const char *path;    /* of the directory, for messages; borrowed */
-	char *pcap, *snap;   /* names in the directory; NULL: none */
-	uint64_t number;     /* 0: a bare capture */
-	bool bare;	     /* given by itself, no evidence directory */
-	int64_t group_ns;    /* first opening in its directory; a bare capture's first packet */
+	int dirfd;	   /* of inputs.directories; borrowed */
+	const char *path;  /* of the directory, for messages; borrowed */
+	char *pcap, *snap; /* names in the directory; NULL: none */
+	uint64_t number;   /* 0: a bare capture */
+	bool bare;	   /* given by itself, no evidence directory */
+	bool repaired;	   /* the custody log says that a crash cut it short */
+	int64_t group_ns;  /* first opening in its directory; a bare capture's first packet */
 	int64_t opened_ns;
 	uint64_t pcap_bytes, snap_bytes;
 	char pcap_sha256[CUSTODY_HEX_SIZE], snap_sha256[CUSTODY_HEX_SIZE];
-	char group_name[EVIDENCE_NAME_SIZE]; /* first stem in its directory; sorts what began at once */
+	char group_name[EVIDENCE_NAME_SIZE]; /* first stem in its directory; sorts what began at
+						once */
 };
 
 struct input_directory {
@@ -36,7 +38,8 @@ struct inputs {
 	size_t count, capacity;
 	struct input_directory *directories;
 	size_t directory_count, directory_capacity;
-	size_t unfinished; /* .part files that were passed over */
+	struct error broken_custody; /* the first log whose chain does not hold; code 0: none */
+	size_t unfinished;	     /* .part files that were passed over */
 	char unfinished_name[EVIDENCE_NAME_SIZE];
 };
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/grow.h"
 #include "analyze/hashindex.h"
 
 void ledger_init(struct ledger *ledger, int64_t bucket_ns, bool keep_packets)
@@ -49,8 +50,8 @@ static uint32_t find_span(const struct ledger *ledger, const struct flow_end *en
 {
 	uint32_t i = end->first_span;
 
-	while (i != LEDGER_NONE && (ledger->spans[i].folded != LEDGER_NONE ||
-				    !same_owner(&ledger->spans[i], v)))
+	while (i != LEDGER_NONE &&
+	       (ledger->spans[i].folded != LEDGER_NONE || !same_owner(&ledger->spans[i], v)))
 		i = ledger->spans[i].next;
 	return i;
 }
@@ -61,8 +62,8 @@ static uint32_t new_span(struct ledger *ledger, struct flow_end *end, uint32_t f
 	uint32_t place = (uint32_t)ledger->span_count, *link = &end->first_span;
 
 	if (ledger->span_count >= LEDGER_NONE ||
-	    hashindex_grow(&ledger->spans, ledger->span_count, &ledger->span_capacity,
-			   sizeof(*ledger->spans)) != 0)
+	    grow_one(&ledger->spans, ledger->span_count, &ledger->span_capacity,
+		     sizeof(*ledger->spans)) != 0)
 		return LEDGER_NONE;
 	ledger->spans[ledger->span_count++] = (struct ledger_span){
 		.next = LEDGER_NONE,
@@ -107,17 +108,17 @@ static int take_candidates(struct ledger *ledger, struct ledger_span *span,
 			uint32_t moved = (uint32_t)ledger->candidate_count;
 
 			for (uint32_t i = 0; i < span->candidate_count; i++) {
-				if (hashindex_grow(&ledger->candidates, ledger->candidate_count,
-						   &ledger->candidate_capacity,
-						   sizeof(*ledger->candidates)) != 0)
+				if (grow_one(&ledger->candidates, ledger->candidate_count,
+					     &ledger->candidate_capacity,
+					     sizeof(*ledger->candidates)) != 0)
 					return -1;
 				ledger->candidates[ledger->candidate_count++] =
 					ledger->candidates[span->first_candidate + i];
 			}
 			span->first_candidate = moved;
 		}
-		if (hashindex_grow(&ledger->candidates, ledger->candidate_count,
-				   &ledger->candidate_capacity, sizeof(*ledger->candidates)) != 0)
+		if (grow_one(&ledger->candidates, ledger->candidate_count,
+			     &ledger->candidate_capacity, sizeof(*ledger->candidates)) != 0)
 			return -1;
 		ledger->candidates[ledger->candidate_count++] = v->candidates[n];
 		span->candidate_count++;
@@ -159,8 +160,8 @@ int ledger_flush(struct ledger *ledger, struct flow *flow, uint8_t side)
 
 	if (end->bucket == INT64_MIN || end->sent_packets + end->received_packets == 0)
 		return 0;
-	if (hashindex_grow(&ledger->traffic, ledger->traffic_count, &ledger->traffic_capacity,
-			   sizeof(*ledger->traffic)) != 0)
+	if (grow_one(&ledger->traffic, ledger->traffic_count, &ledger->traffic_capacity,
+		     sizeof(*ledger->traffic)) != 0)
 		return -1;
 	ledger->traffic[ledger->traffic_count++] = (struct ledger_traffic){
 		.span = end->span,
@@ -219,8 +220,8 @@ int ledger_count(struct ledger *ledger, struct flow *flow, uint8_t side,
 
 int ledger_keep(struct ledger *ledger, const struct ledger_packet *packet)
 {
-	if (hashindex_grow(&ledger->packets, ledger->packet_count, &ledger->packet_capacity,
-			   sizeof(*ledger->packets)) != 0)
+	if (grow_one(&ledger->packets, ledger->packet_count, &ledger->packet_capacity,
+		     sizeof(*ledger->packets)) != 0)
 		return -1;
 	ledger->packets[ledger->packet_count++] = *packet;
 	return 0;

@@ -21,10 +21,10 @@ struct ledger_span {
 	uint32_t next;	 /* next of the same end */
 	uint32_t folded; /* what this one became part of; NONE */
 	uint32_t flow;
-	uint8_t side;	 /* of the flow's key */
+	uint8_t side; /* of the flow's key */
 	bool by_tuple;
 	enum bridge_reason reason;
-	enum bridge_rule rule; /* of the current verdict */
+	enum bridge_rule rule;		 /* of the current verdict */
 	uint32_t socket, process, image; /* of the timeline; NONE */
 	uint32_t shared_by, frame;
 	int64_t first_ns, last_ns; /* of the current verdict, for distances */

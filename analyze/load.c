@@ -26,11 +26,11 @@ enum job_state {
 struct job {
 	struct input *input;
 	enum job_state state;
-	bool skip;	/* loaded before */
+	bool skip; /* loaded before */
 	unsigned worker;
 	struct timeline timeline;
 	int link_type;
-	int status;		 /* of the job as a whole: 0 or a failure that ends the load */
+	int status; /* of the job as a whole: 0 or a failure that ends the load */
 	struct error error;
 	bool snap_damaged, pcap_damaged;
 	struct error snap_error, pcap_error;
@@ -73,10 +73,10 @@ static bool interrupted(const struct load *load)
 	return load->options->stop != NULL && *load->options->stop != 0;
 }
 
-static void damage_noted(struct load *load, const struct error *error, bool damaged)
+static void damage_noted(struct load *load, const struct error *error)
 {
 	if (load->options->report != NULL)
-		load->options->report(error, damaged, load->options->context);
+		load->options->report(error, load->options->context);
 }
 
 /* ------------------------------------------------------------ identifying -- */
@@ -117,8 +117,8 @@ static void *identify_inputs(void *context)
 
 static int identify(struct load *load, struct error *error)
 {
-	struct identify all = {.load = load, .lock = PTHREAD_MUTEX_INITIALIZER,
-			       .error = ERROR_NONE};
+	struct identify all = {
+		.load = load, .lock = PTHREAD_MUTEX_INITIALIZER, .error = ERROR_NONE};
 	unsigned count = load->options->workers, started = 0;
 	pthread_t *threads = calloc(count, sizeof(*threads));
 
@@ -381,7 +381,7 @@ static int note_damage(struct load *load, const struct error *why, const char *k
 			 why->message);
 	else
 		snprintf(detail, sizeof(detail), "%s", why->message);
-	damage_noted(load, why, true);
+	damage_noted(load, why);
 	return merge_damaged(load->merge, &damage, error);
 }
 
@@ -412,6 +412,7 @@ static int merge_job(struct load *load, struct job *job, unsigned *turn, struct 
 		.pcap_bytes = (int64_t)input->pcap_bytes,
 		.snap_bytes = (int64_t)input->snap_bytes,
 		.number = input->number,
+		.repaired = input->repaired,
 		.timeline = &job->timeline,
 	};
 	int status;
@@ -470,26 +471,30 @@ static int merge_all(struct load *load, struct error *error)
 
 /* -------------------------------------------------------------------- run -- */
 
+static bool same_segment(const struct input *a, const struct input *b)
+{
+	if (strcmp(a->snap_sha256, b->snap_sha256) != 0)
+		return false;
+	return strcmp(a->pcap_sha256, b->pcap_sha256) == 0 ||
+	       (a->number != 0 && a->snap != NULL && a->pcap != NULL && b->pcap != NULL);
+}
+
 /* What an earlier run loaded, or this one has under another name. */
 static int mark_loaded(struct load *load, struct error *error)
 {
 	for (size_t i = 0; i < load->inputs.count; i++) {
 		struct input *input = &load->inputs.items[i];
 		struct job *job = &load->jobs[i];
-		int known = store_has_segment(load->store,
-					      input->pcap != NULL ? input->pcap_sha256 : NULL,
-					      input->snap != NULL ? input->snap_sha256 : NULL,
-					      error);
+		int known = store_has_segment(
+			load->store, input->pcap != NULL ? input->pcap_sha256 : NULL,
+			input->snap != NULL ? input->snap_sha256 : NULL, error);
 
 		if (known < 0)
 			return known;
 		job->input = input;
 		job->skip = known == 1;
 		for (size_t k = 0; k < i && !job->skip; k++)
-			job->skip = strcmp(load->inputs.items[k].pcap_sha256,
-					   input->pcap_sha256) == 0 &&
-				    strcmp(load->inputs.items[k].snap_sha256,
-					   input->snap_sha256) == 0;
+			job->skip = same_segment(&load->inputs.items[k], input);
 		if (job->skip) {
 			load->result->skipped++;
 			continue;
@@ -534,13 +539,15 @@ static void report_unfinished(struct load *load)
 {
 	struct error remark = ERROR_NONE;
 
+	if (load->inputs.broken_custody.code != 0)
+		damage_noted(load, &load->inputs.broken_custody);
 	if (load->inputs.unfinished == 0)
 		return;
 	error_set(&remark, ERROR_DAMAGED, load->inputs.unfinished_name, -1,
 		  "%zu unfinished segment%s passed over: being recorded, or left by a crash "
 		  "(the next recording into that directory repairs it; or name the file itself)",
 		  load->inputs.unfinished, load->inputs.unfinished == 1 ? "" : "s");
-	damage_noted(load, &remark, false);
+	damage_noted(load, &remark);
 }
 
 static void release(struct load *load)
@@ -571,6 +578,11 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 	if (status != 0)
 		goto out;
 	report_unfinished(&load);
+	if (load.inputs.count == 0) {
+		status = error_set(error, ERROR_NO_INPUT, paths[0], -1,
+				   "no finished segment to analyze");
+		goto out;
+	}
 	status = identify(&load, error);
 	if (status != 0)
 		goto out;

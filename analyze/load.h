@@ -14,7 +14,7 @@
 
 struct load_progress {
 	size_t segments, segments_done;
-	uint64_t packets;	  /* so far */
+	uint64_t packets;	    /* so far */
 	uint64_t bytes, bytes_done; /* of the capture files; of those finished */
 	int64_t elapsed_ns;
 };
@@ -26,9 +26,8 @@ struct load_options {
 	unsigned workers; /* >= 1 */
 	struct flow_limits limits;
 	const volatile sig_atomic_t *stop; /* set: give up between parts; NULL: never */
-	/* Damage and skipped input, one call each, in evidence order; severity_damaged: false
-	 * for what is only worth a remark. */
-	void (*report)(const struct error *error, bool damaged, void *context);
+	/* Damage and skipped input, one call each, in evidence order; NULL: not wanted. */
+	void (*report)(const struct error *error, void *context);
 	void (*progress)(const struct load_progress *progress, void *context); /* or NULL */
 	void *context;
 };

@@ -25,7 +25,7 @@ static void print_help(FILE *to)
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		fprintf(to, "  %-8s  %s\n", verbs[i].name, verbs[i].summary);
 	fputs("\n"
-	      "  pcapwho VERB --help   what the verb takes\n"
+	      "  pcapwho VERB --help   what the verb takes; so does pcapwho help VERB\n"
 	      "  pcapwho --version\n"
 	      "\n"
 	      "As root:  pcapwho record -o evidence -- curl -O http://192.0.2.1/file\n"
@@ -36,13 +36,27 @@ static void print_help(FILE *to)
 	      to);
 }
 
+static int run_verb(int argc, char **argv)
+{
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strcmp(argv[0], verbs[i].name) == 0)
+			return verbs[i].run(argc, argv);
+	}
+	fprintf(stderr, "pcapwho: no verb \"%s\"; see pcapwho --help\n", argv[0]);
+	return EXIT_BAD_USAGE;
+}
+
 int main(int argc, char **argv)
 {
+	char flag[] = "--help";
+
 	setlocale(LC_CTYPE, "");
 	if (argc < 2) {
 		print_help(stderr);
 		return EXIT_BAD_USAGE;
 	}
+	if (strcmp(argv[1], "help") == 0 && argc > 2)
+		return run_verb(2, (char *[]){argv[2], flag, NULL});
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
 	    strcmp(argv[1], "help") == 0) {
 		print_help(stdout);
@@ -52,10 +66,5 @@ int main(int argc, char **argv)
 		puts("pcapwho " PCAPWHO_VERSION);
 		return EXIT_DONE;
 	}
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-		if (strcmp(argv[1], verbs[i].name) == 0)
-			return verbs[i].run(argc - 1, argv + 1);
-	}
-	fprintf(stderr, "pcapwho: no verb \"%s\": see pcapwho --help\n", argv[1]);
-	return EXIT_BAD_USAGE;
+	return run_verb(argc - 1, argv + 1);
 }

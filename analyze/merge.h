@@ -3,8 +3,8 @@
  *
  * Gives ids, recognises what goes on from an earlier segment (flows, sockets,
  * processes, holders, addresses), and settles the owners of flows that cross a
- * boundary. One thread uses it, and error is never NULL here; what it remembers between segments is what is
- * alive, and it is kept in the database so that a later load goes on from there.
+ * boundary. One thread uses it, and error is never NULL here; what it remembers between segments is
+ * what is alive, and it is kept in the database so that a later load goes on from there.
  */
 #ifndef ANALYZE_MERGE_H
 #define ANALYZE_MERGE_H
@@ -25,6 +25,7 @@ struct merge_segment {
 	const char *pcap_sha256, *snap_sha256;
 	int64_t pcap_bytes, snap_bytes;
 	uint64_t number; /* 0: not in an evidence directory */
+	bool repaired;	 /* closed up after a crash of the recorder */
 	int link_type;
 	const struct timeline *timeline;
 };

@@ -8,16 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/grow.h"
+
 enum carry_kind { /* a shipped record keeps its fields; a changed one is a new kind */
-	CARRY_RECORDING = 1,
-	CARRY_PROCESS,
-	CARRY_SOCKET,
-	CARRY_HOLDER,
-	CARRY_ADDRESS,
-	CARRY_INTERFACE,
-	CARRY_SNAPSHOT,
-	CARRY_FLOW,
-	CARRY_CONNECTION, /* belongs to the flow before it */
+		  CARRY_RECORDING = 1,
+		  CARRY_PROCESS,
+		  CARRY_SOCKET,
+		  CARRY_HOLDER,
+		  CARRY_ADDRESS,
+		  CARRY_INTERFACE,
+		  CARRY_SNAPSHOT,
+		  CARRY_FLOW,
+		  CARRY_CONNECTION, /* belongs to the flow before it */
+		  CARRY_COUNTERS,   /* folding leaves ids unused; they stay so */
 };
 
 struct codec {
@@ -29,7 +32,7 @@ struct codec {
 
 static void put_byte(struct codec *c, uint8_t byte)
 {
-	if (hashindex_grow(&c->bytes, c->length, &c->capacity, 1) != 0)
+	if (grow_one(&c->bytes, c->length, &c->capacity, 1) != 0)
 		c->failed = true;
 	else
 		c->bytes[c->length++] = byte;
@@ -40,9 +43,9 @@ static uint64_t number(struct codec *c, uint64_t value)
 	uint64_t out = 0;
 
 	if (c->writing) {
-		for (; value >= 0x80; value >>= 7)
-			put_byte(c, (uint8_t)(value | 0x80));
-		put_byte(c, (uint8_t)value);
+		for (out = value; out >= 0x80; out >>= 7)
+			put_byte(c, (uint8_t)(out | 0x80));
+		put_byte(c, (uint8_t)out);
 		return value;
 	}
 	for (unsigned shift = 0; shift < 64; shift += 7) {
@@ -59,34 +62,48 @@ static uint64_t number(struct codec *c, uint64_t value)
 
 static void u64(struct codec *c, uint64_t *value)
 {
-	uint64_t read = number(c, *value);
-
-	if (!c->writing)
-		*value = read;
+	*value = number(c, *value);
 }
 
-/* Zigzag, so that small negative numbers are short too. */
+/* number() gives back what it wrote, so all of these hold for both directions.
+ * Zigzag, so that small negative numbers are short too. */
 static void i64(struct codec *c, int64_t *value)
 {
 	uint64_t bits = ((uint64_t)*value << 1) ^ (*value < 0 ? UINT64_MAX : 0);
 	uint64_t read = number(c, bits);
 
-	if (!c->writing)
-		*value = (int64_t)((read >> 1) ^ (0 - (read & 1)));
+	*value = (int64_t)((read >> 1) ^ (0 - (read & 1)));
 }
 
-#define SMALL(name, type)                                                                          \
-	static void name(struct codec *c, type *value)                                             \
-	{                                                                                          \
-		uint64_t read = number(c, (uint64_t)*value);                                       \
-		if (!c->writing)                                                                   \
-			*value = (type)read;                                                       \
-	}
-SMALL(u32, uint32_t)
-SMALL(u16, uint16_t)
-SMALL(u8, uint8_t)
-SMALL(flag, bool)
-SMALL(reason, enum bridge_reason)
+static void u32(struct codec *c, uint32_t *value)
+{
+	*value = (uint32_t)number(c, *value);
+}
+
+static void u16(struct codec *c, uint16_t *value)
+{
+	*value = (uint16_t)number(c, *value);
+}
+
+static void u8(struct codec *c, uint8_t *value)
+{
+	*value = (uint8_t)number(c, *value);
+}
+
+static void flag(struct codec *c, bool *value)
+{
+	*value = number(c, *value) != 0;
+}
+
+static void reason(struct codec *c, enum bridge_reason *value)
+{
+	uint64_t code = number(c, (uint64_t)*value);
+
+	if (code < BRIDGE_REASONS)
+		*value = (enum bridge_reason)code;
+	else
+		c->failed = true;
+}
 
 static void raw(struct codec *c, uint8_t *bytes, size_t length)
 {
@@ -132,6 +149,8 @@ static void code_process(struct codec *c, struct merge_process *p)
 	i64(c, &p->parent_process_id);
 	i64(c, &p->start_ns);
 	i64(c, &p->first_seen_ns);
+	u64(c, &p->previous_facts);
+	i64(c, &p->previous_id);
 }
 
 static void code_socket(struct codec *c, struct merge_socket *s)
@@ -250,9 +269,15 @@ static void code_connection(struct codec *c, struct merge_connection *k)
 	i64(c, &k->end_ns);
 	code_count(c, &k->sent);
 	code_count(c, &k->received);
+	i64(c, &k->sighted_first_ns);
 	i64(c, &k->sighted_last_ns);
-	if (k->side > 1 || k->reason >= BRIDGE_REASONS)
+	if (k->side > 1)
 		c->failed = true;
+}
+
+static void code_counters(struct codec *c, struct merge *merge)
+{
+	i64(c, &merge->connection_id);
 }
 
 /* --------------------------------------------------------------- writing -- */
@@ -279,6 +304,10 @@ int merge_carry(struct merge *merge, struct error *error)
 	struct codec c = {.writing = true};
 	int status = store_carry_clear(merge->store, error);
 
+	if (status == 0) {
+		code_counters(&c, merge);
+		status = put(merge, &c, CARRY_COUNTERS, error);
+	}
 	PUT_ALL(CARRY_RECORDING, code_recording, merge->recordings, merge->recording_count);
 	PUT_ALL(CARRY_PROCESS, code_process, merge->processes, merge->processes_count);
 	PUT_ALL(CARRY_SOCKET, code_socket, merge->sockets, merge->sockets_count);
@@ -305,7 +334,7 @@ int merge_carry(struct merge *merge, struct error *error)
 
 #define READ_INTO(array, n, capacity, code)                                                        \
 	do {                                                                                       \
-		if (hashindex_grow(&(array), (n), &(capacity), sizeof(*(array))) != 0)             \
+		if (grow_one(&(array), (n), &(capacity), sizeof(*(array))) != 0)                   \
 			return merge_no_memory(error);                                             \
 		memset(&(array)[n], 0, sizeof(*(array)));                                          \
 		code(&c, &(array)[n]);                                                             \
@@ -313,8 +342,7 @@ int merge_carry(struct merge *merge, struct error *error)
 	} while (0)
 
 #define INDEX_LAST(field)                                                                          \
-	hashindex_add(&merge->field##_index,                                                       \
-		      hash_of(merge, (uint32_t)merge->field##_count - 1),                          \
+	hashindex_add(&merge->field##_index, hash_of(merge, (uint32_t)merge->field##_count - 1),   \
 		      (uint32_t)merge->field##_count - 1, hash_of, merge)
 
 static int link_connection(struct merge *merge)
@@ -385,6 +413,9 @@ static int take_carried(int64_t kind, const void *bytes, size_t length, void *co
 			  code_connection);
 		if (link_connection(merge) != 0)
 			c.failed = true;
+		break;
+	case CARRY_COUNTERS:
+		code_counters(&c, merge);
 		break;
 	default:
 		c.failed = true;

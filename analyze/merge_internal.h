@@ -1,6 +1,8 @@
 /*
- * merge_internal.h - what merge.c (flows), merge_state.c (everything that
- * snapshots tell) and merge_carry.c (writing it down) share.
+ * merge_internal.h - what the files of the merger share: merge.c (flows),
+ * merge_connection.c (their owners), merge_state.c, merge_process.c and
+ * merge_socket.c (what snapshots tell), merge_coverage.c (what is missing) and
+ * merge_carry.c (writing it down for the next load).
  */
 #ifndef ANALYZE_MERGE_INTERNAL_H
 #define ANALYZE_MERGE_INTERNAL_H
@@ -10,7 +12,7 @@
 
 struct merge_recording {
 	int64_t recording_id;
-	int64_t boot;	      /* the first recording of the same boot: processes live by boot */
+	int64_t boot; /* the first recording of the same boot: processes live by boot */
 	uint64_t uuid_hash[2], boot_hash[2];
 	uint64_t last_number; /* of its segments */
 };
@@ -22,6 +24,10 @@ struct merge_process {
 	uint64_t start_ticks, facts; /* facts: hash of the image's texts */
 	int64_t process_id, row_recording_id, image, parent_process_id;
 	int64_t start_ns, first_seen_ns;
+	/* The image before: a segment begins with a reading that the one before has
+	 * gone beyond. 0: none. */
+	uint64_t previous_facts;
+	int64_t previous_id;
 	bool seen;
 };
 
@@ -70,7 +76,9 @@ struct merge_connection {
 	int64_t shared_by, snapshot_id, distance_ns;
 	int64_t start_ns, end_ns;
 	struct flow_count sent, received;
-	int64_t sighted_last_ns; /* end of the last reading that had the socket */
+	int64_t sighted_first_ns; /* end of the first reading that had the socket; INT64_MAX: none
+				   */
+	int64_t sighted_last_ns;  /* of the last one; STORE_NULL: none */
 };
 
 struct merge_flow {
@@ -111,17 +119,18 @@ struct merge {
 	const struct timeline *timeline;
 	struct merge_recording *recording;
 	struct store_segment row;
-	int64_t *frame_ids;	/* by timeline frame: snapshot_id */
-	int64_t *image_ids;	/* by timeline image: process_id */
-	int64_t *process_ids;	/* by timeline process: its latest image's process_id */
-	int64_t *socket_ids;	/* by timeline socket; 0: not stored (no inode) */
-	int64_t last_ns;	/* latest packet */
+	int64_t *frame_ids;    /* by timeline frame: snapshot_id */
+	int64_t *image_ids;    /* by timeline image: process_id */
+	int64_t *process_ids;  /* by timeline process: its latest image's process_id */
+	int64_t *socket_ids;   /* by timeline socket; 0: not stored (no inode) */
+	int64_t last_ns;       /* latest packet */
+	uint64_t holders_left; /* rows that this segment may still make */
 };
 
 /* merge_state.c */
 int merge_state_begin(struct merge *merge, const struct merge_segment *segment,
 		      struct error *error);
-int merge_state_coverage(struct merge *merge, struct error *error);
+int merge_state_coverage(struct merge *merge, struct error *error); /* merge_coverage.c */
 void merge_state_end(struct merge *merge);
 void merge_state_release(struct merge *merge);
 int merge_cover(struct merge *merge, struct store_coverage *row, struct error *error);
@@ -129,6 +138,39 @@ int merge_no_memory(struct error *error);
 uint64_t merge_hash_of_process(const void *merge, uint32_t place);
 uint64_t merge_hash_of_socket(const void *merge, uint32_t place);
 uint64_t merge_hash_of_holder(const void *merge, uint32_t place);
+
+const char *merge_meta(const struct merge *merge,
+		       const char *key); /* of the segment's header; NULL */
+int64_t merge_meta_number(const struct merge *merge, const char *key); /* STORE_NULL: none */
+uint64_t merge_hash_text(const char *text, uint64_t seed);	       /* the same in every run */
+int64_t merge_seen_first(const struct merge *merge, const struct timeline_life *life);
+int64_t merge_seen_last(const struct merge *merge, const struct timeline_life *life);
+
+/* merge_process.c, merge_socket.c: the timeline's, as rows */
+int merge_processes(struct merge *merge, struct error *error);
+int merge_sockets(struct merge *merge, struct error *error);
+
+/* merge_connection.c */
+
+/* What the flows and stretches of a part became. */
+struct merge_mapping {
+	int64_t *flow_ids, *span_ids;
+	uint8_t *originators; /* by flow: of the whole flow, not of the part */
+	bool *swapped;	      /* by span: seen from the other end */
+	bool *disowned;	      /* by span: its sightings were another connection's */
+	uint8_t *rules; /* by span: the rule by which it joined its connection; NO_RULE: its own */
+};
+
+/* Adds one end of a part's flow to the connections of the live flow at place. */
+int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part *part,
+		   const struct flow *flow, uint8_t side, struct merge_mapping *map,
+		   struct error *error);
+/* The next connection on the same tuple began at next_ns: what was first seen
+ * of a socket after that is not of the flow before. */
+int merge_end_live(struct merge *merge, struct merge_flow *live, int64_t next_ns,
+		   struct error *error);
+int merge_put_connection(struct merge *merge, const struct merge_flow *live,
+			 const struct merge_connection *c, bool insert, struct error *error);
 
 /* merge.c */
 uint64_t merge_hash_of_flow(const void *merge, uint32_t place);

@@ -403,11 +403,6 @@ uint32_t pcapin_snaplen(const struct pcapin *in)
 	return in->snaplen;
 }
 
-uint64_t pcapin_packets(const struct pcapin *in)
-{
-	return in->packets;
-}
-
 /* -------------------------------------------------------------- records -- */
 
 /* libpcap gave a classic file's unsigned 32-bit fields as signed ones, scaled.
@@ -421,15 +416,18 @@ static int64_t classic_time_ns(const struct pcapin *in, const struct timeval *ts
 	return seconds * NS_PER_SECOND + (int64_t)(uint32_t)(ts->tv_usec / 1000) * 1000;
 }
 
-/* pcapng's clock has 64 bits and any resolution: saturates. */
+/* pcapng's clock has 64 bits and any resolution. Every packet is accounted
+ * for, so a time out of range is moved to the range's nearer end. */
 static int64_t pcapng_time_ns(const struct timeval *ts)
 {
 	int64_t ns;
 
 	if (__builtin_mul_overflow((int64_t)ts->tv_sec, NS_PER_SECOND, &ns) ||
 	    __builtin_add_overflow(ns, (int64_t)ts->tv_usec, &ns))
-		return ts->tv_sec < 0 ? INT64_MIN : INT64_MAX;
-	return ns;
+		return ts->tv_sec < 0 ? 0 : QUANTITY_MAX_TIME_NS;
+	if (ns < 0)
+		return 0;
+	return ns < QUANTITY_MAX_TIME_NS ? ns : QUANTITY_MAX_TIME_NS;
 }
 
 /* Why libpcap gives no further packet. status is pcap_next_ex()'s. */

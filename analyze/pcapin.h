@@ -12,7 +12,7 @@
 struct pcapin;
 
 struct pcapin_packet {
-	int64_t time_ns;	 /* Unix time */
+	int64_t time_ns;	 /* Unix time, clamped to 0..QUANTITY_MAX_TIME_NS */
 	uint64_t number;	 /* from 1, as tshark's frame.number */
 	uint64_t offset_bytes;	 /* of the record header in the uncompressed file; 0 for pcapng */
 	uint32_t captured_bytes; /* at data */
@@ -30,7 +30,6 @@ uint32_t pcapin_snaplen(const struct pcapin *in);
  * makes no sense: error says at which offset and after which packet; the
  * packets before it are good. Never returns a packet that is only partly there. */
 int pcapin_next(struct pcapin *in, struct pcapin_packet *packet, struct error *error);
-uint64_t pcapin_packets(const struct pcapin *in); /* returned so far */
 void pcapin_close(struct pcapin *in);
 
 #endif

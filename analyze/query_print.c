@@ -40,22 +40,6 @@ struct query_printer {
 
 /* --------------------------------------------------------- characters -- */
 
-static uint32_t code_point(const uint8_t *bytes, size_t length)
-{
-	uint32_t value = length == 1 ? bytes[0] : bytes[0] & (0x7fu >> length);
-
-	for (size_t i = 1; i < length; i++)
-		value = value << 6 | (bytes[i] & 0x3fu);
-	return value;
-}
-
-/* Control characters, and those that reorder a line (Unicode's bidirectional controls). */
-static bool is_unsafe(uint32_t c)
-{
-	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x200e || c == 0x200f || c == 0x061c ||
-	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
-}
-
 static size_t character_width(uint32_t c)
 {
 	int width = c < 0x7f ? 1 : wcwidth((wchar_t)c);
@@ -108,11 +92,11 @@ static int append_visible(struct cell *cell, const void *text, size_t length, bo
 
 	while (at < end && code == 0) {
 		size_t size = escape_utf8_length(at, (size_t)(end - at));
-		uint32_t c = size ? code_point(at, size) : 0;
+		uint32_t c = size ? escape_code_point(at, size) : 0;
 
 		if (size == 0)
 			code = append_escaped(cell, at, size = 1);
-		else if (is_unsafe(c) && !(keep_lines && (c == '\n' || c == '\r')))
+		else if (escape_is_unsafe(c) && !(keep_lines && (c == '\n' || c == '\r')))
 			code = c == '\n'   ? append(cell, "\\n", 2, 2)
 			       : c == '\t' ? append(cell, "\\t", 2, 2)
 			       : c == '\r' ? append(cell, "\\r", 2, 2)
@@ -128,7 +112,9 @@ static int append_hex(struct cell *cell, const uint8_t *bytes, size_t length)
 {
 	static const char digits[] = "0123456789abcdef";
 
-	if (reserve(cell, length * 2) != 0)
+	if (length == 0)
+		return 0;
+	if (reserve(cell, length * 2) != 0 || !cell->text)
 		return ERROR_MEMORY;
 	for (size_t i = 0; i < length; i++) {
 		cell->text[cell->length++] = digits[bytes[i] >> 4];
@@ -152,7 +138,7 @@ static void put_cut(FILE *stream, const char *text, size_t length, size_t width)
 
 	while (at < end) {
 		size_t size = escape_utf8_length(at, (size_t)(end - at));
-		size_t wide = character_width(code_point(at, size));
+		size_t wide = character_width(escape_code_point(at, size));
 		if (wide > width)
 			break;
 		width -= wide;
@@ -381,14 +367,14 @@ static void json_text(FILE *stream, const char *text, size_t length)
 	putc('"', stream);
 	while (at < end) {
 		size_t size = escape_utf8_length(at, (size_t)(end - at));
-		uint32_t c = size ? code_point(at, size) : 0xfffd;
+		uint32_t c = size ? escape_code_point(at, size) : 0xfffd;
 
 		if (size == 0) {
 			fputs("\xef\xbf\xbd", stream);
 			size = 1;
 		} else if (c == '"' || c == '\\') {
 			fprintf(stream, "\\%c", (int)c);
-		} else if (is_unsafe(c)) {
+		} else if (escape_is_unsafe(c)) {
 			fprintf(stream, "\\u%04" PRIx32, c);
 		} else {
 			fwrite(at, 1, size, stream);

@@ -39,7 +39,8 @@ int replay_init(struct replay *replay, const struct timeline *timeline, struct p
 	};
 	if (replay->fragments == NULL)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
-	bridge_init(&replay->bridge, timeline);
+	if (bridge_init(&replay->bridge, timeline) != 0)
+		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	return 0;
 }
 
@@ -110,6 +111,7 @@ static struct bridge_subject subject_of(const struct flow *flow, const struct pa
 		.group = flow->group_side == side,
 		.icmp_query = is_icmp_query(packet),
 		.began_ns = flow->began_ns,
+		.first_ns = flow->first_ns,
 	};
 
 	memcpy(subject.local.address.bytes, flow->key.address[side], 16);
@@ -141,6 +143,7 @@ static bool quoted_subject(const struct replay_part *part, const struct packet *
 		.icmp_query = is_icmp(q->protocol),
 		.responder = !from_us,
 		.began_ns = INT64_MIN,
+		.first_ns = packet->time_ns,
 	};
 	if (is_icmp(q->protocol))
 		return true;
@@ -151,6 +154,7 @@ static bool quoted_subject(const struct replay_part *part, const struct packet *
 
 		subject->responder = (from_us ? source_side : !source_side) != flow->originator;
 		subject->began_ns = flow->began_ns;
+		subject->first_ns = flow->first_ns;
 	}
 	return true;
 }
@@ -192,8 +196,7 @@ static int count_end(struct replay *replay, struct replay_part *part, struct flo
 			judge_quoted(replay, part, packet, &subject, &v);
 		else
 			bridge_judge(&replay->bridge, &subject, packet->time_ns, &v);
-		if (replay->bridge.failed ||
-		    ledger_turn(&part->ledger, flow, place, side, &v) != 0)
+		if (replay->bridge.failed || ledger_turn(&part->ledger, flow, place, side, &v) != 0)
 			return -1;
 	}
 	if (end->span != LEDGER_NONE) {
@@ -229,7 +232,8 @@ static void settle_candidates(struct replay *replay, struct replay_part *part, s
 		const struct bridge_candidate *c =
 			&part->ledger.candidates[span->first_candidate + i];
 
-		if (c->socket == TIMELINE_NONE || (sighted_by(tl, c->socket, next_ns) && left != NULL))
+		if (c->socket == TIMELINE_NONE ||
+		    (sighted_by(tl, c->socket, next_ns) && left != NULL))
 			return;
 		if (sighted_by(tl, c->socket, next_ns))
 			left = c;
@@ -240,8 +244,7 @@ static void settle_candidates(struct replay *replay, struct replay_part *part, s
 	}
 	last_ns = tl->frames[tl->sockets[left->socket].life.last].end_ns;
 	if (span->start_ns >= last_ns)
-		ledger_own(&part->ledger, flow, place, left, BRIDGE_BEHIND,
-			   span->end_ns - last_ns);
+		ledger_own(&part->ledger, flow, place, left, BRIDGE_BEHIND, span->end_ns - last_ns);
 }
 
 /* Sightings that came after the next connection on the same tuple had begun
@@ -346,22 +349,92 @@ static int take_packet(struct replay *replay, struct replay_part *part,
 	return take_flow_packet(replay, part, &packet);
 }
 
-/* Nobody took an inbound attempt that the kernel itself refused. */
-static void refuse(struct replay_part *part, struct flow *flow, uint8_t side)
+/* Complete readings that began and ended between two times. */
+static unsigned readings_within(const struct timeline *tl, int64_t from_ns, int64_t until_ns)
 {
-	if (flow->key.protocol != IPPROTO_TCP || side == flow->originator ||
-	    flow->count[side].packets == 0 || !flow_only_reset(flow, side))
-		return;
+	unsigned count = 0;
+	uint32_t full = timeline_full_at(tl, until_ns);
+
+	/* Two are all that is asked for. */
+	for (; full != TIMELINE_NONE && count < 2; full--) {
+		if (tl->frames[full].kind != SNAP_EVENT) {
+			if (tl->frames[full].begin_ns < from_ns)
+				break;
+			count++;
+		}
+		if (full == 0)
+			break;
+	}
+	return count;
+}
+
+static bool is_listener_span(const struct ledger_span *span)
+{
+	return span->reason == BRIDGE_OWNED && !span->by_tuple && span->rule == BRIDGE_LISTENER;
+}
+
+/* What the whole of a flow shows about one owner of one of its ends. */
+static enum bridge_reason review(const struct replay *replay, const struct flow *flow,
+				 const struct ledger_span *span)
+{
+	const struct timeline *tl = replay->timeline;
+	uint8_t protocol = flow->key.protocol;
+	unsigned within = span->reason != BRIDGE_OWNED
+				  ? 0
+				  : readings_within(tl, flow->first_ns, flow->last_ns);
+
+	if (protocol == IPPROTO_TCP) {
+		const struct timeline_life *life =
+			span->socket == TIMELINE_NONE ? NULL : &tl->sockets[span->socket].life;
+
+		/* The kernel itself refused it. */
+		if (span->side != flow->originator && flow->count[span->side].packets > 0 &&
+		    flow_only_reset(flow, span->side) &&
+		    (span->reason == BRIDGE_GAP || is_listener_span(span)))
+			return BRIDGE_NO_SOCKET;
+		/* A connection of this host stands in the tables; this one did not in two
+		 * readings: it passed through (address translation), or the rows are not ours. */
+		if (is_listener_span(span) && within >= 2)
+			return BRIDGE_GAP;
+		/* First seen when silence would long have ended the flow. */
+		if (span->by_tuple && span->reason == BRIDGE_OWNED && life != NULL &&
+		    timeline_first_end(tl, life) > flow->last_ns &&
+		    timeline_first_end(tl, life) - flow->last_ns >
+			    flow_idle_limit(flow, &replay->options.limits))
+			return BRIDGE_GAP;
+		/* Absent after the last packet and there later: the next connection's. */
+		if (span->by_tuple && span->reason == BRIDGE_OWNED && life != NULL &&
+		    life->absent_before != TIMELINE_NONE &&
+		    tl->frames[life->absent_before].begin_ns > flow->last_ns)
+			return BRIDGE_GAP;
+	} else if ((protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) &&
+		   span->reason == BRIDGE_OWNED && flow->key.icmp_id != 0 &&
+		   span->socket != TIMELINE_NONE &&
+		   tl->sockets[span->socket].protocol == IPPROTO_RAW && within == 0) {
+		/* A raw socket takes every echo; one that sent this one for long enough
+		 * to be read is the only one there was. */
+		return BRIDGE_GAP;
+	}
+	return span->reason;
+}
+
+static void review_end(const struct replay *replay, struct replay_part *part, struct flow *flow,
+		       uint8_t side)
+{
 	for (uint32_t i = flow->end[side].first_span; i != LEDGER_NONE;
 	     i = part->ledger.spans[i].next) {
-		struct ledger_span *span = &part->ledger.spans[i];
+		const struct ledger_span *span = &part->ledger.spans[i];
+		enum bridge_reason reason;
 
-		if (span->reason == BRIDGE_GAP && span->folded == LEDGER_NONE)
-			ledger_disown(&part->ledger, flow, i, BRIDGE_NO_SOCKET);
+		if (span->folded != LEDGER_NONE)
+			continue;
+		reason = review(replay, flow, span);
+		if (reason != span->reason)
+			ledger_disown(&part->ledger, flow, i, reason);
 	}
 }
 
-static int finish_part(struct replay_part *part)
+static int finish_part(const struct replay *replay, struct replay_part *part)
 {
 	for (size_t i = 0; i < part->flows.count; i++) {
 		struct flow *flow = &part->flows.flows[i];
@@ -369,7 +442,7 @@ static int finish_part(struct replay_part *part)
 		for (uint8_t side = 0; side < 2; side++) {
 			if (ledger_flush(&part->ledger, flow, side) != 0)
 				return -1;
-			refuse(part, flow, side);
+			review_end(replay, part, flow, side);
 		}
 	}
 	return 0;
@@ -388,7 +461,7 @@ int replay_next(struct replay *replay, struct replay_part *part, struct error *e
 					 "out of memory after %llu packets of this part",
 					 (unsigned long long)part->packets);
 	}
-	if (finish_part(part) != 0)
+	if (finish_part(replay, part) != 0)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	return status;
 }

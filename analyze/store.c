@@ -1,5 +1,6 @@
 #include "analyze/store.h"
 
+#include <inttypes.h>
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -51,11 +52,6 @@ int store_execute(struct store *store, const char *sql, struct error *error)
 	if (sqlite3_exec(store->db, sql, NULL, NULL, NULL) != SQLITE_OK)
 		return storefile_fail(store->db, store->path, "database", error);
 	return 0;
-}
-
-bool store_is_new(const struct store *store)
-{
-	return store->is_new;
 }
 
 bool store_with_packets(const struct store *store)
@@ -126,7 +122,8 @@ static int create_schema(struct store *store, struct error *error)
 		"('bucket_ns', %lld), ('with_packets', %d), "
 		"('format_version', %d); COMMIT;"
 		"CREATE TEMP TABLE owed (from_id INTEGER PRIMARY KEY, "
-		"to_id INTEGER); CREATE INDEX temp.owed_to ON owed (to_id)",
+		"to_id INTEGER); CREATE INDEX temp.owed_to ON owed (to_id); "
+		"CREATE TEMP TABLE settled (connection_id INTEGER PRIMARY KEY, rule INTEGER)",
 		(long long)store->bucket_ns, store->with_packets, STOREFILE_VERSION);
 	code = settings ? store_execute(store, settings, error)
 			: storefile_fail(NULL, store->path, "create", error);
@@ -134,15 +131,15 @@ static int create_schema(struct store *store, struct error *error)
 	return code;
 }
 
-/* Makes an empty file that nobody else has. One of this name is what a process
- * of our number left when it crashed. */
-static int create_empty(const char *name, struct error *error)
+/* Makes an empty file that nobody else has, on the way to path, which is what an
+ * error names. One of this name is what a process of our number left when it crashed. */
+static int create_empty(const char *name, const char *path, struct error *error)
 {
 	if (unlink(name) != 0 && errno != ENOENT)
-		return error_errno(error, name, "remove what an earlier run left");
+		return error_errno(error, path, "remove %s, which an earlier run left", name);
 	int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
 	if (fd < 0) {
-		error_errno(error, name, "create");
+		error_errno(error, path, "create");
 		/* A missing directory is no missing input. */
 		if (error && error->code == ERROR_NO_INPUT)
 			error->code = ERROR_SYSTEM;
@@ -167,7 +164,7 @@ static int open_new(struct store *store, int64_t bucket_ns, bool with_packets, s
 		sqlite3_free(fill);
 		return storefile_fail(NULL, store->path, "open", error);
 	}
-	code = create_empty(fill, error);
+	code = create_empty(fill, store->path, error);
 	if (code != 0) {
 		sqlite3_free(fill);
 		sqlite3_free(copy);
@@ -183,8 +180,11 @@ static int open_new(struct store *store, int64_t bucket_ns, bool with_packets, s
 static int read_setting(struct store *store, const char *key, int64_t *out, struct error *error)
 {
 	char *sql = sqlite3_mprintf("SELECT value FROM setting WHERE key = %Q", key);
-	int code = sql ? storefile_integer(store->db, store->path, sql, -1, out, error)
-		       : storefile_fail(NULL, store->path, key, error);
+	int code;
+
+	*out = -1;
+	code = sql ? storefile_integer(store->db, store->path, sql, -1, out, error)
+		   : storefile_fail(NULL, store->path, key, error);
 
 	sqlite3_free(sql);
 	if (code == 0 && *out < 0)
@@ -216,6 +216,9 @@ static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packe
 	code = store_execute(store, place_pragmas, error);
 	if (code == 0)
 		code = read_setting(store, "bucket_ns", &store->bucket_ns, error);
+	if (code == 0 && store->bucket_ns <= 0)
+		code = error_damage(error, store->path, -1, "a bucket of some nanoseconds",
+				    "bucket_ns %" PRId64, store->bucket_ns);
 	if (code == 0)
 		code = read_setting(store, "with_packets", &packets, error);
 	if (code != 0)
@@ -304,7 +307,7 @@ void store_rollback(struct store *store)
 static int copy_database(struct store *store, struct error *error)
 {
 	sqlite3_stmt *statement = NULL;
-	int code = create_empty(store->copy_path, error);
+	int code = create_empty(store->copy_path, store->path, error);
 
 	if (code != 0)
 		return code;
@@ -316,18 +319,18 @@ static int copy_database(struct store *store, struct error *error)
 	return code;
 }
 
-static int seal_copy(const char *name, struct error *error)
+static int seal_copy(const char *name, const char *path, struct error *error)
 {
 	static const unsigned char version[4] = HEADER_WRITER_VERSION;
 	int code = 0, fd = open(name, O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
-		return error_errno(error, name, "open");
+		return error_errno(error, path, "open");
 	if (pwrite(fd, version, sizeof version, HEADER_WRITER) != (ssize_t)sizeof version ||
 	    fsync(fd) != 0)
-		code = error_errno(error, name, "write");
+		code = error_errno(error, path, "write");
 	if (close(fd) != 0 && code == 0)
-		code = error_errno(error, name, "close");
+		code = error_errno(error, path, "close");
 	return code;
 }
 
@@ -377,12 +380,13 @@ int store_finish(struct store *store, struct error *error)
 	store_finalize_all(store);
 	if (code == 0 && store->is_new)
 		code = store_execute(store, schema_indexes, error);
-	if (code == 0)
+	/* Where nothing was added, not a byte changes. */
+	if (code == 0 && (store->is_new || sqlite3_total_changes(store->db) > 0))
 		code = store_execute(store, analyze_sql, error);
 	if (code == 0 && store->is_new) {
 		code = copy_database(store, error);
 		if (code == 0)
-			code = seal_copy(store->copy_path, error);
+			code = seal_copy(store->copy_path, store->path, error);
 		if (code == 0)
 			code = put_in_place(store->copy_path, store->path, error);
 	}

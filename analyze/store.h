@@ -36,10 +36,10 @@ struct store_segment {
 	const char *pcap_sha256, *snap_sha256; /* hex; NULL: none */
 	int64_t link_type;
 	int64_t first_packet_ns, last_packet_ns; /* STORE_NULL: no packet */
-	int64_t packets, bytes;			 /* bytes: as on the wire, frames' original lengths */
-	int64_t flow_packets;			 /* of packets, those put into flows, repeats included */
-	int64_t frames, dropped;		 /* dropped: by kernel or recorder in this window */
-	const char *state;			 /* "whole" "repaired" "damaged" */
+	int64_t packets, bytes;	 /* bytes: as on the wire, frames' original lengths */
+	int64_t flow_packets;	 /* of packets, those put into flows, repeats included */
+	int64_t frames, dropped; /* dropped: by kernel or recorder in this window */
+	const char *state;	 /* "whole" "repaired" "damaged" */
 };
 
 struct store_snapshot {
@@ -62,7 +62,8 @@ struct store_address {
 };
 
 struct store_process {
-	int64_t process_id, recording_id, pid, start_ticks, start_ns, image; /* image: 1, 2 after exec … */
+	int64_t process_id, recording_id, pid, start_ticks, start_ns,
+		image;		   /* image: 1, 2 after exec … */
 	int64_t parent_process_id; /* 0: not known */
 	int64_t ppid, uid;
 	const char *comm, *exe;
@@ -73,8 +74,8 @@ struct store_process {
 
 struct store_socket {
 	int64_t socket_id, recording_id, net_namespace;
-	const char *protocol;	   /* "tcp" "udp" … */
-	int64_t family;		   /* 4 or 6: which table it stood in */
+	const char *protocol; /* "tcp" "udp" … */
+	int64_t family;	      /* 4 or 6: which table it stood in */
 	const char *local_address;
 	int64_t local_port;
 	const char *remote_address; /* NULL: not connected */
@@ -118,13 +119,13 @@ enum store_rule {
 
 struct store_connection {
 	int64_t connection_id, flow_id;
-	const char *end; /* "orig" or "resp" */
-	int64_t process_id, socket_id; /* 0: none */
-	const char *rule, *reason;     /* one of them NULL */
+	const char *end;		   /* "orig" or "resp" */
+	int64_t process_id, socket_id;	   /* 0: none */
+	const char *rule, *reason;	   /* one of them NULL */
 	int64_t rule_packets[STORE_RULES]; /* exact_packets, ahead_packets, … */
-	int64_t shared_by;	       /* holders of the socket; 0: no owner */
-	int64_t snapshot_id;	       /* the sighting it rests on; 0: none */
-	int64_t distance_ns;	       /* STORE_NULL: none */
+	int64_t shared_by;		   /* holders of the socket; 0: no owner */
+	int64_t snapshot_id;		   /* the sighting it rests on; 0: none */
+	int64_t distance_ns;		   /* STORE_NULL: none */
 	int64_t start_ns, end_ns;
 	int64_t sent_packets, sent_bytes, sent_payload_bytes;
 	int64_t received_packets, received_bytes, received_payload_bytes;
@@ -141,7 +142,7 @@ struct store_traffic {
 
 struct store_packet {
 	int64_t segment_id, number, offset_bytes, flow_id, connection_id, time_ns, bytes;
-	int64_t direction; /* 0: orig to resp, 1: resp to orig */
+	int64_t direction;	   /* 0: orig to resp, 1: resp to orig */
 	const char *rule, *reason; /* of this packet at that connection's end */
 };
 
@@ -153,7 +154,8 @@ struct store_other {
 
 struct store_coverage {
 	int64_t coverage_id, recording_id, segment_id;
-	const char *kind; /* "damaged" "dropped" "gap" "clock-step" "suspended" "unreadable" "torn" "expired" "no-snapshot" … */
+	const char *kind; /* "damaged" "dropped" "gap" "clock-step" "suspended" "unreadable" "torn"
+			     "expired" "no-snapshot" … */
 	int64_t begin_ns, end_ns, count;
 	const char *subject, *detail;
 };
@@ -166,12 +168,12 @@ struct store_coverage {
  * likewise is fixed at creation. */
 int store_open(const char *path, int64_t bucket_ns, bool with_packets, struct store **out,
 	       struct error *error);
-bool store_is_new(const struct store *store);
 /* Whether packet rows are wanted. An existing database decides that: asked for
  * them, one without is refused by store_open; not asked, one that has them goes on. */
 bool store_with_packets(const struct store *store);
 int64_t store_bucket_ns(const struct store *store);
-/* Whether a segment with these hashes (either may be NULL) is loaded. 1, 0, negative. */
+/* Whether a segment with these hashes (either may be NULL) is loaded, perhaps
+ * with its packets not yet compressed then. 1, 0, negative. */
 int store_has_segment(struct store *store, const char *pcap_sha256, const char *snap_sha256,
 		      struct error *error);
 /* Highest id in a table ("flow", …), 0 if empty. Negative on failure. */
@@ -183,30 +185,46 @@ int store_commit(struct store *store, struct error *error);
 void store_rollback(struct store *store);
 
 /* insert: a new id; otherwise the row of that id is rewritten whole. */
-int store_recording(struct store *store, const struct store_recording *row, bool insert, struct error *error);
-int store_segment(struct store *store, const struct store_segment *row, bool insert, struct error *error);
-int store_snapshot(struct store *store, const struct store_snapshot *row, bool insert, struct error *error);
-int store_interface(struct store *store, const struct store_interface *row, bool insert, struct error *error);
-int store_address(struct store *store, const struct store_address *row, bool insert, struct error *error);
-int store_process(struct store *store, const struct store_process *row, bool insert, struct error *error);
-int store_socket(struct store *store, const struct store_socket *row, bool insert, struct error *error);
-int store_holder(struct store *store, const struct store_holder *row, bool insert, struct error *error);
+int store_recording(struct store *store, const struct store_recording *row, bool insert,
+		    struct error *error);
+int store_segment(struct store *store, const struct store_segment *row, bool insert,
+		  struct error *error);
+int store_snapshot(struct store *store, const struct store_snapshot *row, bool insert,
+		   struct error *error);
+int store_interface(struct store *store, const struct store_interface *row, bool insert,
+		    struct error *error);
+int store_address(struct store *store, const struct store_address *row, bool insert,
+		  struct error *error);
+int store_process(struct store *store, const struct store_process *row, bool insert,
+		  struct error *error);
+int store_socket(struct store *store, const struct store_socket *row, bool insert,
+		 struct error *error);
+int store_holder(struct store *store, const struct store_holder *row, bool insert,
+		 struct error *error);
 int store_flow(struct store *store, const struct store_flow *row, bool insert, struct error *error);
-int store_connection(struct store *store, const struct store_connection *row, bool insert, struct error *error);
-int store_candidate(struct store *store, const struct store_candidate *row, struct error *error); /* or ignore */
+int store_connection(struct store *store, const struct store_connection *row, bool insert,
+		     struct error *error);
+int store_candidate(struct store *store, const struct store_candidate *row,
+		    struct error *error); /* or ignore */
 /* Adds to the row of (connection, bucket) if there is one. */
 int store_traffic(struct store *store, const struct store_traffic *row, struct error *error);
 int store_packet(struct store *store, const struct store_packet *row, struct error *error);
-int store_other(struct store *store, const struct store_other *row, struct error *error); /* adds up too */
+int store_other(struct store *store, const struct store_other *row,
+		struct error *error); /* adds up too */
 int store_coverage(struct store *store, const struct store_coverage *row, struct error *error);
 /* Moves traffic, packets and candidates of connection from to connection to, then
  * deletes from: two stretches of one end turned out to have one owner. */
 int store_fold_connection(struct store *store, int64_t from_id, int64_t to_id, struct error *error);
+/* Packets that connection_id has without a rule now have this one: its owner
+ * was found in a later segment. After the folds into it. */
+int store_settle_packets(struct store *store, int64_t connection_id, enum store_rule rule,
+			 struct error *error);
 
 /* What the next segment goes on with (live flows, sockets, processes): opaque
  * records that the loader writes and reads back, in order. clear deletes all. */
 int store_carry_clear(struct store *store, struct error *error);
-int store_carry_put(struct store *store, int64_t kind, const void *bytes, size_t length, struct error *error);
+int store_carry_put(struct store *store, int64_t kind, const void *bytes, size_t length,
+		    struct error *error);
 int store_carry_each(struct store *store,
 		     int (*each)(int64_t kind, const void *bytes, size_t length, void *context,
 				 struct error *error),

@@ -1,6 +1,9 @@
 /* What moves between connections, and between segments: folds and the carry. */
 #include "analyze/store_rows.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "analyze/storefile.h"
 
 /*
@@ -50,14 +53,45 @@ int store_fold_connection(struct store *store, int64_t from_id, int64_t to_id, s
 	return code;
 }
 
+/* Rare: only flows over a boundary whose first part had no sighting. */
+int store_settle_packets(struct store *store, int64_t connection_id, enum store_rule rule,
+			 struct error *error)
+{
+	char sql[160];
+
+	if (!store->with_packets)
+		return 0;
+	/* rule_code counts from 1 in the order of enum store_rule. */
+	if (store->is_new)
+		snprintf(sql, sizeof(sql),
+			 "INSERT OR REPLACE INTO temp.settled VALUES (%" PRId64 ", %d)",
+			 connection_id, (int)rule + 1);
+	else
+		snprintf(sql, sizeof(sql),
+			 "UPDATE packet SET rule_code = %d, reason_code = NULL "
+			 "WHERE connection_id = %" PRId64 " AND rule_code IS NULL",
+			 (int)rule + 1, connection_id);
+	return store_execute(store, sql, error);
+}
+
 int store_apply_folds(struct store *store, struct error *error)
 {
+	int code;
+
 	if (!store->is_new || !store->with_packets)
 		return 0;
-	return store_execute(store,
+	code = store_execute(store,
 			     "UPDATE packet SET connection_id = (SELECT to_id FROM temp.owed "
 			     "WHERE from_id = connection_id) "
 			     "WHERE connection_id IN (SELECT from_id FROM temp.owed)",
+			     error);
+	if (code != 0)
+		return code;
+	return store_execute(store,
+			     "UPDATE packet SET reason_code = NULL, rule_code = (SELECT rule FROM "
+			     "temp.settled s WHERE s.connection_id = packet.connection_id) "
+			     "WHERE rule_code IS NULL AND connection_id IN "
+			     "(SELECT connection_id FROM temp.settled)",
 			     error);
 }
 

@@ -1,5 +1,6 @@
 #include "analyze/store_rows.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -636,7 +637,10 @@ int store_has_segment(struct store *store, const char *pcap_sha256, const char *
 	if (!*statement)
 		code = store_prepare(
 			store, STORE_HAS_SEGMENT,
-			"SELECT 1 FROM segment WHERE pcap_sha256 IS ?1 AND snap_sha256 IS ?2",
+			"SELECT 1 FROM segment WHERE snap_sha256 IS ?2 AND (pcap_sha256 IS ?1 OR "
+			/* No two segments have one snapshot file: the same packets,
+			 * compressed since. */
+			"(?2 IS NOT NULL AND number IS NOT NULL AND pcap_sha256 IS NOT NULL))",
 			error);
 	if (code == 0)
 		code = bind_text(store, *statement, 1, pcap_sha256, error);
@@ -664,10 +668,14 @@ int64_t store_last_id(struct store *store, const char *table, struct error *erro
 		    strcmp(key + length, "_id") != 0)
 			continue;
 		char *sql = sqlite3_mprintf("SELECT max(%s) FROM %s", key, table);
-		int64_t last;
+		int64_t last = 0;
 		int code = sql ? storefile_integer(store->db, store->path, sql, 0, &last, error)
 			       : storefile_fail(NULL, store->path, table, error);
 		sqlite3_free(sql);
+		/* Ids count from 1; one that leaves no room for more is not ours. */
+		if (code == 0 && (last < 0 || last > INT64_MAX / 2))
+			code = error_damage(error, store->path, -1, "ids that count from 1",
+					    "%s %" PRId64 " in table %s", key, last, table);
 		return code == 0 ? last : code;
 	}
 	return error_set(error, ERROR_USAGE, store->path, -1, "no table \"%s\" with ids", table);

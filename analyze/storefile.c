@@ -236,3 +236,8 @@ out:
 	sqlite3_free(uri);
 	return code;
 }
+
+void storefile_close(struct sqlite3 *db)
+{
+	sqlite3_close(db);
+}

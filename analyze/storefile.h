@@ -2,8 +2,7 @@
  * storefile.h - a database file: whether it is ours, opening it to read, and
  * SQLite's failures as struct error.
  *
- * Used by whatever reads a database (query, explain, extract, report) and by
- * store. Never writes.
+ * Used by whatever reads a database, and by store. Never writes.
  */
 #ifndef ANALYZE_STOREFILE_H
 #define ANALYZE_STOREFILE_H
@@ -22,9 +21,11 @@ struct sqlite3;
  * load that was killed in the middle is undone first where the file is writable.
  * On media where SQLite cannot lock or make its own files it is read as it is,
  * unless an interrupted load has left it half-written. Close with
- * sqlite3_close. ERROR_NO_INPUT; ERROR_DAMAGED when it is not ours, the message
+ * storefile_close. ERROR_NO_INPUT; ERROR_DAMAGED when it is not ours, the message
  * says what was found; else as storefile_fail. */
 int storefile_open(const char *path, struct sqlite3 **out, struct error *error);
+
+void storefile_close(struct sqlite3 *db); /* NULL works */
 
 /* Reads the file's header and touches nothing: 0 when it is a database of ours,
  * of a version that we know; else as above. */

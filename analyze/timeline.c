@@ -1,109 +1,82 @@
-#include "analyze/timeline.h"
+#include "analyze/timeline_internal.h"
 
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/grow.h"
 #include "snapshot/format/quantity.h"
-
-#define BLOCK_BYTES 65536
-
-struct timeline_block {
-	struct timeline_block *next;
-	size_t used, size;
-	char bytes[];
-};
-
-/* ------------------------------------------------------------- strings -- */
-
-static const char *keep(struct timeline *tl, const char *text, size_t length, bool *failed)
-{
-	struct timeline_block *block = tl->blocks;
-	char *copy;
-
-	if (text == NULL)
-		return NULL;
-	if (block == NULL || block->size - block->used < length + 1) {
-		size_t size = length + 1 > BLOCK_BYTES ? length + 1 : BLOCK_BYTES;
-
-		block = malloc(sizeof(*block) + size);
-		if (block == NULL) {
-			*failed = true;
-			return NULL;
-		}
-		*block = (struct timeline_block){.next = tl->blocks, .size = size};
-		tl->blocks = block;
-	}
-	copy = block->bytes + block->used;
-	memcpy(copy, text, length);
-	copy[length] = '\0';
-	block->used += length + 1;
-	return copy;
-}
-
-static const char *keep_string(struct timeline *tl, const char *text, bool *failed)
-{
-	return text == NULL ? NULL : keep(tl, text, strlen(text), failed);
-}
 
 /* -------------------------------------------------------------- hashes -- */
 
 static uint64_t hash_endpoint(const struct endpoint *at, uint64_t seed)
 {
-	return hashindex_mix(hashindex_bytes(at->address.bytes, 16) ^ ((uint64_t)at->port << 17) ^
+	return hashindex_mix(hashindex_keyed(at->address.bytes, 16) ^ ((uint64_t)at->port << 17) ^
 			     seed);
 }
 
-static uint64_t hash_tuple(uint8_t protocol, const struct endpoint *local,
-			   const struct endpoint *remote)
+uint64_t timeline_hash_tuple(uint8_t protocol, const struct endpoint *local,
+			     const struct endpoint *remote)
 {
 	return hash_endpoint(remote, hash_endpoint(local, protocol));
 }
 
-static uint64_t hash_port(uint8_t protocol, uint16_t port)
+uint64_t timeline_hash_port(uint8_t protocol, uint16_t port)
 {
 	return hashindex_mix(((uint64_t)protocol << 32) | port | UINT64_C(1) << 48);
 }
 
-static uint64_t hash_process(uint32_t pid, uint64_t start_ticks)
+uint64_t timeline_hash_process(uint32_t pid, uint64_t start_ticks)
 {
 	return hashindex_mix(pid ^ hashindex_mix(start_ticks));
 }
 
-static uint64_t hash_of_tuple(const void *context, uint32_t i)
+uint64_t timeline_hash_of_tuple(const void *context, uint32_t i)
 {
 	const struct timeline_socket *s = &((const struct timeline *)context)->sockets[i];
 
-	return hash_tuple(s->protocol, &s->local, &s->remote);
+	return timeline_hash_tuple(s->protocol, &s->local, &s->remote);
 }
 
-static uint64_t hash_of_port(const void *context, uint32_t i)
+uint64_t timeline_hash_identity(const struct timeline_socket *s)
+{
+	return hashindex_mix(timeline_hash_tuple(s->protocol, &s->local, &s->remote) ^
+			     hashindex_mix(s->netns ^ ((uint64_t)s->inode << 16) ^
+					   ((uint64_t)s->table << 56) ^ hashindex_seed));
+}
+
+uint64_t timeline_hash_of_identity(const void *context, uint32_t i)
+{
+	return timeline_hash_identity(&((const struct timeline *)context)->sockets[i]);
+}
+
+uint64_t timeline_hash_of_port(const void *context, uint32_t i)
 {
 	const struct timeline_socket *s = &((const struct timeline *)context)->sockets[i];
 
-	return hash_port(s->protocol, s->local.port);
+	return timeline_hash_port(s->protocol, s->local.port);
 }
 
-static uint64_t hash_of_process(const void *context, uint32_t i)
+uint64_t timeline_hash_of_process(const void *context, uint32_t i)
 {
 	const struct timeline_process *p = &((const struct timeline *)context)->processes[i];
 
-	return hash_process(p->pid, p->start_ticks);
+	return timeline_hash_process(p->pid, p->start_ticks);
 }
 
-static uint64_t hash_of_inode(const void *context, uint32_t i)
+uint64_t timeline_hash_of_inode(const void *context, uint32_t i)
 {
 	return hashindex_mix(((const struct timeline *)context)->holders[i].inode);
 }
 
-static uint64_t hash_of_address(const void *context, uint32_t i)
+uint64_t timeline_hash_of_address(const void *context, uint32_t i)
 {
-	return hashindex_bytes(((const struct timeline *)context)->addresses[i].address.bytes, 16);
+	return hashindex_keyed(((const struct timeline *)context)->addresses[i].address.bytes, 16);
 }
 
 /* -------------------------------------------------------------- chains -- */
 
-static bool endpoints_equal(const struct endpoint *a, const struct endpoint *b)
+bool timeline_endpoints_equal(const struct endpoint *a, const struct endpoint *b)
 {
 	return a->port == b->port && memcmp(a->address.bytes, b->address.bytes, 16) == 0;
 }
@@ -111,14 +84,14 @@ static bool endpoints_equal(const struct endpoint *a, const struct endpoint *b)
 uint32_t timeline_by_tuple(const struct timeline *tl, uint8_t protocol,
 			   const struct endpoint *local, const struct endpoint *remote)
 {
-	uint64_t hash = hash_tuple(protocol, local, remote);
+	uint64_t hash = timeline_hash_tuple(protocol, local, remote);
 	uint32_t probe = (uint32_t)hash, i;
 
 	while ((i = hashindex_next(&tl->by_tuple, hash, &probe)) != HASHINDEX_NONE) {
 		const struct timeline_socket *s = &tl->sockets[i];
 
-		if (s->protocol == protocol && endpoints_equal(&s->local, local) &&
-		    endpoints_equal(&s->remote, remote))
+		if (s->protocol == protocol && timeline_endpoints_equal(&s->local, local) &&
+		    timeline_endpoints_equal(&s->remote, remote))
 			return i;
 	}
 	return TIMELINE_NONE;
@@ -126,7 +99,7 @@ uint32_t timeline_by_tuple(const struct timeline *tl, uint8_t protocol,
 
 uint32_t timeline_by_port(const struct timeline *tl, uint8_t protocol, uint16_t port)
 {
-	uint64_t hash = hash_port(protocol, port);
+	uint64_t hash = timeline_hash_port(protocol, port);
 	uint32_t probe = (uint32_t)hash, i;
 
 	while ((i = hashindex_next(&tl->by_port, hash, &probe)) != HASHINDEX_NONE) {
@@ -150,7 +123,7 @@ uint32_t timeline_holders(const struct timeline *tl, uint32_t inode)
 
 uint32_t timeline_by_address(const struct timeline *tl, const struct endpoint_address *address)
 {
-	uint64_t hash = hashindex_bytes(address->bytes, 16);
+	uint64_t hash = hashindex_keyed(address->bytes, 16);
 	uint32_t probe = (uint32_t)hash, i;
 
 	while ((i = hashindex_next(&tl->by_address, hash, &probe)) != HASHINDEX_NONE) {
@@ -160,664 +133,7 @@ uint32_t timeline_by_address(const struct timeline *tl, const struct endpoint_ad
 	return TIMELINE_NONE;
 }
 
-/* --------------------------------------------------------------- lives -- */
-
-/* What an event showed is no part of the state; the next full reading that
- * began after it tells whether it is still there. */
-struct timeline_sighting {
-	enum { SIGHTED_SOCKET, SIGHTED_IMAGE, SIGHTED_HOLDER } kind;
-	uint32_t place;
-};
-
-static struct timeline_life *sighted_life(struct timeline *tl, const struct timeline_sighting *at)
-{
-	switch (at->kind) {
-	case SIGHTED_SOCKET:
-		return &tl->sockets[at->place].life;
-	case SIGHTED_IMAGE:
-		return &tl->images[at->place].life;
-	case SIGHTED_HOLDER:
-		return &tl->holders[at->place].life;
-	}
-	return NULL;
-}
-
-/* The last full reading that had ended when the frame in hand began. Event
- * frames are written when they are done, so a poll that was under way may
- * stand before or after them. */
-static uint32_t full_before(const struct timeline *tl)
-{
-	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
-
-	for (size_t i = tl->full_count; i > 0; i--) {
-		if (tl->frames[tl->full[i - 1]].end_ns <= frame->begin_ns ||
-		    frame->kind != SNAP_EVENT)
-			return tl->full[i - 1];
-	}
-	return TIMELINE_NONE;
-}
-
-static struct timeline_life life_begin(const struct timeline *tl, enum snap_op op)
-{
-	return (struct timeline_life){
-		.first = (uint32_t)tl->count.frames - 1,
-		.last = (uint32_t)tl->count.frames - 1,
-		.absent_before = full_before(tl),
-		.gone = TIMELINE_NONE,
-		.state = op != SNAP_ONCE,
-	};
-}
-
-static void life_confirm(const struct timeline *tl, struct timeline_life *life, enum snap_op op)
-{
-	life->last = (uint32_t)tl->count.frames - 1;
-	life->gone = TIMELINE_NONE; /* a single missed row is no absence */
-	life->state = life->state || op != SNAP_ONCE;
-}
-
-/* The last full frame before this one confirmed what was in the state merely
- * by not saying "gone". */
-static void life_end(const struct timeline *tl, struct timeline_life *life, bool has_gone)
-{
-	uint32_t full = tl->last_full;
-
-	if (life->state && full != TIMELINE_NONE && full > life->last)
-		life->last = full;
-	life->gone = has_gone ? (uint32_t)tl->count.frames - 1 : TIMELINE_NONE;
-	life->state = false;
-}
-
-static bool life_open(const struct timeline_life *life)
-{
-	return life->gone == TIMELINE_NONE;
-}
-
-static int note_sighting(struct timeline *tl, enum snap_op op, const struct timeline_life *life,
-			 int kind, uint32_t place)
-{
-	if (op != SNAP_ONCE || life->state)
-		return 0;
-	if (hashindex_grow(&tl->sightings, tl->sighting_count, &tl->sighting_capacity,
-		     sizeof(*tl->sightings)) != 0)
-		return -1;
-	tl->sightings[tl->sighting_count++] =
-		(struct timeline_sighting){.kind = kind, .place = place};
-	return 0;
-}
-
-/* After a full reading: what events had shown before it began, and it has not, is gone. */
-static void settle_sightings(struct timeline *tl)
-{
-	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
-	size_t kept = 0;
-
-	for (size_t i = 0; i < tl->sighting_count; i++) {
-		struct timeline_life *life = sighted_life(tl, &tl->sightings[i]);
-
-		if (life->state || !life_open(life))
-			continue;
-		if (tl->frames[life->last].end_ns <= frame->begin_ns)
-			life_end(tl, life, true);
-		else
-			tl->sightings[kept++] = tl->sightings[i];
-	}
-	tl->sighting_count = kept;
-}
-
-/* An ended life goes on if the same thing is seen again. An inode is not
- * reused before all 2^32 were; a row without one only if it was missing in
- * just the one full reading before this. */
-static bool life_resumes(const struct timeline *tl, const struct timeline_life *life,
-			 bool has_identity)
-{
-	return life_open(life) || has_identity || life->gone == tl->last_full;
-}
-
-/* ------------------------------------------------------------- records -- */
-
-static bool is_connected(const struct snap_socket *socket)
-{
-	if (socket->table == SNAP_RAW || socket->table == SNAP_RAW6 ||
-	    socket->table == SNAP_ICMP || socket->table == SNAP_ICMP6 ||
-	    socket->table == SNAP_PACKET)
-		return false;
-	return socket->remote.port != 0 && !endpoint_is_any(&socket->remote.address);
-}
-
-static uint8_t socket_protocol(enum snap_table table)
-{
-	if (table == SNAP_RAW || table == SNAP_RAW6)
-		return IPPROTO_RAW;
-	return snap_table_protocol(table);
-}
-
-static uint32_t find_socket(const struct timeline *tl, const struct snap_socket *socket)
-{
-	uint8_t protocol = socket_protocol(socket->table);
-	bool connected = is_connected(socket);
-	uint32_t found = TIMELINE_NONE, i;
-
-	i = connected ? timeline_by_tuple(tl, protocol, &socket->local, &socket->remote)
-		      : timeline_by_port(tl, protocol, socket->local.port);
-	for (; i != TIMELINE_NONE;
-	     i = connected ? tl->sockets[i].next_tuple : tl->sockets[i].next_port) {
-		const struct timeline_socket *s = &tl->sockets[i];
-
-		if (s->inode == socket->inode && s->table == socket->table &&
-		    s->netns == socket->netns && endpoints_equal(&s->local, &socket->local) &&
-		    endpoints_equal(&s->remote, &socket->remote))
-			found = i; /* the latest of the chain */
-	}
-	return found;
-}
-
-static int add_socket(struct timeline *tl, enum snap_op op, const struct snap_socket *socket)
-{
-	uint32_t place = (uint32_t)tl->count.sockets, head;
-	struct timeline_socket *s;
-
-	if (hashindex_grow(&tl->sockets, tl->count.sockets, &tl->capacity.sockets,
-			   sizeof(*tl->sockets)) != 0)
-		return -1;
-	s = &tl->sockets[tl->count.sockets++];
-	*s = (struct timeline_socket){
-		.life = life_begin(tl, op),
-		.netns = socket->netns,
-		.table = socket->table,
-		.protocol = socket_protocol(socket->table),
-		.state = socket->state,
-		.connected = is_connected(socket),
-		.local = socket->local,
-		.remote = socket->remote,
-		.uid = socket->uid,
-		.inode = socket->inode,
-		.cookie = socket->cookie,
-		.next_tuple = TIMELINE_NONE,
-		.next_port = TIMELINE_NONE,
-		.tail = place,
-	};
-	if (note_sighting(tl, op, &s->life, SIGHTED_SOCKET, place) != 0)
-		return -1;
-	if (s->connected) {
-		head = timeline_by_tuple(tl, s->protocol, &s->local, &s->remote);
-		if (head == TIMELINE_NONE)
-			return hashindex_add(&tl->by_tuple,
-					     hash_tuple(s->protocol, &s->local, &s->remote), place,
-					     hash_of_tuple, tl);
-		tl->sockets[tl->sockets[head].tail].next_tuple = place;
-	} else {
-		head = timeline_by_port(tl, s->protocol, s->local.port);
-		if (head == TIMELINE_NONE)
-			return hashindex_add(&tl->by_port, hash_port(s->protocol, s->local.port),
-					     place, hash_of_port, tl);
-		tl->sockets[tl->sockets[head].tail].next_port = place;
-	}
-	tl->sockets[head].tail = place;
-	return 0;
-}
-
-static int take_socket(struct timeline *tl, enum snap_op op, const struct snap_socket *socket)
-{
-	uint32_t i = find_socket(tl, socket);
-
-	if (op == SNAP_GONE) {
-		if (i != TIMELINE_NONE && life_open(&tl->sockets[i].life))
-			life_end(tl, &tl->sockets[i].life, true);
-		return 0;
-	}
-	if (i == TIMELINE_NONE ||
-	    !life_resumes(tl, &tl->sockets[i].life, socket->inode != 0))
-		return add_socket(tl, op, socket);
-	life_confirm(tl, &tl->sockets[i].life, op);
-	tl->sockets[i].state = socket->state;
-	/* TIME_WAIT prints uid 0 and request sockets their listener's. */
-	if (socket->uid != SNAP_UNKNOWN_UID && socket->inode != 0)
-		tl->sockets[i].uid = socket->uid;
-	if (socket->cookie != 0)
-		tl->sockets[i].cookie = socket->cookie;
-	return note_sighting(tl, op, &tl->sockets[i].life, SIGHTED_SOCKET, i);
-}
-
-/* A close event speaks of the newest lifetime of its tuple: by cookie where
- * both have one, by inode, else by tuple alone. */
-static void take_closed(struct timeline *tl, const struct snap_closed *closed)
-{
-	uint32_t i = timeline_by_tuple(tl, snap_table_protocol(closed->table), &closed->local,
-				       &closed->remote);
-	uint32_t found = TIMELINE_NONE;
-
-	for (; i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
-		const struct timeline_socket *s = &tl->sockets[i];
-
-		if (s->netns != closed->netns || s->inode == 0)
-			continue;
-		if (closed->inode != 0 && s->inode != closed->inode)
-			continue;
-		if (closed->cookie != 0 && s->cookie != 0 && s->cookie != closed->cookie)
-			continue;
-		found = i;
-	}
-	if (found != TIMELINE_NONE)
-		tl->sockets[found].closed = *closed;
-}
-
-static uint32_t find_process(const struct timeline *tl, uint32_t pid, uint64_t start_ticks)
-{
-	uint64_t hash = hash_process(pid, start_ticks);
-	uint32_t probe = (uint32_t)hash, i;
-
-	while ((i = hashindex_next(&tl->by_process, hash, &probe)) != HASHINDEX_NONE) {
-		if (tl->processes[i].pid == pid && tl->processes[i].start_ticks == start_ticks)
-			return i;
-	}
-	return TIMELINE_NONE;
-}
-
-static uint32_t need_process(struct timeline *tl, uint32_t pid, uint64_t start_ticks)
-{
-	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
-	uint32_t i = find_process(tl, pid, start_ticks);
-	int64_t start_ns = INT64_MIN;
-
-	if (i != TIMELINE_NONE)
-		return i;
-	if (hashindex_grow(&tl->processes, tl->count.processes, &tl->capacity.processes,
-			   sizeof(*tl->processes)) != 0)
-		return TIMELINE_NONE;
-	if (start_ticks != 0 && frame->boot_ns > 0 && tl->clock_ticks > 0 &&
-	    start_ticks < (uint64_t)INT64_MAX / NS_PER_SECOND)
-		start_ns = frame->begin_ns - frame->boot_ns +
-			   (int64_t)(start_ticks / (uint64_t)tl->clock_ticks) * NS_PER_SECOND +
-			   (int64_t)(start_ticks % (uint64_t)tl->clock_ticks) *
-				   (NS_PER_SECOND / tl->clock_ticks);
-	i = (uint32_t)tl->count.processes++;
-	tl->processes[i] = (struct timeline_process){
-		.pid = pid,
-		.start_ticks = start_ticks,
-		.start_ns = start_ns,
-		.first_image = TIMELINE_NONE,
-		.last_image = TIMELINE_NONE,
-	};
-	if (hashindex_add(&tl->by_process, hash_process(pid, start_ticks), i, hash_of_process,
-			  tl) != 0)
-		return TIMELINE_NONE;
-	return i;
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
-static bool same_image(const struct timeline_image *image, const struct snap_process *process)
-{
-	return image->uid == process->uid && same_text(image->comm, process->comm) &&
-	       same_text(image->exe, process->exe) &&
-	       (image->cmdline == NULL) == (process->cmdline == NULL) &&
-	       image->cmdline_length == process->cmdline_length &&
-	       (image->cmdline == NULL ||
-		memcmp(image->cmdline, process->cmdline, process->cmdline_length) == 0);
-}
-
-static int take_process(struct timeline *tl, enum snap_op op, const struct snap_process *process)
-{
-	uint32_t p = need_process(tl, process->pid, process->start_ticks);
-	struct timeline_image *image;
-	uint32_t last;
-	bool failed = false;
-
-	if (p == TIMELINE_NONE)
-		return -1;
-	last = tl->processes[p].last_image;
-	if (op == SNAP_GONE) {
-		if (last != TIMELINE_NONE && life_open(&tl->images[last].life))
-			life_end(tl, &tl->images[last].life, true);
-		if (process->exit_known) {
-			tl->processes[p].exit_known = true;
-			tl->processes[p].exit_code = process->exit_code;
-		}
-		if (process->exit_ns != 0)
-			tl->processes[p].exit_ns = process->exit_ns;
-		return 0;
-	}
-	if (last != TIMELINE_NONE && same_image(&tl->images[last], process)) {
-		life_confirm(tl, &tl->images[last].life, op);
-		tl->images[last].ppid = process->ppid;
-		return note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
-	}
-	if (hashindex_grow(&tl->images, tl->count.images, &tl->capacity.images,
-			   sizeof(*tl->images)) != 0)
-		return -1;
-	image = &tl->images[tl->count.images];
-	*image = (struct timeline_image){
-		.life = life_begin(tl, op),
-		.process = p,
-		.next = TIMELINE_NONE,
-		.ppid = process->ppid,
-		.uid = process->uid,
-		.comm = keep_string(tl, process->comm, &failed),
-		.exe = keep_string(tl, process->exe, &failed),
-		.cmdline = keep(tl, process->cmdline, process->cmdline_length, &failed),
-		.cmdline_length = process->cmdline_length,
-		.cgroup = keep_string(tl, process->cgroup, &failed),
-		.netns = process->netns,
-	};
-	if (last != TIMELINE_NONE) {
-		life_end(tl, &tl->images[last].life, true);
-		tl->images[last].next = (uint32_t)tl->count.images;
-	} else {
-		tl->processes[p].first_image = (uint32_t)tl->count.images;
-	}
-	last = (uint32_t)tl->count.images++;
-	tl->processes[p].last_image = last;
-	if (failed)
-		return -1;
-	return note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
-}
-
-static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_holder *holder)
-{
-	uint32_t process = need_process(tl, holder->pid, holder->start_ticks);
-	uint32_t head = timeline_holders(tl, holder->inode), i, place;
-
-	if (process == TIMELINE_NONE)
-		return -1;
-	for (i = head; i != TIMELINE_NONE; i = tl->holders[i].next_inode) {
-		const struct timeline_holder *h = &tl->holders[i];
-
-		if (h->process == process && h->fd == holder->fd && h->tid == holder->tid)
-			break;
-	}
-	if (op == SNAP_GONE) {
-		if (i != TIMELINE_NONE && life_open(&tl->holders[i].life))
-			life_end(tl, &tl->holders[i].life, true);
-		return 0;
-	}
-	if (i != TIMELINE_NONE) {
-		life_confirm(tl, &tl->holders[i].life, op);
-		return note_sighting(tl, op, &tl->holders[i].life, SIGHTED_HOLDER, i);
-	}
-	if (hashindex_grow(&tl->holders, tl->count.holders, &tl->capacity.holders,
-			   sizeof(*tl->holders)) != 0)
-		return -1;
-	place = (uint32_t)tl->count.holders++;
-	tl->holders[place] = (struct timeline_holder){
-		.life = life_begin(tl, op),
-		.inode = holder->inode,
-		.process = process,
-		.fd = holder->fd,
-		.tid = holder->tid,
-		.next_inode = TIMELINE_NONE,
-		.tail = place,
-	};
-	if (note_sighting(tl, op, &tl->holders[place].life, SIGHTED_HOLDER, place) != 0)
-		return -1;
-	if (head == TIMELINE_NONE)
-		return hashindex_add(&tl->by_inode, hashindex_mix(holder->inode), place,
-				     hash_of_inode, tl);
-	tl->holders[tl->holders[head].tail].next_inode = place;
-	tl->holders[head].tail = place;
-	return 0;
-}
-
-static int take_address(struct timeline *tl, enum snap_op op, const struct snap_address *address)
-{
-	uint32_t head = timeline_by_address(tl, &address->address), i, place;
-
-	for (i = head; i != TIMELINE_NONE; i = tl->addresses[i].next_address) {
-		const struct timeline_address *a = &tl->addresses[i];
-
-		if (a->netns == address->netns && a->ifindex == address->ifindex &&
-		    a->prefix_length == address->prefix_length)
-			break;
-	}
-	if (op == SNAP_GONE) {
-		if (i != TIMELINE_NONE && life_open(&tl->addresses[i].life))
-			life_end(tl, &tl->addresses[i].life, true);
-		return 0;
-	}
-	if (i != TIMELINE_NONE) {
-		life_confirm(tl, &tl->addresses[i].life, op);
-		return 0;
-	}
-	if (hashindex_grow(&tl->addresses, tl->count.addresses, &tl->capacity.addresses,
-			   sizeof(*tl->addresses)) != 0)
-		return -1;
-	place = (uint32_t)tl->count.addresses++;
-	tl->addresses[place] = (struct timeline_address){
-		.life = life_begin(tl, op),
-		.netns = address->netns,
-		.ifindex = address->ifindex,
-		.address = address->address,
-		.prefix_length = address->prefix_length,
-		.next_address = TIMELINE_NONE,
-		.tail = place,
-	};
-	if (head == TIMELINE_NONE)
-		return hashindex_add(&tl->by_address, hashindex_bytes(address->address.bytes, 16),
-				     place, hash_of_address, tl);
-	tl->addresses[tl->addresses[head].tail].next_address = place;
-	tl->addresses[head].tail = place;
-	return 0;
-}
-
-/* Few: a linear search over what is there. */
-static int take_interface(struct timeline *tl, enum snap_op op,
-			  const struct snap_interface *interface)
-{
-	bool failed = false;
-
-	for (size_t i = tl->count.interfaces; i > 0; i--) {
-		struct timeline_interface *have = &tl->interfaces[i - 1];
-
-		if (have->netns != interface->netns || have->ifindex != interface->ifindex)
-			continue;
-		if (op == SNAP_GONE) {
-			if (life_open(&have->life))
-				life_end(tl, &have->life, true);
-			return 0;
-		}
-		if (same_text(have->name, interface->name)) {
-			life_confirm(tl, &have->life, op);
-			return 0;
-		}
-		break; /* the index or the name went to another one */
-	}
-	if (op == SNAP_GONE)
-		return 0;
-	if (hashindex_grow(&tl->interfaces, tl->count.interfaces, &tl->capacity.interfaces,
-			   sizeof(*tl->interfaces)) != 0)
-		return -1;
-	tl->interfaces[tl->count.interfaces++] = (struct timeline_interface){
-		.life = life_begin(tl, op),
-		.netns = interface->netns,
-		.ifindex = interface->ifindex,
-		.hardware_type = interface->hardware_type,
-		.name = keep_string(tl, interface->name, &failed),
-	};
-	return failed ? -1 : 0;
-}
-
-static int take_absent(struct timeline *tl, enum snap_op op, const struct snap_absent *absent)
-{
-	uint32_t now = (uint32_t)tl->count.frames - 1;
-	bool failed = false;
-
-	if (op == SNAP_GONE) {
-		for (size_t i = tl->count.absences; i > 0; i--) {
-			struct timeline_absence *have = &tl->absences[i - 1];
-
-			if (have->until == TIMELINE_NONE && have->pid == absent->pid &&
-			    have->netns == absent->netns && same_text(have->what, absent->what) &&
-			    same_text(have->subject, absent->subject)) {
-				have->until = now;
-				break;
-			}
-		}
-		return 0;
-	}
-	if (hashindex_grow(&tl->absences, tl->count.absences, &tl->capacity.absences,
-			   sizeof(*tl->absences)) != 0)
-		return -1;
-	tl->absences[tl->count.absences++] = (struct timeline_absence){
-		.frame = now,
-		.until = op == SNAP_ONCE ? now : TIMELINE_NONE,
-		.what = keep_string(tl, absent->what, &failed),
-		.subject = keep_string(tl, absent->subject, &failed),
-		.reason = keep_string(tl, absent->reason, &failed),
-		.netns = absent->netns,
-		.pid = absent->pid,
-	};
-	if (absent->what != NULL && strcmp(absent->what, "descriptors") == 0)
-		tl->unreadable++;
-	return failed ? -1 : 0;
-}
-
-static int take_step(struct timeline *tl, const struct snap_clock *clock)
-{
-	if (hashindex_grow(&tl->steps, tl->count.steps, &tl->capacity.steps,
-			   sizeof(*tl->steps)) != 0)
-		return -1;
-	tl->steps[tl->count.steps++] = (struct timeline_step){
-		.frame = (uint32_t)tl->count.frames - 1,
-		.step_ns = clock->step_ns,
-		.suspend_ns = clock->suspend_ns,
-	};
-	return 0;
-}
-
-static int take_meta(struct timeline *tl, const char *key, const char *value, size_t length)
-{
-	bool failed = false;
-	uint64_t number;
-
-	if (hashindex_grow(&tl->metas, tl->count.metas, &tl->capacity.metas,
-			   sizeof(*tl->metas)) != 0)
-		return -1;
-	tl->metas[tl->count.metas++] = (struct timeline_meta){
-		.key = keep_string(tl, key, &failed),
-		.value = keep(tl, value, length, &failed),
-		.value_length = length,
-	};
-	if (failed)
-		return -1;
-	if (value != NULL && strcmp(key, "clock_ticks") == 0 &&
-	    quantity_parse_uint(value, 1000000, &number) == 0 && number > 0)
-		tl->clock_ticks = (int64_t)number;
-	if (value != NULL && strcmp(key, "netns") == 0 &&
-	    quantity_parse_uint(value, UINT64_MAX, &number) == 0)
-		tl->capture_netns = number;
-	return 0;
-}
-
-static int take_frame(struct timeline *tl, const struct snap_record *record)
-{
-	const struct snap_frame *frame = &record->u.frame;
-	bool failed = false;
-
-	if (hashindex_grow(&tl->frames, tl->count.frames, &tl->capacity.frames,
-			   sizeof(*tl->frames)) != 0)
-		return -1;
-	tl->frames[tl->count.frames++] = (struct timeline_frame){
-		.sequence = frame->sequence,
-		.line = record->line,
-		.kind = frame->kind,
-		.restated = frame->kind == SNAP_KEY && strcmp(frame->cause, "restated") == 0,
-		.cause = keep_string(tl, frame->cause, &failed),
-		.begin_ns = frame->begin_ns,
-		.end_ns = frame->end_ns,
-		.monotonic_ns = frame->monotonic_ns,
-		.boot_ns = frame->boot_ns,
-	};
-	return failed ? -1 : 0;
-}
-
-#define END_ALL(tl, array, now)                                                                    \
-	do {                                                                                       \
-		for (size_t i_ = 0; i_ < (tl)->count.array; i_++) {                                \
-			struct timeline_life *life_ = &(tl)->array[i_].life;                       \
-			if (life_open(life_) && life_->last < (now))                               \
-				life_end(tl, life_, true);                                         \
-		}                                                                                  \
-	} while (0)
-
-/* A later key frame has everything; what it has not is gone. */
-static void finish_key(struct timeline *tl)
-{
-	uint32_t now = (uint32_t)tl->count.frames - 1;
-
-	if (now == 0)
-		return;
-	END_ALL(tl, sockets, now);
-	END_ALL(tl, images, now);
-	END_ALL(tl, holders, now);
-	END_ALL(tl, addresses, now);
-	END_ALL(tl, interfaces, now);
-}
-
-static int take_end(struct timeline *tl)
-{
-	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
-
-	if (frame->kind == SNAP_EVENT)
-		return 0;
-	if (frame->kind == SNAP_KEY)
-		finish_key(tl);
-	settle_sightings(tl);
-	if (hashindex_grow(&tl->full, tl->full_count, &tl->full_capacity, sizeof(*tl->full)) != 0)
-		return -1;
-	tl->last_full = (uint32_t)tl->count.frames - 1;
-	tl->full[tl->full_count++] = tl->last_full;
-	return 0;
-}
-
-static void take_capture(struct timeline *tl, const struct snap_capture *capture)
-{
-	if (!tl->has_capture)
-		tl->capture_first = *capture;
-	tl->capture_last = *capture;
-	tl->has_capture = true;
-}
-
-static int take(struct timeline *tl, const struct snap_record *record)
-{
-	switch (record->type) {
-	case SNAP_TYPE_META:
-		return take_meta(tl, record->u.meta.key, record->u.meta.value,
-				 record->u.meta.value_length);
-	case SNAP_TYPE_FRAME:
-		return take_frame(tl, record);
-	case SNAP_TYPE_END:
-		return take_end(tl);
-	case SNAP_TYPE_NETNS:
-		if (record->u.netns.is_capture && tl->capture_netns == 0)
-			tl->capture_netns = record->u.netns.netns;
-		return 0;
-	case SNAP_TYPE_INTERFACE:
-		return take_interface(tl, record->op, &record->u.interface);
-	case SNAP_TYPE_ADDRESS:
-		return take_address(tl, record->op, &record->u.address);
-	case SNAP_TYPE_SOCKET:
-		return take_socket(tl, record->op, &record->u.socket);
-	case SNAP_TYPE_PROCESS:
-		return take_process(tl, record->op, &record->u.process);
-	case SNAP_TYPE_HOLDER:
-		return take_holder(tl, record->op, &record->u.holder);
-	case SNAP_TYPE_CLOSED:
-		take_closed(tl, &record->u.closed);
-		return 0;
-	case SNAP_TYPE_CAPTURE:
-		take_capture(tl, &record->u.capture);
-		return 0;
-	case SNAP_TYPE_CLOCK:
-		return take_step(tl, &record->u.clock);
-	case SNAP_TYPE_ABSENT:
-		return take_absent(tl, record->op, &record->u.absent);
-	case SNAP_TYPE_OTHER:
-		return 0;
-	}
-	return 0;
-}
+/* -------------------------------------------------------------- reading -- */
 
 /* Numbers of the state after each frame, from the lives. */
 static int count_states(struct timeline *tl)
@@ -854,14 +170,19 @@ static int count_states(struct timeline *tl)
 #define CLOSE_OPEN(tl, array)                                                                      \
 	do {                                                                                       \
 		for (size_t i_ = 0; i_ < (tl)->count.array; i_++) {                                \
-			if (life_open(&(tl)->array[i_].life))                                      \
-				life_end(tl, &(tl)->array[i_].life, false);                        \
+			if (timeline_life_open(&(tl)->array[i_].life))                             \
+				timeline_life_end(tl, &(tl)->array[i_].life, false);               \
 		}                                                                                  \
 	} while (0)
 
 void timeline_init(struct timeline *timeline)
 {
-	*timeline = (struct timeline){.clock_ticks = 100, .last_full = TIMELINE_NONE};
+	*timeline = (struct timeline){
+		.clock_ticks = 100,
+		.last_full = TIMELINE_NONE,
+		.first_full_ns = INT64_MAX,
+		.last_full_ns = INT64_MIN,
+	};
 }
 
 int timeline_read(struct snapfile_reader *reader, struct timeline *out, struct error *error)
@@ -871,7 +192,19 @@ int timeline_read(struct snapfile_reader *reader, struct timeline *out, struct e
 
 	timeline_init(out);
 	while ((status = snapfile_next(reader, &record, error)) == 1) {
-		if (take(out, &record) != 0)
+		uint64_t limit =
+			record.type == SNAP_TYPE_META ? TIMELINE_MAX_META : TIMELINE_MAX_TEXT;
+
+		/* Frames are taken whole. */
+		if (out->text_bytes > limit &&
+		    (record.type == SNAP_TYPE_META || record.type == SNAP_TYPE_FRAME)) {
+			status = error_damage(error, NULL, -1, "texts of a host's processes",
+					      "more than %llu bytes of them by line %llu",
+					      (unsigned long long)limit,
+					      (unsigned long long)record.line);
+			break;
+		}
+		if (timeline_take(out, &record) != 0)
 			goto no_memory;
 	}
 	if (status < 0 && status != ERROR_DAMAGED) {
@@ -916,6 +249,8 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->metas);
 	free(timeline->full);
 	free(timeline->sightings);
+	free(timeline->doubtful);
+	hashindex_release(&timeline->by_identity);
 	hashindex_release(&timeline->by_tuple);
 	hashindex_release(&timeline->by_port);
 	hashindex_release(&timeline->by_process);
@@ -953,6 +288,30 @@ uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns)
 	return low == 0 ? TIMELINE_NONE : timeline->full[low - 1];
 }
 
+bool timeline_doubtful(const struct timeline *timeline, int64_t t_ns, int64_t *from_ns,
+		       int64_t *until_ns)
+{
+	bool inside = false;
+
+	*from_ns = INT64_MIN;
+	*until_ns = INT64_MAX;
+	for (size_t i = 0; i < timeline->doubtful_count; i++) {
+		const struct timeline_stretch *s = &timeline->doubtful[i];
+
+		if (t_ns >= s->from_ns && t_ns <= s->until_ns)
+			inside = true;
+		if (t_ns < s->from_ns && s->from_ns < *until_ns)
+			*until_ns = s->from_ns;
+		if (t_ns >= s->from_ns && s->from_ns > *from_ns)
+			*from_ns = s->from_ns;
+		if (t_ns <= s->until_ns && s->until_ns < *until_ns)
+			*until_ns = s->until_ns < INT64_MAX ? s->until_ns + 1 : INT64_MAX;
+		if (t_ns > s->until_ns && s->until_ns >= *from_ns)
+			*from_ns = s->until_ns + 1;
+	}
+	return inside;
+}
+
 uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns)
 {
 	uint32_t image = timeline->processes[process].first_image, next;
@@ -968,5 +327,6 @@ uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, in
 bool timeline_current(const struct timeline *timeline, const struct timeline_life *life,
 		      int64_t t_ns)
 {
-	return timeline_first_end(timeline, life) <= t_ns && t_ns < timeline_gone_end(timeline, life);
+	return timeline_first_end(timeline, life) <= t_ns &&
+	       t_ns < timeline_gone_end(timeline, life);
 }

@@ -20,6 +20,12 @@
 
 #define TIMELINE_NONE UINT32_MAX
 
+/* Of one segment's snapshots. A header of 16 MiB would hold arguments of the
+ * largest size a kernel takes eight times over; a host with 100,000 processes
+ * and command lines of 4 KiB has texts of 400 MiB. */
+#define TIMELINE_MAX_META (UINT64_C(16) << 20)
+#define TIMELINE_MAX_TEXT (UINT64_C(1) << 30)
+
 struct timeline_frame {
 	uint64_t sequence, line;
 	enum snap_kind kind;
@@ -34,24 +40,26 @@ struct timeline_frame {
 struct timeline_life {
 	uint32_t first;		/* first sighting */
 	uint32_t last;		/* last sighting */
-	uint32_t absent_before; /* last frame before first that read all and had it not; NONE: none */
-	uint32_t gone;		/* the frame that first had it no more; NONE: still there at the end */
-	bool state;		/* while read: part of the state that polls take differences from */
+	uint32_t absent_before; /* last frame before first that read all and had it not; NONE: none
+				 */
+	uint32_t gone; /* the frame that first had it no more; NONE: still there at the end */
+	bool state;    /* while read: part of the state that polls take differences from */
 };
 
 struct timeline_socket {
 	struct timeline_life life;
 	uint64_t netns;
 	enum snap_table table;
-	uint8_t protocol; /* IPPROTO; IPPROTO_RAW for raw (local.port is what it takes), 0 for packet sockets */
+	uint8_t protocol; /* IPPROTO; IPPROTO_RAW for raw (local.port is what it takes), 0 for
+			     packet sockets */
 	uint8_t state;	  /* as last seen */
 	bool connected;	  /* has a remote address and port */
 	struct endpoint local, remote;
 	uint32_t uid, inode;
 	uint64_t cookie;
-	uint32_t next_tuple; /* next lifetime of the same tuple, in order of first sighting */
-	uint32_t next_port;  /* unconnected: next of the same protocol and local port */
-	uint32_t tail;	     /* of the chain, in its first member only */
+	uint32_t next_tuple;	   /* next lifetime of the same tuple, in order of first sighting */
+	uint32_t next_port;	   /* unconnected: next of the same protocol and local port */
+	uint32_t tail;		   /* of the chain, in its first member only */
 	struct snap_closed closed; /* closed_ns 0: no close event */
 };
 
@@ -69,7 +77,7 @@ struct timeline_image {
 struct timeline_process {
 	uint32_t pid;
 	uint64_t start_ticks;
-	int64_t start_ns; /* Unix time, to the clock tick; INT64_MIN: not known */
+	int64_t start_ns;		  /* Unix time, to the clock tick; INT64_MIN: not known */
 	uint32_t first_image, last_image; /* NONE: only its descriptors were seen */
 	bool exit_known;
 	int32_t exit_code;
@@ -118,8 +126,13 @@ struct timeline_meta {
 	size_t value_length;	 /* argv holds NULs between arguments */
 };
 
+struct timeline_stretch {
+	int64_t from_ns, until_ns; /* both included */
+};
+
 struct timeline_array_counts {
-	size_t frames, sockets, images, processes, holders, addresses, interfaces, absences, steps, metas;
+	size_t frames, sockets, images, processes, holders, addresses, interfaces, absences, steps,
+		metas;
 };
 
 struct timeline {
@@ -135,18 +148,26 @@ struct timeline {
 	struct timeline_meta *metas;
 	struct timeline_array_counts count, capacity;
 
-	struct snap_capture capture_first, capture_last; /* counters of the first and last frame with them */
+	struct snap_capture capture_first,
+		capture_last; /* counters of the first and last frame with them */
 	bool has_capture;
 	uint64_t capture_netns; /* the namespace that was captured in; 0: not known */
 	int64_t clock_ticks;
 	uint64_t unknown_records;
 	uint32_t unreadable; /* processes whose descriptors could not be read, at any time */
 
+	/* What lies before the first and after the last complete reading is not
+	 * bracketed: readings began at these times. INT64_MAX and INT64_MIN without any. */
+	int64_t first_full_ns, last_full_ns;
+
 	/* private */
-	struct hashindex by_tuple, by_port, by_process, by_inode, by_address;
+	uint64_t text_bytes; /* kept so far */
+	struct hashindex by_identity, by_tuple, by_port, by_process, by_inode, by_address;
 	struct timeline_block *blocks; /* of the strings */
 	uint32_t last_full;
-	uint32_t *full; /* the key and poll frames, in order */
+	uint32_t *full;			   /* the key and poll frames, in order */
+	struct timeline_stretch *doubtful; /* where the clock went back */
+	size_t doubtful_count, doubtful_capacity;
 	size_t full_count, full_capacity;
 	struct timeline_sighting *sightings; /* by events, until a full reading settles them */
 	size_t sighting_count, sighting_capacity;
@@ -180,6 +201,11 @@ uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, in
 /* Whether the state current at t had it: first.end <= t < gone.end. */
 bool timeline_current(const struct timeline *timeline, const struct timeline_life *life,
 		      int64_t t_ns);
+
+/* Whether the clock was set back over t: two different moments bear that time.
+ * *from_ns and *until_ns: the stretch around t for which the answer is the same. */
+bool timeline_doubtful(const struct timeline *timeline, int64_t t_ns, int64_t *from_ns,
+		       int64_t *until_ns);
 
 /* Times of sightings, for rules and distances. */
 static inline int64_t timeline_first_end(const struct timeline *timeline,

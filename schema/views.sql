@@ -146,8 +146,8 @@ SELECT
 	t.sent_bytes,
 	t.received_packets,
 	t.received_bytes,
-	-- Over at least one bucket: a single packet has no duration.
-	CAST((t.sent_bytes + t.received_bytes) * 1e9 / max(t.last_ns - t.first_ns, width.ns)
+	-- Over whole buckets, so that the peak is never below the mean.
+	CAST((t.sent_bytes + t.received_bytes) * 1e9 / ((t.last_ns / width.ns - t.first_ns / width.ns + 1) * width.ns)
 		AS INTEGER) AS mean_bytes_per_second,
 	CAST(peak.bytes * 1e9 / width.ns AS INTEGER) AS peak_bytes_per_second,
 	t.first_ns,
@@ -256,3 +256,34 @@ FROM packet k
 JOIN segment g ON g.segment_id = k.segment_id
 LEFT JOIN rule u ON u.rule_code = k.rule_code
 LEFT JOIN reason m ON m.reason_code = k.reason_code;
+
+CREATE VIEW sockets AS
+SELECT
+	s.socket_id,
+	r.hostname,
+	s.protocol,
+	s.local_address,
+	s.local_port,
+	s.remote_address,
+	s.remote_port,
+	s.state,
+	s.uid,
+	s.inode,
+	s.net_namespace,
+	h.fd,
+	p.process_id,
+	p.pid,
+	p.process,
+	p.exe,
+	CASE
+		WHEN h.holder_id IS NOT NULL THEN NULL
+		WHEN EXISTS (SELECT 1 FROM coverage c WHERE c.recording_id = s.recording_id
+			AND c.kind = 'unreadable' AND c.subject GLOB 'descriptors*') THEN 'unreadable'
+		ELSE 'no-holder'
+	END AS reason,
+	s.first_seen_ns,
+	s.last_seen_ns
+FROM socket s
+LEFT JOIN recording r ON r.recording_id = s.recording_id
+LEFT JOIN holder h ON h.socket_id = s.socket_id
+LEFT JOIN processes p ON p.process_id = h.process_id;

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,7 +64,7 @@ static void print_statistics(const struct recorder_statistics *now)
 		now->frames, (double)now->longest_gap_ns / 1e9, now->sockets, now->processes);
 	if (now->failed_polls)
 		fprintf(stderr, "%" PRIu64 " snapshots could not be read\n", now->failed_polls);
-	fprintf(stderr, "%" PRIu64 " segments", now->segments);
+	fprintf(stderr, "%" PRIu64 " segment%s", now->segments, now->segments == 1 ? "" : "s");
 	if (now->expired)
 		fprintf(stderr, ", %" PRIu64 " expired", now->expired);
 	fprintf(stderr, "%s\n", now->paused ? "; paused, the disk is full" : "");
@@ -175,20 +176,38 @@ static void ignore_signal(int number)
 
 /* A signal that is ignored at the start (a background job's INT, nohup's HUP)
  * would not be queued: all that are waited for get a handler, and exec sets
- * them back to their defaults. */
+ * them back to their defaults. Those that stop keep their default until there
+ * is something to stop in order: a large directory takes its time to repair. */
 static int take_signals(struct session *session, struct error *error)
 {
 	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD};
 	struct sigaction action = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART};
+	sigset_t at_once;
 
 	sigemptyset(&session->signals);
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+		bool stops = numbers[i] == SIGINT || numbers[i] == SIGTERM;
+		struct sigaction before;
+
 		sigaddset(&session->signals, numbers[i]);
-		sigaction(numbers[i], &action, NULL);
+		if (!stops ||
+		    (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN))
+			sigaction(numbers[i], &action, NULL);
 	}
-	sigprocmask(SIG_BLOCK, &session->signals, &session->before);
+	at_once = session->signals;
+	sigdelset(&at_once, SIGINT);
+	sigdelset(&at_once, SIGTERM);
+	sigprocmask(SIG_BLOCK, &at_once, &session->before);
 	session->signal_fd = signalfd(-1, &session->signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	return session->signal_fd < 0 ? error_errno(error, NULL, "waiting for signals") : 0;
+}
+
+/* From here on a stop is an orderly one. */
+static void take_stop_signals(void *context)
+{
+	const struct session *session = context;
+
+	sigprocmask(SIG_BLOCK, &session->signals, NULL);
 }
 
 /* After the command was forked, so that it does not inherit them. */
@@ -205,6 +224,8 @@ static int begin(struct session *session, int argc, char **argv, struct error *e
 		.argv = argv,
 		.argc = argc,
 		.notice = print_notice,
+		.beginning = take_stop_signals,
+		.context = session,
 	};
 	int status = take_signals(session, error);
 

@@ -78,8 +78,8 @@ static bool has_hidepid(struct span options)
 
 static int add(struct mounts *mounts, uint64_t netns, struct span path)
 {
-	struct mounts_netns *grown = procfs_grow(mounts->items, &mounts->capacity,
-						 mounts->count + 1, sizeof(*grown));
+	struct mounts_netns *grown =
+		procfs_grow(mounts->items, &mounts->capacity, mounts->count + 1, sizeof(*grown));
 	char *copy;
 
 	if (!grown)
@@ -103,8 +103,8 @@ static int parse_line(const char *at, const char *end, uint64_t proc_device, str
 	device = next_field(&at, end);
 	root = next_field(&at, end);
 	point = next_field(&at, end);
-	if (starts(root, "net:[") &&
-	    procfs_parse_number(root.at + 5, UINT64_MAX, &netns, &stop) && *stop == ']')
+	if (starts(root, "net:[") && procfs_parse_number(root.at + 5, UINT64_MAX, &netns, &stop) &&
+	    *stop == ']')
 		return add(out, netns, point);
 	do
 		field = next_field(&at, end);

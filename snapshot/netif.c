@@ -19,9 +19,8 @@ void netif_list_release(struct netif_list *list)
 static int add_interface(struct netif_list *list, uint64_t netns, uint32_t ifindex,
 			 const char *name, size_t length, uint32_t hardware_type)
 {
-	struct netif_interface *grown =
-		procfs_grow(list->interfaces, &list->interface_capacity,
-			    list->interface_count + 1, sizeof(*grown));
+	struct netif_interface *grown = procfs_grow(list->interfaces, &list->interface_capacity,
+						    list->interface_count + 1, sizeof(*grown));
 	struct netif_interface *item;
 
 	if (!grown)
@@ -131,8 +130,8 @@ int netif_read_live(uint64_t netns, struct netif_list *list)
 				       strlen(at->ifa_name), link.sll_hatype);
 	}
 	for (struct ifaddrs *at = entries; at && !result; at = at->ifa_next) {
-		if (at->ifa_addr && (at->ifa_addr->sa_family == AF_INET ||
-				     at->ifa_addr->sa_family == AF_INET6))
+		if (at->ifa_addr &&
+		    (at->ifa_addr->sa_family == AF_INET || at->ifa_addr->sa_family == AF_INET6))
 			result = add_live_address(at, netns, first, list);
 	}
 	freeifaddrs(entries);

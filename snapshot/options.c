@@ -62,10 +62,10 @@ const char options_help[] =
 	"      --keep-free SIZE|PERCENT  delete the oldest while less than this is free\n"
 	"      --compress           gzip each pcap once it is complete\n"
 	"      --duration TIME      stop after this\n"
-	"      --user USER          become USER once the capture is open\n"
+	"      --user USER          become USER once the directory is open\n"
 	"      --no-watch           only periodic snapshots, nothing in between\n"
 	"  -q, --quiet              print errors only\n"
-	"      --help               print this\n"
+	"  -h, --help               print this\n"
 	"      --version            print the version\n"
 	"\n"
 	"Nothing is deleted unless a --keep option asks for it. With COMMAND, records\n"
@@ -143,7 +143,7 @@ static int set_quantity(struct options *options, int code, const char *value, st
 	case OPT_CPU_BUDGET:
 		if (quantity_parse_percent(value, &options->cpu_budget_ppm) ||
 		    options->cpu_budget_ppm == 0)
-			return bad_value(error, code, value, "a percentage above 0%, such as 2%");
+			return bad_value(error, code, value, "a percentage above 0%, at most 100%");
 		return 0;
 	case OPT_KEEP_FREE:
 		if (set_keep_free(options, value))
@@ -213,7 +213,7 @@ static int parse(int argc, char **argv, struct options *options, struct error *e
 
 	optind = 0; /* getopt starts over, for callers that parse twice */
 	opterr = 0;
-	while ((code = getopt_long(argc, argv, "+:o:i:f:s:B:q", long_options, NULL)) != -1) {
+	while ((code = getopt_long(argc, argv, "+:o:i:f:s:B:qh", long_options, NULL)) != -1) {
 		if (code == 'h' || code == OPT_VERSION) {
 			options->action = code == 'h' ? OPTIONS_HELP : OPTIONS_VERSION;
 			return 0;

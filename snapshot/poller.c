@@ -169,8 +169,8 @@ static int read_own(struct poller *poller, struct error *error)
 	return pollstate_add_netns(poller->next, own, 0, true) ? no_memory(error) : 0;
 }
 
-static int read_via(struct poller *poller, uint32_t pid, uint32_t tid, uint64_t netns,
-		    int *reason, struct error *error)
+static int read_via(struct poller *poller, uint32_t pid, uint32_t tid, uint64_t netns, int *reason,
+		    struct error *error)
 {
 	char base[48];
 	int result;
@@ -233,8 +233,8 @@ static int read_walked_namespaces(struct poller *poller, struct error *error)
 		const struct procfs_process *process = &walk->processes[i];
 
 		if (process->netns && !is_read(poller, process->netns))
-			ways[count++] = (struct way){process->netns, process->stat.pid,
-						     process->via_tid};
+			ways[count++] =
+				(struct way){process->netns, process->stat.pid, process->via_tid};
 	}
 	qsort(ways, count, sizeof(*ways), compare_ways);
 	for (size_t i = 0; i < count && !result; i++) {
@@ -356,8 +356,7 @@ static int gather_sockets(struct poller *poller, struct error *error)
 	if (!grown)
 		return no_memory(error);
 	sockets->rows = grown;
-	qsort(poller->segments, poller->segment_count, sizeof(*poller->segments),
-	      compare_segments);
+	qsort(poller->segments, poller->segment_count, sizeof(*poller->segments), compare_segments);
 	for (size_t i = 0; i < poller->segment_count; i++) {
 		const struct segment *segment = &poller->segments[i];
 
@@ -567,10 +566,9 @@ int poller_read(struct poller *poller, struct snapframe *frame, struct error *er
 		result = no_memory(error);
 	if (!result) {
 		pollstate_sort(read);
-		pollstate_difference(frame,
-				     head->kind == SNAP_KEY || !poller->has_state ? NULL
-										  : poller->state,
-				     read);
+		pollstate_difference(
+			frame, head->kind == SNAP_KEY || !poller->has_state ? NULL : poller->state,
+			read);
 		if (frame->failed)
 			result = no_memory(error);
 	}

@@ -26,8 +26,7 @@ void pollstate_release(struct pollstate *state)
 	*state = (struct pollstate){0};
 }
 
-int pollstate_add_netns(struct pollstate *state, uint64_t netns, uint32_t via_pid,
-			bool is_capture)
+int pollstate_add_netns(struct pollstate *state, uint64_t netns, uint32_t via_pid, bool is_capture)
 {
 	struct snap_netns *grown = procfs_grow(state->netns, &state->netns_capacity,
 					       state->netns_count + 1, sizeof(*grown));
@@ -296,8 +295,7 @@ struct items {
 	size_t count;
 };
 
-static void add(struct snapframe *frame, const struct kind *kind, enum snap_op op,
-		const void *item)
+static void add(struct snapframe *frame, const struct kind *kind, enum snap_op op, const void *item)
 {
 	struct snap_record record;
 

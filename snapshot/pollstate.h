@@ -41,8 +41,7 @@ void pollstate_reset(struct pollstate *state); /* empty, memory kept */
 void pollstate_release(struct pollstate *state);
 
 /* 0 or ERROR_MEMORY. */
-int pollstate_add_netns(struct pollstate *state, uint64_t netns, uint32_t via_pid,
-			bool is_capture);
+int pollstate_add_netns(struct pollstate *state, uint64_t netns, uint32_t via_pid, bool is_capture);
 int pollstate_add_absence(struct pollstate *state, const char *what, uint64_t netns, uint32_t pid,
 			  const char *subject, const char *reason);
 

@@ -50,6 +50,13 @@ static int find_user(const char *name, struct identity *identity, struct error *
 	return 0;
 }
 
+int privilege_check_user(const char *user, struct error *error)
+{
+	struct identity identity;
+
+	return user ? find_user(user, &identity, error) : 0;
+}
+
 static bool is_foreign(int dirfd, uid_t uid)
 {
 	struct stat directory;

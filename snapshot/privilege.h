@@ -42,6 +42,9 @@ enum privilege_phase {
 int privilege_drop(enum privilege_phase phase, const char *user, int dirfd, bool made,
 		   bool watching, struct error *error);
 
+/* Whether --user can be found, before anything is made. NULL is nobody to look for. */
+int privilege_check_user(const char *user, struct error *error);
+
 /* "full", or the names of the capabilities that snapshots want and that are
  * missing, joined by commas. Returns text. */
 #define PRIVILEGE_TEXT_SIZE 96

@@ -45,8 +45,7 @@ static int stat_field(struct procfs_stat *stat, unsigned field, uint64_t value)
 	return 0;
 }
 
-int procfs_parse_stat(const char *text, size_t length, struct procfs_stat *out,
-		      struct error *error)
+int procfs_parse_stat(const char *text, size_t length, struct procfs_stat *out, struct error *error)
 {
 	const char *open = memchr(text, '(', length), *close = memrchr(text, ')', length);
 	const char *at, *end = text + length, *stop;
@@ -55,7 +54,8 @@ int procfs_parse_stat(const char *text, size_t length, struct procfs_stat *out,
 	uint64_t value;
 	size_t comm;
 
-	if (!procfs_parse_number(text, UINT32_MAX, &value, &stop) || !open || !close || close < open)
+	if (!procfs_parse_number(text, UINT32_MAX, &value, &stop) || !open || !close ||
+	    close < open)
 		return error_damage(error, "stat", 0, "PID (NAME)", "'%.40s'", text);
 	stat.pid = (uint32_t)value;
 	comm = (size_t)(close - open - 1);

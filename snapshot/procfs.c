@@ -135,7 +135,7 @@ const char *procfs_errno_name(int number, char buffer[PROCFS_ERRNO_SIZE])
 
 static char *format_number(uint32_t number, char buffer[NUMBER_SIZE])
 {
-	char *at = buffer + NUMBER_SIZE - 1;
+	char *at = &buffer[NUMBER_SIZE - 1];
 
 	*at = '\0';
 	do
@@ -169,8 +169,8 @@ static bool parse_link(const char *link, const char *prefix, uint64_t max, uint6
 	size_t length = strlen(prefix);
 	const char *end;
 
-	return !strncmp(link, prefix, length) && procfs_parse_number(link + length, max, out, &end) &&
-	       !strcmp(end, "]");
+	return !strncmp(link, prefix, length) &&
+	       procfs_parse_number(link + length, max, out, &end) && !strcmp(end, "]");
 }
 
 int procfs_read_link(int dirfd, const char *name, char *target, size_t size)
@@ -192,7 +192,8 @@ bool procfs_is_own(int proc_fd)
 
 	return !fstatfs(proc_fd, &info) && info.f_type == PROC_SUPER_MAGIC &&
 	       !procfs_read_link(proc_fd, "self", target, sizeof(target)) &&
-	       procfs_parse_number(target, UINT32_MAX, &pid, &end) && !*end && pid == (uint64_t)getpid();
+	       procfs_parse_number(target, UINT32_MAX, &pid, &end) && !*end &&
+	       pid == (uint64_t)getpid();
 }
 
 uint64_t procfs_read_netns(int dirfd, const char *name, int *reason)
@@ -337,7 +338,8 @@ static int read_descriptors(int base, struct snap_holder holder, struct procfs_w
 		int why;
 
 		holder.fd = walk->fds.items[i];
-		why = procfs_read_link(fd, format_number(holder.fd, number), target, sizeof(target));
+		why = procfs_read_link(fd, format_number(holder.fd, number), target,
+				       sizeof(target));
 		if (why == EACCES || why == EPERM)
 			result = why;
 		if (why)
@@ -405,9 +407,9 @@ static int read_once(int dir, const struct procfs_process *known, struct procfs_
 	process->via_tid = process->stat.pid;
 	if (is_dead(&process->stat)) {
 		process->via_tid = 0;
-		base = process->stat.threads > 1 ? open_living_thread(dir, process->stat.pid, walk,
-								      &process->via_tid)
-						 : -1;
+		base = process->stat.threads > 1
+			       ? open_living_thread(dir, process->stat.pid, walk, &process->via_tid)
+			       : -1;
 	}
 	if (fstat(dir, &info)) {
 		result = errno;
@@ -429,8 +431,8 @@ static int read_once(int dir, const struct procfs_process *known, struct procfs_
 		if (!process->facts)
 			result = ENOMEM;
 	}
-	*fresh = walk->holder_count > holders || walk->netns_fd_count > netns_fds ||
-		 !known || process->facts != known->facts;
+	*fresh = walk->holder_count > holders || walk->netns_fd_count > netns_fds || !known ||
+		 process->facts != known->facts;
 out:
 	if (base >= 0 && base != dir)
 		close(base);
@@ -602,26 +604,35 @@ int procfs_holder_compare(const struct snap_holder *a, const struct snap_holder 
 
 /* ------------------------------------------- threads' own descriptors -- */
 
-/* Of the holders from mark on keeps those of wanted inodes, and one for each
- * descriptor: threads may share the table that they do not share with the leader. */
-static void keep_wanted(struct procfs_walk *walk, size_t first, size_t mark,
-			const uint32_t *inodes, size_t inode_count)
+static int compare_descriptors(const void *left, const void *right)
+{
+	const struct snap_holder *a = left, *b = right;
+
+	if (a->inode != b->inode)
+		return a->inode < b->inode ? -1 : 1;
+	return (a->fd > b->fd) - (a->fd < b->fd);
+}
+
+/* Of the holders from mark on keeps those of wanted inodes, and one for each descriptor, as
+ * threads may share a table without the leader. Those from first on are kept in order. */
+static void keep_wanted(struct procfs_walk *walk, size_t first, size_t mark, const uint32_t *inodes,
+			size_t inode_count)
 {
 	size_t kept = mark;
 
 	for (size_t i = mark; i < walk->holder_count; i++) {
 		struct snap_holder holder = walk->holders[i];
-		bool repeated = false;
 
 		if (!bsearch(&holder.inode, inodes, inode_count, sizeof(*inodes), compare_numbers))
 			continue;
-		for (size_t j = first; j < mark && !repeated; j++)
-			repeated = walk->holders[j].inode == holder.inode &&
-				   walk->holders[j].fd == holder.fd;
-		if (!repeated)
+		if (mark == first || !bsearch(&holder, walk->holders + first, mark - first,
+					      sizeof(holder), compare_descriptors))
 			walk->holders[kept++] = holder;
 	}
 	walk->holder_count = kept;
+	if (kept > mark)
+		qsort(walk->holders + first, kept - first, sizeof(*walk->holders),
+		      compare_descriptors);
 }
 
 static bool shares_table(uint32_t leader, uint32_t tid)

@@ -78,7 +78,8 @@ struct procfs_stat {
 	uint64_t image; /* 0: no program (exiting, zombie) */
 };
 
-/* Text of /proc/PID/stat, NUL-terminated; the name may hold spaces and ')'. 0, or ERROR_DAMAGED. error may be NULL. */
+/* Text of /proc/PID/stat, NUL-terminated; the name may hold spaces and ')'. 0, or ERROR_DAMAGED.
+ * error may be NULL. */
 int procfs_parse_stat(const char *text, size_t length, struct procfs_stat *out,
 		      struct error *error);
 bool procfs_is_kernel_thread(const struct procfs_stat *stat);

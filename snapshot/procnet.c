@@ -8,8 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-int procnet_read(int net_fd, uint64_t netns, struct procfs_text *scratch,
-		 struct procnet_rows *rows, struct procnet_gaps *gaps, struct error *error)
+int procnet_read(int net_fd, uint64_t netns, struct procfs_text *scratch, struct procnet_rows *rows,
+		 struct procnet_gaps *gaps, struct error *error)
 {
 	memset(gaps, 0, sizeof(*gaps));
 	for (enum snap_table table = SNAP_TCP; table < SNAP_TABLE_END; table++) {

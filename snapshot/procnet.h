@@ -24,8 +24,8 @@ struct procnet_gaps {
  * sorted by identity and without repetitions among themselves. Tables that
  * cannot be read are noted in *gaps, which is filled anew. scratch is room to work in. 0 or
  * ERROR_MEMORY. */
-int procnet_read(int net_fd, uint64_t netns, struct procfs_text *scratch,
-		 struct procnet_rows *rows, struct procnet_gaps *gaps, struct error *error);
+int procnet_read(int net_fd, uint64_t netns, struct procfs_text *scratch, struct procnet_rows *rows,
+		 struct procnet_gaps *gaps, struct error *error);
 
 /* Calls run(context) in a thread of its own that has entered the network
  * namespace that netns_fd refers to, and waits for it; the caller's namespace

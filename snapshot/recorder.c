@@ -87,27 +87,33 @@ static int open_directory(struct recorder *recorder, struct error *error)
 {
 	const struct options *options = recorder->options;
 	struct repair_result repaired;
-	uint64_t torn_bytes, broken_line;
+	struct segment_store *store = &recorder->store;
+	uint64_t torn_bytes;
 	bool made;
 	int dirfd;
-	int status = segment_directory_open(options->output, &made, &dirfd, error);
+	int status = privilege_check_user(options->user, error);
 
+	if (!status)
+		status = segment_directory_open(options->output, &made, &dirfd, error);
 	if (status)
 		return status;
 	recorder->store.dirfd = dirfd;
 	status = privilege_drop(PRIVILEGE_OPENING, options->user, dirfd, made, !options->no_watch,
 				error);
 	if (!status)
-		status = segment_store_open(dirfd, options->output, &recorder->store, &torn_bytes,
-					    &broken_line, error);
+		status = segment_store_open(dirfd, options->output, store, &torn_bytes, error);
 	if (status)
 		return status;
-	if (broken_line)
+	if (*store->damaged_log)
+		recorder_notice(recorder, "%s/%s: %s; set aside as %s, a new one is begun",
+				options->output, CUSTODY_LOG, store->log_damage.message,
+				store->damaged_log);
+	if (store->ignored_numbers)
 		recorder_notice(recorder,
-				"%s/%s: the chain is broken at line %" PRIu64
-				"; going on after its last line",
-				options->output, CUSTODY_LOG, broken_line);
-	status = repair_directory(&recorder->store, &repaired, error);
+				"%s: %" PRIu64 " names with numbers that no recorder reaches: "
+				"not counted on from",
+				options->output, store->ignored_numbers);
+	status = repair_directory(store, &repaired, notice_error, recorder, error);
 	if (!status && repaired.files)
 		recorder_notice(recorder,
 				"%s: repaired %" PRIu64 " files that a crash left, %" PRIu64
@@ -131,6 +137,8 @@ static int log_start(struct recorder *recorder, struct error *error)
 		(unsigned)getuid());
 	if (sudo)
 		fprintf(stream, " (sudo: %s)", sudo);
+	if (*recorder->store.damaged_log)
+		fprintf(stream, " (the log before was damaged: %s)", recorder->store.damaged_log);
 	fputc(':', stream);
 	for (int i = 0; i < recorder->config.argc; i++)
 		fprintf(stream, " %s", recorder->config.argv[i]);
@@ -351,6 +359,8 @@ int recorder_start(const struct recorder_config *config, struct recorder **out, 
 		status = open_directory(recorder, error);
 	if (!status)
 		status = open_capture(recorder, &key, error);
+	if (!status && config->beginning)
+		config->beginning(config->context);
 	if (!status)
 		status = open_first_segment(recorder, &key, error);
 	if (!status && recorder->watcher)

@@ -31,6 +31,11 @@ struct recorder_config {
 	int argc;
 	/* A line for the user, from any thread, while recording. May be NULL. */
 	void (*notice)(const char *text);
+	/* Called once in recorder_start, when all is prepared and before the
+	 * first file and the first thread: an interruption until then needs no
+	 * orderly end. May be NULL. */
+	void (*beginning)(void *context);
+	void *context; /* of beginning */
 };
 
 struct recorder_statistics {

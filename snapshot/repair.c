@@ -123,14 +123,21 @@ static int set_aside(struct segment_store *store, const char *part, const char *
 static int repair_pcap(struct segment_store *store, const char *part, const char *name,
 		       struct repair_result *result, struct error *error)
 {
-	int fd = openat(store->dirfd, part, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	int fd = evidence_open_file(store->dirfd, part, O_RDWR | O_NOFOLLOW, part, error);
 	uint64_t whole, packets;
 	char detail[128];
 	struct stat file;
 	int status;
 
-	if (fd < 0 || fstat(fd, &file) != 0) {
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &file) != 0) {
 		status = error_errno(error, store->path, "repairing %s", part);
+		goto out;
+	}
+	/* Cutting it would cut what another name calls its own. */
+	if (file.st_nlink != 1) {
+		status = error_set(error, ERROR_DAMAGED, part, -1, "it has other names");
 		goto out;
 	}
 	status = repair_scan_pcap(fd, part, &whole, &packets, error);
@@ -151,8 +158,7 @@ static int repair_pcap(struct segment_store *store, const char *part, const char
 	result->cut_bytes += (uint64_t)file.st_size - whole;
 	status = segment_publish(store, part, name, "repair", detail, error);
 out:
-	if (fd >= 0)
-		close(fd);
+	close(fd);
 	return status;
 }
 
@@ -271,13 +277,21 @@ static bool has_suffix(const char *name, const char *suffix)
 	return length > suffix_length && strcmp(name + length - suffix_length, suffix) == 0;
 }
 
-/* Is name, without what its last cut characters say, in the directory? */
+static bool is_regular(struct segment_store *store, const char *name)
+{
+	struct stat file;
+
+	return fstatat(store->dirfd, name, &file, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       S_ISREG(file.st_mode);
+}
+
+/* Is the file name, without what its last cut characters say, in the directory? */
 static bool stem_exists(struct segment_store *store, const char *name, size_t cut)
 {
 	char other[EVIDENCE_NAME_SIZE + 16];
 
 	snprintf(other, sizeof other, "%.*s", (int)(strlen(name) - cut), name);
-	return faccessat(store->dirfd, other, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	return is_regular(store, other);
 }
 
 static int repair_file(struct segment_store *store, const char *file, struct repair_result *result,
@@ -298,6 +312,8 @@ static int repair_file(struct segment_store *store, const char *file, struct rep
 		return undo_compression(store, file, result, error);
 	if (!has_suffix(file, EVIDENCE_PART) || evidence_parse_name(name, &stem, &suffix) != 0)
 		return 0;
+	if (!is_regular(store, file))
+		return error_set(error, ERROR_DAMAGED, file, -1, "not a regular file");
 	if (strcmp(suffix, EVIDENCE_PCAP) == 0)
 		return repair_pcap(store, file, name, result, error);
 	if (strcmp(suffix, EVIDENCE_SNAP) != 0)
@@ -310,15 +326,36 @@ static int repair_file(struct segment_store *store, const char *file, struct rep
 	return repair_snap(store, file, name, result, error);
 }
 
-int repair_directory(struct segment_store *store, struct repair_result *result, struct error *error)
+/* What the log says of it is all that can be done. */
+static void leave_alone(struct segment_store *store, const char *name, struct error *problem,
+			struct repair_result *result,
+			void (*notice)(void *context, const struct error *error), void *context)
+{
+	char detail[sizeof problem->message + 16];
+
+	snprintf(detail, sizeof detail, "left alone: %s", problem->message);
+	result->left++;
+	(void)segment_log(store, "repair", name, -1, NULL, detail, NULL);
+	error_set(problem, problem->code, name, -1, "%s", detail);
+	if (notice)
+		notice(context, problem);
+}
+
+int repair_directory(struct segment_store *store, struct repair_result *result,
+		     void (*notice)(void *context, const struct error *error), void *context,
+		     struct error *error)
 {
 	char **names = NULL;
 	size_t count = 0;
 	int status = read_names(store, &names, &count, error);
 
 	*result = (struct repair_result){0};
-	for (size_t i = 0; !status && i < count; i++)
-		status = repair_file(store, names[i], result, error);
+	for (size_t i = 0; !status && i < count; i++) {
+		struct error problem = ERROR_NONE;
+
+		if (repair_file(store, names[i], result, &problem) != 0)
+			leave_alone(store, names[i], &problem, result, notice, context);
+	}
 	if (!status && result->files && fsync(store->dirfd) != 0)
 		status = error_errno(error, store->path, "syncing the directory");
 	free_names(names, count);

@@ -16,10 +16,15 @@
 struct repair_result {
 	uint64_t files;	    /* closed up or set aside */
 	uint64_t cut_bytes; /* of pcaps */
+	uint64_t left;	    /* left alone: see notice */
 };
 
-/* The store is held by its lock, so nobody else writes these files. */
+/* The store is held by its lock, so nobody else writes these files. A name that
+ * is no regular file, and a file that cannot be repaired, is left alone and
+ * told to notice (may be NULL) and to custody.log: one name must not stop
+ * every start. Negative only if the directory cannot be listed or synced. */
 int repair_directory(struct segment_store *store, struct repair_result *result,
+		     void (*notice)(void *context, const struct error *error), void *context,
 		     struct error *error);
 
 /* How many bytes of the pcap on fd are a header and whole records, and how

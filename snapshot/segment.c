@@ -18,6 +18,10 @@
 
 #define COPY_BYTES (256u << 10)
 
+/* Numbers beyond this are of no recorder: counting on from one could run into
+ * EVIDENCE_MAX_NUMBER, and readers know no names behind that. */
+#define HIGHEST_BELIEVED (EVIDENCE_MAX_NUMBER / 2)
+
 static int64_t now_ns(clockid_t clock)
 {
 	struct timespec now;
@@ -39,37 +43,100 @@ int segment_directory_open(const char *path, bool *made, int *dirfd, struct erro
 	return 0;
 }
 
-static void note_number(uint64_t *highest, const char *name)
+static void note_number(struct segment_store *store, uint64_t number)
 {
-	struct evidence_stem stem;
-	const char *suffix;
-
-	if (name && evidence_parse_name(name, &stem, &suffix) == 0 && stem.number > *highest)
-		*highest = stem.number;
+	if (number > HIGHEST_BELIEVED)
+		store->ignored_numbers++;
+	else if (number >= store->next_number)
+		store->next_number = number + 1;
 }
 
 static void on_entry(const struct custody_entry *entry, void *context)
 {
-	note_number(context, entry->file);
+	struct evidence_stem stem;
+	const char *suffix;
+
+	if (!entry->file)
+		return;
+	if (evidence_parse_name(entry->file, &stem, &suffix) == 0)
+		note_number(context, stem.number);
+	else if (strspn(entry->file, "0123456789") > strlen("999999999999"))
+		note_number(context, UINT64_MAX);
 }
 
 /* Numbers are never reused, so what has expired counts too: the log knows. */
 static int find_next_number(struct segment_store *store, struct error *error)
 {
-	char last_chain[CUSTODY_HEX_SIZE];
 	struct evidence_list list;
-	uint64_t highest = 0;
 	int status = evidence_list_read(store->dirfd, store->path, &list, error);
 
 	if (status)
 		return status;
-	if (list.count > 0)
-		highest = list.segments[list.count - 1].stem.number;
+	store->next_number = 1;
+	for (size_t i = 0; i < list.count; i++)
+		note_number(store, list.segments[i].stem.number);
 	evidence_list_release(&list);
-	/* A broken chain is reported by custody_open; what can be read counts. */
-	custody_verify(store->dirfd, store->path, on_entry, &highest, last_chain, NULL);
-	store->next_number = highest + 1;
+	/* A log that does not hold is open_log's matter; what can be read counts. */
+	custody_verify(store->dirfd, store->path, on_entry, store, NULL, NULL);
 	return 0;
+}
+
+/* Whatever has the log's name gets another one that is free. */
+static int set_log_aside(struct segment_store *store, struct error *error)
+{
+	char *name = store->damaged_log;
+	size_t size = sizeof store->damaged_log;
+
+	snprintf(name, size, "%s.damaged", CUSTODY_LOG);
+	for (unsigned next = 2; faccessat(store->dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	     next++)
+		snprintf(name, size, "%s.damaged.%u", CUSTODY_LOG, next);
+	if (renameat(store->dirfd, CUSTODY_LOG, store->dirfd, name) != 0)
+		return error_errno(error, store->path, "renaming %s", CUSTODY_LOG);
+	return 0;
+}
+
+/* The first line of the new log vouches for the old one as it is. */
+static int log_damaged_log(struct segment_store *store, struct error *error)
+{
+	char sha256[CUSTODY_HEX_SIZE], detail[600];
+	struct stat file;
+	uint64_t bytes;
+	bool hashed =
+		fstatat(store->dirfd, store->damaged_log, &file, AT_SYMLINK_NOFOLLOW) == 0 &&
+		S_ISREG(file.st_mode) &&
+		custody_hash_file(store->dirfd, store->damaged_log, sha256, &bytes, NULL) == 0;
+
+	snprintf(detail, sizeof detail, "was %s, set aside: %s", CUSTODY_LOG,
+		 store->log_damage.message);
+	return segment_log(store, "repair", store->damaged_log, hashed ? (int64_t)bytes : -1,
+			   hashed ? sha256 : NULL, detail, error);
+}
+
+static int open_log(struct segment_store *store, uint64_t *repaired_bytes, struct error *error)
+{
+	struct error *damage = &store->log_damage;
+	uint64_t broken_line = 0;
+	int status = custody_open(store->dirfd, store->path, &store->custody, repaired_bytes,
+				  &broken_line, damage);
+
+	if (status && status != ERROR_DAMAGED) {
+		if (error)
+			*error = *damage;
+		return status;
+	}
+	if (!status && broken_line == 0)
+		return 0;
+	if (!status)
+		error_set(damage, ERROR_DAMAGED, CUSTODY_LOG, -1,
+			  "the chain is broken at line %" PRIu64, broken_line);
+	custody_close(store->custody);
+	store->custody = NULL;
+	status = set_log_aside(store, error);
+	if (!status)
+		status = custody_open(store->dirfd, store->path, &store->custody, repaired_bytes,
+				      &broken_line, error);
+	return status ? status : log_damaged_log(store, error);
 }
 
 static void set_path(struct segment_store *store, const char *path)
@@ -81,7 +148,7 @@ static void set_path(struct segment_store *store, const char *path)
 }
 
 int segment_store_open(int dirfd, const char *path, struct segment_store *store,
-		       uint64_t *repaired_bytes, uint64_t *broken_line, struct error *error)
+		       uint64_t *repaired_bytes, struct error *error)
 {
 	int status;
 
@@ -91,10 +158,9 @@ int segment_store_open(int dirfd, const char *path, struct segment_store *store,
 	if (flock(dirfd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
 		return error_set(error, ERROR_SYSTEM, path, -1,
 				 "another recorder is writing into this directory");
-	status = custody_open(dirfd, path, &store->custody, repaired_bytes, broken_line, error);
-	if (status)
-		return status;
 	status = find_next_number(store, error);
+	if (!status)
+		status = open_log(store, repaired_bytes, error);
 	if (status)
 		return status;
 	segment_store_reserve(store);
@@ -126,7 +192,7 @@ void segment_store_reserve(struct segment_store *store)
 	int fd;
 
 	store->snap_reserve = share < SEGMENT_SNAP_RESERVE ? share : SEGMENT_SNAP_RESERVE;
-	fd = openat(store->dirfd, CUSTODY_LOG, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	fd = evidence_open_file(store->dirfd, CUSTODY_LOG, O_WRONLY | O_NOFOLLOW, NULL, NULL);
 	if (fd < 0)
 		return;
 	share = share < SEGMENT_CUSTODY_RESERVE ? share : SEGMENT_CUSTODY_RESERVE;
@@ -513,11 +579,11 @@ int segment_compress(struct segment_store *store, const char *name, const atomic
 {
 	char compressed[EVIDENCE_NAME_SIZE + 8], part[EVIDENCE_NAME_SIZE + 16];
 	char detail[EVIDENCE_NAME_SIZE + 16];
-	int from = openat(store->dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	int from = evidence_open_file(store->dirfd, name, O_RDONLY | O_NOFOLLOW, name, error);
 	int status;
 
 	if (from < 0)
-		return errno == ENOENT ? 0 : error_errno(error, store->path, "opening %s", name);
+		return from == ERROR_NO_INPUT ? 0 : from;
 	snprintf(compressed, sizeof compressed, "%s.gz", name);
 	snprintf(part, sizeof part, "%s%s", compressed, EVIDENCE_PART);
 	snprintf(detail, sizeof detail, "replaces %s", name);

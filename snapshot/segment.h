@@ -33,7 +33,12 @@ struct segment_store {
 	char path[256]; /* for messages */
 	struct custody *custody;
 	uint64_t next_number;
+	uint64_t ignored_numbers; /* names with numbers that nothing follows; see segment.c */
 	uint64_t snap_reserve;
+	/* A custody.log that could not be continued: its name now ("" if there
+	 * was none), and what is wrong with it. */
+	char damaged_log[32];
+	struct error log_damage;
 };
 
 struct segment_meta {
@@ -63,11 +68,12 @@ struct segment {
 };
 
 /* Opens the directory, which is made (0700) if it is missing, takes its lock
- * and opens custody.log. *repaired_bytes and *broken_line as custody_open.
+ * and opens custody.log. *repaired_bytes as custody_open. A custody.log that is
+ * damaged or no file is renamed (damaged_log), and a new one begun.
  * The store does not own what path points to. */
 int segment_directory_open(const char *path, bool *made, int *dirfd, struct error *error);
 int segment_store_open(int dirfd, const char *path, struct segment_store *store,
-		       uint64_t *repaired_bytes, uint64_t *broken_line, struct error *error);
+		       uint64_t *repaired_bytes, struct error *error);
 void segment_store_close(struct segment_store *store); /* dirfd too */
 /* Keeps room for the log, as far as the file system allows; call after space came back. */
 void segment_store_reserve(struct segment_store *store);

@@ -168,7 +168,8 @@ fi
 say "Recording curl and dig for some seconds"
 rm -rf "$OUT"
 mkdir -p "$OUT"
-show "$PCAPWHO" record -o "$OUT/evidence" --interval 100ms --cpu-budget 20% -- \
+read -ra options <<<"${PCAPWHO_DEMO_OPTIONS:-}"
+show "$PCAPWHO" record -o "$OUT/evidence" --interval 100ms --cpu-budget 20% "${options[@]}" -- \
 	bash tests/demo/client.sh "${targets[@]}"
 
 say "The evidence: packets, snapshots, and a log of what happened to them"

@@ -1,6 +1,6 @@
 -- Processes by bytes
--- What each process sent and received, mean and peak rate (over the buckets that
--- fall into the window), its share of all bytes, how many hosts it talked to over
+-- What each process sent and received, mean and peak rate (over whole
+-- buckets, so that the peak is never below the mean), its share of all bytes, how many hosts it talked to over
 -- how many connections, and by which rules its packets were attributed. The row
 -- without a process is what has no owner. The rules are those of the whole connections.
 -- human: sent_bytes,received_bytes,mean_per_second,peak_per_second
@@ -38,7 +38,7 @@ WITH slice AS (
 			ELSE f.orig_address END) AS remote_hosts,
 		count(*) AS connections,
 		min(max(c.start_ns, coalesce(:since_ns, c.start_ns))) AS first_ns,
-		max(min(c.end_ns, coalesce(:until_ns, c.end_ns))) AS last_ns,
+		max(min(c.end_ns, coalesce(:until_ns - 1, c.end_ns))) AS last_ns,
 		sum(c.exact_packets) AS exact,
 		sum(c.ahead_packets) AS ahead,
 		sum(c.behind_packets) AS behind,
@@ -59,7 +59,7 @@ SELECT
 	p.uid,
 	t.sent_bytes,
 	t.received_bytes,
-	CAST((t.sent_bytes + t.received_bytes) * 1e9 / max(t.last_ns - t.first_ns, w.value)
+	CAST((t.sent_bytes + t.received_bytes) * 1e9 / ((t.last_ns / w.value - t.first_ns / w.value + 1) * w.value)
 		AS INTEGER) AS mean_per_second,
 	CAST(peak.bytes * 1e9 / w.value AS INTEGER) AS peak_per_second,
 	round(100.0 * (t.sent_bytes + t.received_bytes) / whole.bytes, 1) AS share_percent,

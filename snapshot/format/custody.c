@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "snapshot/format/escape.h"
+#include "snapshot/format/evidence.h"
 #include "snapshot/format/quantity.h"
 
 #define HEX_LENGTH (CUSTODY_HEX_SIZE - 1)
@@ -353,12 +354,12 @@ int custody_verify(int dirfd, const char *path,
 {
 	struct walk walk = {.each = each, .context = context};
 	char log_path[PATH_SIZE];
-	int status;
-	int fd = openat(dirfd, CUSTODY_LOG, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd, status;
 
 	join_path(path, log_path);
+	fd = evidence_open_file(dirfd, CUSTODY_LOG, O_RDONLY, log_path, error);
 	if (fd < 0)
-		return error_errno(error, log_path, "cannot open");
+		return fd;
 	status = walk_log(fd, log_path, &walk, error);
 	close(fd);
 	if (status != 0)
@@ -431,12 +432,10 @@ int custody_open(int dirfd, const char *path, struct custody **out, uint64_t *re
 	if (!custody)
 		return error_set(error, ERROR_MEMORY, path, -1, "no memory for custody.log");
 	join_path(path, custody->path);
-	custody->fd = openat(dirfd, CUSTODY_LOG,
-			     O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (custody->fd < 0)
-		status = error_errno(error, custody->path, "cannot open");
-	else
-		status = begin(custody, dirfd, repaired_bytes, broken_line, error);
+	custody->fd = evidence_open_file(
+		dirfd, CUSTODY_LOG, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW, custody->path, error);
+	status = custody->fd < 0 ? custody->fd
+				 : begin(custody, dirfd, repaired_bytes, broken_line, error);
 	if (status == 0 && pthread_mutex_init(&custody->lock, NULL) != 0)
 		status = error_set(error, ERROR_MEMORY, path, -1, "no memory for custody.log");
 	if (status != 0) {

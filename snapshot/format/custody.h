@@ -29,12 +29,12 @@ struct custody_entry {
  * read to its last whole line; a torn last line (crash) is cut off and
  * *repaired says how many bytes that was (0 usually). A log whose chain does
  * not verify is left as it is and continued from its last line, and
- * *broken_line is that line's number (0: chain whole). */
+ * *broken_line is that line's number (0: chain whole). ERROR_DAMAGED if it is
+ * no regular file or nothing like a log. */
 int custody_open(int dirfd, const char *path, struct custody **out, uint64_t *repaired_bytes,
 		 uint64_t *broken_line, struct error *error);
 /* Appends; sequence is assigned. Thread-safe. */
-int custody_append(struct custody *custody, const struct custody_entry *entry,
-		   struct error *error);
+int custody_append(struct custody *custody, const struct custody_entry *entry, struct error *error);
 void custody_close(struct custody *custody);
 
 /* Reads and checks a log. For each line that has the fields of an entry calls

@@ -21,13 +21,6 @@ struct endpoint {
 	uint16_t port; /* host order */
 };
 
-/* A tuple as one host sees it. */
-struct endpoint_tuple {
-	struct endpoint local;
-	struct endpoint remote; /* all zero address and port 0: not connected */
-	uint8_t protocol;	/* IP protocol number */
-};
-
 #define ENDPOINT_TEXT_SIZE 48 /* the longest address text + NUL */
 
 struct endpoint_address endpoint_from_ipv4(const uint8_t bytes[4]);

@@ -78,9 +78,9 @@ int error_damage(struct error *error, const char *path, int64_t offset_bytes, co
 	return fill(error, ERROR_DAMAGED, 0, path, offset_bytes, message);
 }
 
-/* Copies text so that no byte of it can steer a terminal: control characters
- * (C0, DEL, C1) and what is not UTF-8 become \xHH. out has room for
- * ESCAPE_GROWTH * strlen(text) + 1. */
+/* Copies text so that nothing in it can steer a terminal: unsafe characters and
+ * what is not UTF-8 become \xHH, byte by byte. out has room for ESCAPE_GROWTH *
+ * strlen(text) + 1. */
 static void make_visible(const char *text, char *out)
 {
 	static const char hex[] = "0123456789abcdef";
@@ -92,14 +92,13 @@ static void make_visible(const char *text, char *out)
 
 		memcpy(bytes, text + i, left);
 		size_t sequence = escape_utf8_length(bytes, left);
-		bool is_control = bytes[0] < 0x20 || bytes[0] == 0x7f ||
-				  (bytes[0] == 0xc2 && bytes[1] < 0xa0);
-		if (sequence > 0 && !is_control) {
+		if (sequence > 0 && !escape_is_unsafe(escape_code_point(bytes, sequence))) {
 			memcpy(out, bytes, sequence);
 			out += sequence;
 			i += sequence;
 			continue;
 		}
+		/* The rest of an unsafe sequence is no UTF-8 by itself and follows. */
 		*out++ = '\\';
 		*out++ = 'x';
 		*out++ = hex[bytes[0] >> 4];

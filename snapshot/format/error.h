@@ -12,11 +12,11 @@
 
 /* Exit statuses of both programs. */
 enum exit_status {
-	EXIT_DONE = 0,	       /* done */
-	EXIT_FAILED = 1,       /* failed */
-	EXIT_DAMAGED = 2,      /* done, but some input was damaged and skipped */
-	EXIT_BAD_USAGE = 64,   /* the command line is wrong (EX_USAGE) */
-	EXIT_NO_INPUT = 66,    /* an input does not exist (EX_NOINPUT) */
+	EXIT_DONE = 0,	     /* done */
+	EXIT_FAILED = 1,     /* failed */
+	EXIT_DAMAGED = 2,    /* done, but some input was damaged and skipped */
+	EXIT_BAD_USAGE = 64, /* the command line is wrong (EX_USAGE) */
+	EXIT_NO_INPUT = 66,  /* an input does not exist (EX_NOINPUT) */
 };
 
 enum error_code {

@@ -33,6 +33,21 @@ size_t escape_utf8_length(const uint8_t *bytes, size_t available)
 	return 0;
 }
 
+uint32_t escape_code_point(const uint8_t *bytes, size_t length)
+{
+	uint32_t value = length == 1 ? bytes[0] : bytes[0] & (0x7fu >> length);
+
+	for (size_t i = 1; i < length && i < 4; i++)
+		value = value << 6 | (bytes[i] & 0x3fu);
+	return value;
+}
+
+bool escape_is_unsafe(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x200e || c == 0x200f || c == 0x061c ||
+	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
+}
+
 /* The letter after the backslash, 0 where there is none. */
 static char short_escape(uint8_t byte)
 {

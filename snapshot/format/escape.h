@@ -16,6 +16,14 @@
  * so no overlong forms, no surrogates, nothing over U+10FFFF. available >= 1. */
 size_t escape_utf8_length(const uint8_t *bytes, size_t available);
 
+/* The code point of the UTF-8 sequence at bytes, whose length escape_utf8_length() gave. */
+uint32_t escape_code_point(const uint8_t *bytes, size_t length);
+
+/* Characters that would steer a terminal or reorder a line on it: control
+ * characters (C0, DEL, C1), Unicode's bidirectional controls, its line and
+ * paragraph separators, and the byte order mark. */
+bool escape_is_unsafe(uint32_t c);
+
 /* Writes <bytes, length> escaped to out, which has room for ESCAPE_GROWTH *
  * length; no NUL is appended. The result never is "\N". Returns bytes written. */
 size_t escape_write(const void *bytes, size_t length, char *out);

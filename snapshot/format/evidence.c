@@ -14,6 +14,8 @@
 
 #define NUMBER_DIGITS 6
 #define TIME_LENGTH   26 /* 20261121T203000.123456789Z */
+/* Listings of a directory in which names change meanwhile. */
+#define TRIES 8
 
 /* What a name can end with. Of several files of one kind, the lowest rank
  * counts: a whole file before one being written, and the plain pcap before the
@@ -80,8 +82,9 @@ int evidence_parse_name(const char *name, struct evidence_stem *stem, const char
 	number[digits] = '\0';
 	snprintf(time, sizeof(time), "%.4s-%.2s-%.5s:%.2s:%.13s", at, at + 4, at + 6, at + 11,
 		 at + 13);
-	if (quantity_parse_uint(number, UINT64_MAX, &parsed.number) != 0 || parsed.number == 0 ||
-	    quantity_parse_time(time, 0, &parsed.opened_ns) != 0)
+	if (quantity_parse_uint(number, EVIDENCE_MAX_NUMBER, &parsed.number) != 0 ||
+	    parsed.number == 0 || quantity_parse_time(time, 0, &parsed.opened_ns) != 0 ||
+	    parsed.opened_ns < 0 || parsed.opened_ns > QUANTITY_MAX_TIME_NS)
 		return -1;
 	at += TIME_LENGTH;
 	if (*at != '\0' && find_suffix(at) < 0)
@@ -93,6 +96,29 @@ int evidence_parse_name(const char *name, struct evidence_stem *stem, const char
 	*stem = parsed;
 	*suffix = at;
 	return 0;
+}
+
+int evidence_open_file(int dirfd, const char *name, int flags, const char *path,
+		       struct error *error)
+{
+	int fd = openat(dirfd, name, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+	struct stat status;
+	int result;
+
+	/* A link that is not followed, a directory, a socket or a FIFO without a reader. */
+	if (fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO))
+		return error_damage(error, path, -1, "a regular file", "%s", strerror(errno));
+	if (fd < 0)
+		return error_errno(error, path, "cannot open");
+	if (fstat(fd, &status) != 0)
+		result = error_errno(error, path, "cannot examine");
+	else if (!S_ISREG(status.st_mode))
+		result = error_damage(error, path, -1, "a regular file",
+				      S_ISDIR(status.st_mode) ? "a directory" : "another kind");
+	else
+		return fd;
+	close(fd);
+	return result;
 }
 
 static int append(struct evidence_list *list, const struct evidence_segment *segment)
@@ -165,8 +191,10 @@ static void sort_and_merge(struct evidence_list *list)
 }
 
 /* A file of a segment as a segment with this file alone. 1, 0: it is none,
- * -1: errno. A name that parses fits, as evidence_name() made it again. */
-static int examine(int dirfd, const char *name, struct evidence_segment *segment)
+ * -1: errno. *vanished is set if it has gone since it was listed: expired, or
+ * renamed, and then the new name may not have been listed. A name that parses
+ * fits, as evidence_name() made it again. */
+static int examine(int dirfd, const char *name, struct evidence_segment *segment, bool *vanished)
 {
 	const char *suffix;
 	struct stat status;
@@ -174,9 +202,14 @@ static int examine(int dirfd, const char *name, struct evidence_segment *segment
 	memset(segment, 0, sizeof(*segment));
 	if (evidence_parse_name(name, &segment->stem, &suffix) != 0 || *suffix == '\0')
 		return 0;
-	/* Gone since it was listed (expired, renamed), or a dangling link. */
-	if (fstatat(dirfd, name, &status, 0) != 0)
-		return errno == ENOENT ? 0 : -1;
+	if (fstatat(dirfd, name, &status, 0) != 0) {
+		if (errno != ENOENT)
+			return errno == ELOOP ? 0 : -1;
+		/* Or a link to nowhere, which stays. */
+		if (fstatat(dirfd, name, &status, AT_SYMLINK_NOFOLLOW) != 0)
+			*vanished = true;
+		return 0;
+	}
 	if (!S_ISREG(status.st_mode))
 		return 0;
 	int kind = find_suffix(suffix);
@@ -192,7 +225,8 @@ static int examine(int dirfd, const char *name, struct evidence_segment *segment
 	return 1;
 }
 
-int evidence_list_read(int dirfd, const char *path, struct evidence_list *out, struct error *error)
+static int read_once(int dirfd, const char *path, struct evidence_list *out, bool *vanished,
+		     struct error *error)
 {
 	struct evidence_list list = {0};
 	struct evidence_segment segment;
@@ -211,7 +245,7 @@ int evidence_list_read(int dirfd, const char *path, struct evidence_list *out, s
 		return status;
 	}
 	while (status == 0 && (errno = 0, entry = readdir(directory)) != NULL) {
-		int found = examine(fd, entry->d_name, &segment);
+		int found = examine(fd, entry->d_name, &segment, vanished);
 		if (found < 0)
 			status = error_errno(error, path, "cannot examine %s", entry->d_name);
 		else if (found > 0 && append(&list, &segment) != 0)
@@ -228,6 +262,18 @@ int evidence_list_read(int dirfd, const char *path, struct evidence_list *out, s
 	sort_and_merge(&list);
 	*out = list;
 	return 0;
+}
+
+int evidence_list_read(int dirfd, const char *path, struct evidence_list *out, struct error *error)
+{
+	for (int tries = 1;; tries++) {
+		bool vanished = false;
+		int status = read_once(dirfd, path, out, &vanished, error);
+
+		if (status != 0 || !vanished || tries == TRIES)
+			return status;
+		evidence_list_release(out);
+	}
 }
 
 void evidence_list_release(struct evidence_list *list)

@@ -14,14 +14,18 @@
 
 #define EVIDENCE_NAME_SIZE 80 /* the longest stem, suffix and ".part", with NUL */
 
+/* A segment a second for thirty thousand years. Names with more are none of
+ * ours: without a limit one such name would leave no number for the next segment. */
+#define EVIDENCE_MAX_NUMBER UINT64_C(1000000000000)
+
 #define EVIDENCE_PCAP	 ".pcap"
 #define EVIDENCE_PCAP_GZ ".pcap.gz"
 #define EVIDENCE_SNAP	 ".snap.gz"
 #define EVIDENCE_PART	 ".part"
 
 struct evidence_stem {
-	uint64_t number;   /* from 1 */
-	int64_t opened_ns; /* CLOCK_REALTIME */
+	uint64_t number;   /* 1..EVIDENCE_MAX_NUMBER */
+	int64_t opened_ns; /* CLOCK_REALTIME, 0..QUANTITY_MAX_TIME_NS */
 };
 
 /* One segment as found in a directory: which of its files are there. */
@@ -41,13 +45,21 @@ struct evidence_list {
 /* "000001-20261121T203000.123456789Z" + suffix into name. */
 void evidence_name(const struct evidence_stem *stem, const char *suffix,
 		   char name[EVIDENCE_NAME_SIZE]);
-/* The reverse: 0 and the suffix (pointing into name), or -1 if it is no segment's name. */
+/* The reverse: 0 and the suffix (pointing into name), or -1 if it is no
+ * segment's name, its number or time out of range included. */
 int evidence_parse_name(const char *name, struct evidence_stem *stem, const char **suffix);
+
+/* Opens a regular file of an evidence directory and nothing else; never waits,
+ * as opening a FIFO would. flags are open(2)'s; O_CLOEXEC, O_NOCTTY and
+ * O_NONBLOCK are added, mode 0600 where O_CREAT is among them. The descriptor,
+ * or ERROR_NO_INPUT, ERROR_SYSTEM, or ERROR_DAMAGED where another kind of file
+ * (with O_NOFOLLOW: a symbolic link) has the name. path is for messages. */
+int evidence_open_file(int dirfd, const char *name, int flags, const char *path,
+		       struct error *error);
 
 /* Lists the segments of a directory. Both .pcap and .pcap.gz of one stem: the
  * .pcap counts (the .gz is being made). */
-int evidence_list_read(int dirfd, const char *path, struct evidence_list *out,
-		       struct error *error);
+int evidence_list_read(int dirfd, const char *path, struct evidence_list *out, struct error *error);
 void evidence_list_release(struct evidence_list *list);
 
 #endif

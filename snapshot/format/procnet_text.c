@@ -6,6 +6,9 @@
 
 /* sctp addresses are printed in full (39 bytes) with a '*' and no zone. */
 #define LONGEST_ADDRESS 48
+/* Rows that one association may give: 256 addresses at either end, far above
+ * what hosts have. Without a limit a line of a megabyte would give 10^9. */
+#define MAX_PAIRS 65536
 
 /* One line, without its newline. */
 struct line {
@@ -354,9 +357,9 @@ static bool parse_eps(struct parse *parse, struct line *line, int *result)
 		return complain(parse, "LPORT in column 6", &token);
 	if (!parse_sctp_owner(parse, line, &token))
 		return false;
-	if (token.cut)
-		return complain(parse, "a newline or LADDRS after the inode", &token);
 	token = next_token(line);
+	if (!token.length && token.cut)
+		return complain(parse, "a newline or LADDRS after the inode", &token);
 	do {
 		if (token_is(&token, "*"))
 			token = next_token(line);
@@ -438,6 +441,10 @@ static bool parse_assoc_addresses(struct parse *parse, struct line *line, int *r
 		*result = append_pairs(parse, locals, &address);
 		if (*result)
 			return true;
+		if (parse->out->count - before > MAX_PAIRS) {
+			parse->out->count = before;
+			return complain(parse, "at most 65536 pairs of addresses", &token);
+		}
 	}
 	if (parse->out->count == before)
 		return complain(parse, "an address in RADDRS", &token);

@@ -11,6 +11,10 @@
 
 #define NS_PER_SECOND INT64_C(1000000000)
 
+/* Times of evidence lie in 0..QUANTITY_MAX_TIME_NS (1970 to 2116): then no sum
+ * or difference of two of them overflows. Readers refuse or clamp others. */
+#define QUANTITY_MAX_TIME_NS (INT64_MAX / 2)
+
 /* "500ms" "10s" "5m" "2h" "7d", "us" and "ns" too; a plain number is seconds;
  * decimals allowed ("1.5s"). >= 0. 0, or -1 if it is none of these or overflows. */
 int quantity_parse_duration(const char *text, int64_t *out_ns);
@@ -25,8 +29,8 @@ int quantity_parse_percent(const char *text, uint32_t *out_ppm);
 int quantity_parse_uint(const char *text, uint64_t max, uint64_t *out);
 
 /* ISO 8601 UTC ("2026-11-21T20:30:00Z", fraction to 9 digits, date alone, "T"
- * or a space; a numeric offset "+01:00" is honoured, no zone means UTC), "@SECONDS[.FRACTION]" since
- * the epoch, or "-10m" = that long before now_ns. Out: Unix time in ns. 0 or -1. */
+ * or a space; a numeric offset "+01:00" is honoured, no zone means UTC), "@SECONDS[.FRACTION]"
+ * since the epoch, or "-10m" = that long before now_ns. Out: Unix time in ns. 0 or -1. */
 int quantity_parse_time(const char *text, int64_t now_ns, int64_t *out_ns);
 
 /* "2026-11-21T20:30:00.123456789Z" (30 bytes + NUL). Independent of locale and

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "snapshot/format/evidence.h"
 #include "snapshot/format/snapfile_internal.h"
 
 #define INPUT_SIZE   (128u << 10)
@@ -49,7 +50,7 @@ struct snapfile_reader {
 	enum stage stage;
 	size_t frame_left; /* bytes of the open frame from `at` on */
 	struct snap_frame frame;
-	uint64_t unknown, good_bytes;
+	uint64_t unknown;
 	int status; /* what DONE returns */
 	struct error failure;
 };
@@ -82,7 +83,7 @@ static int recognise(struct snapfile_reader *reader)
 	struct source *source = &reader->source;
 	uint8_t first[2];
 
-	/* Files are not read in pieces below two bytes, but a pipe may be. */
+	/* A read may give less than it was asked for. */
 	while (source->input && source->left < sizeof(first)) {
 		ssize_t length =
 			read(source->fd, source->input + source->left, INPUT_SIZE - source->left);
@@ -281,7 +282,7 @@ static void consume(struct snapfile_reader *reader, size_t length)
 static int read_first_line(struct snapfile_reader *reader)
 {
 	static const char wanted[] = "a snapshot file, which begins with \"pcapwho-snapshot\"";
-	size_t length, field = strlen(FIRST_FIELD);
+	size_t length = 0, field = strlen(FIRST_FIELD);
 	int status;
 
 	/* Before looking for an LF, which a large file of another kind may not have. */
@@ -316,7 +317,6 @@ static int read_first_line(struct snapfile_reader *reader)
 		return damage(reader, field, 1, "snapshot version 1", "version \"%.*s\"",
 			      (int)(version_length < 40 ? version_length : 40), version);
 	consume(reader, length + 1);
-	reader->good_bytes = reader->base + reader->at;
 	return 0;
 }
 
@@ -327,7 +327,7 @@ static int load_frame(struct snapfile_reader *reader)
 	struct snaprecord_fault fault;
 	struct snaprecord_end end = {0};
 	struct snap_record record;
-	size_t ahead = 0, length;
+	size_t ahead = 0, length = 0;
 	uint64_t lines = 0, sequence = 0;
 
 	for (;; ahead += length + 1, lines++) {
@@ -373,7 +373,7 @@ static int load_frame(struct snapfile_reader *reader)
  * all of it; of a line: without LF), 0 at the end, negative. */
 static int next_unit(struct snapfile_reader *reader, enum snap_type *type, size_t *length)
 {
-	for (;;) {
+	for (*length = 0;;) {
 		int status = find_line(reader, 0, reader->line, length);
 		if (status <= 0)
 			return status;
@@ -424,7 +424,6 @@ static int next_in_frame(struct snapfile_reader *reader, struct snap_record *rec
 		if (record->type == SNAP_TYPE_END) {
 			record->u.frame = reader->frame;
 			reader->stage = STAGE_BETWEEN;
-			reader->good_bytes = reader->base + reader->at;
 		}
 		return status;
 	}
@@ -442,10 +441,7 @@ static int next_outside(struct snapfile_reader *reader, struct snap_record *reco
 		reader->stage = STAGE_IN_FRAME;
 		return next_in_frame(reader, record);
 	}
-	status = deliver(reader, length, record);
-	if (status > 0)
-		reader->good_bytes = reader->base + reader->at;
-	return status;
+	return deliver(reader, length, record);
 }
 
 int snapfile_next(struct snapfile_reader *reader, struct snap_record *record, struct error *error)
@@ -466,11 +462,6 @@ int snapfile_next(struct snapfile_reader *reader, struct snap_record *record, st
 uint64_t snapfile_unknown_records(const struct snapfile_reader *reader)
 {
 	return reader->unknown;
-}
-
-uint64_t snapfile_good_bytes(const struct snapfile_reader *reader)
-{
-	return reader->good_bytes;
 }
 
 /* ---- opening and closing ---- */
@@ -508,7 +499,8 @@ static int start(struct snapfile_reader *reader, struct snapfile_reader **out, s
 	return 0;
 }
 
-int snapfile_open(int dirfd, const char *name, struct snapfile_reader **out, struct error *error)
+static int open_file(int dirfd, const char *name, int flags, struct snapfile_reader **out,
+		     struct error *error)
 {
 	struct snapfile_reader *reader = new_reader(name);
 
@@ -518,13 +510,18 @@ int snapfile_open(int dirfd, const char *name, struct snapfile_reader **out, str
 		snapfile_close(reader);
 		return error_set(error, ERROR_MEMORY, name, -1, "no memory to read snapshots");
 	}
-	reader->source.fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (reader->source.fd < 0) {
-		int status = error_errno(error, name, "cannot open");
+	int fd = evidence_open_file(dirfd, name, O_RDONLY | flags, name, error);
+	if (fd < 0) {
 		snapfile_close(reader);
-		return status;
+		return fd;
 	}
+	reader->source.fd = fd;
 	return start(reader, out, error);
+}
+
+int snapfile_open(int dirfd, const char *name, struct snapfile_reader **out, struct error *error)
+{
+	return open_file(dirfd, name, 0, out, error);
 }
 
 int snapfile_open_memory(const void *bytes, size_t length, const char *path,
@@ -618,7 +615,7 @@ int snapfile_salvage(int dirfd, const char *from, const char *to, uint64_t *fram
 	struct snapfile_reader *reader;
 	struct snapfile_writer *writer = NULL;
 	uint64_t frames = 0;
-	int status = snapfile_open(dirfd, from, &reader, error);
+	int status = open_file(dirfd, from, O_NOFOLLOW, &reader, error);
 
 	if (status != 0)
 		return status;

@@ -29,17 +29,18 @@
 
 /* ------------------------------------------------------------- records -- */
 
-enum snap_kind {	/* of a frame */
-	SNAP_KEY = 1,	/* the whole state, every line an addition to nothing */
-	SNAP_POLL = 2,	/* the whole state was read; lines are differences to the state before */
-	SNAP_EVENT = 3, /* only what an event showed; absence here says nothing */
+enum snap_kind {		 /* of a frame */
+		 SNAP_KEY = 1,	 /* the whole state, every line an addition to nothing */
+		 SNAP_POLL = 2,	 /* the whole state was read; lines are differences to the state
+				    before */
+		 SNAP_EVENT = 3, /* only what an event showed; absence here says nothing */
 };
 
-enum snap_op {	       /* field 2 of every stateful record */
-	SNAP_ADD = '+',
-	SNAP_CHANGE = '~', /* same identity, other fields differ; all fields given anew */
-	SNAP_GONE = '-',
-	SNAP_ONCE = '!', /* a momentary fact, no state */
+enum snap_op { /* field 2 of every stateful record */
+	       SNAP_ADD = '+',
+	       SNAP_CHANGE = '~', /* same identity, other fields differ; all fields given anew */
+	       SNAP_GONE = '-',
+	       SNAP_ONCE = '!', /* a momentary fact, no state */
 };
 
 /* The tables of /proc/net by their file names. */
@@ -55,12 +56,12 @@ enum snap_table {
 	SNAP_ICMP,
 	SNAP_ICMP6,
 	SNAP_PACKET,
-	SNAP_SCTP_EPS,	 /* /proc/net/sctp/eps */
-	SNAP_SCTP_ASSOCS, /* /proc/net/sctp/assocs: one record for each local x remote address pair */
+	SNAP_SCTP_EPS,	  /* /proc/net/sctp/eps */
+	SNAP_SCTP_ASSOCS, /* /proc/net/sctp/assocs: one record for each local x remote address pair
+			   */
 	SNAP_TABLE_END,
 };
 const char *snap_table_name(enum snap_table table); /* "tcp6", "sctp/eps" */
-int snap_table_from_name(const char *name, enum snap_table *out);
 uint8_t snap_table_protocol(enum snap_table table); /* IPPROTO_*; raw: 0; packet: 0 */
 bool snap_table_is_ipv6(enum snap_table table);
 
@@ -86,15 +87,15 @@ enum snap_tcp_state {
 /* Identity: (netns, table, local, remote, inode), inode 0 included. When a
  * TCP socket becomes TIME_WAIT its row's inode becomes 0: that is one GONE and one ADD. */
 struct snap_socket {
-	uint64_t netns;	 /* inode of the network namespace */
+	uint64_t netns; /* inode of the network namespace */
 	enum snap_table table;
 	struct endpoint local, remote;
 	/* raw: local.port is the IP protocol; icmp: local.port is the ident;
 	 * packet: local.port is the ethertype, addresses are any. */
-	uint8_t state;	 /* enum snap_tcp_state, also for UDP (1 connected, 7 not) */
-	uint32_t uid;	 /* SNAP_UNKNOWN_UID where not known */
-	uint32_t inode;	 /* 0: TIME_WAIT, not yet accepted, orphan */
-	uint64_t cookie; /* 0: not known */
+	uint8_t state;	  /* enum snap_tcp_state, also for UDP (1 connected, 7 not) */
+	uint32_t uid;	  /* SNAP_UNKNOWN_UID where not known */
+	uint32_t inode;	  /* 0: TIME_WAIT, not yet accepted, orphan */
+	uint64_t cookie;  /* 0: not known */
 	uint32_t ifindex; /* bound device, 0: none or not known */
 };
 
@@ -104,17 +105,17 @@ struct snap_process {
 	uint32_t pid;
 	uint64_t start_ticks; /* field 22 of /proc/PID/stat: clock ticks since boot */
 	uint32_t ppid;
-	uint32_t uid;	      /* real uid; SNAP_UNKNOWN_UID where not known */
-	const char *comm;     /* strings: NULL where they could not be read (\N) */
-	const char *exe;      /* target of /proc/PID/exe */
-	const char *cmdline;  /* NUL-separated arguments */
-	size_t cmdline_length;/* bytes, without the last NUL */
-	const char *cgroup;   /* the v2 path, else all lines of /proc/PID/cgroup joined by ';' */
-	uint64_t netns;	      /* 0: not known */
+	uint32_t uid;	       /* real uid; SNAP_UNKNOWN_UID where not known */
+	const char *comm;      /* strings: NULL where they could not be read (\N) */
+	const char *exe;       /* target of /proc/PID/exe */
+	const char *cmdline;   /* NUL-separated arguments */
+	size_t cmdline_length; /* bytes, without the last NUL */
+	const char *cgroup;    /* the v2 path, else all lines of /proc/PID/cgroup joined by ';' */
+	uint64_t netns;	       /* 0: not known */
 	/* GONE only: */
 	bool exit_known;
-	int32_t exit_code;    /* wait status word as in exit_code of the kernel's exit event */
-	int64_t exit_ns;      /* CLOCK_REALTIME; 0: not known */
+	int32_t exit_code; /* wait status word as in exit_code of the kernel's exit event */
+	int64_t exit_ns;   /* CLOCK_REALTIME; 0: not known */
 };
 
 /* Identity: all fields. One line for each descriptor. */
@@ -149,8 +150,8 @@ struct snap_address {
 /* Cumulative since the capture opened (pcap_stats). */
 struct snap_capture {
 	uint64_t received, dropped, interface_dropped; /* as libpcap counts them */
-	uint64_t written;	  /* packets put into segments */
-	uint64_t lost;		  /* taken from libpcap and then not written: stalled or full disk */
+	uint64_t written;			       /* packets put into segments */
+	uint64_t lost; /* taken from libpcap and then not written: stalled or full disk */
 };
 
 struct snap_clock {
@@ -165,14 +166,15 @@ struct snap_closed {
 	struct endpoint local, remote;
 	uint32_t inode;
 	uint64_t cookie;
-	int64_t closed_ns;	       /* CLOCK_REALTIME */
+	int64_t closed_ns; /* CLOCK_REALTIME */
 	uint64_t bytes_acked, bytes_received, bytes_sent, bytes_retransmitted;
 	uint32_t segments_out, segments_in, data_segments_out, data_segments_in;
 };
 
 /* What could not be read, and why. ADD/GONE while it lasts, ONCE for a moment. */
 struct snap_absent {
-	const char *what;    /* "table" "descriptors" "process" "exe" "cmdline" "netns" "processes" "event" … */
+	const char *what;    /* "table" "descriptors" "process" "exe" "cmdline" "netns" "processes"
+				"event" … */
 	uint64_t netns;	     /* 0 where it does not apply */
 	uint32_t pid;	     /* 0 where it does not apply */
 	const char *subject; /* the file or thing, e.g. "sctp/assocs"; may be "" */
@@ -200,14 +202,14 @@ struct snap_frame {
 	uint64_t sequence; /* from 1 in each recording, never reused; see "restated" */
 	enum snap_kind kind;
 	const char *cause; /* "start" "interval" "rotate" "miss" "connect" "exec" "restated" … */
-	int64_t begin_ns, end_ns;     /* CLOCK_REALTIME around the reading */
-	int64_t monotonic_ns, boot_ns;/* CLOCK_MONOTONIC and CLOCK_BOOTTIME at begin */
+	int64_t begin_ns, end_ns;      /* CLOCK_REALTIME around the reading */
+	int64_t monotonic_ns, boot_ns; /* CLOCK_MONOTONIC and CLOCK_BOOTTIME at begin */
 };
 
 struct snap_record {
 	enum snap_type type;
 	enum snap_op op;
-	uint64_t line; /* 1-based line in the uncompressed file: explain cites it */
+	uint64_t line; /* 1-based line in the uncompressed file */
 	union {
 		struct {
 			const char *key, *value; /* value: NULL where not known */
@@ -231,11 +233,12 @@ struct snap_record {
 
 /* A frame as text in memory, built by whichever thread read the state. */
 struct snapframe {
-	struct snap_frame head; /* sequence is set by the writer's owner; cause must outlive the frame */
-	char *text;		/* the records, owned */
+	struct snap_frame
+		head; /* sequence is set by the writer's owner; cause must outlive the frame */
+	char *text;   /* the records, owned */
 	size_t length, capacity;
 	uint64_t records;
-	bool failed;		/* an allocation failed; the frame cannot be written */
+	bool failed; /* an allocation failed; the frame cannot be written */
 };
 
 void snapframe_init(struct snapframe *frame, enum snap_kind kind, const char *cause);
@@ -275,8 +278,8 @@ int snapfile_writer_close(struct snapfile_writer *writer, struct error *error);
 
 struct snapfile_reader;
 
-/* Opens gzip or plain text. Fails with ERROR_DAMAGED when the first line is
- * not a snapshot's of a version we read. */
+/* Opens gzip or plain text. Fails with ERROR_DAMAGED when it is no regular file,
+ * or the first line is not a snapshot's of a version we read. */
 int snapfile_open(int dirfd, const char *name, struct snapfile_reader **out, struct error *error);
 /* The same over memory, for tests and fuzzing; the bytes are borrowed. */
 int snapfile_open_memory(const void *bytes, size_t length, const char *path,
@@ -286,16 +289,13 @@ int snapfile_open_memory(const void *bytes, size_t length, const char *path,
  * each FRAME is followed by its records and one END. Pointers inside *record
  * stay valid until the END of their frame has been returned and next is called again
  * (META: until the next call). */
-int snapfile_next(struct snapfile_reader *reader, struct snap_record *record,
-		  struct error *error);
+int snapfile_next(struct snapfile_reader *reader, struct snap_record *record, struct error *error);
 uint64_t snapfile_unknown_records(const struct snapfile_reader *reader);
-/* Uncompressed bytes up to and including the last whole frame. */
-uint64_t snapfile_good_bytes(const struct snapfile_reader *reader);
 void snapfile_close(struct snapfile_reader *reader);
 
 /* Repair: copies header and whole frames of (dirfd, from) to (dirfd, to),
- * which must not exist; synced. *frames_out: how many. Damage in from is not
- * an error: what precedes it is copied. A file without a whole header is ERROR_DAMAGED. */
+ * which must not exist; synced. Links are not followed. *frames_out: how many. Damage in from is
+ * not an error: what precedes it is copied. A file without a whole header is ERROR_DAMAGED. */
 int snapfile_salvage(int dirfd, const char *from, const char *to, uint64_t *frames_out,
 		     struct error *error);
 

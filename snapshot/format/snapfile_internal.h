@@ -23,7 +23,7 @@
 const char *snaprecord_type_name(enum snap_type type);
 /* The kind of the line at <line, length>, by its first field. */
 enum snap_type snaprecord_type(const char *line, size_t length);
-/* snap_table_from_name() for text without a NUL behind it. */
+/* The table of the name at <name, length>; false: there is none. */
 bool snaprecord_table(const char *name, size_t length, enum snap_table *out);
 const char *snapframe_kind_name(enum snap_kind kind);
 

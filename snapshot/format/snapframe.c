@@ -46,11 +46,6 @@ bool snaprecord_table(const char *name, size_t length, enum snap_table *out)
 	return false;
 }
 
-int snap_table_from_name(const char *name, enum snap_table *out)
-{
-	return snaprecord_table(name, strlen(name), out) ? 0 : -1;
-}
-
 uint8_t snap_table_protocol(enum snap_table table)
 {
 	assert(table >= SNAP_TCP && table < SNAP_TABLE_END);
@@ -378,7 +373,8 @@ size_t snapframe_head_text(const struct snap_frame *head, char **out)
 	at = put_text(at, snapframe_kind_name(head->kind));
 	at = put_string(at, cause);
 	at = put_i64(at, head->begin_ns);
-	at = put_i64(at, head->end_ns);
+	/* Unless the clock was set back meanwhile; what follows says by how much. */
+	at = put_i64(at, head->end_ns > head->begin_ns ? head->end_ns : head->begin_ns);
 	at = put_i64(at, head->monotonic_ns);
 	at = put_i64(at, head->boot_ns);
 	*at++ = '\n';

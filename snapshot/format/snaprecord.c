@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "snapshot/format/escape.h"
+#include "snapshot/format/quantity.h"
 
 /* The commonest first: types are looked up in this order. */
 static const struct {
@@ -126,7 +127,7 @@ static bool take_u64(struct cursor *cursor, const char *field, uint64_t *out)
 
 static bool take_u32(struct cursor *cursor, const char *field, uint32_t *out)
 {
-	uint64_t value;
+	uint64_t value = 0;
 
 	if (!take_max(cursor, field, UINT32_MAX, &value))
 		return false;
@@ -163,7 +164,7 @@ static bool take_u64_or(struct cursor *cursor, const char *field, uint64_t unkno
 
 static bool take_i64(struct cursor *cursor, const char *field, int64_t *out)
 {
-	uint64_t value;
+	uint64_t value = 0;
 	char *at = cursor->at;
 
 	if (!at)
@@ -179,6 +180,20 @@ static bool take_i64(struct cursor *cursor, const char *field, int64_t *out)
 	if (value == 0)
 		return refuse(cursor, field, "a number without a needless sign", at);
 	*out = -(int64_t)(value - 1) - 1;
+	return true;
+}
+
+/* 0..QUANTITY_MAX_TIME_NS, so that whoever adds or subtracts times need not look again. */
+static bool take_time(struct cursor *cursor, const char *field, int64_t *out)
+{
+	const char *at = cursor->at;
+	int64_t value = 0;
+
+	if (!take_i64(cursor, field, &value))
+		return false;
+	if (value < 0 || value > QUANTITY_MAX_TIME_NS)
+		return refuse(cursor, field, "a time of this era", at);
+	*out = value;
 	return true;
 }
 
@@ -303,12 +318,19 @@ static bool take_kind(struct cursor *cursor, enum snap_kind *out)
 
 static bool parse_frame(struct cursor *cursor, struct snap_frame *frame)
 {
-	return take_u64(cursor, "sequence", &frame->sequence) && take_kind(cursor, &frame->kind) &&
-	       take_string(cursor, "cause", false, &frame->cause) &&
-	       take_i64(cursor, "begin_ns", &frame->begin_ns) &&
-	       take_i64(cursor, "end_ns", &frame->end_ns) &&
-	       take_i64(cursor, "monotonic_ns", &frame->monotonic_ns) &&
-	       take_i64(cursor, "boot_ns", &frame->boot_ns);
+	const char *end;
+
+	if (!take_u64(cursor, "sequence", &frame->sequence) || !take_kind(cursor, &frame->kind) ||
+	    !take_string(cursor, "cause", false, &frame->cause) ||
+	    !take_time(cursor, "begin_ns", &frame->begin_ns))
+		return false;
+	end = cursor->at;
+	if (!take_time(cursor, "end_ns", &frame->end_ns))
+		return false;
+	if (frame->end_ns < frame->begin_ns)
+		return refuse(cursor, "end_ns", "a time not before begin_ns", end);
+	return take_time(cursor, "monotonic_ns", &frame->monotonic_ns) &&
+	       take_time(cursor, "boot_ns", &frame->boot_ns);
 }
 
 /* Eight hex digits, as "%08x" writes them. */
@@ -418,7 +440,7 @@ static bool parse_process(struct cursor *cursor, struct snap_process *process)
 		process->exit_known = true;
 		process->exit_code = (int32_t)code;
 	}
-	return skip_unknown(cursor) || take_i64(cursor, "exit_ns", &process->exit_ns);
+	return skip_unknown(cursor) || take_time(cursor, "exit_ns", &process->exit_ns);
 }
 
 static bool parse_holder(struct cursor *cursor, struct snap_holder *holder)
@@ -434,7 +456,7 @@ static bool parse_closed(struct cursor *cursor, struct snap_closed *closed)
 	       take_tuple(cursor, &closed->table, &closed->local, &closed->remote) &&
 	       take_u32_or(cursor, "inode", 0, &closed->inode) &&
 	       take_u64_or(cursor, "cookie", 0, &closed->cookie) &&
-	       take_i64(cursor, "closed_ns", &closed->closed_ns) &&
+	       take_time(cursor, "closed_ns", &closed->closed_ns) &&
 	       take_u64(cursor, "bytes_acked", &closed->bytes_acked) &&
 	       take_u64(cursor, "bytes_received", &closed->bytes_received) &&
 	       take_u64(cursor, "bytes_sent", &closed->bytes_sent) &&

@@ -134,7 +134,7 @@ sub hashes_agree {
 	my ($where) = @_;
 	for my $line (events($where, 'close'), events($where, 'repair')) {
 		my $path = "$where/$line->[3]";
-		next if !-e $path;
+		next if !-e $path || $line->[5] eq '\N';
 		my ($hash) = split / /, `sha256sum '$path'`;
 		return "$path" if $hash ne $line->[5] || -s $path != $line->[4];
 	}
@@ -347,6 +347,48 @@ subtest 'a crash before anything was written' => sub {
 	ok -e "$where/$stem.pcap.damaged", 'the pcap is set aside';
 	ok -e "$where/$stem.snap.gz.damaged", 'the snap file too';
 	ok -e glob("$where/000002-*.pcap"), 'its number is not used again';
+};
+
+subtest 'what is in the way does not stop the start' => sub {
+	my $where = "$dir/planted";
+	mkdir $where, 0700;
+	my $stem = '20261121T203000.123456789Z';
+	system 'mkfifo', "$where/000001-$stem.pcap.part", "$where/000002-$stem.snap.gz.part",
+		"$where/000003-$stem.pcap", "$where/custody.log";
+	open my $file, '>', "$where/999999999999-$stem.pcap" or die;
+	close $file;
+	my ($status, $out, $err) = run('timeout', '20', $program, '-o', $where, '--duration', '50ms');
+	is $status, 0, 'it records';
+	like $err, qr/000001-\S+: left alone: not a regular file/, 'the FIFO is told';
+	like $err, qr/set aside as custody\.log\.damaged/, 'so is the log that is none';
+	like $err, qr/1 names with numbers/, 'and the absurd number';
+	ok -p "$where/custody.log.damaged", 'which is still there';
+	is scalar(grep { $_->[6] =~ /left alone: not a regular file/ } events($where, 'repair')), 2,
+		'the log has them';
+	like((events($where, 'start'))[0][6], qr/custody\.log\.damaged/, 'the start names the old log');
+	ok !-e glob("$where/1000000000000-*"), 'nothing is counted on from the absurd number';
+	is hashes_agree($where), 'agree', 'hashes of the log';
+};
+
+subtest 'a stop before the recording begins' => sub {
+	my $where = "$dir/early";
+	mkdir $where, 0700;
+	my $part = "$where/000001-20261121T203000.123456789Z.pcap.part";
+	open my $file, '>', $part or die;
+	print $file pack 'LSSlLLL', 0xa1b23c4d, 2, 4, 0, 0, 65535, 276;
+	my $records = pack('LLLLC', 1, 1, 1, 1, 0) x 100_000;
+	print $file $records for 1 .. 40; # takes seconds to look through
+	close $file;
+	my $pid = fork // die;
+	if (!$pid) {
+		open STDERR, '>', "$dir/err" or _exit(99);
+		exec $program, '-o', $where or _exit(98);
+	}
+	ok until_true(sub { -e "$where/custody.log" }), 'it repairs';
+	kill TERM => $pid;
+	waitpid $pid, 0;
+	is $? & 127, POSIX::SIGTERM(), 'TERM ends it at once';
+	ok -e $part, 'the repair is for the next run';
 };
 
 subtest 'compression' => sub {

@@ -4,6 +4,6 @@
  */
 #include "snapshot/format/error.h"
 
-#define error_set(error, code, ...)	(error_set(error, code, __VA_ARGS__), (int)(code))
-#define error_errno(...)		(error_errno(__VA_ARGS__), (int)ERROR_SYSTEM)
-#define error_damage(...)		(error_damage(__VA_ARGS__), (int)ERROR_DAMAGED)
+#define error_set(error, code, ...) (error_set(error, code, __VA_ARGS__), (int)(code))
+#define error_errno(...)	    (error_errno(__VA_ARGS__), (int)ERROR_SYSTEM)
+#define error_damage(...)	    (error_damage(__VA_ARGS__), (int)ERROR_DAMAGED)

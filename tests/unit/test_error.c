@@ -143,6 +143,11 @@ static void nothing_printed_can_steer_a_terminal(void **state)
 	error_set(&error, ERROR_USAGE, "a\nb", -1, "\x1b[2J \x7f \xc2\x9b \xff \xc3\xa4 \\");
 	printed(&error, out, sizeof(out));
 	assert_string_equal(out, "pcapwho: a\\x0ab: \\x1b[2J \\x7f \\xc2\\x9b \\xff \xc3\xa4 \\\n");
+	error_set(&error, ERROR_USAGE, "\xe2\x80\xaegnp.exe", -1,
+		  "\xd8\x9c \xe2\x81\xa9 \xe2\x82\xac");
+	printed(&error, out, sizeof(out));
+	assert_string_equal(out, "pcapwho: \\xe2\\x80\\xaegnp.exe: \\xd8\\x9c \\xe2\\x81\\xa9 "
+				 "\xe2\x82\xac\n");
 }
 
 static void every_error_has_its_exit_status(void **state)

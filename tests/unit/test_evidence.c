@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "snapshot/format/evidence.h"
+#include "snapshot/format/quantity.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define OPENED	     INT64_C(1795293000123456789) /* 2026-11-21T20:30:00.123456789Z */
@@ -41,7 +42,10 @@ static void a_name_says_number_and_time(void **state)
 static void names_parse_back(void **state)
 {
 	static const struct evidence_stem stems[] = {
-		{1, OPENED}, {999999, 0}, {1000000, 1}, {UINT64_MAX, INT64_MAX}, {7, -1},
+		{1, OPENED},
+		{999999, 0},
+		{1000000, 1},
+		{EVIDENCE_MAX_NUMBER, QUANTITY_MAX_TIME_NS},
 	};
 	static const char *const suffixes[] = {
 		"", ".pcap", ".pcap.gz", ".snap.gz", ".pcap.part", ".pcap.gz.part", ".snap.gz.part",
@@ -75,7 +79,11 @@ static void other_names_are_no_segments(void **state)
 		"00001-20261121T203000.123456789Z.pcap",
 		"0000001-20261121T203000.123456789Z.pcap",
 		"000000-20261121T203000.123456789Z.pcap",
+		"1000000000001-20261121T203000.123456789Z.pcap",
+		"18446744073709551615-20261121T203000.123456789Z.pcap",
 		"18446744073709551616-20261121T203000.123456789Z.pcap",
+		"000001-19691231T235959.999999999Z.pcap",
+		"000001-21160314T000000.000000000Z.pcap",
 		"999999999999999999999999999999-20261121T203000.123456789Z.pcap",
 		"-00001-20261121T203000.123456789Z.pcap",
 		"000001_20261121T203000.123456789Z.pcap",
@@ -231,6 +239,34 @@ static void a_whole_file_counts_before_one_in_the_making(void **state)
 	}
 }
 
+/* Nothing here waits for somebody to write into it. */
+static void only_regular_files_are_opened(void **state)
+{
+	struct room *room = *state;
+	struct error error = ERROR_NONE;
+	struct evidence_list list;
+
+	put_file(room, "file", 1);
+	assert_int_equal(mkfifoat(room->dirfd, STEM ".pcap", 0600), 0);
+	assert_int_equal(symlinkat("file", room->dirfd, "link"), 0);
+	assert_int_equal(evidence_open_file(room->dirfd, STEM ".pcap", O_RDONLY, "p", &error),
+			 ERROR_DAMAGED);
+	assert_string_equal(error.path, "p");
+	assert_int_equal(evidence_open_file(room->dirfd, STEM ".pcap", O_RDWR, "p", NULL),
+			 ERROR_DAMAGED);
+	assert_int_equal(evidence_open_file(room->dirfd, ".", O_RDONLY, "p", NULL), ERROR_DAMAGED);
+	assert_int_equal(evidence_open_file(room->dirfd, "none", O_RDONLY, "p", NULL),
+			 ERROR_NO_INPUT);
+	assert_int_equal(evidence_open_file(room->dirfd, "link", O_RDONLY | O_NOFOLLOW, "p", NULL),
+			 ERROR_DAMAGED);
+	int fd = evidence_open_file(room->dirfd, "link", O_RDONLY, "p", &error);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(evidence_list_read(room->dirfd, room->path, &list, NULL), 0);
+	assert_int_equal(list.count, 0);
+	evidence_list_release(&list);
+}
+
 static void thousands_of_segments_are_sorted(void **state)
 {
 	struct room *room = *state;
@@ -278,6 +314,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pairs_are_found_in_order, make_room, remove_room),
 		cmocka_unit_test_setup_teardown(a_whole_file_counts_before_one_in_the_making,
 						make_room, remove_room),
+		cmocka_unit_test_setup_teardown(only_regular_files_are_opened, make_room,
+						remove_room),
 		cmocka_unit_test_setup_teardown(thousands_of_segments_are_sorted, make_room,
 						remove_room),
 		cmocka_unit_test_setup_teardown(what_cannot_be_listed_is_an_error, make_room,

@@ -104,6 +104,8 @@ static void test_snaplen_zero_means_everything(void **state)
 static void test_help_and_version_need_nothing_else(void **state)
 {
 	(void)state;
+	assert_int_equal(PARSE(WORD("-h")), 0);
+	assert_int_equal(options.action, OPTIONS_HELP);
 	assert_int_equal(PARSE(WORD("--help")), 0);
 	assert_int_equal(options.action, OPTIONS_HELP);
 	assert_int_equal(PARSE(WORD("--version")), 0);
@@ -130,7 +132,8 @@ static void test_refuses(void **state)
 	refuses(PARSE(WORD("-o"), WORD("d"), WORD("-B"), WORD("0")), "--buffer");
 	refuses(PARSE(WORD("-o"), WORD("d"), WORD("-B"), WORD("2048")), "--buffer");
 	refuses(PARSE(WORD("-o"), WORD("d"), WORD("--interval"), WORD("soon")), "'soon'");
-	refuses(PARSE(WORD("-o"), WORD("d"), WORD("--cpu-budget"), WORD("0%")), "--cpu-budget");
+	refuses(PARSE(WORD("-o"), WORD("d"), WORD("--cpu-budget"), WORD("0%")),
+		"--cpu-budget: wanted a percentage above 0%, at most 100%");
 	refuses(PARSE(WORD("-o"), WORD("d"), WORD("--rotate-size"), WORD("-1")), "--rotate-size");
 	refuses(PARSE(WORD("-o"), WORD("d"), WORD("--keep-free"), WORD("x%")), "--keep-free");
 }

@@ -1,12 +1,16 @@
-/* How much of a pcap that a crash left is whole. */
+/* How much of a pcap that a crash left is whole, and what is left alone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "snapshot/repair.h"
@@ -118,14 +122,136 @@ static void test_zeros_that_never_were_data(void **state)
 	assert_int_equal(packets, 2);
 }
 
+/* ---- directories ---- */
+
+#define NAME(number) "00000" #number "-20261121T203000.123456789Z"
+
+static char path[] = "/tmp/test_repair.XXXXXX";
+static struct segment_store store;
+static struct error error;
+static unsigned notices;
+
+static int set_up(void **state)
+{
+	uint64_t torn;
+	bool made;
+	int fd;
+
+	(void)state;
+	memcpy(path + sizeof path - 7, "XXXXXX", 6);
+	if (!mkdtemp(path) || segment_directory_open(path, &made, &fd, &error))
+		return -1;
+	notices = 0;
+	return segment_store_open(fd, path, &store, &torn, &error);
+}
+
+static int tear_down(void **state)
+{
+	char command[96];
+
+	(void)state;
+	segment_store_close(&store);
+	snprintf(command, sizeof command, "rm -rf %s", path);
+	return system(command);
+}
+
+/* A pcap of three packets and a torn fourth one. */
+static void put_torn(const char *name)
+{
+	uint8_t bytes[HEADER + 3 * RECORD];
+	size_t length = build(bytes, false);
+	int fd = openat(store.dirfd, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, length), length);
+	assert_int_equal(write(fd, "torn", 4), 4);
+	close(fd);
+}
+
+static int64_t size_of(const char *name)
+{
+	struct stat file;
+
+	return fstatat(store.dirfd, name, &file, AT_SYMLINK_NOFOLLOW) == 0 ? file.st_size : -1;
+}
+
+static void notice(void *context, const struct error *problem)
+{
+	(void)context;
+	notices++;
+	assert_non_null(strstr(problem->message, "left alone: "));
+}
+
+static void count_left(const struct custody_entry *entry, void *context)
+{
+	unsigned *left = context;
+
+	*left += !strcmp(entry->event, "repair") &&
+		 !strcmp(entry->detail, "left alone: not a regular file");
+}
+
+/* None of them stops the start, nor the repair of the file behind them. */
+static void test_what_is_no_file_of_ours_is_left_alone(void **state)
+{
+	struct repair_result result;
+	unsigned left = 0;
+
+	(void)state;
+	assert_int_equal(mkfifoat(store.dirfd, NAME(1) ".pcap.part", 0600), 0);
+	assert_int_equal(mkfifoat(store.dirfd, NAME(1) ".snap.gz.part", 0600), 0);
+	assert_int_equal(mkdirat(store.dirfd, NAME(2) ".pcap.part", 0700), 0);
+	put_torn("elsewhere");
+	assert_int_equal(symlinkat("elsewhere", store.dirfd, NAME(3) ".pcap.part"), 0);
+	put_torn(NAME(4) ".pcap.part");
+	assert_int_equal(repair_directory(&store, &result, notice, NULL, &error), 0);
+	assert_int_equal(result.left, 4);
+	assert_int_equal(notices, 4);
+	assert_int_equal(result.files, 1);
+	assert_int_equal(size_of(NAME(4) ".pcap"), HEADER + 3 * RECORD);
+	assert_int_equal(size_of("elsewhere"), HEADER + 3 * RECORD + 4);
+	assert_true(size_of(NAME(3) ".pcap.part") > 0);
+	assert_int_equal(custody_verify(store.dirfd, path, count_left, &left, NULL, &error), 0);
+	assert_int_equal(left, 4);
+}
+
+static void test_what_has_another_name_is_not_cut(void **state)
+{
+	struct repair_result result;
+
+	(void)state;
+	put_torn("elsewhere");
+	assert_int_equal(linkat(store.dirfd, "elsewhere", store.dirfd, NAME(1) ".pcap.part", 0), 0);
+	assert_int_equal(repair_directory(&store, &result, notice, NULL, &error), 0);
+	assert_int_equal(result.left, 1);
+	assert_int_equal(size_of("elsewhere"), HEADER + 3 * RECORD + 4);
+}
+
+/* The name is taken by what the repair must not replace. */
+static void test_after_a_failure_the_next_one_is_repaired(void **state)
+{
+	struct repair_result result;
+
+	(void)state;
+	put_torn(NAME(1) ".pcap.part");
+	assert_int_equal(mkdirat(store.dirfd, NAME(1) ".pcap", 0700), 0);
+	put_torn(NAME(2) ".pcap.part");
+	assert_int_equal(repair_directory(&store, &result, notice, NULL, &error), 0);
+	assert_int_equal(result.left, 1);
+	assert_int_equal(size_of(NAME(2) ".pcap"), HEADER + 3 * RECORD);
+}
+
 int main(void)
 {
+#define EACH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cut_at_every_byte),
 		cmocka_unit_test(test_the_other_byte_order),
 		cmocka_unit_test(test_not_a_pcap),
 		cmocka_unit_test(test_records_that_cannot_be),
 		cmocka_unit_test(test_zeros_that_never_were_data),
+		EACH(test_what_is_no_file_of_ours_is_left_alone),
+		EACH(test_what_has_another_name_is_not_cut),
+		EACH(test_after_a_failure_the_next_one_is_repaired),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

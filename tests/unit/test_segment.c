@@ -25,7 +25,7 @@ static const uint8_t header[CAPTURE_PCAP_HEADER_BYTES] = {0x4d, 0x3c, 0xb2, 0xa1
 
 static int set_up(void **state)
 {
-	uint64_t torn, broken;
+	uint64_t torn;
 	bool made;
 	int fd;
 
@@ -33,7 +33,7 @@ static int set_up(void **state)
 	memcpy(path + sizeof path - 7, "XXXXXX", 6);
 	if (!mkdtemp(path) || segment_directory_open(path, &made, &fd, &error) || made)
 		return -1;
-	return segment_store_open(fd, path, &store, &torn, &broken, &error);
+	return segment_store_open(fd, path, &store, &torn, &error);
 }
 
 static int tear_down(void **state)
@@ -168,16 +168,99 @@ static void test_a_torn_write_keeps_whole_records(void **state)
 static void test_a_second_store_is_refused(void **state)
 {
 	struct segment_store second;
-	uint64_t torn, broken;
+	uint64_t torn;
 	bool made;
 	int fd;
 
 	(void)state;
 	assert_int_equal(segment_directory_open(path, &made, &fd, &error), 0);
-	assert_int_equal(segment_store_open(fd, path, &second, &torn, &broken, &error),
-			 ERROR_SYSTEM);
+	assert_int_equal(segment_store_open(fd, path, &second, &torn, &error), ERROR_SYSTEM);
 	assert_non_null(strstr(error.message, "another recorder"));
 	segment_store_close(&second);
+}
+
+static void open_again(void)
+{
+	uint64_t torn;
+	bool made;
+	int fd;
+
+	segment_store_close(&store);
+	assert_int_equal(segment_directory_open(path, &made, &fd, &error), 0);
+	assert_int_equal(segment_store_open(fd, path, &store, &torn, &error), 0);
+}
+
+static void put_log(const char *text)
+{
+	int fd;
+
+	unlinkat(store.dirfd, CUSTODY_LOG, 0);
+	fd = openat(store.dirfd, CUSTODY_LOG, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+static void note_entry(const struct custody_entry *entry, void *context)
+{
+	if (entry->sequence == 1)
+		snprintf(context, 160, "%s %s %s", entry->event, entry->file ? entry->file : "-",
+			 entry->detail);
+}
+
+static void test_a_log_that_does_not_hold_is_set_aside(void **state)
+{
+	char first[160] = "", chain[CUSTODY_HEX_SIZE];
+
+	(void)state;
+	open_again();
+	assert_string_equal(store.damaged_log, "");
+	put_log("not\na log\n");
+	open_again();
+	assert_string_equal(store.damaged_log, "custody.log.damaged");
+	assert_int_equal(size_of("custody.log.damaged", ""), 10);
+	assert_int_equal(custody_verify(store.dirfd, path, note_entry, first, chain, &error), 0);
+	assert_non_null(strstr(first, "repair custody.log.damaged was custody.log, set aside: "
+				      "the chain is broken at line 1"));
+	/* One name more for each; a FIFO is not waited for, a link not followed. */
+	unlinkat(store.dirfd, CUSTODY_LOG, 0);
+	assert_int_equal(mkfifoat(store.dirfd, CUSTODY_LOG, 0600), 0);
+	open_again();
+	assert_string_equal(store.damaged_log, "custody.log.damaged.2");
+	unlinkat(store.dirfd, CUSTODY_LOG, 0);
+	assert_int_equal(symlinkat("custody.log.damaged", store.dirfd, CUSTODY_LOG), 0);
+	open_again();
+	assert_string_equal(store.damaged_log, "custody.log.damaged.3");
+	assert_int_equal(size_of("custody.log.damaged", ""), 10);
+	open_again();
+	assert_string_equal(store.damaged_log, "");
+}
+
+static void put_name(uint64_t number)
+{
+	struct evidence_stem stem = {number, 0};
+	char name[EVIDENCE_NAME_SIZE];
+	int fd;
+
+	evidence_name(&stem, EVIDENCE_PCAP, name);
+	assert_int_equal(segment_log(&store, "close", name, -1, NULL, "", &error), 0);
+	fd = openat(store.dirfd, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+static void test_absurd_numbers_are_not_counted_on_from(void **state)
+{
+	(void)state;
+	put_name(41);
+	open_again();
+	assert_int_equal(store.next_number, 42);
+	assert_int_equal(store.ignored_numbers, 0);
+	put_name(EVIDENCE_MAX_NUMBER);
+	put_name(UINT64_MAX);
+	open_again();
+	assert_int_equal(store.next_number, 42);
+	assert_int_equal(store.ignored_numbers, 3);
 }
 
 static void test_compression_replaces_the_pcap_or_leaves_it(void **state)
@@ -222,6 +305,8 @@ int main(void)
 		EACH(test_abandoned_leaves_nothing),
 		EACH(test_a_torn_write_keeps_whole_records),
 		EACH(test_a_second_store_is_refused),
+		EACH(test_a_log_that_does_not_hold_is_set_aside),
+		EACH(test_absurd_numbers_are_not_counted_on_from),
 		EACH(test_compression_replaces_the_pcap_or_leaves_it),
 		cmocka_unit_test(test_whole_records),
 	};

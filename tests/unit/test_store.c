@@ -26,7 +26,6 @@ static void new_database_appears_only_at_finish(void **state)
 	(void)state;
 	struct store *store = rows_open(rows_target, 0, false);
 
-	assert_true(store_is_new(store));
 	assert_int_equal(store_bucket_ns(store), 1000000000);
 	assert_int_equal(access(rows_target, F_OK), -1);
 	OK(store_finish(store, &rows_error));
@@ -247,8 +246,10 @@ static void segments_are_known_by_both_hashes(void **state)
 	assert_int_equal(store_has_segment(store, "aa", "bb", &rows_error), 1);
 	assert_int_equal(store_has_segment(store, "aa", NULL, &rows_error), 0);
 	assert_int_equal(store_has_segment(store, "aa", "cc", &rows_error), 0);
+	/* Its packets compressed since, or left out: the same segment. */
+	assert_int_equal(store_has_segment(store, "ee", "bb", &rows_error), 1);
 	assert_int_equal(store_has_segment(store, "cc", NULL, &rows_error), 1);
-	assert_int_equal(store_has_segment(store, NULL, "bb", &rows_error), 0);
+	assert_int_equal(store_has_segment(store, NULL, "bb", &rows_error), 1);
 	assert_int_equal(store_last_id(store, "segment", &rows_error), 2);
 	assert_int_equal(store_last_id(store, "snapshot", &rows_error), 0);
 	assert_true(store_last_id(store, "traffic", &rows_error) < 0);
@@ -263,7 +264,6 @@ static void adding_goes_on_in_place(void **state)
 
 	rows_make_small(rows_target);
 	struct store *store = rows_open(rows_target, 0, false);
-	assert_false(store_is_new(store));
 	assert_int_equal(store_last_id(store, "flow", &rows_error), 1);
 	OK(store_begin(store, &rows_error));
 	OK(store_segment(store, &segment, true, &rows_error));

@@ -132,7 +132,7 @@ static void process_traffic_has_mean_and_peak(void **state)
 				     "remote_hosts || ' ' || sent_bytes || ' ' || "
 				     "mean_bytes_per_second || ' ' || peak_bytes_per_second) "
 				     "FROM process_traffic"),
-			    "77 2 1 400 300 240");
+			    "77 2 1 400 200 240");
 	assert_string_equal(rows_ask(rows_target,
 				     "SELECT group_concat(bucket || ':' || ifnull(pid, '-') || "
 				     "':' || sent_bytes) FROM process_timeline"),

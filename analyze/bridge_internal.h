@@ -1,0 +1,71 @@
+/*
+ * bridge_internal.h - what the files of the bridge share: bridge.c judges,
+ * bridge_place.c knows whose an address is, bridge_holders.c who held a socket.
+ */
+#ifndef ANALYZE_BRIDGE_INTERNAL_H
+#define ANALYZE_BRIDGE_INTERNAL_H
+
+#include "analyze/bridge.h"
+
+/* A judgement holds between the moments at which anything it looked at changes. */
+static inline void bridge_edge(struct bridge_verdict *v, int64_t t_ns, int64_t at_ns)
+{
+	if (at_ns > t_ns && at_ns < v->until_ns)
+		v->until_ns = at_ns;
+	if (at_ns <= t_ns && at_ns > v->from_ns)
+		v->from_ns = at_ns;
+}
+
+static inline int64_t bridge_last_end(const struct timeline *tl, const struct timeline_life *life)
+{
+	return tl->frames[life->last].end_ns;
+}
+
+static inline void bridge_life_edges(const struct timeline *tl, const struct timeline_life *life,
+				     int64_t t_ns, struct bridge_verdict *v)
+{
+	bridge_edge(v, t_ns, timeline_first_end(tl, life));
+	if (life->gone != TIMELINE_NONE) {
+		bridge_edge(v, t_ns, timeline_gone_end(tl, life));
+		bridge_edge(v, t_ns, tl->frames[life->last].begin_ns + 1);
+	}
+	if (life->absent_before != TIMELINE_NONE)
+		bridge_edge(v, t_ns, tl->frames[life->absent_before].begin_ns);
+}
+
+/* Whether something first seen after t can have been there at t: no complete
+ * reading that began after t had it not. */
+static inline bool bridge_may_precede(const struct timeline *tl, const struct timeline_life *life,
+				      int64_t t_ns)
+{
+	return life->absent_before == TIMELINE_NONE ||
+	       tl->frames[life->absent_before].begin_ns <= t_ns;
+}
+
+/* Whether it is in the current state only because the next reading, which
+ * has it no more, is still to come. */
+static inline bool bridge_is_stale(const struct timeline *tl, const struct timeline_life *life,
+				   int64_t t_ns)
+{
+	return life->gone != TIMELINE_NONE && t_ns > tl->frames[life->last].begin_ns;
+}
+
+struct bridge_holding {
+	enum bridge_rule rule; /* exact, ahead, behind; NO_RULE: none */
+	bool moved;	       /* between two readings it went from one process to another */
+	int64_t first_ns, last_ns;
+};
+
+bool bridge_namespace_fits(const struct bridge *bridge, const struct bridge_subject *subject,
+			   uint64_t netns);
+
+void bridge_empty_pool(struct bridge *bridge);
+/* Puts the processes that held the socket at t into the pool. */
+struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t socket, int64_t t_ns,
+					     struct bridge_verdict *v);
+/* Which of the pool is named for a connected socket. */
+size_t bridge_pick_holder(const struct bridge *bridge, uint32_t inode);
+/* Fills bridge->accepted. 0, or -1 without memory. */
+int bridge_note_accepted(struct bridge *bridge);
+
+#endif

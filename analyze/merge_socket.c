@@ -1,0 +1,240 @@
+#include "analyze/merge_internal.h"
+
+#include "analyze/grow.h"
+
+static uint64_t hash_socket(const struct merge_socket *s)
+{
+	uint64_t hash = hashindex_bytes(s->local.address.bytes, 16);
+
+	hash = hashindex_mix(hash ^ hashindex_bytes(s->remote.address.bytes, 16) * 3);
+	hash ^= (uint64_t)s->local.port << 16 | s->remote.port | (uint64_t)s->inode << 32;
+	return hashindex_mix(hash ^ hashindex_mix((uint64_t)s->recording_id ^ s->table * 77));
+}
+
+uint64_t merge_hash_of_socket(const void *context, uint32_t place)
+{
+	return hash_socket(&((const struct merge *)context)->sockets[place]);
+}
+
+static struct merge_socket *find_socket(struct merge *merge, const struct merge_socket *wanted)
+{
+	uint64_t hash = hash_socket(wanted);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&merge->sockets_index, hash, &probe)) != HASHINDEX_NONE) {
+		struct merge_socket *s = &merge->sockets[i];
+
+		if (s->recording_id == wanted->recording_id && s->netns == wanted->netns &&
+		    s->table == wanted->table && s->inode == wanted->inode &&
+		    s->local.port == wanted->local.port && s->remote.port == wanted->remote.port &&
+		    endpoint_equal(&s->local.address, &wanted->local.address) &&
+		    endpoint_equal(&s->remote.address, &wanted->remote.address))
+			return s;
+	}
+	return NULL;
+}
+
+static int put_socket(struct merge *merge, const struct merge_socket *s,
+		      const struct timeline_socket *ts, bool insert, struct error *error)
+{
+	char local[ENDPOINT_TEXT_SIZE], remote[ENDPOINT_TEXT_SIZE];
+	char protocol[ENDPOINT_PROTOCOL_SIZE];
+	bool packet = ts->table == SNAP_PACKET;
+	struct store_socket row = {
+		.socket_id = s->socket_id,
+		.recording_id = s->recording_id,
+		.net_namespace = (int64_t)s->netns,
+		.protocol = packet ? "packet"
+			    : ts->table == SNAP_RAW || ts->table == SNAP_RAW6
+				    ? "raw"
+				    : endpoint_protocol_name(ts->protocol, protocol),
+		.family = snap_table_is_ipv6(ts->table) ? 6 : 4,
+		.local_address = endpoint_format(&s->local.address, local),
+		.local_port = s->local.port,
+		.remote_address =
+			ts->connected ? endpoint_format(&s->remote.address, remote) : NULL,
+		.remote_port = ts->connected ? s->remote.port : STORE_NULL,
+		.state = ts->state != SNAP_UNKNOWN_STATE ? ts->state : STORE_NULL,
+		.uid = ts->uid != SNAP_UNKNOWN_UID ? (int64_t)ts->uid : STORE_NULL,
+		.inode = s->inode,
+		.cookie = ts->cookie != 0 ? (int64_t)ts->cookie : STORE_NULL,
+		.first_seen_ns = s->first_seen_ns,
+		.last_seen_ns = merge_seen_last(merge, &ts->life),
+		.first_snapshot_id = s->first_snapshot_id,
+		.last_snapshot_id = merge->frame_ids[ts->life.last],
+		.closed_ns = s->closed_ns,
+		.kernel_bytes_acked = s->acked,
+		.kernel_bytes_received = s->received,
+		.kernel_bytes_sent = s->sent,
+		.kernel_bytes_retransmitted = s->retransmitted,
+	};
+
+	return store_socket(merge->store, &row, insert, error);
+}
+
+static int merge_one_socket(struct merge *merge, uint32_t i, struct error *error)
+{
+	const struct timeline_socket *ts = &merge->timeline->sockets[i];
+	struct merge_socket s = {
+		.recording_id = merge->recording->recording_id,
+		.netns = ts->netns,
+		.table = ts->table,
+		.inode = ts->inode,
+		.local = ts->local,
+		.remote = ts->remote,
+		.first_seen_ns = merge_seen_first(merge, &ts->life),
+		.first_snapshot_id = merge->frame_ids[ts->life.first],
+		.closed_ns = STORE_NULL,
+		.acked = STORE_NULL,
+		.received = STORE_NULL,
+		.sent = STORE_NULL,
+		.retransmitted = STORE_NULL,
+		.seen = true,
+	};
+	struct merge_socket *have = find_socket(merge, &s);
+	bool insert = have == NULL;
+
+	if (insert) {
+		uint32_t place = (uint32_t)merge->sockets_count;
+
+		if (grow_one(&merge->sockets, merge->sockets_count, &merge->sockets_capacity,
+			     sizeof(*merge->sockets)) != 0)
+			return merge_no_memory(error);
+		s.socket_id = ++merge->socket_id;
+		merge->sockets[merge->sockets_count++] = s;
+		if (hashindex_add(&merge->sockets_index, hash_socket(&s), place,
+				  merge_hash_of_socket, merge) != 0)
+			return merge_no_memory(error);
+		have = &merge->sockets[place];
+	}
+	have->seen = true;
+	if (ts->closed.closed_ns != 0) {
+		have->closed_ns = ts->closed.closed_ns;
+		have->acked = (int64_t)ts->closed.bytes_acked;
+		have->received = (int64_t)ts->closed.bytes_received;
+		have->sent = (int64_t)ts->closed.bytes_sent;
+		have->retransmitted = (int64_t)ts->closed.bytes_retransmitted;
+	}
+	merge->socket_ids[i] = have->socket_id;
+	return put_socket(merge, have, ts, insert, error);
+}
+
+static uint64_t hash_holder(int64_t socket_id, uint32_t pid, uint64_t start_ticks, uint32_t fd)
+{
+	return hashindex_mix((uint64_t)socket_id ^
+			     hashindex_mix(start_ticks ^ ((uint64_t)pid << 32) ^ fd));
+}
+
+uint64_t merge_hash_of_holder(const void *context, uint32_t place)
+{
+	const struct merge_holder *h = &((const struct merge *)context)->holders[place];
+
+	return hash_holder(h->socket_id, h->pid, h->start_ticks, h->fd);
+}
+
+static struct merge_holder *need_holder(struct merge *merge, uint32_t socket,
+					const struct timeline_holder *h, bool *insert)
+{
+	const struct timeline *tl = merge->timeline;
+	const struct timeline_process *p = &tl->processes[h->process];
+	int64_t socket_id = merge->socket_ids[socket], process_id;
+	uint64_t hash = hash_holder(socket_id, p->pid, p->start_ticks, h->fd);
+	uint32_t probe = (uint32_t)hash, i, image;
+
+	*insert = false;
+	while ((i = hashindex_next(&merge->holders_index, hash, &probe)) != HASHINDEX_NONE) {
+		struct merge_holder *have = &merge->holders[i];
+
+		if (have->socket_id == socket_id && have->pid == p->pid &&
+		    have->start_ticks == p->start_ticks && have->fd == h->fd)
+			return have;
+	}
+	if (grow_one(&merge->holders, merge->holders_count, &merge->holders_capacity,
+		     sizeof(*merge->holders)) != 0)
+		return NULL;
+	image = timeline_image_at(tl, h->process, timeline_first_end(tl, &h->life));
+	process_id =
+		image == TIMELINE_NONE ? merge->process_ids[h->process] : merge->image_ids[image];
+	i = (uint32_t)merge->holders_count++;
+	merge->holders[i] = (struct merge_holder){
+		.recording_id = merge->recording->recording_id,
+		.socket_id = socket_id,
+		.boot = merge->recording->boot,
+		.start_ticks = p->start_ticks,
+		.pid = p->pid,
+		.fd = h->fd,
+		.holder_id = ++merge->holder_id,
+		.process_id = process_id,
+		.first_seen_ns = merge_seen_first(merge, &h->life),
+	};
+	*insert = true;
+	if (hashindex_add(&merge->holders_index, hash, i, merge_hash_of_holder, merge) != 0)
+		return NULL;
+	return &merge->holders[i];
+}
+
+/* Whether a holder's life and a socket's can be of the same socket: an inode
+ * may come back after all others were used. */
+static bool lives_meet(const struct timeline_life *a, const struct timeline_life *b)
+{
+	return (a->gone == TIMELINE_NONE || b->first <= a->gone) &&
+	       (b->gone == TIMELINE_NONE || a->first <= b->gone);
+}
+
+static int merge_holders(struct merge *merge, uint32_t socket, struct error *error)
+{
+	const struct timeline *tl = merge->timeline;
+	const struct timeline_socket *ts = &tl->sockets[socket];
+
+	for (uint32_t i = timeline_holders(tl, ts->inode); i != TIMELINE_NONE;
+	     i = tl->holders[i].next_inode) {
+		const struct timeline_holder *h = &tl->holders[i];
+		struct merge_holder *have;
+		struct store_holder row;
+		bool insert;
+
+		if (!lives_meet(&h->life, &ts->life))
+			continue;
+		if (merge->holders_left == 0)
+			return 0;
+		merge->holders_left--;
+		have = need_holder(merge, socket, h, &insert);
+		if (have == NULL)
+			return merge_no_memory(error);
+		if (have->seen)
+			continue; /* the same descriptor in another thread's table */
+		have->seen = true;
+		row = (struct store_holder){
+			.holder_id = have->holder_id,
+			.socket_id = have->socket_id,
+			.process_id = have->process_id,
+			.fd = have->fd,
+			.first_seen_ns = have->first_seen_ns,
+			.last_seen_ns = merge_seen_last(merge, &h->life),
+		};
+		if (store_holder(merge->store, &row, insert, error) != 0)
+			return error->code;
+	}
+	return 0;
+}
+
+/* A socket is one inode, and a connection of several addresses (SCTP) a few
+ * rows of one; evidence in which every holder has every row is made up. */
+#define HOLDERS_PER_ROW 64
+
+int merge_sockets(struct merge *merge, struct error *error)
+{
+	const struct timeline *tl = merge->timeline;
+	int status = 0;
+
+	merge->holders_left = (tl->count.sockets + tl->count.holders) * HOLDERS_PER_ROW;
+
+	for (uint32_t i = 0; i < tl->count.sockets && status == 0; i++) {
+		if (tl->sockets[i].inode == 0)
+			continue;
+		status = merge_one_socket(merge, i, error);
+		if (status == 0)
+			status = merge_holders(merge, i, error);
+	}
+	return status;
+}

@@ -1,0 +1,732 @@
+#include "analyze/timeline_internal.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyze/grow.h"
+#include "snapshot/format/quantity.h"
+
+#define BLOCK_BYTES 65536
+
+/* ------------------------------------------------------------- strings -- */
+
+static const char *keep(struct timeline *tl, const char *text, size_t length, bool *failed)
+{
+	struct timeline_block *block = tl->blocks;
+	char *copy;
+
+	if (text == NULL)
+		return NULL;
+	if (block == NULL || block->size - block->used < length + 1) {
+		size_t size = length + 1 > BLOCK_BYTES ? length + 1 : BLOCK_BYTES;
+
+		block = malloc(sizeof(*block) + size);
+		if (block == NULL) {
+			*failed = true;
+			return NULL;
+		}
+		*block = (struct timeline_block){.next = tl->blocks, .size = size};
+		tl->blocks = block;
+	}
+	copy = block->bytes + block->used;
+	memcpy(copy, text, length);
+	copy[length] = '\0';
+	block->used += length + 1;
+	tl->text_bytes += length + 1;
+	return copy;
+}
+
+static const char *keep_string(struct timeline *tl, const char *text, bool *failed)
+{
+	return text == NULL ? NULL : keep(tl, text, strlen(text), failed);
+}
+
+/* --------------------------------------------------------------- lives -- */
+
+/* What an event showed is no part of the state; the next full reading that
+ * began after it tells whether it is still there. */
+struct timeline_sighting {
+	enum { SIGHTED_SOCKET, SIGHTED_IMAGE, SIGHTED_HOLDER } kind;
+	uint32_t place;
+};
+
+static struct timeline_life *sighted_life(struct timeline *tl, const struct timeline_sighting *at)
+{
+	switch (at->kind) {
+	case SIGHTED_SOCKET:
+		return &tl->sockets[at->place].life;
+	case SIGHTED_IMAGE:
+		return &tl->images[at->place].life;
+	case SIGHTED_HOLDER:
+		return &tl->holders[at->place].life;
+	}
+	return NULL;
+}
+
+/* The last full reading that had ended when the frame in hand began. Event
+ * frames are written when they are done, so a poll that was under way may
+ * stand before or after them. */
+static uint32_t full_before(const struct timeline *tl)
+{
+	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
+
+	for (size_t i = tl->full_count; i > 0; i--) {
+		if (tl->frames[tl->full[i - 1]].end_ns <= frame->begin_ns ||
+		    frame->kind != SNAP_EVENT)
+			return tl->full[i - 1];
+	}
+	return TIMELINE_NONE;
+}
+
+static struct timeline_life life_begin(const struct timeline *tl, enum snap_op op)
+{
+	return (struct timeline_life){
+		.first = (uint32_t)tl->count.frames - 1,
+		.last = (uint32_t)tl->count.frames - 1,
+		.absent_before = full_before(tl),
+		.gone = TIMELINE_NONE,
+		.state = op != SNAP_ONCE,
+	};
+}
+
+static void life_confirm(const struct timeline *tl, struct timeline_life *life, enum snap_op op)
+{
+	life->last = (uint32_t)tl->count.frames - 1;
+	life->gone = TIMELINE_NONE; /* a single missed row is no absence */
+	life->state = life->state || op != SNAP_ONCE;
+}
+
+/* The last full frame before this one confirmed what was in the state merely
+ * by not saying "gone". */
+void timeline_life_end(const struct timeline *tl, struct timeline_life *life, bool has_gone)
+{
+	uint32_t full = tl->last_full;
+
+	if (life->state && full != TIMELINE_NONE && full > life->last)
+		life->last = full;
+	life->gone = has_gone ? (uint32_t)tl->count.frames - 1 : TIMELINE_NONE;
+	life->state = false;
+}
+
+bool timeline_life_open(const struct timeline_life *life)
+{
+	return life->gone == TIMELINE_NONE;
+}
+
+static int note_sighting(struct timeline *tl, enum snap_op op, const struct timeline_life *life,
+			 int kind, uint32_t place)
+{
+	if (op != SNAP_ONCE || life->state)
+		return 0;
+	if (grow_one(&tl->sightings, tl->sighting_count, &tl->sighting_capacity,
+		     sizeof(*tl->sightings)) != 0)
+		return -1;
+	tl->sightings[tl->sighting_count++] =
+		(struct timeline_sighting){.kind = kind, .place = place};
+	return 0;
+}
+
+/* After a full reading: what events had shown before it began, and it has not, is gone. */
+static void settle_sightings(struct timeline *tl)
+{
+	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
+	size_t kept = 0;
+
+	for (size_t i = 0; i < tl->sighting_count; i++) {
+		struct timeline_life *life = sighted_life(tl, &tl->sightings[i]);
+
+		if (life->state || !timeline_life_open(life))
+			continue;
+		if (tl->frames[life->last].end_ns <= frame->begin_ns)
+			timeline_life_end(tl, life, true);
+		else
+			tl->sightings[kept++] = tl->sightings[i];
+	}
+	tl->sighting_count = kept;
+}
+
+/* An ended life goes on if the same thing is seen again. An inode is not
+ * reused before all 2^32 were; a row without one only if it was missing in
+ * just the one full reading before this. */
+static bool life_resumes(const struct timeline *tl, const struct timeline_life *life,
+			 bool has_identity)
+{
+	return timeline_life_open(life) || has_identity || life->gone == tl->last_full;
+}
+
+/* ------------------------------------------------------------- records -- */
+
+static bool is_connected(const struct snap_socket *socket)
+{
+	if (socket->table == SNAP_RAW || socket->table == SNAP_RAW6 || socket->table == SNAP_ICMP ||
+	    socket->table == SNAP_ICMP6 || socket->table == SNAP_PACKET)
+		return false;
+	return socket->remote.port != 0 && !endpoint_is_any(&socket->remote.address);
+}
+
+static uint8_t socket_protocol(enum snap_table table)
+{
+	if (table == SNAP_RAW || table == SNAP_RAW6)
+		return IPPROTO_RAW;
+	return snap_table_protocol(table);
+}
+
+/* The latest lifetime of a row, by its whole identity. */
+static uint32_t find_socket(const struct timeline *tl, const struct timeline_socket *wanted)
+{
+	uint64_t hash = timeline_hash_identity(wanted);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&tl->by_identity, hash, &probe)) != HASHINDEX_NONE) {
+		const struct timeline_socket *s = &tl->sockets[i];
+
+		if (s->inode == wanted->inode && s->table == wanted->table &&
+		    s->netns == wanted->netns &&
+		    timeline_endpoints_equal(&s->local, &wanted->local) &&
+		    timeline_endpoints_equal(&s->remote, &wanted->remote))
+			return i;
+	}
+	return TIMELINE_NONE;
+}
+
+static struct timeline_socket socket_of(const struct snap_socket *socket)
+{
+	return (struct timeline_socket){
+		.netns = socket->netns,
+		.table = socket->table,
+		.protocol = socket_protocol(socket->table),
+		.state = socket->state,
+		.connected = is_connected(socket),
+		.local = socket->local,
+		.remote = socket->remote,
+		.uid = socket->uid,
+		.inode = socket->inode,
+		.cookie = socket->cookie,
+		.next_tuple = TIMELINE_NONE,
+		.next_port = TIMELINE_NONE,
+	};
+}
+
+/* replaced: the lifetime before of the same row; NONE. */
+static int add_socket(struct timeline *tl, enum snap_op op, const struct timeline_socket *fresh,
+		      uint32_t replaced)
+{
+	uint32_t place = (uint32_t)tl->count.sockets, head;
+	struct timeline_socket *s;
+
+	if (grow_one(&tl->sockets, tl->count.sockets, &tl->capacity.sockets,
+		     sizeof(*tl->sockets)) != 0)
+		return -1;
+	s = &tl->sockets[tl->count.sockets++];
+	*s = *fresh;
+	s->life = life_begin(tl, op);
+	s->tail = place;
+	if (replaced != TIMELINE_NONE)
+		hashindex_move(&tl->by_identity, timeline_hash_identity(s), replaced, place);
+	else if (hashindex_add(&tl->by_identity, timeline_hash_identity(s), place,
+			       timeline_hash_of_identity, tl) != 0)
+		return -1;
+	if (note_sighting(tl, op, &s->life, SIGHTED_SOCKET, place) != 0)
+		return -1;
+	if (s->connected) {
+		head = timeline_by_tuple(tl, s->protocol, &s->local, &s->remote);
+		if (head == TIMELINE_NONE)
+			return hashindex_add(
+				&tl->by_tuple,
+				timeline_hash_tuple(s->protocol, &s->local, &s->remote), place,
+				timeline_hash_of_tuple, tl);
+		tl->sockets[tl->sockets[head].tail].next_tuple = place;
+	} else {
+		head = timeline_by_port(tl, s->protocol, s->local.port);
+		if (head == TIMELINE_NONE)
+			return hashindex_add(&tl->by_port,
+					     timeline_hash_port(s->protocol, s->local.port), place,
+					     timeline_hash_of_port, tl);
+		tl->sockets[tl->sockets[head].tail].next_port = place;
+	}
+	tl->sockets[head].tail = place;
+	return 0;
+}
+
+static int take_socket(struct timeline *tl, enum snap_op op, const struct snap_socket *socket)
+{
+	struct timeline_socket fresh = socket_of(socket);
+	uint32_t i = find_socket(tl, &fresh);
+
+	if (op == SNAP_GONE) {
+		if (i != TIMELINE_NONE && timeline_life_open(&tl->sockets[i].life))
+			timeline_life_end(tl, &tl->sockets[i].life, true);
+		return 0;
+	}
+	if (i == TIMELINE_NONE || !life_resumes(tl, &tl->sockets[i].life, socket->inode != 0))
+		return add_socket(tl, op, &fresh, i);
+	life_confirm(tl, &tl->sockets[i].life, op);
+	tl->sockets[i].state = socket->state;
+	/* TIME_WAIT prints uid 0 and request sockets their listener's. */
+	if (socket->uid != SNAP_UNKNOWN_UID && socket->inode != 0)
+		tl->sockets[i].uid = socket->uid;
+	if (socket->cookie != 0)
+		tl->sockets[i].cookie = socket->cookie;
+	return note_sighting(tl, op, &tl->sockets[i].life, SIGHTED_SOCKET, i);
+}
+
+/* A close event speaks of the newest lifetime of its tuple: by cookie where
+ * both have one, by inode, else by tuple alone. */
+static void take_closed(struct timeline *tl, const struct snap_closed *closed)
+{
+	uint32_t i = timeline_by_tuple(tl, snap_table_protocol(closed->table), &closed->local,
+				       &closed->remote);
+	uint32_t found = TIMELINE_NONE;
+
+	for (; i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
+		const struct timeline_socket *s = &tl->sockets[i];
+
+		if (s->netns != closed->netns || s->inode == 0)
+			continue;
+		if (closed->inode != 0 && s->inode != closed->inode)
+			continue;
+		if (closed->cookie != 0 && s->cookie != 0 && s->cookie != closed->cookie)
+			continue;
+		found = i;
+	}
+	if (found != TIMELINE_NONE)
+		tl->sockets[found].closed = *closed;
+}
+
+static uint32_t find_process(const struct timeline *tl, uint32_t pid, uint64_t start_ticks)
+{
+	uint64_t hash = timeline_hash_process(pid, start_ticks);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&tl->by_process, hash, &probe)) != HASHINDEX_NONE) {
+		if (tl->processes[i].pid == pid && tl->processes[i].start_ticks == start_ticks)
+			return i;
+	}
+	return TIMELINE_NONE;
+}
+
+static uint32_t need_process(struct timeline *tl, uint32_t pid, uint64_t start_ticks)
+{
+	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
+	uint32_t i = find_process(tl, pid, start_ticks);
+	int64_t start_ns = INT64_MIN;
+
+	if (i != TIMELINE_NONE)
+		return i;
+	if (grow_one(&tl->processes, tl->count.processes, &tl->capacity.processes,
+		     sizeof(*tl->processes)) != 0)
+		return TIMELINE_NONE;
+	if (start_ticks != 0 && frame->boot_ns > 0 && tl->clock_ticks > 0 &&
+	    start_ticks / (uint64_t)tl->clock_ticks < (uint64_t)INT64_MAX / NS_PER_SECOND / 4)
+		start_ns = frame->begin_ns - frame->boot_ns +
+			   (int64_t)(start_ticks / (uint64_t)tl->clock_ticks) * NS_PER_SECOND +
+			   (int64_t)(start_ticks % (uint64_t)tl->clock_ticks) *
+				   (NS_PER_SECOND / tl->clock_ticks);
+	i = (uint32_t)tl->count.processes++;
+	tl->processes[i] = (struct timeline_process){
+		.pid = pid,
+		.start_ticks = start_ticks,
+		.start_ns = start_ns,
+		.first_image = TIMELINE_NONE,
+		.last_image = TIMELINE_NONE,
+	};
+	if (hashindex_add(&tl->by_process, timeline_hash_process(pid, start_ticks), i,
+			  timeline_hash_of_process, tl) != 0)
+		return TIMELINE_NONE;
+	return i;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool same_image(const struct timeline_image *image, const struct snap_process *process)
+{
+	return image->uid == process->uid && same_text(image->comm, process->comm) &&
+	       same_text(image->exe, process->exe) &&
+	       (image->cmdline == NULL) == (process->cmdline == NULL) &&
+	       image->cmdline_length == process->cmdline_length &&
+	       (image->cmdline == NULL ||
+		memcmp(image->cmdline, process->cmdline, process->cmdline_length) == 0);
+}
+
+static int take_process(struct timeline *tl, enum snap_op op, const struct snap_process *process)
+{
+	uint32_t p = need_process(tl, process->pid, process->start_ticks);
+	struct timeline_image *image;
+	uint32_t last;
+	bool failed = false;
+
+	if (p == TIMELINE_NONE)
+		return -1;
+	last = tl->processes[p].last_image;
+	if (op == SNAP_GONE) {
+		if (last != TIMELINE_NONE && timeline_life_open(&tl->images[last].life))
+			timeline_life_end(tl, &tl->images[last].life, true);
+		if (process->exit_known) {
+			tl->processes[p].exit_known = true;
+			tl->processes[p].exit_code = process->exit_code;
+		}
+		if (process->exit_ns != 0)
+			tl->processes[p].exit_ns = process->exit_ns;
+		return 0;
+	}
+	if (last != TIMELINE_NONE && same_image(&tl->images[last], process)) {
+		life_confirm(tl, &tl->images[last].life, op);
+		tl->images[last].ppid = process->ppid;
+		return note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
+	}
+	if (grow_one(&tl->images, tl->count.images, &tl->capacity.images, sizeof(*tl->images)) != 0)
+		return -1;
+	image = &tl->images[tl->count.images];
+	*image = (struct timeline_image){
+		.life = life_begin(tl, op),
+		.process = p,
+		.next = TIMELINE_NONE,
+		.ppid = process->ppid,
+		.uid = process->uid,
+		.comm = keep_string(tl, process->comm, &failed),
+		.exe = keep_string(tl, process->exe, &failed),
+		.cmdline = keep(tl, process->cmdline, process->cmdline_length, &failed),
+		.cmdline_length = process->cmdline_length,
+		.cgroup = keep_string(tl, process->cgroup, &failed),
+		.netns = process->netns,
+	};
+	if (last != TIMELINE_NONE) {
+		timeline_life_end(tl, &tl->images[last].life, true);
+		tl->images[last].next = (uint32_t)tl->count.images;
+	} else {
+		tl->processes[p].first_image = (uint32_t)tl->count.images;
+	}
+	last = (uint32_t)tl->count.images++;
+	tl->processes[p].last_image = last;
+	if (failed)
+		return -1;
+	return note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
+}
+
+static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_holder *holder)
+{
+	uint32_t process = need_process(tl, holder->pid, holder->start_ticks);
+	uint32_t head = timeline_holders(tl, holder->inode), i = TIMELINE_NONE, place;
+
+	if (process == TIMELINE_NONE)
+		return -1;
+	for (uint32_t h = head; h != TIMELINE_NONE; h = tl->holders[h].next_inode) {
+		if (tl->holders[h].process == process && tl->holders[h].fd == holder->fd &&
+		    tl->holders[h].tid == holder->tid)
+			i = h; /* the latest */
+	}
+	if (op == SNAP_GONE) {
+		if (i != TIMELINE_NONE && timeline_life_open(&tl->holders[i].life))
+			timeline_life_end(tl, &tl->holders[i].life, true);
+		return 0;
+	}
+	/* What it gave away and got back later is another holding. */
+	if (i != TIMELINE_NONE && life_resumes(tl, &tl->holders[i].life, false)) {
+		life_confirm(tl, &tl->holders[i].life, op);
+		return note_sighting(tl, op, &tl->holders[i].life, SIGHTED_HOLDER, i);
+	}
+	if (grow_one(&tl->holders, tl->count.holders, &tl->capacity.holders,
+		     sizeof(*tl->holders)) != 0)
+		return -1;
+	place = (uint32_t)tl->count.holders++;
+	tl->holders[place] = (struct timeline_holder){
+		.life = life_begin(tl, op),
+		.inode = holder->inode,
+		.process = process,
+		.fd = holder->fd,
+		.tid = holder->tid,
+		.next_inode = TIMELINE_NONE,
+		.tail = place,
+	};
+	if (note_sighting(tl, op, &tl->holders[place].life, SIGHTED_HOLDER, place) != 0)
+		return -1;
+	if (head == TIMELINE_NONE)
+		return hashindex_add(&tl->by_inode, hashindex_mix(holder->inode), place,
+				     timeline_hash_of_inode, tl);
+	tl->holders[tl->holders[head].tail].next_inode = place;
+	tl->holders[head].tail = place;
+	return 0;
+}
+
+static int take_address(struct timeline *tl, enum snap_op op, const struct snap_address *address)
+{
+	uint32_t head = timeline_by_address(tl, &address->address), i = TIMELINE_NONE, place;
+
+	for (uint32_t a = head; a != TIMELINE_NONE; a = tl->addresses[a].next_address) {
+		if (tl->addresses[a].netns == address->netns &&
+		    tl->addresses[a].ifindex == address->ifindex &&
+		    tl->addresses[a].prefix_length == address->prefix_length)
+			i = a; /* the latest */
+	}
+	if (op == SNAP_GONE) {
+		if (i != TIMELINE_NONE && timeline_life_open(&tl->addresses[i].life))
+			timeline_life_end(tl, &tl->addresses[i].life, true);
+		return 0;
+	}
+	if (i != TIMELINE_NONE && life_resumes(tl, &tl->addresses[i].life, false)) {
+		life_confirm(tl, &tl->addresses[i].life, op);
+		return 0;
+	}
+	if (grow_one(&tl->addresses, tl->count.addresses, &tl->capacity.addresses,
+		     sizeof(*tl->addresses)) != 0)
+		return -1;
+	place = (uint32_t)tl->count.addresses++;
+	tl->addresses[place] = (struct timeline_address){
+		.life = life_begin(tl, op),
+		.netns = address->netns,
+		.ifindex = address->ifindex,
+		.address = address->address,
+		.prefix_length = address->prefix_length,
+		.next_address = TIMELINE_NONE,
+		.tail = place,
+	};
+	if (head == TIMELINE_NONE)
+		return hashindex_add(&tl->by_address, hashindex_keyed(address->address.bytes, 16),
+				     place, timeline_hash_of_address, tl);
+	tl->addresses[tl->addresses[head].tail].next_address = place;
+	tl->addresses[head].tail = place;
+	return 0;
+}
+
+/* Few: a linear search over what is there. */
+static int take_interface(struct timeline *tl, enum snap_op op,
+			  const struct snap_interface *interface)
+{
+	bool failed = false;
+
+	for (size_t i = tl->count.interfaces; i > 0; i--) {
+		struct timeline_interface *have = &tl->interfaces[i - 1];
+
+		if (have->netns != interface->netns || have->ifindex != interface->ifindex)
+			continue;
+		if (op == SNAP_GONE) {
+			if (timeline_life_open(&have->life))
+				timeline_life_end(tl, &have->life, true);
+			return 0;
+		}
+		if (same_text(have->name, interface->name)) {
+			life_confirm(tl, &have->life, op);
+			return 0;
+		}
+		break; /* the index or the name went to another one */
+	}
+	if (op == SNAP_GONE)
+		return 0;
+	if (grow_one(&tl->interfaces, tl->count.interfaces, &tl->capacity.interfaces,
+		     sizeof(*tl->interfaces)) != 0)
+		return -1;
+	tl->interfaces[tl->count.interfaces++] = (struct timeline_interface){
+		.life = life_begin(tl, op),
+		.netns = interface->netns,
+		.ifindex = interface->ifindex,
+		.hardware_type = interface->hardware_type,
+		.name = keep_string(tl, interface->name, &failed),
+	};
+	return failed ? -1 : 0;
+}
+
+static int take_absent(struct timeline *tl, enum snap_op op, const struct snap_absent *absent)
+{
+	uint32_t now = (uint32_t)tl->count.frames - 1;
+	bool failed = false;
+
+	if (op == SNAP_GONE) {
+		for (size_t i = tl->count.absences; i > 0; i--) {
+			struct timeline_absence *have = &tl->absences[i - 1];
+
+			if (have->until == TIMELINE_NONE && have->pid == absent->pid &&
+			    have->netns == absent->netns && same_text(have->what, absent->what) &&
+			    same_text(have->subject, absent->subject)) {
+				have->until = now;
+				break;
+			}
+		}
+		return 0;
+	}
+	if (grow_one(&tl->absences, tl->count.absences, &tl->capacity.absences,
+		     sizeof(*tl->absences)) != 0)
+		return -1;
+	tl->absences[tl->count.absences++] = (struct timeline_absence){
+		.frame = now,
+		.until = op == SNAP_ONCE ? now : TIMELINE_NONE,
+		.what = keep_string(tl, absent->what, &failed),
+		.subject = keep_string(tl, absent->subject, &failed),
+		.reason = keep_string(tl, absent->reason, &failed),
+		.netns = absent->netns,
+		.pid = absent->pid,
+	};
+	if (absent->what != NULL && strcmp(absent->what, "descriptors") == 0)
+		tl->unreadable++;
+	return failed ? -1 : 0;
+}
+
+static int take_step(struct timeline *tl, const struct snap_clock *clock)
+{
+	if (grow_one(&tl->steps, tl->count.steps, &tl->capacity.steps, sizeof(*tl->steps)) != 0)
+		return -1;
+	tl->steps[tl->count.steps++] = (struct timeline_step){
+		.frame = (uint32_t)tl->count.frames - 1,
+		.step_ns = clock->step_ns,
+		.suspend_ns = clock->suspend_ns,
+	};
+	return 0;
+}
+
+static int take_meta(struct timeline *tl, const char *key, const char *value, size_t length)
+{
+	bool failed = false;
+	uint64_t number;
+
+	if (grow_one(&tl->metas, tl->count.metas, &tl->capacity.metas, sizeof(*tl->metas)) != 0)
+		return -1;
+	tl->metas[tl->count.metas++] = (struct timeline_meta){
+		.key = keep_string(tl, key, &failed),
+		.value = keep(tl, value, length, &failed),
+		.value_length = length,
+	};
+	if (failed)
+		return -1;
+	if (value != NULL && strcmp(key, "clock_ticks") == 0 &&
+	    quantity_parse_uint(value, 1000000, &number) == 0 && number > 0)
+		tl->clock_ticks = (int64_t)number;
+	if (value != NULL && strcmp(key, "netns") == 0 &&
+	    quantity_parse_uint(value, UINT64_MAX, &number) == 0)
+		tl->capture_netns = number;
+	return 0;
+}
+
+static int take_frame(struct timeline *tl, const struct snap_record *record)
+{
+	const struct snap_frame *frame = &record->u.frame;
+	bool failed = false;
+
+	if (grow_one(&tl->frames, tl->count.frames, &tl->capacity.frames, sizeof(*tl->frames)) != 0)
+		return -1;
+	tl->frames[tl->count.frames++] = (struct timeline_frame){
+		.sequence = frame->sequence,
+		.line = record->line,
+		.kind = frame->kind,
+		.restated = frame->kind == SNAP_KEY && strcmp(frame->cause, "restated") == 0,
+		.cause = keep_string(tl, frame->cause, &failed),
+		.begin_ns = frame->begin_ns,
+		.end_ns = frame->end_ns,
+		.monotonic_ns = frame->monotonic_ns,
+		.boot_ns = frame->boot_ns,
+	};
+	return failed ? -1 : 0;
+}
+
+#define END_ALL(tl, array, now)                                                                    \
+	do {                                                                                       \
+		for (size_t i_ = 0; i_ < (tl)->count.array; i_++) {                                \
+			struct timeline_life *life_ = &(tl)->array[i_].life;                       \
+			if (timeline_life_open(life_) && life_->last < (now))                      \
+				timeline_life_end(tl, life_, true);                                \
+		}                                                                                  \
+	} while (0)
+
+/* A later key frame has everything; what it has not is gone. */
+static void finish_key(struct timeline *tl)
+{
+	uint32_t now = (uint32_t)tl->count.frames - 1;
+
+	if (now == 0)
+		return;
+	END_ALL(tl, sockets, now);
+	END_ALL(tl, images, now);
+	END_ALL(tl, holders, now);
+	END_ALL(tl, addresses, now);
+	END_ALL(tl, interfaces, now);
+}
+
+/* Readings follow each other; if one begins before the last one ended, the
+ * clock was set back, and the times in between came twice. */
+static int note_step_back(struct timeline *tl, const struct timeline_frame *frame)
+{
+	int64_t previous;
+
+	if (tl->full_count == 0)
+		return 0;
+	previous = tl->frames[tl->full[tl->full_count - 1]].end_ns;
+	if (frame->begin_ns >= previous)
+		return 0;
+	if (grow_one(&tl->doubtful, tl->doubtful_count, &tl->doubtful_capacity,
+		     sizeof(*tl->doubtful)) != 0)
+		return -1;
+	tl->doubtful[tl->doubtful_count++] =
+		(struct timeline_stretch){.from_ns = frame->begin_ns, .until_ns = previous};
+	return 0;
+}
+
+static int take_end(struct timeline *tl)
+{
+	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
+
+	if (frame->kind == SNAP_EVENT)
+		return 0;
+	if (frame->kind == SNAP_KEY)
+		finish_key(tl);
+	settle_sightings(tl);
+	if (note_step_back(tl, frame) != 0)
+		return -1;
+	if (tl->full_count == 0)
+		tl->first_full_ns = frame->begin_ns;
+	tl->last_full_ns = frame->begin_ns;
+	if (grow_one(&tl->full, tl->full_count, &tl->full_capacity, sizeof(*tl->full)) != 0)
+		return -1;
+	tl->last_full = (uint32_t)tl->count.frames - 1;
+	tl->full[tl->full_count++] = tl->last_full;
+	return 0;
+}
+
+static void take_capture(struct timeline *tl, const struct snap_capture *capture)
+{
+	if (!tl->has_capture)
+		tl->capture_first = *capture;
+	tl->capture_last = *capture;
+	tl->has_capture = true;
+}
+
+int timeline_take(struct timeline *tl, const struct snap_record *record)
+{
+	switch (record->type) {
+	case SNAP_TYPE_META:
+		return take_meta(tl, record->u.meta.key, record->u.meta.value,
+				 record->u.meta.value_length);
+	case SNAP_TYPE_FRAME:
+		return take_frame(tl, record);
+	case SNAP_TYPE_END:
+		return take_end(tl);
+	case SNAP_TYPE_NETNS:
+		if (record->u.netns.is_capture && tl->capture_netns == 0)
+			tl->capture_netns = record->u.netns.netns;
+		return 0;
+	case SNAP_TYPE_INTERFACE:
+		return take_interface(tl, record->op, &record->u.interface);
+	case SNAP_TYPE_ADDRESS:
+		return take_address(tl, record->op, &record->u.address);
+	case SNAP_TYPE_SOCKET:
+		return take_socket(tl, record->op, &record->u.socket);
+	case SNAP_TYPE_PROCESS:
+		return take_process(tl, record->op, &record->u.process);
+	case SNAP_TYPE_HOLDER:
+		return take_holder(tl, record->op, &record->u.holder);
+	case SNAP_TYPE_CLOSED:
+		take_closed(tl, &record->u.closed);
+		return 0;
+	case SNAP_TYPE_CAPTURE:
+		take_capture(tl, &record->u.capture);
+		return 0;
+	case SNAP_TYPE_CLOCK:
+		return take_step(tl, &record->u.clock);
+	case SNAP_TYPE_ABSENT:
+		return take_absent(tl, record->op, &record->u.absent);
+	case SNAP_TYPE_OTHER:
+		return 0;
+	}
+	return 0;
+}
