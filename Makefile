@@ -55,10 +55,11 @@ ANALYZE_SRC := $(sort $(filter-out analyze/main.c,$(wildcard analyze/*.c)))
 UNIT_SRC    := $(sort $(wildcard tests/unit/test_*.c))
 HELPER_SRC  := $(sort $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)))
 FUZZ_SRC    := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+TRUTH_SRC   := $(sort $(wildcard tests/truth/*.c))
 HEADERS     := $(sort $(wildcard snapshot/*.h snapshot/format/*.h analyze/*.h tests/*/*.h))
 PROGRAM_SRC := $(wildcard snapshot/main.c analyze/main.c)
 SOURCES     := $(FORMAT_SRC) $(RECORD_SRC) $(ANALYZE_SRC) $(PROGRAM_SRC) $(UNIT_SRC) \
-               $(HELPER_SRC) $(FUZZ_SRC) $(wildcard tests/fuzz/replay.c)
+               $(HELPER_SRC) $(FUZZ_SRC) $(TRUTH_SRC) $(wildcard tests/fuzz/replay.c)
 
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 FORMAT_LIB  := $(O)/libformat.a
@@ -159,7 +160,13 @@ $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(AN
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(RECORD_LIBS) $(ANALYZE_LIBS)
 
-CLI_TESTS := $(sort $(wildcard tests/cli/*.t) $(wildcard tests/truth/*.t) $(wildcard tests/faults/*.t))
+# Real processes that log what they did (tests/truth/README.md).
+TALK := $(O)/tests/truth/talk
+$(TALK): $(call obj,$(TRUTH_SRC))
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^
+
+CLI_TESTS := $(sort $(wildcard tests/cli/*.t))
 TESTS     ?= $(UNIT_BIN) $(REPLAY_BIN) $(CLI_TESTS)
 # Units run side by side, the tests of the commands one after the other
 # (tests/rules.yml); one summary closes all.
@@ -178,11 +185,14 @@ unit: $(UNIT_BIN)
 cli: ## the tests of the commands
 cli: $(PROGRAMS)
 	@$(call prove,$(CLI_TESTS))
+truth: ## as root: real processes of every kind against the owners that are found
+truth: ready $(PROGRAMS) $(TALK)
+	@$(call prove,tests/truth/truth.t)
 fuzz-replay: ## every file of tests/fuzz/corpus through its fuzz target, without a fuzzer
 fuzz-replay: $(REPLAY_BIN)
 	@$(call prove,$(REPLAY_BIN))
 everything: ## compile and link all programs and all test programs, run nothing
-everything: $(PROGRAMS) $(UNIT_BIN) $(REPLAY_BIN)
+everything: $(PROGRAMS) $(UNIT_BIN) $(REPLAY_BIN) $(TALK)
 
 # ---- fuzzing: libFuzzer with clang, in its own configuration ----
 FUZZ_CC      ?= clang

@@ -17,7 +17,7 @@ enum {
 	OPT_COMPRESS,
 	OPT_DURATION,
 	OPT_USER,
-	OPT_NO_WATCH,
+	OPT_WATCH,
 	OPT_VERSION,
 };
 
@@ -37,7 +37,7 @@ static const struct option long_options[] = {
 	{"compress", no_argument, NULL, OPT_COMPRESS},
 	{"duration", required_argument, NULL, OPT_DURATION},
 	{"user", required_argument, NULL, OPT_USER},
-	{"no-watch", no_argument, NULL, OPT_NO_WATCH},
+	{"watch", no_argument, NULL, OPT_WATCH},
 	{"quiet", no_argument, NULL, 'q'},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPT_VERSION},
@@ -63,7 +63,7 @@ const char options_help[] =
 	"      --compress           gzip each pcap once it is complete\n"
 	"      --duration TIME      stop after this\n"
 	"      --user USER          become USER once the directory is open\n"
-	"      --no-watch           only periodic snapshots, nothing in between\n"
+	"      --watch              look up sockets between snapshots too, at their first packet\n"
 	"  -q, --quiet              print errors only\n"
 	"  -h, --help               print this\n"
 	"      --version            print the version\n"
@@ -175,8 +175,8 @@ static int set_option(struct options *options, int code, const char *value, stru
 	case OPT_COMPRESS:
 		options->compress = true;
 		return 0;
-	case OPT_NO_WATCH:
-		options->no_watch = true;
+	case OPT_WATCH:
+		options->watch = true;
 		return 0;
 	case OPT_USER:
 		options->user = value;

@@ -42,7 +42,7 @@ struct options {
 	uint64_t keep_free_bytes; /* 0: no limit */
 	uint32_t keep_free_ppm;	  /* of the file system; 0: no limit */
 	bool compress;
-	bool no_watch; /* polls only */
+	bool watch; /* events between the polls */
 	bool quiet;
 	int64_t duration_ns; /* 0: until stopped */
 	const char *user;    /* NULL: stay the user that started */

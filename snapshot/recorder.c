@@ -98,7 +98,7 @@ static int open_directory(struct recorder *recorder, struct error *error)
 	if (status)
 		return status;
 	recorder->store.dirfd = dirfd;
-	status = privilege_drop(PRIVILEGE_OPENING, options->user, dirfd, made, !options->no_watch,
+	status = privilege_drop(PRIVILEGE_OPENING, options->user, dirfd, made, options->watch,
 				error);
 	if (!status)
 		status = segment_store_open(dirfd, options->output, store, &torn_bytes, error);
@@ -175,8 +175,8 @@ static const char *open_watcher(struct recorder *recorder, char *text, size_t si
 	};
 	struct error error = ERROR_NONE;
 
-	if (recorder->options->no_watch)
-		return "off: --no-watch";
+	if (!recorder->options->watch)
+		return "off: --watch was not given";
 	if (!watcher_open(&config, &recorder->watcher, &error)) {
 		snprintf(text, size, "%s", watcher_status(recorder->watcher));
 		watcher_learn(recorder->watcher, poller_state(recorder->poller));

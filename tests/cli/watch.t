@@ -57,7 +57,7 @@ meta() {
 	sed -n "s/^meta\t$1\t//p" <<<"$snap"
 }
 
-record on
+record on --watch
 [ "$(meta watcher)" = on ] || skip_all "this kernel or container lets less be watched: $(meta watcher)"
 is "$status" 0 "a recording of a short conversation"
 is "$(grep -c "$(printf '^frame\t[0-9]*\tpoll\tinterval')" <<<"$snap")" 0 "no snapshot was due"
@@ -72,12 +72,12 @@ like "$(grep ^closed <<<"$snap")" "$(printf 'closed\t!\t[0-9]+\ttcp\t127.0.0.1\t
 late=$(awk -F'\t' '$1 == "frame" && $3 == "event" && $6 < $5' <<<"$snap")
 is "$late" "" "no event ends before it begins"
 
-record off --no-watch
-is "$(meta watcher)" "off: --no-watch" "--no-watch is said in the header"
+record off
+is "$(meta watcher)" "off: --watch was not given" "without --watch the header says so"
 is "$(grep -c "$(printf '^frame\t[0-9]*\tevent')" <<<"$snap")" 0 "and leaves no event"
 
 # In another network namespace there are no process events.
-run unshare -n "$PCAPWHO_RECORD" -o "$TMP/less" --duration 300ms
+run unshare -n "$PCAPWHO_RECORD" -o "$TMP/less" --watch --duration 300ms
 is "$status" 0 "recording goes on without process events"
 like "$err" "watching is on: without process events \(E?[A-Za-z]+" "and says what it lacks"
 like "$(zcat "$TMP"/less/*.snap.gz)" "$(printf 'meta\twatcher\ton: without process events')" \
