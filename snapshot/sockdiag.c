@@ -411,7 +411,7 @@ static int ask(struct sockdiag *diag, uint8_t protocol, bool ipv6, const struct 
 					},
 			},
 	};
-	struct snap_socket found;
+	struct snap_socket found = {0};
 	struct nlmsghdr head;
 	struct bytes message;
 	int result, code;
@@ -519,7 +519,7 @@ int sockdiag_lookup(struct sockdiag *diag, uint8_t protocol, bool ipv6,
 		    const struct endpoint *local, const struct endpoint *remote,
 		    struct snap_socket *out, struct error *error)
 {
-	struct snap_socket found;
+	struct snap_socket found = {0};
 	int result;
 
 	/* The kernel finds associations only, no endpoints. */

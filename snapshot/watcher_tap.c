@@ -98,7 +98,7 @@ static void put_network(struct assembler *as)
 	put(as, BPF_LD | BPF_B | BPF_ABS, 9);
 	jump(as, UPPER);
 	label(as, IPV6);
-	put(as, BPF_LDX | BPF_W | BPF_IMM, 40);
+	put(as, BPF_LDX | BPF_IMM, 40);
 	put(as, BPF_LD | BPF_B | BPF_ABS, 6);
 	label(as, UPPER);
 }
