@@ -91,11 +91,11 @@ static void say_no(struct bridge_verdict *v, enum bridge_reason reason)
 	v->reason = reason;
 }
 
-static void say_gap(struct bridge_verdict *v)
+/* The owner is only who had it last. */
+static void say_lapsed(struct bridge_verdict *v)
 {
 	say_no(v, BRIDGE_GAP);
-	v->socket = v->process = v->image = v->frame = TIMELINE_NONE;
-	v->shared_by = 0;
+	v->lapsed = true;
 }
 
 static void say_ambiguous(struct bridge *bridge, const struct bridge_subject *subject,
@@ -372,7 +372,10 @@ static int judge_tuple(struct bridge *bridge, const struct bridge_subject *subje
 		  (rule == BRIDGE_EXACT &&
 		   !bridge_is_stale(tl, &tl->sockets[bridge->sockets[0]].life, t_ns));
 	if (bridge->socket_count == 1 && !certain && rule == BRIDGE_EXACT) {
-		say_gap(v); /* it may have been closed, and its port taken, since */
+		/* It may have been closed, and its port taken, since. */
+		judge_connected(bridge, subject, bridge->sockets[0], rule, t_ns, v);
+		if (v->reason == BRIDGE_OWNED)
+			say_lapsed(v);
 		return 1;
 	}
 	if (bridge->socket_count == 1 &&
@@ -489,7 +492,7 @@ static bool judge_unconnected(struct bridge *bridge, const struct bridge_subject
 		rule = tier == TIER_ADDRESS ? BRIDGE_BOUND : BRIDGE_WILDCARD;
 	judge_several(bridge, subject, rule, t_ns, v);
 	if (v->reason == BRIDGE_OWNED && any_stale(bridge, t_ns))
-		say_gap(v);
+		say_lapsed(v);
 	if (v->reason == BRIDGE_OWNED && rule == BRIDGE_LISTENER &&
 	    bridge->accepted[port] != v->process)
 		say_ambiguous(bridge, subject, v);

@@ -307,6 +307,7 @@ static void begin_flow(struct flow *flow, const struct flow_key *key, const stru
 		flow->end[i].until_ns = INT64_MIN;
 		flow->end[i].span = FLOW_NONE;
 		flow->end[i].first_span = FLOW_NONE;
+		flow->end[i].sent_span = FLOW_NONE;
 		flow->end[i].bucket = INT64_MIN;
 	}
 }

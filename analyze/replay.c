@@ -182,6 +182,26 @@ static void judge_quoted(struct replay *replay, const struct replay_part *part,
 
 /* ------------------------------------------------------------- packets -- */
 
+/* An answer to what a socket sent goes to that socket, also when no later
+ * reading has it: whoever took its port since has sent nothing from it yet. */
+static void take_answer(const struct replay_part *part, const struct flow_end *end, int64_t t_ns,
+			struct bridge_verdict *v)
+{
+	const struct ledger_span *asked;
+
+	if (!v->lapsed || end->sent_span == LEDGER_NONE)
+		return;
+	asked = &part->ledger.spans[ledger_final(&part->ledger, end->sent_span)];
+	if (asked->reason != BRIDGE_OWNED || asked->process != v->process ||
+	    asked->image != v->image)
+		return;
+	v->reason = BRIDGE_OWNED;
+	v->rule = BRIDGE_BEHIND;
+	/* The next packet may be one that it sends, or that somebody else does. */
+	v->from_ns = t_ns;
+	v->until_ns = t_ns + 1;
+}
+
 static int count_end(struct replay *replay, struct replay_part *part, struct flow *flow,
 		     uint32_t place, uint8_t side, const struct packet *packet, bool sent)
 {
@@ -196,6 +216,15 @@ static int count_end(struct replay *replay, struct replay_part *part, struct flo
 			judge_quoted(replay, part, packet, &subject, &v);
 		else
 			bridge_judge(&replay->bridge, &subject, packet->time_ns, &v);
+		if (v.lapsed && !sent)
+			take_answer(part, end, packet->time_ns, &v);
+		if (v.lapsed && v.reason == BRIDGE_GAP) {
+			v.socket = v.process = v.image = v.frame = TIMELINE_NONE;
+			v.shared_by = 0;
+			/* What is sent and what is received differ here. */
+			v.from_ns = packet->time_ns;
+			v.until_ns = packet->time_ns + 1;
+		}
 		if (replay->bridge.failed || ledger_turn(&part->ledger, flow, place, side, &v) != 0)
 			return -1;
 	}
@@ -210,6 +239,8 @@ static int count_end(struct replay *replay, struct replay_part *part, struct flo
 			distance = bridge_distance(&replay->bridge, &v, packet->time_ns);
 		}
 	}
+	if (sent)
+		end->sent_span = end->span;
 	return ledger_count(&part->ledger, flow, side, packet, sent, distance);
 }
 

@@ -103,7 +103,8 @@ check_owners() { # NAME
 	# A datagram in the clock tick in which its process started, or after the last
 	# snapshot that had its socket, is not claimed.
 	is "$(known "SELECT protocol, local_address, local_port, remote_port, reason, true_pid FROM known
-		WHERE life = 'long' AND pid IS NULL AND NOT (protocol = 'udp' AND reason = 'gap')")" "" \
+		WHERE life = 'long' AND pid IS NULL AND NOT (protocol = 'udp' AND reason = 'gap')
+		AND remote_port NOT IN (SELECT port FROM truth WHERE life = 'short')")" "" \
 		"$1: each that lived for two polls has its owner"
 	is "$(known "SELECT protocol, port, pid FROM truth t WHERE life = 'long' AND NOT EXISTS
 		(SELECT 1 FROM known k WHERE k.protocol = t.protocol AND k.local_port = t.port)")" "" \

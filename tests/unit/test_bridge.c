@@ -88,8 +88,9 @@ static void judge(int64_t t_ns)
 {
 	bridge_judge(&bridge, &subject, t_ns, &v);
 	assert_false(bridge.failed);
-	assert_true(v.reason == BRIDGE_OWNED ? v.process != NONE && v.rule < BRIDGE_RULES
-					     : v.process == NONE && v.rule == BRIDGE_NO_RULE);
+	assert_true(v.reason == BRIDGE_OWNED
+			    ? v.process != NONE && v.rule < BRIDGE_RULES
+			    : (v.lapsed || v.process == NONE) && v.rule == BRIDGE_NO_RULE);
 }
 
 static void assert_owner(int64_t ms, enum bridge_rule rule, uint32_t pid)
