@@ -15,7 +15,7 @@ VERSION := 0.1.0
 DEPS_BUILD := gcc libc6-dev make pkgconf libpcap-dev zlib1g-dev libssl-dev libcap-ng-dev \
               libsqlite3-dev
 DEPS_TEST  := libcmocka-dev perl iproute2 curl bind9-dnsutils nginx dnsmasq-base socat \
-              tcpdump tshark sqlite3 procps util-linux
+              netcat-openbsd openssh-client openssh-server tcpdump tshark sqlite3 procps util-linux
 # For lint, check-format and fuzz only.
 DEPS_LINT  := clang libclang-rt-dev clang-tidy clang-format cppcheck git
 
