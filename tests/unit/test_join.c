@@ -656,7 +656,7 @@ static void the_next_segments_connection_does_not_own_the_one_before(void **stat
 					      IN(2601, 40000, SYN | ACK, 8000, 7001, 0)};
 	const char *db;
 
-	SCENE_OPEN(state);
+	(void)state;
 	make_directory("reuse");
 	header(1);
 	scene_frame("key", 2000, 2001);
