@@ -215,7 +215,8 @@ static void judge_connected(struct bridge *bridge, const struct bridge_subject *
 	if (holding.rule > rule)
 		rule = holding.rule;
 	rest_on(bridge, socket, &holding, rule, t_ns, v);
-	if (rule == BRIDGE_AHEAD && was_passed(bridge, subject))
+	v->passed = was_passed(bridge, subject);
+	if (rule == BRIDGE_AHEAD && v->passed)
 		holding.moved = true;
 	if (holding.moved) {
 		v->socket = socket;

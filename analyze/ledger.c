@@ -144,6 +144,7 @@ int ledger_turn(struct ledger *ledger, struct flow *flow, uint32_t flow_place, u
 	span->first_ns = v->first_ns;
 	span->last_ns = v->last_ns;
 	span->by_tuple = span->by_tuple || v->by_tuple;
+	span->passed = span->passed || v->passed;
 	if (v->shared_by > span->shared_by)
 		span->shared_by = v->shared_by;
 	if (span->socket == TIMELINE_NONE)

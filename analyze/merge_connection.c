@@ -431,7 +431,8 @@ int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part
 	bool settled = has_settled(merge, live, side, &earlier);
 	int status;
 
-	if (tcp && !settled && settlers == 1 &&
+	/* Who was handed the connection did not have it before. */
+	if (tcp && !settled && settlers == 1 && !part->ledger.spans[settler].passed &&
 	    !predates(merge, live, &part->ledger.spans[settler])) {
 		status = settle_earlier(merge, live, part, side, settler, error);
 		if (status != 0)

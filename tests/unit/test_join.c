@@ -681,6 +681,50 @@ static void the_next_segments_connection_does_not_own_the_one_before(void **stat
 		"RSTO|||gap\nS1|11|ahead|\n");
 }
 
+/* The connection came while one process listened; the first reading that has it,
+ * after a rotation, shows another one that never did. */
+static void before_a_rotation_a_passed_descriptor_was_anothers(void **state)
+{
+	const struct scene_packet packets[] = {
+		TCP(500, PEER, 50000, HOST, 80, SYN, 100, 0, 0),
+		TCP(501, HOST, 80, PEER, 50000, SYN | ACK, 900, 101, 0),
+		TCP(502, PEER, 50000, HOST, 80, ACK, 101, 901, 5),
+		TCP(3500, PEER, 50000, HOST, 80, ACK, 106, 901, 5)};
+	const char *db;
+
+	(void)state;
+	make_directory("passed");
+	header(1);
+	scene_frame("key", 0, 1);
+	hosts();
+	scene_process('+', 10, OLD, "acceptor");
+	scene_process('+', 11, OLD, "worker");
+	scene_socket('+', "tcp 0.0.0.0 80 0.0.0.0 0 10", 400);
+	scene_holder('+', 400, 10, OLD, 3);
+	/* It was seen to serve, so what nobody saw accepted counts as its own. */
+	scene_socket('+', "tcp " HOST " 80 " PEER " 50001 1", 401);
+	scene_holder('+', 401, 10, OLD, 4);
+	scene_frame("poll", 1000, 1001);
+	write_pair("passed", 1, packets, 3);
+	header(2);
+	scene_frame("restated", 1000, 1001);
+	hosts();
+	scene_process('+', 10, OLD, "acceptor");
+	scene_process('+', 11, OLD, "worker");
+	scene_socket('+', "tcp 0.0.0.0 80 0.0.0.0 0 10", 400);
+	scene_holder('+', 400, 10, OLD, 3);
+	scene_frame("poll", 3000, 3001);
+	scene_socket('+', "tcp " HOST " 80 " PEER " 50000 1", 500);
+	scene_holder('+', 500, 11, OLD, 5);
+	scene_frame("poll", 4000, 4001);
+	write_pair("passed", 2, packets + 3, 1);
+	db = LOAD("t.db", "passed");
+	answers(db,
+		"SELECT p.pid, c.rule, c.sent_packets + c.received_packets FROM connection c "
+		"JOIN process p USING (process_id) ORDER BY c.start_ns",
+		"10|listener|3\n11|exact|1\n");
+}
+
 /* Within one segment the SYN in between is seen. */
 static void the_next_connection_does_not_own_the_one_before(void **state)
 {
@@ -953,6 +997,7 @@ int main(void)
 		FACT(a_copy_under_another_name_is_loaded_once),
 		FACT(a_torn_capture_and_torn_snapshots_keep_what_precedes),
 		FACT(the_next_segments_connection_does_not_own_the_one_before),
+		FACT(before_a_rotation_a_passed_descriptor_was_anothers),
 		FACT(the_next_connection_does_not_own_the_one_before),
 		FACT(what_was_refused_is_no_listeners),
 		FACT(a_restated_reading_is_one_snapshot),
