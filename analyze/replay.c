@@ -216,9 +216,9 @@ static int count_end(struct replay *replay, struct replay_part *part, struct flo
 			judge_quoted(replay, part, packet, &subject, &v);
 		else
 			bridge_judge(&replay->bridge, &subject, packet->time_ns, &v);
-		if (v.lapsed && !sent)
+		if (v.lapsed && !sent && !packet->quoted.present)
 			take_answer(part, end, packet->time_ns, &v);
-		if (v.lapsed && v.reason == BRIDGE_GAP) {
+		if (v.lapsed && v.reason != BRIDGE_OWNED) {
 			v.socket = v.process = v.image = v.frame = TIMELINE_NONE;
 			v.shared_by = 0;
 			/* What is sent and what is received differ here. */
