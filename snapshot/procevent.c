@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/netlink_bytes.h"
+
 /* An event takes 76 bytes; the connector sends each alone. */
 #define DATAGRAM_BYTES 4096
 
@@ -21,36 +23,6 @@
 
 /* How long the kernel may take to acknowledge; it does so at once. */
 #define ACKNOWLEDGE_MS 1000
-
-/* -------------------------------------------------------------- cursor -- */
-
-struct bytes {
-	const uint8_t *at;
-	size_t left;
-};
-
-static bool take(struct bytes *bytes, void *out, size_t size)
-{
-	if (bytes->left < size)
-		return false;
-	memcpy(out, bytes->at, size);
-	bytes->at += size;
-	bytes->left -= size;
-	return true;
-}
-
-static void skip(struct bytes *bytes, size_t size)
-{
-	size = size < bytes->left ? size : bytes->left;
-	bytes->at += size;
-	bytes->left -= size;
-}
-
-static int damage(const char *wanted, size_t found)
-{
-	error_damage(NULL, "netlink", -1, wanted, "%zu bytes", found);
-	return ERROR_DAMAGED;
-}
 
 /* -------------------------------------------------------------- parser -- */
 

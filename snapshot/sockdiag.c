@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/netlink_bytes.h"
+
 /* The kernel makes no netlink message of these kinds longer than its
  * NLMSG_GOODSIZE (8 KiB) but for dumps, and no dump is read here. */
 #define DATAGRAM_BYTES 16384
@@ -35,34 +37,6 @@ struct sockdiag {
 };
 
 /* -------------------------------------------------------------- cursor -- */
-
-struct bytes {
-	const uint8_t *at;
-	size_t left;
-};
-
-static bool take(struct bytes *bytes, void *out, size_t size)
-{
-	if (bytes->left < size)
-		return false;
-	memcpy(out, bytes->at, size);
-	bytes->at += size;
-	bytes->left -= size;
-	return true;
-}
-
-static void skip(struct bytes *bytes, size_t size)
-{
-	size = size < bytes->left ? size : bytes->left;
-	bytes->at += size;
-	bytes->left -= size;
-}
-
-static int damage(const char *wanted, size_t found)
-{
-	error_damage(NULL, "netlink", -1, wanted, "%zu bytes", found);
-	return ERROR_DAMAGED;
-}
 
 /* The next message of a datagram: its header, and all of its bytes with the
  * header. 1, 0 at the end, negative. */
@@ -110,7 +84,7 @@ struct answer {
 
 static int parse_answer(const void *bytes, size_t length, struct answer *out)
 {
-	struct bytes datagram = {bytes, length}, message, value;
+	struct bytes datagram = {bytes, length}, message = {0}, value = {0};
 	struct nlmsghdr head;
 	struct nlattr attribute;
 	int result = next_message(&datagram, &head, &message);
