@@ -534,7 +534,7 @@ static bool judge_listener(struct bridge *bridge, const struct bridge_subject *s
 	return judged;
 }
 
-void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
+static void judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 		  struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
@@ -554,6 +554,8 @@ void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, i
 	if (tl->count.frames == 0)
 		return;
 	if (timeline_doubtful(tl, t_ns, &v->from_ns, &v->until_ns))
+		return;
+	if (stream && bridge_judge_stream(bridge, subject, t_ns, v))
 		return;
 	bridge_edge(v, t_ns, tl->first_full_ns);
 	if (tl->last_full_ns < INT64_MAX)
@@ -579,4 +581,12 @@ void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, i
 		bridge_edge(v, t_ns, tl->frames[0].begin_ns);
 		say_no(v, t_ns < tl->frames[0].begin_ns ? BRIDGE_BEFORE_START : BRIDGE_GAP);
 	}
+}
+
+void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
+		  struct bridge_verdict *v)
+{
+	judge(bridge, subject, t_ns, v);
+	if (subject->protocol != IPPROTO_TCP && subject->protocol != IPPROTO_SCTP)
+		bridge_judge_datagram(bridge, subject, t_ns, v);
 }

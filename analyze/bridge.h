@@ -48,6 +48,7 @@ struct bridge_subject {
 	struct endpoint local, remote;
 	bool responder;	  /* the local end is the flow's responder */
 	bool group;	  /* local is a multicast or broadcast address */
+	bool sent;	  /* the packet in hand leaves the local end */
 	bool icmp_query;  /* ICMP query or answer; local.port is the ident */
 	int64_t began_ns; /* this instance began no earlier (its SYN); INT64_MIN: not known */
 	int64_t first_ns; /* its first packet that was captured */

@@ -1,6 +1,7 @@
 /*
  * bridge_internal.h - what the files of the bridge share: bridge.c judges,
- * bridge_place.c knows whose an address is, bridge_holders.c who held a socket.
+ * bridge_place.c knows whose an address is, bridge_holders.c who held a socket,
+ * bridge_told.c whom the kernel told to use it.
  */
 #ifndef ANALYZE_BRIDGE_INTERNAL_H
 #define ANALYZE_BRIDGE_INTERNAL_H
@@ -67,5 +68,13 @@ struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t soc
 size_t bridge_pick_holder(const struct bridge *bridge, uint32_t inode);
 /* Fills bridge->accepted. 0, or -1 without memory. */
 int bridge_note_accepted(struct bridge *bridge);
+
+/* By uses told of the connection's own socket: true and *v, else *v is as it was. */
+bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
+			 struct bridge_verdict *v);
+/* The same for a datagram, after the readings said what is in *v: where they
+ * name nobody, or a socket that any peer may use. */
+void bridge_judge_datagram(struct bridge *bridge, const struct bridge_subject *subject,
+			   int64_t t_ns, struct bridge_verdict *v);
 
 #endif

@@ -161,6 +161,7 @@ static void code_socket(struct codec *c, struct merge_socket *s)
 	u32(c, &s->inode);
 	endpoint(c, &s->local);
 	endpoint(c, &s->remote);
+	i64(c, &s->opened_ns);
 	i64(c, &s->socket_id);
 	i64(c, &s->first_seen_ns);
 	i64(c, &s->first_snapshot_id);

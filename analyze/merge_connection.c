@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "analyze/grow.h"
+#include "snapshot/format/quantity.h"
 
 #define NONE UINT32_MAX
 
@@ -30,7 +31,7 @@ static struct stretch describe(const struct merge *merge, const struct replay_pa
 
 	if (s->socket != TIMELINE_NONE) {
 		out.socket_id = merge->socket_ids[s->socket];
-		out.sighted_first_ns = timeline_first_end(tl, &tl->sockets[s->socket].life);
+		out.sighted_first_ns = timeline_known_ns(tl, s->socket);
 		out.sighted_last_ns = tl->frames[tl->sockets[s->socket].life.last].end_ns;
 	}
 	if (s->reason == BRIDGE_OWNED) {
@@ -264,7 +265,7 @@ static int settle_earlier(struct merge *merge, struct merge_flow *live,
 	const struct timeline *tl = merge->timeline;
 	const struct ledger_span *s = &part->ledger.spans[span];
 	struct stretch stretch = describe(merge, part, span);
-	int64_t sighted = timeline_first_end(tl, &tl->sockets[s->socket].life);
+	int64_t sighted = stretch.sighted_first_ns;
 	uint32_t before = tl->sockets[s->socket].life.absent_before;
 	int64_t absent_ns = before == TIMELINE_NONE ? INT64_MIN : tl->frames[before].begin_ns;
 	struct merge_connection *owner = NULL;
@@ -361,10 +362,15 @@ static bool predates(const struct merge *merge, const struct merge_flow *live,
 		     const struct ledger_span *span)
 {
 	const struct timeline *tl = merge->timeline;
+	uint32_t told =
+		span->socket == TIMELINE_NONE ? TIMELINE_NONE : timeline_told_of(tl, span->socket);
 
-	return live->flow.began_ns != INT64_MIN && span->by_tuple &&
-	       span->socket != TIMELINE_NONE &&
-	       tl->frames[tl->sockets[span->socket].life.last].begin_ns < live->flow.began_ns;
+	if (live->flow.began_ns == INT64_MIN || !span->by_tuple || span->socket == TIMELINE_NONE)
+		return false;
+	/* A connecting one was opened just before its SYN. */
+	if (told != TIMELINE_NONE)
+		return tl->sockets[told].opened_ns + NS_PER_SECOND < live->flow.began_ns;
+	return tl->frames[tl->sockets[span->socket].life.last].begin_ns < live->flow.began_ns;
 }
 
 /* Finds or makes the row for a stretch and adds it. Returns its connection id, negative on failure.

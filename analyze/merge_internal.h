@@ -36,6 +36,7 @@ struct merge_socket {
 	uint64_t netns;
 	uint32_t table, inode;
 	struct endpoint local, remote;
+	int64_t opened_ns; /* told, not read; else 0 */
 	int64_t socket_id, first_seen_ns, first_snapshot_id;
 	int64_t closed_ns, acked, received, sent, retransmitted; /* STORE_NULL: no close event */
 	bool seen;

@@ -26,7 +26,8 @@ static struct merge_socket *find_socket(struct merge *merge, const struct merge_
 
 		if (s->recording_id == wanted->recording_id && s->netns == wanted->netns &&
 		    s->table == wanted->table && s->inode == wanted->inode &&
-		    s->local.port == wanted->local.port && s->remote.port == wanted->remote.port &&
+		    s->opened_ns == wanted->opened_ns && s->local.port == wanted->local.port &&
+		    s->remote.port == wanted->remote.port &&
 		    endpoint_equal(&s->local.address, &wanted->local.address) &&
 		    endpoint_equal(&s->remote.address, &wanted->remote.address))
 			return s;
@@ -40,6 +41,7 @@ static int put_socket(struct merge *merge, const struct merge_socket *s,
 	char local[ENDPOINT_TEXT_SIZE], remote[ENDPOINT_TEXT_SIZE];
 	char protocol[ENDPOINT_PROTOCOL_SIZE];
 	bool packet = ts->table == SNAP_PACKET;
+	uint32_t told = ts->opened_ns != 0 ? (uint32_t)(ts - merge->timeline->sockets) : ts->other;
 	struct store_socket row = {
 		.socket_id = s->socket_id,
 		.recording_id = s->recording_id,
@@ -56,7 +58,9 @@ static int put_socket(struct merge *merge, const struct merge_socket *s,
 		.remote_port = ts->connected ? s->remote.port : STORE_NULL,
 		.state = ts->state != SNAP_UNKNOWN_STATE ? ts->state : STORE_NULL,
 		.uid = ts->uid != SNAP_UNKNOWN_UID ? (int64_t)ts->uid : STORE_NULL,
-		.inode = s->inode,
+		.inode = s->inode != 0 ? (int64_t)s->inode : STORE_NULL,
+		.opened_ns = told != TIMELINE_NONE ? merge->timeline->sockets[told].opened_ns
+						   : STORE_NULL,
 		.cookie = ts->cookie != 0 ? (int64_t)ts->cookie : STORE_NULL,
 		.first_seen_ns = s->first_seen_ns,
 		.last_seen_ns = merge_seen_last(merge, &ts->life),
@@ -80,6 +84,7 @@ static int merge_one_socket(struct merge *merge, uint32_t i, struct error *error
 		.netns = ts->netns,
 		.table = ts->table,
 		.inode = ts->inode,
+		.opened_ns = ts->opened_ns,
 		.local = ts->local,
 		.remote = ts->remote,
 		.first_seen_ns = merge_seen_first(merge, &ts->life),
@@ -119,6 +124,8 @@ static int merge_one_socket(struct merge *merge, uint32_t i, struct error *error
 	return put_socket(merge, have, ts, insert, error);
 }
 
+#define BY_USE UINT32_MAX /* instead of a descriptor */
+
 static uint64_t hash_holder(int64_t socket_id, uint32_t pid, uint64_t start_ticks, uint32_t fd)
 {
 	return hashindex_mix((uint64_t)socket_id ^
@@ -132,29 +139,28 @@ uint64_t merge_hash_of_holder(const void *context, uint32_t place)
 	return hash_holder(h->socket_id, h->pid, h->start_ticks, h->fd);
 }
 
-static struct merge_holder *need_holder(struct merge *merge, uint32_t socket,
-					const struct timeline_holder *h, bool *insert)
+static struct merge_holder *need_holder(struct merge *merge, int64_t socket_id, uint32_t process,
+					uint32_t fd, int64_t first_ns, bool *insert)
 {
 	const struct timeline *tl = merge->timeline;
-	const struct timeline_process *p = &tl->processes[h->process];
-	int64_t socket_id = merge->socket_ids[socket], process_id;
-	uint64_t hash = hash_holder(socket_id, p->pid, p->start_ticks, h->fd);
+	const struct timeline_process *p = &tl->processes[process];
+	uint64_t hash = hash_holder(socket_id, p->pid, p->start_ticks, fd);
 	uint32_t probe = (uint32_t)hash, i, image;
+	int64_t process_id;
 
 	*insert = false;
 	while ((i = hashindex_next(&merge->holders_index, hash, &probe)) != HASHINDEX_NONE) {
 		struct merge_holder *have = &merge->holders[i];
 
 		if (have->socket_id == socket_id && have->pid == p->pid &&
-		    have->start_ticks == p->start_ticks && have->fd == h->fd)
+		    have->start_ticks == p->start_ticks && have->fd == fd)
 			return have;
 	}
 	if (grow_one(&merge->holders, merge->holders_count, &merge->holders_capacity,
 		     sizeof(*merge->holders)) != 0)
 		return NULL;
-	image = timeline_image_at(tl, h->process, timeline_first_end(tl, &h->life));
-	process_id =
-		image == TIMELINE_NONE ? merge->process_ids[h->process] : merge->image_ids[image];
+	image = timeline_image_at(tl, process, first_ns);
+	process_id = image == TIMELINE_NONE ? merge->process_ids[process] : merge->image_ids[image];
 	i = (uint32_t)merge->holders_count++;
 	merge->holders[i] = (struct merge_holder){
 		.recording_id = merge->recording->recording_id,
@@ -162,10 +168,10 @@ static struct merge_holder *need_holder(struct merge *merge, uint32_t socket,
 		.boot = merge->recording->boot,
 		.start_ticks = p->start_ticks,
 		.pid = p->pid,
-		.fd = h->fd,
+		.fd = fd,
 		.holder_id = ++merge->holder_id,
 		.process_id = process_id,
-		.first_seen_ns = merge_seen_first(merge, &h->life),
+		.first_seen_ns = first_ns,
 	};
 	*insert = true;
 	if (hashindex_add(&merge->holders_index, hash, i, merge_hash_of_holder, merge) != 0)
@@ -198,7 +204,8 @@ static int merge_holders(struct merge *merge, uint32_t socket, struct error *err
 		if (merge->holders_left == 0)
 			return 0;
 		merge->holders_left--;
-		have = need_holder(merge, socket, h, &insert);
+		have = need_holder(merge, merge->socket_ids[socket], h->process, h->fd,
+				   merge_seen_first(merge, &h->life), &insert);
 		if (have == NULL)
 			return merge_no_memory(error);
 		if (have->seen)
@@ -218,6 +225,36 @@ static int merge_holders(struct merge *merge, uint32_t socket, struct error *err
 	return 0;
 }
 
+/* Who used it without being seen to hold it, or when it was. */
+static int merge_users(struct merge *merge, uint32_t socket, struct error *error)
+{
+	const struct timeline *tl = merge->timeline;
+	const struct timeline_socket *ts = &tl->sockets[socket];
+	int64_t socket_id = merge->socket_ids[ts->other != TIMELINE_NONE ? ts->other : socket];
+
+	for (uint32_t i = ts->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
+		bool insert;
+		struct merge_holder *have = need_holder(merge, socket_id, tl->uses[i].process,
+							BY_USE, tl->uses[i].at_ns, &insert);
+		struct store_holder row;
+
+		if (have == NULL)
+			return merge_no_memory(error);
+		have->seen = true;
+		row = (struct store_holder){
+			.holder_id = have->holder_id,
+			.socket_id = have->socket_id,
+			.process_id = have->process_id,
+			.fd = STORE_NULL,
+			.first_seen_ns = have->first_seen_ns,
+			.last_seen_ns = tl->uses[i].at_ns,
+		};
+		if (store_holder(merge->store, &row, insert, error) != 0)
+			return error->code;
+	}
+	return 0;
+}
+
 /* A socket is one inode, and a connection of several addresses (SCTP) a few
  * rows of one; evidence in which every holder has every row is made up. */
 #define HOLDERS_PER_ROW 64
@@ -230,11 +267,17 @@ int merge_sockets(struct merge *merge, struct error *error)
 	merge->holders_left = (tl->count.sockets + tl->count.holders) * HOLDERS_PER_ROW;
 
 	for (uint32_t i = 0; i < tl->count.sockets && status == 0; i++) {
-		if (tl->sockets[i].inode == 0)
+		/* Rows that name no socket, and what readings have under its inode. */
+		if (tl->sockets[i].inode == 0 &&
+		    (tl->sockets[i].opened_ns == 0 || tl->sockets[i].other != TIMELINE_NONE))
 			continue;
 		status = merge_one_socket(merge, i, error);
-		if (status == 0)
+		if (status == 0 && tl->sockets[i].inode != 0)
 			status = merge_holders(merge, i, error);
+	}
+	for (uint32_t i = 0; i < tl->count.sockets && status == 0; i++) {
+		if (tl->sockets[i].opened_ns != 0)
+			status = merge_users(merge, i, error);
 	}
 	return status;
 }

@@ -102,13 +102,14 @@ static bool is_icmp_query(const struct packet *packet)
 }
 
 static struct bridge_subject subject_of(const struct flow *flow, const struct packet *packet,
-					uint8_t side)
+					uint8_t side, bool sent)
 {
 	struct bridge_subject subject = {
 		.protocol = flow->key.protocol,
 		.ip_version = flow->key.ip_version,
 		.responder = side != flow->originator,
 		.group = flow->group_side == side,
+		.sent = sent,
 		.icmp_query = is_icmp_query(packet),
 		.began_ns = flow->began_ns,
 		.first_ns = flow->first_ns,
@@ -140,6 +141,7 @@ static bool quoted_subject(const struct replay_part *part, const struct packet *
 		.ip_version = q->ip_version,
 		.local = from_us ? q->source : q->destination,
 		.remote = from_us ? q->destination : q->source,
+		.sent = from_us,
 		.icmp_query = is_icmp(q->protocol),
 		.responder = !from_us,
 		.began_ns = INT64_MIN,
@@ -210,7 +212,7 @@ static int count_end(struct replay *replay, struct replay_part *part, struct flo
 	int64_t distance = 0;
 
 	if (packet->time_ns < end->from_ns || packet->time_ns >= end->until_ns) {
-		struct bridge_subject subject = subject_of(flow, packet, side);
+		struct bridge_subject subject = subject_of(flow, packet, side, sent);
 
 		if (packet->quoted.present)
 			judge_quoted(replay, part, packet, &subject, &v);
@@ -246,7 +248,7 @@ static int count_end(struct replay *replay, struct replay_part *part, struct flo
 
 static bool sighted_by(const struct timeline *tl, uint32_t socket, int64_t t_ns)
 {
-	return socket == TIMELINE_NONE || timeline_first_end(tl, &tl->sockets[socket].life) <= t_ns;
+	return socket == TIMELINE_NONE || timeline_known_ns(tl, socket) <= t_ns;
 }
 
 /* Candidates that can only be of the next connection drop out; who is left
@@ -399,6 +401,9 @@ static unsigned readings_within(const struct timeline *tl, int64_t from_ns, int6
 	return count;
 }
 
+/* A handshake is over at its last packet; so long the kernel may take to say so. */
+#define LATE_ACCEPT_NS INT64_C(1000000)
+
 static bool is_listener_span(const struct ledger_span *span)
 {
 	return span->reason == BRIDGE_OWNED && !span->by_tuple && span->rule == BRIDGE_LISTENER;
@@ -415,8 +420,17 @@ static enum bridge_reason review(const struct replay *replay, const struct flow 
 				  : readings_within(tl, flow->first_ns, flow->last_ns);
 
 	if (protocol == IPPROTO_TCP) {
+		uint32_t told = span->socket == TIMELINE_NONE ? TIMELINE_NONE
+							      : timeline_told_of(tl, span->socket);
 		const struct timeline_life *life =
-			span->socket == TIMELINE_NONE ? NULL : &tl->sockets[span->socket].life;
+			span->socket == TIMELINE_NONE || told != TIMELINE_NONE
+				? NULL
+				: &tl->sockets[span->socket].life;
+
+		/* Accepted after the last packet: the next connection's. */
+		if (told != TIMELINE_NONE && span->reason == BRIDGE_OWNED &&
+		    tl->sockets[told].opened_ns > flow->last_ns + LATE_ACCEPT_NS)
+			return BRIDGE_GAP;
 
 		/* The kernel itself refused it. */
 		if (span->side != flow->originator && flow->count[span->side].packets > 0 &&

@@ -146,6 +146,8 @@ static int count_states(struct timeline *tl)
 	for (size_t i = 0; i < tl->count.sockets; i++) {
 		const struct timeline_life *life = &tl->sockets[i].life;
 
+		if (tl->sockets[i].opened_ns != 0)
+			continue; /* told, not read */
 		delta[2 * life->first]++;
 		if (life->gone != TIMELINE_NONE)
 			delta[2 * life->gone]--;
@@ -217,6 +219,7 @@ int timeline_read(struct snapfile_reader *reader, struct timeline *out, struct e
 	CLOSE_OPEN(out, holders);
 	CLOSE_OPEN(out, addresses);
 	CLOSE_OPEN(out, interfaces);
+	timeline_pair(out);
 	if (count_states(out) != 0)
 		goto no_memory;
 	out->unknown_records = snapfile_unknown_records(reader);
@@ -250,6 +253,10 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->full);
 	free(timeline->sightings);
 	free(timeline->doubtful);
+	free(timeline->untold);
+	free(timeline->uses);
+	hashindex_release(&timeline->by_told);
+	hashindex_release(&timeline->by_way);
 	hashindex_release(&timeline->by_identity);
 	hashindex_release(&timeline->by_tuple);
 	hashindex_release(&timeline->by_port);
@@ -310,6 +317,29 @@ bool timeline_doubtful(const struct timeline *timeline, int64_t t_ns, int64_t *f
 			*from_ns = s->until_ns + 1;
 	}
 	return inside;
+}
+
+bool timeline_untold(const struct timeline *timeline, int64_t from_ns, int64_t until_ns)
+{
+	for (size_t i = 0; i < timeline->untold_count; i++) {
+		const struct timeline_stretch *s = &timeline->untold[i];
+
+		if (s->from_ns <= until_ns && s->until_ns >= from_ns)
+			return true;
+	}
+	return false;
+}
+
+int64_t timeline_began(const struct timeline *timeline, uint32_t process, bool surely)
+{
+	const struct timeline_process *p = &timeline->processes[process];
+
+	if (p->born_ns != 0)
+		return p->born_ns;
+	if (p->start_ns == INT64_MIN || !surely)
+		return p->start_ns;
+	/* A start time is cut to the clock tick: it began within the tick after it. */
+	return p->start_ns + NS_PER_SECOND / timeline->clock_ticks;
 }
 
 uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns)

@@ -61,6 +61,27 @@ struct timeline_socket {
 	uint32_t next_port;	   /* unconnected: next of the same protocol and local port */
 	uint32_t tail;		   /* of the chain, in its first member only */
 	struct snap_closed closed; /* closed_ns 0: no close event */
+
+	/* Told by its uses (inode 0) instead of read from /proc: only on the chain of
+	 * timeline_told. The other one is the same socket as readings had it; NONE. */
+	int64_t opened_ns; /* 0: read, not told */
+	uint32_t other;
+	uint32_t first_use, last_use;
+};
+
+/* The kernel's word that a process used a socket, and every use until the next
+ * one was the same process's. */
+struct timeline_use {
+	uint32_t frame, process;
+	uint32_t next; /* of the same socket; of datagrams: of the same way; in order of time */
+	enum snap_act act;
+	int64_t at_ns;
+	int64_t previous_ns; /* last use by who used it before; 0: nobody did, or not known */
+	uint64_t netns;	     /* 0: not known */
+	/* Datagrams only; the local address may be any. */
+	uint8_t protocol;
+	struct endpoint local, remote;
+	uint32_t tail; /* of the way, in its first member only */
 };
 
 /* One program image of one process. */
@@ -79,6 +100,8 @@ struct timeline_process {
 	uint64_t start_ticks;
 	int64_t start_ns;		  /* Unix time, to the clock tick; INT64_MIN: not known */
 	uint32_t first_image, last_image; /* NONE: only its descriptors were seen */
+	uint64_t told_ticks; /* start as its fork told it, which may be one more; 0: not told */
+	int64_t born_ns;     /* the fork; 0: not known */
 	bool exit_known;
 	int32_t exit_code;
 	int64_t exit_ns; /* 0: not known */
@@ -132,7 +155,7 @@ struct timeline_stretch {
 
 struct timeline_array_counts {
 	size_t frames, sockets, images, processes, holders, addresses, interfaces, absences, steps,
-		metas;
+		metas, uses;
 };
 
 struct timeline {
@@ -146,6 +169,7 @@ struct timeline {
 	struct timeline_absence *absences;
 	struct timeline_step *steps;
 	struct timeline_meta *metas;
+	struct timeline_use *uses;
 	struct timeline_array_counts count, capacity;
 
 	struct snap_capture capture_first,
@@ -163,11 +187,14 @@ struct timeline {
 	/* private */
 	uint64_t text_bytes; /* kept so far */
 	struct hashindex by_identity, by_tuple, by_port, by_process, by_inode, by_address;
+	struct hashindex by_told, by_way;
 	struct timeline_block *blocks; /* of the strings */
 	uint32_t last_full;
 	uint32_t *full;			   /* the key and poll frames, in order */
 	struct timeline_stretch *doubtful; /* where the clock went back */
 	size_t doubtful_count, doubtful_capacity;
+	struct timeline_stretch *untold; /* where uses may be missing */
+	size_t untold_count, untold_capacity;
 	size_t full_count, full_capacity;
 	struct timeline_sighting *sightings; /* by events, until a full reading settles them */
 	size_t sighting_count, sighting_capacity;
@@ -191,6 +218,26 @@ uint32_t timeline_by_port(const struct timeline *timeline, uint8_t protocol, uin
 uint32_t timeline_holders(const struct timeline *timeline, uint32_t inode);
 uint32_t timeline_by_address(const struct timeline *timeline,
 			     const struct endpoint_address *address);
+
+/* The first told lifetime of a tuple, in order of opening: follow next_tuple. */
+uint32_t timeline_told(const struct timeline *timeline, uint8_t protocol,
+		       const struct endpoint *local, const struct endpoint *remote);
+/* The first use of a datagram's way; local: its port counts, and its address
+ * is the caller's to compare. */
+uint32_t timeline_way(const struct timeline *timeline, uint8_t protocol,
+		      const struct endpoint *local, const struct endpoint *remote);
+/* Whether a use between the two times, both included, may not have been told. */
+bool timeline_untold(const struct timeline *timeline, int64_t from_ns, int64_t until_ns);
+
+/* The told lifetime of a socket, itself or the other one; NONE: only read. */
+uint32_t timeline_told_of(const struct timeline *timeline, uint32_t socket);
+/* From when on a socket is known to be: its opening if that was told, else the
+ * end of the first reading that had it. */
+int64_t timeline_known_ns(const struct timeline *timeline, uint32_t socket);
+
+/* When a process was there first: to the tick, or exactly where its fork was told.
+ * surely: by then it certainly was. INT64_MIN: not known. */
+int64_t timeline_began(const struct timeline *timeline, uint32_t process, bool surely);
 
 /* The latest key or poll frame whose reading had ended by t; NONE: none. */
 uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns);

@@ -29,6 +29,22 @@ bool timeline_endpoints_equal(const struct endpoint *a, const struct endpoint *b
 bool timeline_life_open(const struct timeline_life *life);
 /* Ends a life at the frame in hand, or, without has_gone, at the end of the file. */
 void timeline_life_end(const struct timeline *tl, struct timeline_life *life, bool has_gone);
+struct timeline_life timeline_life_begin(const struct timeline *tl, enum snap_op op);
+/* The process of that identity, found or made; NONE without memory. */
+uint32_t timeline_need_process(struct timeline *tl, uint32_t pid, uint64_t start_ticks);
+uint32_t timeline_find_process(const struct timeline *tl, uint32_t pid, uint64_t start_ticks);
+uint64_t timeline_hash_of_told(const void *context, uint32_t i);
+uint64_t timeline_hash_of_way(const void *context, uint32_t i);
+
+/* timeline_uses.c. 0, or -1 without memory. */
+int timeline_take_use(struct timeline *tl, const struct snap_use *use);
+int timeline_take_born(struct timeline *tl, const struct snap_born *born);
+int timeline_take_untold(struct timeline *tl); /* in the frame in hand */
+/* At the end of the file: which told lifetime is which read one. */
+void timeline_pair(struct timeline *tl);
+/* A close event's told lifetime; NONE. */
+uint32_t timeline_told_closed(const struct timeline *tl, const struct snap_closed *closed);
+
 /* Takes one record in. 0, or -1 without memory. */
 int timeline_take(struct timeline *tl, const struct snap_record *record);
 

@@ -79,7 +79,7 @@ static uint32_t full_before(const struct timeline *tl)
 	return TIMELINE_NONE;
 }
 
-static struct timeline_life life_begin(const struct timeline *tl, enum snap_op op)
+struct timeline_life timeline_life_begin(const struct timeline *tl, enum snap_op op)
 {
 	return (struct timeline_life){
 		.first = (uint32_t)tl->count.frames - 1,
@@ -205,6 +205,9 @@ static struct timeline_socket socket_of(const struct snap_socket *socket)
 		.cookie = socket->cookie,
 		.next_tuple = TIMELINE_NONE,
 		.next_port = TIMELINE_NONE,
+		.other = TIMELINE_NONE,
+		.first_use = TIMELINE_NONE,
+		.last_use = TIMELINE_NONE,
 	};
 }
 
@@ -220,7 +223,7 @@ static int add_socket(struct timeline *tl, enum snap_op op, const struct timelin
 		return -1;
 	s = &tl->sockets[tl->count.sockets++];
 	*s = *fresh;
-	s->life = life_begin(tl, op);
+	s->life = timeline_life_begin(tl, op);
 	s->tail = place;
 	if (replaced != TIMELINE_NONE)
 		hashindex_move(&tl->by_identity, timeline_hash_identity(s), replaced, place);
@@ -292,9 +295,12 @@ static void take_closed(struct timeline *tl, const struct snap_closed *closed)
 	}
 	if (found != TIMELINE_NONE)
 		tl->sockets[found].closed = *closed;
+	found = timeline_told_closed(tl, closed);
+	if (found != TIMELINE_NONE)
+		tl->sockets[found].closed = *closed;
 }
 
-static uint32_t find_process(const struct timeline *tl, uint32_t pid, uint64_t start_ticks)
+uint32_t timeline_find_process(const struct timeline *tl, uint32_t pid, uint64_t start_ticks)
 {
 	uint64_t hash = timeline_hash_process(pid, start_ticks);
 	uint32_t probe = (uint32_t)hash, i;
@@ -306,28 +312,51 @@ static uint32_t find_process(const struct timeline *tl, uint32_t pid, uint64_t s
 	return TIMELINE_NONE;
 }
 
-static uint32_t need_process(struct timeline *tl, uint32_t pid, uint64_t start_ticks)
+/* Known from its fork by a start that was one too high, or told so of a known one. */
+static uint32_t find_told_process(struct timeline *tl, uint32_t pid, uint64_t start_ticks)
+{
+	uint32_t i = timeline_find_process(tl, pid, start_ticks + 1);
+
+	if (i != TIMELINE_NONE && tl->processes[i].told_ticks == start_ticks + 1) {
+		tl->processes[i].start_ticks = start_ticks;
+		if (hashindex_add(&tl->by_process, timeline_hash_process(pid, start_ticks), i,
+				  timeline_hash_of_process, tl) != 0)
+			return TIMELINE_NONE;
+		return i;
+	}
+	i = start_ticks > 0 ? timeline_find_process(tl, pid, start_ticks - 1) : TIMELINE_NONE;
+	return i != TIMELINE_NONE && tl->processes[i].told_ticks == start_ticks ? i : TIMELINE_NONE;
+}
+
+static int64_t start_of(const struct timeline *tl, uint64_t start_ticks)
 {
 	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
-	uint32_t i = find_process(tl, pid, start_ticks);
-	int64_t start_ns = INT64_MIN;
 
+	if (start_ticks == 0 || frame->boot_ns <= 0 || tl->clock_ticks <= 0 ||
+	    start_ticks / (uint64_t)tl->clock_ticks >= (uint64_t)INT64_MAX / NS_PER_SECOND / 4)
+		return INT64_MIN;
+	return frame->begin_ns - frame->boot_ns +
+	       (int64_t)(start_ticks / (uint64_t)tl->clock_ticks) * NS_PER_SECOND +
+	       (int64_t)(start_ticks % (uint64_t)tl->clock_ticks) *
+		       (NS_PER_SECOND / tl->clock_ticks);
+}
+
+uint32_t timeline_need_process(struct timeline *tl, uint32_t pid, uint64_t start_ticks)
+{
+	uint32_t i = timeline_find_process(tl, pid, start_ticks);
+
+	if (i == TIMELINE_NONE)
+		i = find_told_process(tl, pid, start_ticks);
 	if (i != TIMELINE_NONE)
 		return i;
 	if (grow_one(&tl->processes, tl->count.processes, &tl->capacity.processes,
 		     sizeof(*tl->processes)) != 0)
 		return TIMELINE_NONE;
-	if (start_ticks != 0 && frame->boot_ns > 0 && tl->clock_ticks > 0 &&
-	    start_ticks / (uint64_t)tl->clock_ticks < (uint64_t)INT64_MAX / NS_PER_SECOND / 4)
-		start_ns = frame->begin_ns - frame->boot_ns +
-			   (int64_t)(start_ticks / (uint64_t)tl->clock_ticks) * NS_PER_SECOND +
-			   (int64_t)(start_ticks % (uint64_t)tl->clock_ticks) *
-				   (NS_PER_SECOND / tl->clock_ticks);
 	i = (uint32_t)tl->count.processes++;
 	tl->processes[i] = (struct timeline_process){
 		.pid = pid,
 		.start_ticks = start_ticks,
-		.start_ns = start_ns,
+		.start_ns = start_of(tl, start_ticks),
 		.first_image = TIMELINE_NONE,
 		.last_image = TIMELINE_NONE,
 	};
@@ -354,7 +383,7 @@ static bool same_image(const struct timeline_image *image, const struct snap_pro
 
 static int take_process(struct timeline *tl, enum snap_op op, const struct snap_process *process)
 {
-	uint32_t p = need_process(tl, process->pid, process->start_ticks);
+	uint32_t p = timeline_need_process(tl, process->pid, process->start_ticks);
 	struct timeline_image *image;
 	uint32_t last;
 	bool failed = false;
@@ -382,7 +411,7 @@ static int take_process(struct timeline *tl, enum snap_op op, const struct snap_
 		return -1;
 	image = &tl->images[tl->count.images];
 	*image = (struct timeline_image){
-		.life = life_begin(tl, op),
+		.life = timeline_life_begin(tl, op),
 		.process = p,
 		.next = TIMELINE_NONE,
 		.ppid = process->ppid,
@@ -409,7 +438,7 @@ static int take_process(struct timeline *tl, enum snap_op op, const struct snap_
 
 static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_holder *holder)
 {
-	uint32_t process = need_process(tl, holder->pid, holder->start_ticks);
+	uint32_t process = timeline_need_process(tl, holder->pid, holder->start_ticks);
 	uint32_t head = timeline_holders(tl, holder->inode), i = TIMELINE_NONE, place;
 
 	if (process == TIMELINE_NONE)
@@ -434,7 +463,7 @@ static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_h
 		return -1;
 	place = (uint32_t)tl->count.holders++;
 	tl->holders[place] = (struct timeline_holder){
-		.life = life_begin(tl, op),
+		.life = timeline_life_begin(tl, op),
 		.inode = holder->inode,
 		.process = process,
 		.fd = holder->fd,
@@ -476,7 +505,7 @@ static int take_address(struct timeline *tl, enum snap_op op, const struct snap_
 		return -1;
 	place = (uint32_t)tl->count.addresses++;
 	tl->addresses[place] = (struct timeline_address){
-		.life = life_begin(tl, op),
+		.life = timeline_life_begin(tl, op),
 		.netns = address->netns,
 		.ifindex = address->ifindex,
 		.address = address->address,
@@ -520,7 +549,7 @@ static int take_interface(struct timeline *tl, enum snap_op op,
 		     sizeof(*tl->interfaces)) != 0)
 		return -1;
 	tl->interfaces[tl->count.interfaces++] = (struct timeline_interface){
-		.life = life_begin(tl, op),
+		.life = timeline_life_begin(tl, op),
 		.netns = interface->netns,
 		.ifindex = interface->ifindex,
 		.hardware_type = interface->hardware_type,
@@ -561,7 +590,11 @@ static int take_absent(struct timeline *tl, enum snap_op op, const struct snap_a
 	};
 	if (absent->what != NULL && strcmp(absent->what, "descriptors") == 0)
 		tl->unreadable++;
-	return failed ? -1 : 0;
+	if (failed)
+		return -1;
+	return strcmp(absent->what, "event") == 0 && strcmp(absent->subject, "uses") == 0
+		       ? timeline_take_untold(tl)
+		       : 0;
 }
 
 static int take_step(struct timeline *tl, const struct snap_clock *clock)
@@ -725,6 +758,10 @@ int timeline_take(struct timeline *tl, const struct snap_record *record)
 		return take_step(tl, &record->u.clock);
 	case SNAP_TYPE_ABSENT:
 		return take_absent(tl, record->op, &record->u.absent);
+	case SNAP_TYPE_USE:
+		return timeline_take_use(tl, &record->u.use);
+	case SNAP_TYPE_BORN:
+		return timeline_take_born(tl, &record->u.born);
 	case SNAP_TYPE_OTHER:
 		return 0;
 	}

@@ -171,6 +171,43 @@ struct snap_closed {
 	uint32_t segments_out, segments_in, data_segments_out, data_segments_in;
 };
 
+/* How a process used a socket. */
+enum snap_act {
+	SNAP_CONNECT = 1,
+	SNAP_SEND,
+	SNAP_RECEIVE,
+	SNAP_SHUT,  /* closed it or shut it down: a holder, if not a user */
+	SNAP_ROUTE, /* looked up the way for a datagram: sends, or connects */
+	SNAP_ACT_END,
+};
+const char *snap_act_name(enum snap_act act); /* "connect" */
+
+/* The kernel's word (tracepoint.h) on who used which socket, exact in time: told when a socket is
+ * used first, and when it is used by another process than last time. Always ONCE. */
+struct snap_use {
+	uint64_t netns;		       /* of the process; 0: not known */
+	uint8_t protocol;	       /* IPPROTO_* */
+	struct endpoint local, remote; /* ROUTE: the local address may be any; without ports: 0 */
+	uint64_t cookie;	       /* 0: not known */
+	int64_t opened_ns; /* TCP: when it began to connect, or the handshake was over; 0: not
+			      known. Tells the sockets of one tuple apart */
+	enum snap_act act;
+	int64_t at_ns;
+	int64_t previous_ns; /* last use by the process that used it before; 0: nobody did */
+	uint32_t pid;
+	uint64_t start_ticks; /* may be one too high; see struct snap_born */
+	uint32_t tid;
+};
+
+/* A process that no reading had, known from its fork alone. Always ONCE. */
+struct snap_born {
+	uint32_t pid;
+	uint64_t start_ticks; /* from born_ns, which is some microseconds late: its own, or one more
+			       */
+	uint32_t ppid;
+	int64_t born_ns;
+};
+
 /* What could not be read, and why. ADD/GONE while it lasts, ONCE for a moment. */
 struct snap_absent {
 	const char *what;    /* "table" "descriptors" "process" "exe" "cmdline" "netns" "processes"
@@ -195,6 +232,8 @@ enum snap_type {
 	SNAP_TYPE_CAPTURE,
 	SNAP_TYPE_CLOCK,
 	SNAP_TYPE_ABSENT,
+	SNAP_TYPE_USE,
+	SNAP_TYPE_BORN,
 	SNAP_TYPE_OTHER, /* a record kind of a later version: skipped, counted */
 };
 
@@ -226,6 +265,8 @@ struct snap_record {
 		struct snap_capture capture;
 		struct snap_clock clock;
 		struct snap_absent absent;
+		struct snap_use use;
+		struct snap_born born;
 	} u;
 };
 

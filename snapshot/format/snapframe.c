@@ -35,6 +35,17 @@ const char *snap_table_name(enum snap_table table)
 	return tables[table].name;
 }
 
+const char *snap_act_name(enum snap_act act)
+{
+	static const char *const names[SNAP_ACT_END] = {
+		[SNAP_CONNECT] = "connect", [SNAP_SEND] = "send",   [SNAP_RECEIVE] = "receive",
+		[SNAP_SHUT] = "shut",	    [SNAP_ROUTE] = "route",
+	};
+
+	assert(act >= SNAP_CONNECT && act < SNAP_ACT_END);
+	return names[act];
+}
+
 bool snaprecord_table(const char *name, size_t length, enum snap_table *out)
 {
 	for (int i = SNAP_TCP; i < SNAP_TABLE_END; i++) {
@@ -246,6 +257,37 @@ static char *put_absent(char *out, const struct snap_absent *absent)
 	return put_string(out, absent->reason);
 }
 
+static char *put_use(char *out, const struct snap_use *use)
+{
+	char text[ENDPOINT_TEXT_SIZE];
+
+	out = put_u64(out, use->netns);
+	out = put_u64(out, use->protocol);
+	*out++ = '\t';
+	out = put_text(out, endpoint_format(&use->local.address, text));
+	out = put_u64(out, use->local.port);
+	*out++ = '\t';
+	out = put_text(out, endpoint_format(&use->remote.address, text));
+	out = put_u64(out, use->remote.port);
+	out = put_u64(out, use->cookie);
+	out = put_i64(out, use->opened_ns);
+	*out++ = '\t';
+	out = put_text(out, snap_act_name(use->act));
+	out = put_i64(out, use->at_ns);
+	out = put_i64(out, use->previous_ns);
+	out = put_u64(out, use->pid);
+	out = put_u64(out, use->start_ticks);
+	return put_u64(out, use->tid);
+}
+
+static char *put_born(char *out, const struct snap_born *born)
+{
+	out = put_u64(out, born->pid);
+	out = put_u64(out, born->start_ticks);
+	out = put_u64(out, born->ppid);
+	return put_i64(out, born->born_ns);
+}
+
 static char *put_fields(char *out, const struct snap_record *record)
 {
 	switch (record->type) {
@@ -275,6 +317,10 @@ static char *put_fields(char *out, const struct snap_record *record)
 		return put_i64(out, record->u.clock.suspend_ns);
 	case SNAP_TYPE_ABSENT:
 		return put_absent(out, &record->u.absent);
+	case SNAP_TYPE_USE:
+		return put_use(out, &record->u.use);
+	case SNAP_TYPE_BORN:
+		return put_born(out, &record->u.born);
 	default:
 		assert(!"not a record of a frame");
 		return out;

@@ -18,7 +18,8 @@ static const struct {
 	{"capture", 7, SNAP_TYPE_CAPTURE},     {"clock", 5, SNAP_TYPE_CLOCK},
 	{"absent", 6, SNAP_TYPE_ABSENT},       {"netns", 5, SNAP_TYPE_NETNS},
 	{"interface", 9, SNAP_TYPE_INTERFACE}, {"address", 7, SNAP_TYPE_ADDRESS},
-	{"meta", 4, SNAP_TYPE_META},
+	{"meta", 4, SNAP_TYPE_META},	       {"use", 3, SNAP_TYPE_USE},
+	{"born", 4, SNAP_TYPE_BORN},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -485,13 +486,63 @@ static bool parse_absent(struct cursor *cursor, struct snap_absent *absent)
 	       take_string(cursor, "reason", true, &absent->reason);
 }
 
+static bool take_act(struct cursor *cursor, enum snap_act *out)
+{
+	size_t length;
+
+	if (!find_field(cursor, "act", &length))
+		return false;
+	for (enum snap_act act = SNAP_CONNECT; act < SNAP_ACT_END; act++) {
+		const char *name = snap_act_name(act);
+
+		if (strlen(name) != length || memcmp(name, cursor->at, length) != 0)
+			continue;
+		*out = act;
+		step(cursor, cursor->at + length);
+		return true;
+	}
+	return refuse(cursor, "act", "connect, send, receive, shut or route", cursor->at);
+}
+
+static bool parse_use(struct cursor *cursor, struct snap_use *use)
+{
+	uint64_t protocol = 0;
+
+	if (!take_u64_or(cursor, "netns", 0, &use->netns) ||
+	    !take_max(cursor, "protocol", UINT8_MAX, &protocol))
+		return false;
+	use->protocol = (uint8_t)protocol;
+	return take_address(cursor, "local", &use->local.address) &&
+	       take_u16(cursor, "local_port", &use->local.port) &&
+	       take_address(cursor, "remote", &use->remote.address) &&
+	       take_u16(cursor, "remote_port", &use->remote.port) &&
+	       take_u64_or(cursor, "cookie", 0, &use->cookie) &&
+	       take_time(cursor, "opened_ns", &use->opened_ns) && take_act(cursor, &use->act) &&
+	       take_time(cursor, "at_ns", &use->at_ns) &&
+	       take_time(cursor, "previous_ns", &use->previous_ns) &&
+	       take_u32(cursor, "pid", &use->pid) &&
+	       take_u64(cursor, "start_ticks", &use->start_ticks) &&
+	       take_u32(cursor, "tid", &use->tid);
+}
+
+static bool parse_born(struct cursor *cursor, struct snap_born *born)
+{
+	return take_u32(cursor, "pid", &born->pid) &&
+	       take_u64(cursor, "start_ticks", &born->start_ticks) &&
+	       take_u32(cursor, "ppid", &born->ppid) &&
+	       take_time(cursor, "born_ns", &born->born_ns);
+}
+
+static bool is_momentary(enum snap_type type)
+{
+	return type == SNAP_TYPE_CLOSED || type == SNAP_TYPE_CAPTURE || type == SNAP_TYPE_CLOCK ||
+	       type == SNAP_TYPE_USE || type == SNAP_TYPE_BORN;
+}
+
 /* Records that open with an operation. */
 static bool parse_stateful(struct cursor *cursor, struct snap_record *record)
 {
-	bool is_momentary = record->type == SNAP_TYPE_CLOSED || record->type == SNAP_TYPE_CAPTURE ||
-			    record->type == SNAP_TYPE_CLOCK;
-
-	if (!take_op(cursor, is_momentary, &record->op))
+	if (!take_op(cursor, is_momentary(record->type), &record->op))
 		return false;
 	switch (record->type) {
 	case SNAP_TYPE_NETNS:
@@ -513,6 +564,10 @@ static bool parse_stateful(struct cursor *cursor, struct snap_record *record)
 	case SNAP_TYPE_CLOCK:
 		return take_i64(cursor, "step_ns", &record->u.clock.step_ns) &&
 		       take_i64(cursor, "suspend_ns", &record->u.clock.suspend_ns);
+	case SNAP_TYPE_USE:
+		return parse_use(cursor, &record->u.use);
+	case SNAP_TYPE_BORN:
+		return parse_born(cursor, &record->u.born);
 	default:
 		return parse_absent(cursor, &record->u.absent);
 	}

@@ -134,6 +134,29 @@ void scene_holder(char op, uint32_t inode, uint32_t pid, uint64_t start_ticks, u
 	scene_say("holder %c %u %u %" PRIu64 " %u %u", op, inode, pid, start_ticks, pid, fd);
 }
 
+static int64_t time_of(int64_t ms)
+{
+	return ms == SCENE_NEVER ? 0 : T(ms);
+}
+
+void scene_use(const char *where, int64_t opened_ms, const char *act, int64_t at_ms,
+	       int64_t previous_ms, uint32_t pid, uint64_t start_ticks)
+{
+	scene_say("use ! 1 %s 0 %" PRId64 " %s %" PRId64 " %" PRId64 " %u %" PRIu64 " %u", where,
+		  time_of(opened_ms), act, time_of(at_ms), time_of(previous_ms), pid, start_ticks,
+		  pid);
+}
+
+void scene_born(uint32_t pid, uint64_t start_ticks, uint32_t ppid, int64_t born_ms)
+{
+	scene_say("born ! %u %" PRIu64 " %u %" PRId64, pid, start_ticks, ppid, T(born_ms));
+}
+
+void scene_untold(void)
+{
+	scene_say("absent ! event 1 0 uses ENOBUFS");
+}
+
 void scene_address(char op, uint64_t netns, const char *address, unsigned prefix_length)
 {
 	scene_say("address %c %" PRIu64 " 2 %s %u", op, netns, address, prefix_length);

@@ -46,6 +46,14 @@ void scene_socket_in(char op, uint64_t netns, const char *where, uint32_t inode)
 /* exe is /bin/NAME, the parent 1, the user 1000. */
 void scene_process(char op, uint32_t pid, uint64_t start_ticks, const char *name);
 void scene_holder(char op, uint32_t inode, uint32_t pid, uint64_t start_ticks, uint32_t fd);
+/* What the kernel told: where is "6 10.0.0.1 40000 10.0.0.2 80", times in ms or
+ * SCENE_NEVER (opened: of datagrams; previous: of a first use). */
+#define SCENE_NEVER INT64_MIN
+void scene_use(const char *where, int64_t opened_ms, const char *act, int64_t at_ms,
+	       int64_t previous_ms, uint32_t pid, uint64_t start_ticks);
+void scene_born(uint32_t pid, uint64_t start_ticks, uint32_t ppid, int64_t born_ms);
+/* Uses may be missing for the length of the frame. */
+void scene_untold(void);
 void scene_address(char op, uint64_t netns, const char *address, unsigned prefix_length);
 /* Any record, fields separated by single spaces. */
 void scene_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

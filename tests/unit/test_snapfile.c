@@ -133,10 +133,25 @@ static size_t sample_records(struct snap_record *records)
 	records[n] = (struct snap_record){.type = SNAP_TYPE_ABSENT, .op = SNAP_ADD};
 	records[n++].u.absent =
 		(struct snap_absent){"table", 4026531840, 9, "sctp/assocs", "ENOENT"};
+	records[n] = (struct snap_record){.type = SNAP_TYPE_USE, .op = SNAP_ONCE};
+	records[n++].u.use = (struct snap_use){.netns = 4026531840,
+					       .protocol = 6,
+					       .local = endpoint("10.0.0.1", 40000),
+					       .remote = endpoint("192.0.2.9", 443),
+					       .cookie = 17,
+					       .opened_ns = 1795290600123456700,
+					       .act = SNAP_RECEIVE,
+					       .at_ns = 1795290600123456800,
+					       .previous_ns = 1795290600123456750,
+					       .pid = 412,
+					       .start_ticks = 2211,
+					       .tid = 413};
+	records[n] = (struct snap_record){.type = SNAP_TYPE_BORN, .op = SNAP_ONCE};
+	records[n++].u.born = (struct snap_born){413, 2212, 412, 1795290600123456777};
 	return n;
 }
 
-#define SAMPLES 10
+#define SAMPLES 12
 
 /* A file of header and frames, each with all samples; one frame has none. */
 static int sample_file(int frames)
@@ -303,6 +318,22 @@ static void expect_socket(const struct snap_socket *got, const struct snap_socke
 	assert_int_equal(got->ifindex, wanted->ifindex);
 }
 
+static void expect_use(const struct snap_use *got, const struct snap_use *wanted)
+{
+	assert_int_equal(got->netns, wanted->netns);
+	assert_int_equal(got->protocol, wanted->protocol);
+	expect_tuple(&got->local, &wanted->local);
+	expect_tuple(&got->remote, &wanted->remote);
+	assert_int_equal(got->cookie, wanted->cookie);
+	assert_int_equal(got->opened_ns, wanted->opened_ns);
+	assert_int_equal(got->act, wanted->act);
+	assert_int_equal(got->at_ns, wanted->at_ns);
+	assert_int_equal(got->previous_ns, wanted->previous_ns);
+	assert_int_equal(got->pid, wanted->pid);
+	assert_int_equal(got->start_ticks, wanted->start_ticks);
+	assert_int_equal(got->tid, wanted->tid);
+}
+
 static void expect_small(const struct snap_record *got, const struct snap_record *wanted)
 {
 	switch (wanted->type) {
@@ -335,6 +366,15 @@ static void expect_small(const struct snap_record *got, const struct snap_record
 		break;
 	case SNAP_TYPE_CLOCK:
 		assert_memory_equal(&got->u.clock, &wanted->u.clock, sizeof(got->u.clock));
+		break;
+	case SNAP_TYPE_USE:
+		expect_use(&got->u.use, &wanted->u.use);
+		break;
+	case SNAP_TYPE_BORN:
+		assert_int_equal(got->u.born.pid, wanted->u.born.pid);
+		assert_int_equal(got->u.born.start_ticks, wanted->u.born.start_ticks);
+		assert_int_equal(got->u.born.ppid, wanted->u.born.ppid);
+		assert_int_equal(got->u.born.born_ns, wanted->u.born.born_ns);
 		break;
 	default:
 		assert_int_equal(wanted->type, SNAP_TYPE_ABSENT);
@@ -436,7 +476,10 @@ static void lines_are_as_documented(void **state)
 		"\t8\t9\t10\t11\t12\t13\t14\t15\t16\n"
 		"capture\t!\t1\t2\t3\t4\t18446744073709551615\n"
 		"clock\t!\t-9223372036854775808\t5\n"
-		"absent\t+\ttable\t4026531840\t9\tsctp/assocs\tENOENT\n";
+		"absent\t+\ttable\t4026531840\t9\tsctp/assocs\tENOENT\n"
+		"use\t!\t4026531840\t6\t10.0.0.1\t40000\t192.0.2.9\t443\t17\t1795290600123456700"
+		"\treceive\t1795290600123456800\t1795290600123456750\t412\t2211\t413\n"
+		"born\t!\t413\t2212\t412\t1795290600123456777\n";
 	struct snap_record records[SAMPLES];
 	struct snapframe frame;
 

@@ -1,0 +1,323 @@
+/* What the kernel told of uses and forks, as chains in order of time. */
+#include "analyze/timeline_internal.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "analyze/grow.h"
+#include "snapshot/format/quantity.h"
+
+/* Two forks of one pid are further apart; one fork is not told twice so far apart. */
+#define SAME_FORK_NS INT64_C(1000000)
+
+static bool is_stream(uint8_t protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_SCTP;
+}
+
+/* -------------------------------------------------------------- chains -- */
+
+uint64_t timeline_hash_of_told(const void *context, uint32_t i)
+{
+	return timeline_hash_of_tuple(context, i);
+}
+
+static uint64_t hash_way(uint8_t protocol, uint16_t port, const struct endpoint *remote)
+{
+	const struct endpoint local = {.port = port};
+
+	return timeline_hash_tuple(protocol, &local, remote);
+}
+
+uint64_t timeline_hash_of_way(const void *context, uint32_t i)
+{
+	const struct timeline_use *use = &((const struct timeline *)context)->uses[i];
+
+	return hash_way(use->protocol, use->local.port, &use->remote);
+}
+
+uint32_t timeline_told(const struct timeline *tl, uint8_t protocol, const struct endpoint *local,
+		       const struct endpoint *remote)
+{
+	uint64_t hash = timeline_hash_tuple(protocol, local, remote);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&tl->by_told, hash, &probe)) != HASHINDEX_NONE) {
+		const struct timeline_socket *s = &tl->sockets[i];
+
+		if (s->protocol == protocol && timeline_endpoints_equal(&s->local, local) &&
+		    timeline_endpoints_equal(&s->remote, remote))
+			return i;
+	}
+	return TIMELINE_NONE;
+}
+
+uint32_t timeline_way(const struct timeline *tl, uint8_t protocol, const struct endpoint *local,
+		      const struct endpoint *remote)
+{
+	uint64_t hash = hash_way(protocol, local->port, remote);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&tl->by_way, hash, &probe)) != HASHINDEX_NONE) {
+		const struct timeline_use *use = &tl->uses[i];
+
+		if (use->protocol == protocol && use->local.port == local->port &&
+		    timeline_endpoints_equal(&use->remote, remote))
+			return i;
+	}
+	return TIMELINE_NONE;
+}
+
+uint32_t timeline_told_of(const struct timeline *tl, uint32_t socket)
+{
+	return tl->sockets[socket].opened_ns != 0 ? socket : tl->sockets[socket].other;
+}
+
+int64_t timeline_known_ns(const struct timeline *tl, uint32_t socket)
+{
+	uint32_t told = timeline_told_of(tl, socket);
+
+	return told != TIMELINE_NONE ? tl->sockets[told].opened_ns
+				     : timeline_first_end(tl, &tl->sockets[socket].life);
+}
+
+/* ---------------------------------------------------------------- uses -- */
+
+/* A told lifetime of this tuple, namespace and opening; NONE. */
+static uint32_t find_told(const struct timeline *tl, uint32_t head, const struct snap_use *use)
+{
+	for (uint32_t i = head; i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
+		if (tl->sockets[i].opened_ns == use->opened_ns &&
+		    tl->sockets[i].netns == use->netns)
+			return i;
+	}
+	return TIMELINE_NONE;
+}
+
+/* Mostly the last one. The index keeps the head's place, so the head stays the
+ * head: an earlier one takes the second place, and readers look at all. */
+static void chain_told(struct timeline *tl, uint32_t head, uint32_t place)
+{
+	uint32_t after = tl->sockets[head].tail;
+
+	if (tl->sockets[after].opened_ns > tl->sockets[place].opened_ns) {
+		for (after = head; tl->sockets[after].next_tuple != TIMELINE_NONE &&
+				   tl->sockets[tl->sockets[after].next_tuple].opened_ns <=
+					   tl->sockets[place].opened_ns;
+		     after = tl->sockets[after].next_tuple)
+			;
+	} else {
+		tl->sockets[head].tail = place;
+	}
+	tl->sockets[place].next_tuple = tl->sockets[after].next_tuple;
+	tl->sockets[after].next_tuple = place;
+}
+
+static uint32_t need_told(struct timeline *tl, const struct snap_use *use)
+{
+	uint32_t head = timeline_told(tl, use->protocol, &use->local, &use->remote);
+	uint32_t place = find_told(tl, head, use);
+
+	if (place != TIMELINE_NONE)
+		return place;
+	if (grow_one(&tl->sockets, tl->count.sockets, &tl->capacity.sockets,
+		     sizeof(*tl->sockets)) != 0)
+		return TIMELINE_NONE;
+	place = (uint32_t)tl->count.sockets++;
+	tl->sockets[place] = (struct timeline_socket){
+		.life = timeline_life_begin(tl, SNAP_ONCE),
+		.netns = use->netns,
+		.table = use->protocol == IPPROTO_SCTP		 ? SNAP_SCTP_ASSOCS
+			 : endpoint_is_ipv4(&use->local.address) ? SNAP_TCP
+								 : SNAP_TCP6,
+		.protocol = use->protocol,
+		.connected = true,
+		.local = use->local,
+		.remote = use->remote,
+		.uid = SNAP_UNKNOWN_UID,
+		.cookie = use->cookie,
+		.next_tuple = TIMELINE_NONE,
+		.next_port = TIMELINE_NONE,
+		.tail = place,
+		.opened_ns = use->opened_ns,
+		.other = TIMELINE_NONE,
+		.first_use = TIMELINE_NONE,
+		.last_use = TIMELINE_NONE,
+	};
+	if (head != TIMELINE_NONE)
+		chain_told(tl, head, place);
+	else if (hashindex_add(&tl->by_told,
+			       timeline_hash_tuple(use->protocol, &use->local, &use->remote), place,
+			       timeline_hash_of_told, tl) != 0)
+		return TIMELINE_NONE;
+	return place;
+}
+
+static void chain_stream(struct timeline *tl, struct timeline_socket *s, uint32_t place)
+{
+	const struct timeline_use *fresh = &tl->uses[place];
+	uint32_t *at = &s->first_use;
+
+	if (s->last_use != TIMELINE_NONE && tl->uses[s->last_use].at_ns <= fresh->at_ns)
+		at = &tl->uses[s->last_use].next;
+	while (*at != TIMELINE_NONE && tl->uses[*at].at_ns <= fresh->at_ns)
+		at = &tl->uses[*at].next;
+	tl->uses[place].next = *at;
+	*at = place;
+	if (tl->uses[place].next == TIMELINE_NONE)
+		s->last_use = place;
+}
+
+/* The head stays the head here too. */
+static void chain_way(struct timeline *tl, uint32_t head, uint32_t place)
+{
+	uint32_t after = tl->uses[head].tail;
+
+	if (tl->uses[after].at_ns > tl->uses[place].at_ns) {
+		for (after = head; tl->uses[after].next != TIMELINE_NONE &&
+				   tl->uses[tl->uses[after].next].at_ns <= tl->uses[place].at_ns;
+		     after = tl->uses[after].next)
+			;
+	} else {
+		tl->uses[head].tail = place;
+	}
+	tl->uses[place].next = tl->uses[after].next;
+	tl->uses[after].next = place;
+}
+
+int timeline_take_use(struct timeline *tl, const struct snap_use *use)
+{
+	uint32_t process = timeline_need_process(tl, use->pid, use->start_ticks);
+	uint32_t place = (uint32_t)tl->count.uses, head, told;
+
+	if (process == TIMELINE_NONE ||
+	    grow_one(&tl->uses, tl->count.uses, &tl->capacity.uses, sizeof(*tl->uses)) != 0)
+		return -1;
+	/* A stream whose opening nobody saw could be any of its tuple. */
+	if (is_stream(use->protocol) && use->opened_ns == 0)
+		return 0;
+	tl->uses[tl->count.uses++] = (struct timeline_use){
+		.frame = (uint32_t)tl->count.frames - 1,
+		.process = process,
+		.next = TIMELINE_NONE,
+		.act = use->act,
+		.at_ns = use->at_ns,
+		.previous_ns = use->previous_ns,
+		.netns = use->netns,
+		.protocol = use->protocol,
+		.local = use->local,
+		.remote = use->remote,
+		.tail = place,
+	};
+	if (is_stream(use->protocol)) {
+		told = need_told(tl, use);
+		if (told == TIMELINE_NONE)
+			return -1;
+		chain_stream(tl, &tl->sockets[told], place);
+		return 0;
+	}
+	head = timeline_way(tl, use->protocol, &use->local, &use->remote);
+	if (head == TIMELINE_NONE)
+		return hashindex_add(&tl->by_way,
+				     hash_way(use->protocol, use->local.port, &use->remote), place,
+				     timeline_hash_of_way, tl);
+	chain_way(tl, head, place);
+	return 0;
+}
+
+int timeline_take_untold(struct timeline *tl)
+{
+	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
+
+	if (grow_one(&tl->untold, tl->untold_count, &tl->untold_capacity, sizeof(*tl->untold)) != 0)
+		return -1;
+	tl->untold[tl->untold_count++] =
+		(struct timeline_stretch){.from_ns = frame->begin_ns, .until_ns = frame->end_ns};
+	return 0;
+}
+
+/* --------------------------------------------------------------- forks -- */
+
+static bool is_same_fork(const struct timeline_process *p, const struct snap_born *born)
+{
+	if (p->born_ns != 0)
+		return p->born_ns - born->born_ns < SAME_FORK_NS &&
+		       born->born_ns - p->born_ns < SAME_FORK_NS;
+	return p->exit_ns == 0 || p->exit_ns >= born->born_ns;
+}
+
+int timeline_take_born(struct timeline *tl, const struct snap_born *born)
+{
+	uint32_t i = timeline_find_process(tl, born->pid, born->start_ticks);
+
+	if (i == TIMELINE_NONE && born->start_ticks > 0) {
+		i = timeline_find_process(tl, born->pid, born->start_ticks - 1);
+		if (i != TIMELINE_NONE && !is_same_fork(&tl->processes[i], born))
+			i = TIMELINE_NONE;
+	}
+	if (i == TIMELINE_NONE)
+		i = timeline_need_process(tl, born->pid, born->start_ticks);
+	if (i == TIMELINE_NONE)
+		return -1;
+	tl->processes[i].told_ticks = born->start_ticks;
+	tl->processes[i].born_ns = born->born_ns;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- ends -- */
+
+uint32_t timeline_told_closed(const struct timeline *tl, const struct snap_closed *closed)
+{
+	uint32_t found = TIMELINE_NONE;
+
+	for (uint32_t i = timeline_told(tl, snap_table_protocol(closed->table), &closed->local,
+					&closed->remote);
+	     i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
+		const struct timeline_socket *s = &tl->sockets[i];
+
+		if ((s->netns != 0 && s->netns != closed->netns) ||
+		    (s->cookie != 0 && closed->cookie != 0 && s->cookie != closed->cookie) ||
+		    (closed->closed_ns != 0 && s->opened_ns > closed->closed_ns))
+			continue;
+		if (found == TIMELINE_NONE || s->opened_ns > tl->sockets[found].opened_ns)
+			found = i;
+	}
+	return found;
+}
+
+/* The told lifetime that a reading of the tuple at t saw. */
+static uint32_t told_at(const struct timeline *tl, const struct timeline_socket *read, int64_t t_ns)
+{
+	uint32_t found = TIMELINE_NONE;
+
+	for (uint32_t i = timeline_told(tl, read->protocol, &read->local, &read->remote);
+	     i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
+		const struct timeline_socket *s = &tl->sockets[i];
+
+		if ((s->netns == 0 || s->netns == read->netns) && s->opened_ns <= t_ns &&
+		    (s->closed.closed_ns == 0 || s->closed.closed_ns >= t_ns) &&
+		    (found == TIMELINE_NONE || s->opened_ns > tl->sockets[found].opened_ns))
+			found = i;
+	}
+	return found;
+}
+
+void timeline_pair(struct timeline *tl)
+{
+	if (tl->count.uses == 0)
+		return;
+	for (uint32_t i = 0; i < tl->count.sockets; i++) {
+		struct timeline_socket *s = &tl->sockets[i];
+		uint32_t told;
+
+		if (s->opened_ns != 0 || s->inode == 0 || !s->connected || !is_stream(s->protocol))
+			continue;
+		told = told_at(tl, s, timeline_first_end(tl, &s->life));
+		if (told == TIMELINE_NONE || tl->sockets[told].other != TIMELINE_NONE)
+			continue;
+		tl->sockets[told].other = i;
+		s->other = told;
+		if (s->closed.closed_ns == 0)
+			s->closed = tl->sockets[told].closed;
+	}
+}

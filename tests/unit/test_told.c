@@ -1,0 +1,473 @@
+/* test_told.c - facts about owners by what the kernel told of uses. */
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "analyze/bridge.h"
+#include "tests/unit/scene.h"
+
+#define NONE	 TIMELINE_NONE
+#define NEVER	 SCENE_NEVER
+#define CLIENT	 "6 " HOST " 40000 " PEER " 80"
+#define ACCEPTED "6 " HOST " 80 " PEER " 40000"
+#define QUERY	 "17 " HOST " 40000 " PEER " 53"
+#define ANSWER	 "17 0.0.0.0 53 " PEER " 40000"
+
+static struct timeline tl;
+static struct bridge bridge;
+static struct bridge_verdict v;
+static struct bridge_subject subject;
+
+static int begin(void **state)
+{
+	(void)state;
+	scene_begin();
+	scene_frame("key", 0, 1);
+	scene_address('+', 1, "127.0.0.1", 8);
+	scene_address('+', 1, HOST, 24);
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	bridge_release(&bridge);
+	timeline_release(&tl);
+	scene_free();
+	return 0;
+}
+
+static void settle(void)
+{
+	scene_frame("poll", 10000, 10001);
+	scene_read_whole(&tl);
+	assert_int_equal(bridge_init(&bridge, &tl), 0);
+}
+
+static void ask(uint8_t protocol, uint16_t local_port, uint16_t remote_port)
+{
+	subject = (struct bridge_subject){
+		.protocol = protocol, .ip_version = 4, .began_ns = INT64_MIN, .sent = true};
+	assert_int_equal(endpoint_parse(HOST, &subject.local.address), 0);
+	assert_int_equal(endpoint_parse(PEER, &subject.remote.address), 0);
+	subject.local.port = local_port;
+	subject.remote.port = remote_port;
+}
+
+static void ask_client(int64_t began_ms)
+{
+	ask(IPPROTO_TCP, 40000, 80);
+	subject.began_ns = T(began_ms);
+}
+
+static void ask_server(int64_t began_ms)
+{
+	ask(IPPROTO_TCP, 80, 40000);
+	subject.began_ns = T(began_ms);
+	subject.responder = true;
+}
+
+static void assert_owner(int64_t ms, bool sent, enum bridge_rule rule, uint32_t pid)
+{
+	subject.sent = sent;
+	bridge_judge(&bridge, &subject, T(ms), &v);
+	if (v.reason != BRIDGE_OWNED)
+		fail_msg("at %lld ms: %s", (long long)ms, bridge_reason_name(v.reason));
+	assert_int_equal(tl.processes[v.process].pid, pid);
+	assert_string_equal(bridge_rule_name(v.rule), bridge_rule_name(rule));
+	assert_true(v.from_ns <= T(ms) && T(ms) < v.until_ns);
+}
+
+static void assert_nobody(int64_t ms, bool sent)
+{
+	subject.sent = sent;
+	bridge_judge(&bridge, &subject, T(ms), &v);
+	if (v.reason == BRIDGE_OWNED)
+		fail_msg("at %lld ms: pid %u", (long long)ms, tl.processes[v.process].pid);
+}
+
+/* ------------------------------------------------------------- streams -- */
+
+static void who_connected_owns_it(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_process('!', 10, OLD, "curl");
+	scene_use(CLIENT, 100, "connect", 100, NEVER, 10, OLD);
+	settle();
+	ask_client(101);
+	assert_owner(101, true, BRIDGE_EXACT, 10);
+	assert_owner(140, false, BRIDGE_EXACT, 10);
+	assert_string_equal(tl.images[v.image].comm, "curl");
+	assert_int_equal(v.shared_by, 1);
+	assert_true(v.by_tuple);
+	assert_int_equal(tl.sockets[v.socket].opened_ns, T(100));
+}
+
+static void who_took_what_was_accepted_owns_it_from_the_syn_on(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_process('!', 10, OLD, "nginx");
+	scene_use(ACCEPTED, 102, "receive", 120, NEVER, 10, OLD);
+	settle();
+	ask_server(100);
+	assert_owner(100, false, BRIDGE_AHEAD, 10);
+	assert_owner(121, true, BRIDGE_EXACT, 10);
+}
+
+/* What readings show of others who have the descriptor does not count. */
+static void an_inherited_descriptor_makes_no_owner(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_process('!', 10, OLD, "curl");
+	scene_use(CLIENT, 100, "connect", 100, NEVER, 10, OLD);
+	scene_frame("poll", 1000, 1001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_process('+', 11, TICKS(110), "sleep");
+	scene_holder('+', 500, 11, TICKS(110), 3);
+	settle();
+	ask_client(101);
+	assert_owner(105, true, BRIDGE_EXACT, 10);
+	assert_owner(1500, true, BRIDGE_EXACT, 10);
+	assert_int_equal(tl.sockets[v.socket].inode, 500); /* both are one socket */
+}
+
+/* Between the last use by one and the first by the other: what is sent was
+ * written before, what is received is read after. */
+static void a_passed_connection_changes_hands_in_time(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_process('!', 10, OLD, "front");
+	scene_process('!', 11, OLD, "back");
+	scene_use(ACCEPTED, 102, "receive", 110, NEVER, 10, OLD);
+	scene_use(ACCEPTED, 102, "send", 140, 120, 11, OLD);
+	settle();
+	ask_server(100);
+	assert_owner(101, false, BRIDGE_AHEAD, 10);
+	assert_owner(115, false, BRIDGE_EXACT, 10);
+	assert_owner(130, true, BRIDGE_EXACT, 10);
+	assert_owner(130, false, BRIDGE_AHEAD, 11);
+	assert_int_equal(v.until_ns - v.from_ns, 1);
+	assert_owner(141, false, BRIDGE_EXACT, 11);
+	assert_int_equal(v.shared_by, 2);
+}
+
+static void each_connection_of_a_tuple_has_its_own_user(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use(CLIENT, 200, "connect", 200, NEVER, 11, OLD); /* in no order */
+	scene_use(CLIENT, 100, "connect", 100, NEVER, 10, OLD);
+	scene_use(CLIENT, 300, "connect", 300, NEVER, 12, OLD);
+	scene_use(ACCEPTED, 202, "send", 203, NEVER, 21, OLD);
+	scene_use(ACCEPTED, 102, "send", 103, NEVER, 20, OLD);
+	settle();
+	ask_client(101);
+	assert_owner(150, true, BRIDGE_EXACT, 10);
+	ask_client(201);
+	assert_owner(250, true, BRIDGE_EXACT, 11);
+	ask_client(301);
+	assert_owner(350, true, BRIDGE_EXACT, 12);
+	ask_server(101);
+	assert_owner(150, true, BRIDGE_EXACT, 20);
+	ask_server(201);
+	assert_owner(250, true, BRIDGE_EXACT, 21);
+	ask(IPPROTO_TCP, 40000, 80); /* in the middle of one */
+	assert_owner(250, true, BRIDGE_EXACT, 11);
+}
+
+static void who_only_shut_it_owns_it_if_it_was_there_before(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_process('!', 10, OLD, "inetd");
+	scene_use(ACCEPTED, 102, "shut", 140, NEVER, 10, OLD);
+	settle();
+	ask_server(100);
+	assert_owner(141, true, BRIDGE_EXACT, 10);
+}
+
+static void who_was_born_later_and_only_shut_it_may_have_inherited_it(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_born(11, TICKS(110), 10, 110);
+	scene_use(ACCEPTED, 102, "shut", 140, NEVER, 11, TICKS(110));
+	settle();
+	ask_server(100);
+	assert_nobody(141, true);
+}
+
+static void a_use_that_may_be_missing_makes_the_next_packets_nobodys(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use(CLIENT, 100, "connect", 100, NEVER, 10, OLD);
+	scene_frame("event", 200, 300);
+	scene_untold();
+	settle();
+	ask_client(101);
+	assert_owner(199, true, BRIDGE_EXACT, 10);
+	assert_true(v.until_ns <= T(200));
+	assert_nobody(250, true);
+	assert_nobody(400, true);
+}
+
+static void a_use_that_may_be_missing_before_the_first_makes_it_nobodys(void **state)
+{
+	(void)state;
+	scene_frame("event", 110, 120);
+	scene_untold();
+	scene_frame("event", 150, 160);
+	scene_use(ACCEPTED, 102, "send", 140, NEVER, 10, OLD);
+	settle();
+	ask_server(100);
+	assert_nobody(101, false);
+	assert_nobody(141, true);
+}
+
+/* Each close is of the newest socket that was open by then. */
+static void a_close_is_of_the_socket_that_was_open(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use(CLIENT, 100, "connect", 100, NEVER, 10, OLD);
+	scene_use(CLIENT, 200, "connect", 200, NEVER, 11, OLD);
+	scene_say("closed ! 1 tcp " HOST " 40000 " PEER " 80 0 0 %lld 7 8 9 0 1 1 1 1",
+		  (long long)T(150));
+	settle();
+	ask_client(101);
+	assert_owner(150, true, BRIDGE_EXACT, 10);
+	assert_int_equal(tl.sockets[v.socket].closed.bytes_sent, 9);
+	ask_client(201);
+	assert_owner(250, true, BRIDGE_EXACT, 11);
+	assert_int_equal(tl.sockets[v.socket].closed.closed_ns, 0);
+}
+
+/* The same tuple in two namespaces, opened at one moment. */
+static void namespaces_do_not_share_a_socket(void **state)
+{
+	(void)state;
+	scene_address('+', 2, "10.9.9.9", 24);
+	scene_frame("event", 150, 160);
+	scene_say("use ! 2 " CLIENT " 0 %lld connect %lld 0 11 500 11", (long long)T(100),
+		  (long long)T(100));
+	scene_use(CLIENT, 100, "connect", 100, NEVER, 10, OLD);
+	settle();
+	ask_client(101);
+	assert_owner(140, true, BRIDGE_EXACT, 10);
+	assert_int_equal(v.shared_by, 1);
+}
+
+static void a_socket_of_another_namespace_is_another(void **state)
+{
+	(void)state;
+	scene_address('+', 2, "10.9.9.9", 24);
+	scene_frame("event", 150, 160);
+	scene_say("use ! 2 " CLIENT " 0 %lld connect %lld 0 10 500 10", (long long)T(100),
+		  (long long)T(100));
+	settle();
+	ask_client(101);
+	assert_nobody(140, true);
+}
+
+/* ----------------------------------------------------------- datagrams -- */
+
+static void who_sent_last_on_a_way_owns_what_is_sent(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use(ANSWER, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(ANSWER, NEVER, "route", 200, 150, 11, OLD);
+	settle();
+	ask(IPPROTO_UDP, 53, 40000);
+	assert_owner(100, true, BRIDGE_EXACT, 10);
+	assert_owner(199, true, BRIDGE_EXACT, 10);
+	assert_owner(200, true, BRIDGE_EXACT, 11);
+	assert_owner(199, false, BRIDGE_EXACT, 10);
+}
+
+static void a_request_is_its_answerers(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use(ANSWER, NEVER, "route", 100, NEVER, 10, OLD);
+	settle();
+	ask(IPPROTO_UDP, 53, 40000);
+	subject.responder = true;
+	assert_owner(99, false, BRIDGE_AHEAD, 10);
+}
+
+static void a_request_is_not_of_who_was_born_after_it(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_born(11, TICKS(50), 10, 50);
+	scene_use(ANSWER, NEVER, "route", 100, NEVER, 11, TICKS(50));
+	settle();
+	ask(IPPROTO_UDP, 53, 40000);
+	assert_nobody(49, false);
+	assert_owner(51, false, BRIDGE_AHEAD, 11);
+}
+
+static void a_request_before_anothers_use_is_not_the_later_ones(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use(ANSWER, NEVER, "route", 100, 90, 10, OLD);
+	settle();
+	ask(IPPROTO_UDP, 53, 40000);
+	assert_nobody(80, false);
+	assert_owner(95, false, BRIDGE_AHEAD, 10);
+}
+
+static void who_has_ended_sends_and_receives_no_more(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_process('!', 10, OLD, "dig");
+	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_say("process - 10 500 1 \\N \\N \\N \\N \\N \\N 0 %lld", (long long)T(120));
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_owner(110, false, BRIDGE_EXACT, 10);
+	assert_nobody(130, false);
+	assert_nobody(130, true);
+}
+
+static void a_way_on_which_uses_may_be_missing_says_nothing_further(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use(ANSWER, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_frame("event", 200, 300);
+	scene_untold();
+	scene_frame("event", 410, 420);
+	scene_use("17 0.0.0.0 54 " PEER " 40000", NEVER, "route", 400, NEVER, 10, OLD);
+	settle();
+	ask(IPPROTO_UDP, 53, 40000);
+	assert_owner(190, true, BRIDGE_EXACT, 10);
+	assert_nobody(250, true);
+	assert_nobody(400, false);
+	ask(IPPROTO_UDP, 54, 40000);
+	assert_nobody(250, false);
+	assert_owner(350, false, BRIDGE_AHEAD, 10);
+}
+
+/* A port that went from one to the other in between: either may have taken it. */
+static void a_request_to_a_port_that_changed_hands_is_nobodys(void **state)
+{
+	(void)state;
+	scene_socket('+', "udp 0.0.0.0 53 0.0.0.0 0 7", 500);
+	scene_process('+', 10, OLD, "named");
+	scene_holder('+', 500, 10, OLD, 5);
+	scene_frame("event", 300, 310);
+	scene_use(ANSWER, NEVER, "route", 300, NEVER, 11, OLD);
+	scene_frame("poll", 1000, 1001);
+	scene_socket('-', "udp 0.0.0.0 53 0.0.0.0 0 7", 500);
+	scene_holder('-', 500, 10, OLD, 5);
+	settle();
+	ask(IPPROTO_UDP, 53, 40000);
+	assert_nobody(250, false);
+	assert_owner(310, true, BRIDGE_EXACT, 11);
+}
+
+static void two_local_addresses_are_two_ways(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use("17 10.0.0.7 40000 " PEER " 53", NEVER, "route", 100, NEVER, 10, OLD);
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_nobody(110, true);
+}
+
+static void a_ping_is_of_who_looked_up_its_way_just_before(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use("1 0.0.0.0 0 " PEER " 0", NEVER, "route", 100, NEVER, 10, OLD);
+	settle();
+	ask(IPPROTO_ICMP, 77, 0);
+	subject.icmp_query = true;
+	assert_owner(101, true, BRIDGE_QUOTED, 10);
+	assert_owner(140, false, BRIDGE_QUOTED, 10);
+	assert_nobody(140, true); /* a look-up nobody told: of a connected one */
+	subject.responder = true;
+	assert_nobody(101, true);
+}
+
+/* --------------------------------------------------------------- forks -- */
+
+static void a_told_start_may_be_one_too_high(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_process('!', 11, TICKS(100), "curl");
+	scene_born(11, TICKS(110), 1, 109);
+	scene_use(CLIENT, 112, "connect", 112, NEVER, 11, TICKS(110));
+	scene_frame("event", 160, 170);
+	scene_born(12, TICKS(110), 1, 109);
+	scene_use("6 " HOST " 40001 " PEER " 80", 112, "connect", 112, NEVER, 12, TICKS(110));
+	scene_process('!', 12, TICKS(100), "wget");
+	scene_use("6 " HOST " 40002 " PEER " 80", 113, "connect", 113, NEVER, 12, TICKS(110));
+	settle();
+	assert_int_equal(tl.count.processes, 2);
+	assert_int_equal(tl.processes[0].start_ticks, TICKS(100));
+	assert_int_equal(tl.processes[1].start_ticks, TICKS(100));
+	assert_int_equal(tl.uses[2].process, 1);
+}
+
+static void a_pid_that_came_back_is_another_process(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_born(11, TICKS(100), 1, 105);
+	scene_process('!', 11, TICKS(100), "curl");
+	scene_say("process - 11 %llu 1 \\N \\N \\N \\N \\N \\N 0 %lld",
+		  (unsigned long long)TICKS(100), (long long)T(108));
+	scene_born(11, TICKS(110), 1, 112);
+	settle();
+	assert_int_equal(tl.count.processes, 2);
+}
+
+#define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FACT(who_connected_owns_it),
+		FACT(who_took_what_was_accepted_owns_it_from_the_syn_on),
+		FACT(an_inherited_descriptor_makes_no_owner),
+		FACT(a_passed_connection_changes_hands_in_time),
+		FACT(each_connection_of_a_tuple_has_its_own_user),
+		FACT(who_only_shut_it_owns_it_if_it_was_there_before),
+		FACT(who_was_born_later_and_only_shut_it_may_have_inherited_it),
+		FACT(a_use_that_may_be_missing_makes_the_next_packets_nobodys),
+		FACT(a_use_that_may_be_missing_before_the_first_makes_it_nobodys),
+		FACT(a_close_is_of_the_socket_that_was_open),
+		FACT(namespaces_do_not_share_a_socket),
+		FACT(a_socket_of_another_namespace_is_another),
+		FACT(who_sent_last_on_a_way_owns_what_is_sent),
+		FACT(a_request_is_its_answerers),
+		FACT(a_request_is_not_of_who_was_born_after_it),
+		FACT(a_request_before_anothers_use_is_not_the_later_ones),
+		FACT(who_has_ended_sends_and_receives_no_more),
+		FACT(a_way_on_which_uses_may_be_missing_says_nothing_further),
+		FACT(a_request_to_a_port_that_changed_hands_is_nobodys),
+		FACT(two_local_addresses_are_two_ways),
+		FACT(a_ping_is_of_who_looked_up_its_way_just_before),
+		FACT(a_told_start_may_be_one_too_high),
+		FACT(a_pid_that_came_back_is_another_process),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
