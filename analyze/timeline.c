@@ -255,6 +255,7 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->doubtful);
 	free(timeline->untold);
 	free(timeline->uses);
+	free(timeline->closes);
 	hashindex_release(&timeline->by_told);
 	hashindex_release(&timeline->by_way);
 	hashindex_release(&timeline->by_identity);

@@ -155,7 +155,7 @@ struct timeline_stretch {
 
 struct timeline_array_counts {
 	size_t frames, sockets, images, processes, holders, addresses, interfaces, absences, steps,
-		metas, uses;
+		metas, uses, closes;
 };
 
 struct timeline {
@@ -170,6 +170,7 @@ struct timeline {
 	struct timeline_step *steps;
 	struct timeline_meta *metas;
 	struct timeline_use *uses;
+	struct snap_closed *closes;
 	struct timeline_array_counts count, capacity;
 
 	struct snap_capture capture_first,

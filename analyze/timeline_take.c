@@ -274,30 +274,17 @@ static int take_socket(struct timeline *tl, enum snap_op op, const struct snap_s
 	return note_sighting(tl, op, &tl->sockets[i].life, SIGHTED_SOCKET, i);
 }
 
-/* A close event speaks of the newest lifetime of its tuple: by cookie where
- * both have one, by inode, else by tuple alone. */
-static void take_closed(struct timeline *tl, const struct snap_closed *closed)
+/* Which socket it speaks of is seen when all is read: the frame that tells of
+ * its uses may stand behind this one. */
+static int take_closed(struct timeline *tl, const struct snap_closed *closed)
 {
-	uint32_t i = timeline_by_tuple(tl, snap_table_protocol(closed->table), &closed->local,
-				       &closed->remote);
-	uint32_t found = TIMELINE_NONE;
-
-	for (; i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
-		const struct timeline_socket *s = &tl->sockets[i];
-
-		if (s->netns != closed->netns || s->inode == 0)
-			continue;
-		if (closed->inode != 0 && s->inode != closed->inode)
-			continue;
-		if (closed->cookie != 0 && s->cookie != 0 && s->cookie != closed->cookie)
-			continue;
-		found = i;
-	}
-	if (found != TIMELINE_NONE)
-		tl->sockets[found].closed = *closed;
-	found = timeline_told_closed(tl, closed);
-	if (found != TIMELINE_NONE)
-		tl->sockets[found].closed = *closed;
+	if (grow_one(&tl->closes, tl->count.closes, &tl->capacity.closes, sizeof(*tl->closes)) != 0)
+		return -1;
+	tl->closes[tl->count.closes] = *closed;
+	if (closed->closed_ns == 0)
+		tl->closes[tl->count.closes].closed_ns = tl->frames[tl->count.frames - 1].end_ns;
+	tl->count.closes++;
+	return 0;
 }
 
 uint32_t timeline_find_process(const struct timeline *tl, uint32_t pid, uint64_t start_ticks)
@@ -749,8 +736,7 @@ int timeline_take(struct timeline *tl, const struct snap_record *record)
 	case SNAP_TYPE_HOLDER:
 		return take_holder(tl, record->op, &record->u.holder);
 	case SNAP_TYPE_CLOSED:
-		take_closed(tl, &record->u.closed);
-		return 0;
+		return take_closed(tl, &record->u.closed);
 	case SNAP_TYPE_CAPTURE:
 		take_capture(tl, &record->u.capture);
 		return 0;

@@ -266,23 +266,47 @@ int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 
 /* ---------------------------------------------------------------- ends -- */
 
-uint32_t timeline_told_closed(const struct timeline *tl, const struct snap_closed *closed)
+/* Of a chain of lifetimes of its tuple the newest that was there when a socket
+ * closed; NONE. */
+static uint32_t find_closed(const struct timeline *tl, uint32_t head,
+			    const struct snap_closed *closed)
 {
 	uint32_t found = TIMELINE_NONE;
+	int64_t found_ns = INT64_MIN;
 
-	for (uint32_t i = timeline_told(tl, snap_table_protocol(closed->table), &closed->local,
-					&closed->remote);
-	     i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
+	for (uint32_t i = head; i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
 		const struct timeline_socket *s = &tl->sockets[i];
+		int64_t since_ns =
+			s->opened_ns != 0 ? s->opened_ns : tl->frames[s->life.first].begin_ns;
 
-		if ((s->netns != 0 && s->netns != closed->netns) ||
+		if ((s->inode == 0 && s->opened_ns == 0) ||
+		    (s->netns != 0 && s->netns != closed->netns) ||
+		    (s->inode != 0 && closed->inode != 0 && s->inode != closed->inode) ||
 		    (s->cookie != 0 && closed->cookie != 0 && s->cookie != closed->cookie) ||
-		    (closed->closed_ns != 0 && s->opened_ns > closed->closed_ns))
+		    since_ns > closed->closed_ns || since_ns < found_ns)
 			continue;
-		if (found == TIMELINE_NONE || s->opened_ns > tl->sockets[found].opened_ns)
-			found = i;
+		found = i;
+		found_ns = since_ns;
 	}
 	return found;
+}
+
+static void close_sockets(struct timeline *tl)
+{
+	for (size_t n = 0; n < tl->count.closes; n++) {
+		const struct snap_closed *closed = &tl->closes[n];
+		uint8_t protocol = snap_table_protocol(closed->table);
+		uint32_t read = find_closed(
+			tl, timeline_by_tuple(tl, protocol, &closed->local, &closed->remote),
+			closed);
+		uint32_t told = find_closed(
+			tl, timeline_told(tl, protocol, &closed->local, &closed->remote), closed);
+
+		if (read != TIMELINE_NONE)
+			tl->sockets[read].closed = *closed;
+		if (told != TIMELINE_NONE)
+			tl->sockets[told].closed = *closed;
+	}
 }
 
 /* The told lifetime that a reading of the tuple at t saw. */
@@ -304,6 +328,7 @@ static uint32_t told_at(const struct timeline *tl, const struct timeline_socket 
 
 void timeline_pair(struct timeline *tl)
 {
+	close_sockets(tl);
 	if (tl->count.uses == 0)
 		return;
 	for (uint32_t i = 0; i < tl->count.sockets; i++) {
@@ -317,7 +342,5 @@ void timeline_pair(struct timeline *tl)
 			continue;
 		tl->sockets[told].other = i;
 		s->other = told;
-		if (s->closed.closed_ns == 0)
-			s->closed = tl->sockets[told].closed;
 	}
 }
