@@ -86,9 +86,9 @@ static bool judge_shut(struct bridge *bridge, const struct timeline_socket *s, i
 
 /* The use whose process a packet at t belongs to. Between the last use by one
  * and the first by the next process, what is sent is the former's, what is
- * received waits for the latter. */
+ * received waits for the latter. *several: there are too many to tell. */
 static uint32_t turn_at(const struct bridge *bridge, const struct timeline_socket *s, bool sent,
-			int64_t t_ns, struct bridge_verdict *v)
+			int64_t t_ns, struct bridge_verdict *v, bool *several)
 {
 	const struct timeline *tl = bridge->timeline;
 	uint32_t turn = TIMELINE_NONE;
@@ -96,21 +96,23 @@ static uint32_t turn_at(const struct bridge *bridge, const struct timeline_socke
 	for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
 		const struct timeline_use *use = &tl->uses[i];
 
-		if (use->act == SNAP_SHUT)
-			continue;
-		if (turn != TIMELINE_NONE && tl->uses[turn].process == use->process)
+		if (use->act == SNAP_SHUT || (use->act != SNAP_SEVERAL && turn != TIMELINE_NONE &&
+					      tl->uses[turn].process == use->process))
 			continue;
 		bridge_edge(v, t_ns, use->at_ns);
 		if (use->previous_ns != 0)
 			bridge_edge(v, t_ns, use->previous_ns + 1);
-		if (turn != TIMELINE_NONE && use->at_ns > t_ns &&
-		    (sent || use->previous_ns == 0 || use->previous_ns >= t_ns))
+		*several = use->act == SNAP_SEVERAL && use->previous_ns < t_ns;
+		if (*several || use->act == SNAP_SEVERAL)
 			return turn;
 		if (turn != TIMELINE_NONE && use->at_ns > t_ns) {
-			/* In between, and the other direction is another's. */
-			v->from_ns = t_ns;
-			v->until_ns = t_ns + 1;
-			return i;
+			bool between = use->previous_ns != 0 && use->previous_ns < t_ns;
+
+			if (between) {
+				v->from_ns = t_ns;
+				v->until_ns = t_ns + 1;
+			}
+			return between && !sent ? i : turn;
 		}
 		turn = i;
 	}
@@ -143,6 +145,7 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 	const struct timeline *tl = bridge->timeline;
 	uint32_t socket = told_socket(bridge, subject, t_ns), turn;
 	struct bridge_verdict told = *v;
+	bool several = false;
 	const struct timeline_socket *s;
 
 	if (socket == TIMELINE_NONE)
@@ -155,7 +158,9 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 		bridge_edge(&told, t_ns, tl->untold[i].from_ns);
 		bridge_edge(&told, t_ns, tl->untold[i].until_ns + 1);
 	}
-	turn = turn_at(bridge, s, subject->sent, t_ns, &told);
+	turn = turn_at(bridge, s, subject->sent, t_ns, &told, &several);
+	if (several)
+		return false;
 	if (turn == TIMELINE_NONE) {
 		if (!all_told(tl, s->opened_ns, tl->uses[s->first_use].at_ns) ||
 		    !judge_shut(bridge, s, t_ns, &told))

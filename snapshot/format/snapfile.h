@@ -176,8 +176,9 @@ enum snap_act {
 	SNAP_CONNECT = 1,
 	SNAP_SEND,
 	SNAP_RECEIVE,
-	SNAP_SHUT,  /* closed it or shut it down: a holder, if not a user */
-	SNAP_ROUTE, /* looked up the way for a datagram: sends, or connects */
+	SNAP_SHUT,    /* closed it or shut it down: a holder, if not a user */
+	SNAP_ROUTE,   /* looked up the way for a datagram: sends, or connects */
+	SNAP_SEVERAL, /* used it, as many others did in turn: no further use of it is told */
 	SNAP_ACT_END,
 };
 const char *snap_act_name(enum snap_act act); /* "connect" */

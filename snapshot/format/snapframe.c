@@ -39,7 +39,7 @@ const char *snap_act_name(enum snap_act act)
 {
 	static const char *const names[SNAP_ACT_END] = {
 		[SNAP_CONNECT] = "connect", [SNAP_SEND] = "send",   [SNAP_RECEIVE] = "receive",
-		[SNAP_SHUT] = "shut",	    [SNAP_ROUTE] = "route",
+		[SNAP_SHUT] = "shut",	    [SNAP_ROUTE] = "route", [SNAP_SEVERAL] = "several",
 	};
 
 	assert(act >= SNAP_CONNECT && act < SNAP_ACT_END);

@@ -501,7 +501,7 @@ static bool take_act(struct cursor *cursor, enum snap_act *out)
 		step(cursor, cursor->at + length);
 		return true;
 	}
-	return refuse(cursor, "act", "connect, send, receive, shut or route", cursor->at);
+	return refuse(cursor, "act", "connect, send, receive, shut, route or several", cursor->at);
 }
 
 static bool parse_use(struct cursor *cursor, struct snap_use *use)

@@ -160,6 +160,20 @@ static void a_passed_connection_changes_hands_in_time(void **state)
 	assert_int_equal(v.shared_by, 2);
 }
 
+static void after_too_many_turns_nothing_is_claimed(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use(ACCEPTED, 102, "receive", 110, NEVER, 10, OLD);
+	scene_use(ACCEPTED, 102, "several", 140, 120, 11, OLD);
+	settle();
+	ask_server(100);
+	assert_owner(115, false, BRIDGE_EXACT, 10);
+	assert_true(v.until_ns <= T(121));
+	assert_nobody(130, false);
+	assert_nobody(141, true);
+}
+
 static void each_connection_of_a_tuple_has_its_own_user(void **state)
 {
 	(void)state;
@@ -448,6 +462,7 @@ int main(void)
 		FACT(who_took_what_was_accepted_owns_it_from_the_syn_on),
 		FACT(an_inherited_descriptor_makes_no_owner),
 		FACT(a_passed_connection_changes_hands_in_time),
+		FACT(after_too_many_turns_nothing_is_claimed),
 		FACT(each_connection_of_a_tuple_has_its_own_user),
 		FACT(who_only_shut_it_owns_it_if_it_was_there_before),
 		FACT(who_was_born_later_and_only_shut_it_may_have_inherited_it),
