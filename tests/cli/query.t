@@ -179,7 +179,7 @@ check 'a wrong format: usage' gives 64 '"xml"' "$db" top --format xml
 check 'a wrong time: usage' gives 64 '"yesterday"' "$db" top --since yesterday
 check 'a bucket that does not fit: usage' gives 64 'multiple of 1000000000 ns' "$db" timeline --bucket 1500ms
 check 'an option that the query has not: usage' gives 64 'takes no --since' "$db" accounting --since -5m
-check 'an unknown name: usage, with the names' gives 64 'connections listeners' "$db" nonsense
+check 'an unknown name: usage, with the names' gives 64 'connections kernel_check listeners' "$db" nonsense
 check 'SQL not quoted: usage' gives 64 'quote the SQL' "$db" SELECT 1
 check 'wrong SQL: usage, with the place' gives 64 'no such column: pidd' "$db" 'SELECT pidd FROM process'
 check 'SQL that writes: usage' gives 64 'only reads' "$db" 'DELETE FROM flow'
