@@ -158,10 +158,12 @@ static bool syn_begins(const struct flow *flow, const struct flow_head *e)
 	return !(flow->history_length == 1 && flow->history[0] == ((!e->side) << 3 | FLOW_SYN));
 }
 
+/* It answers the SYN, and data that came with it (TCP Fast Open, RFC 7413). */
 static bool syn_ack_begins(const struct flow *flow, const struct flow_head *e)
 {
 	if (flow->tcp.isn_known[!e->side])
-		return e->ack - 1 != flow->tcp.isn[!e->side];
+		return e->ack - 1 - flow->tcp.isn[!e->side] >
+		       flow->count[!e->side].payload_bytes;
 	if (flow->tcp.isn_known[e->side])
 		return e->seq != flow->tcp.isn[e->side];
 	return true; /* in the middle of a conversation whose start was not seen */

@@ -211,6 +211,18 @@ static void sf_ended_by_both(void **state)
 	assert_flow(0, "SF", "ShADdFfr");
 }
 
+/* Fast Open: the answer acknowledges the data that came with the SYN. */
+static void data_with_the_syn_is_of_its_connection(void **state)
+{
+	(void)state;
+	tcp(A, B, SYN, 100, 0, 700);
+	tcp(B, A, SYN | ACK, 900, 801, 0);
+	tcp(A, B, ACK, 801, 901, 0);
+	assert_flow(0, "S1", "SDhA");
+	tcp(B, A, SYN | ACK, 5000, 802, 0); /* beyond what was sent: another one's */
+	assert_int_equal(table.count, 2);
+}
+
 static void s2_and_s3_half_closed(void **state)
 {
 	(void)state;
@@ -662,6 +674,7 @@ int main(void)
 		FACT(s0_nothing_came_back),
 		FACT(s1_stands),
 		FACT(sf_ended_by_both),
+		FACT(data_with_the_syn_is_of_its_connection),
 		FACT(s2_and_s3_half_closed),
 		FACT(rej_refused),
 		FACT(rsto_rstr_broken_off),
