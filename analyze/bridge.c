@@ -98,7 +98,7 @@ static void say_lapsed(struct bridge_verdict *v)
 	v->lapsed = true;
 }
 
-static void say_ambiguous(struct bridge *bridge, const struct bridge_subject *subject,
+void bridge_say_ambiguous(struct bridge *bridge, const struct bridge_subject *subject,
 			  struct bridge_verdict *v)
 {
 	v->process = v->image = TIMELINE_NONE;
@@ -220,7 +220,7 @@ static void judge_connected(struct bridge *bridge, const struct bridge_subject *
 		holding.moved = true;
 	if (holding.moved) {
 		v->socket = socket;
-		say_ambiguous(bridge, subject, v);
+		bridge_say_ambiguous(bridge, subject, v);
 		return;
 	}
 	say_owner(bridge, rule, bridge_pick_holder(bridge, bridge->timeline->sockets[socket].inode),
@@ -260,7 +260,7 @@ static void judge_several(struct bridge *bridge, const struct bridge_subject *su
 	else if (bridge->pool_count == 1 && !moved)
 		say_owner(bridge, rule, 0, v);
 	else
-		say_ambiguous(bridge, subject, v);
+		bridge_say_ambiguous(bridge, subject, v);
 }
 
 /* Which of the lifetimes in bridge->sockets (all with an inode, of one tuple)
@@ -496,7 +496,7 @@ static bool judge_unconnected(struct bridge *bridge, const struct bridge_subject
 		say_lapsed(v);
 	if (v->reason == BRIDGE_OWNED && rule == BRIDGE_LISTENER &&
 	    bridge->accepted[port] != v->process)
-		say_ambiguous(bridge, subject, v);
+		bridge_say_ambiguous(bridge, subject, v);
 	return true;
 }
 

@@ -49,6 +49,9 @@ struct bridge_subject {
 	bool responder;	  /* the local end is the flow's responder */
 	bool group;	  /* local is a multicast or broadcast address */
 	bool sent;	  /* the packet in hand leaves the local end */
+	/* TCP: its payload, and where that begins in the stream of its direction; -1: not known. */
+	uint32_t payload_bytes;
+	int64_t offset_bytes;
 	bool icmp_query;  /* ICMP query or answer; local.port is the ident */
 	int64_t began_ns; /* this instance began no earlier (its SYN); INT64_MIN: not known */
 	int64_t first_ns; /* its first packet that was captured */

@@ -17,7 +17,7 @@ void bridge_empty_pool(struct bridge *bridge)
 	}
 }
 
-static void push_candidate(struct bridge *bridge, uint32_t socket, uint32_t process, uint32_t image)
+void bridge_push_candidate(struct bridge *bridge, uint32_t socket, uint32_t process, uint32_t image)
 {
 	if (bridge->stamps[process] == bridge->stamp)
 		return;
@@ -110,8 +110,8 @@ static void hold(struct bridge *bridge, uint32_t socket, uint32_t holder, int64_
 	int64_t first = timeline_first_end(tl, &h->life), last = bridge_last_end(tl, &h->life);
 
 	/* A holder first seen after t was read together with its program. */
-	push_candidate(bridge, socket, h->process,
-		       image_at(tl, h->process, first > t_ns ? first : t_ns, t_ns, v));
+	bridge_push_candidate(bridge, socket, h->process,
+			      image_at(tl, h->process, first > t_ns ? first : t_ns, t_ns, v));
 	if (out->first_ns == INT64_MAX || first < out->first_ns)
 		out->first_ns = first;
 	if (last > out->last_ns)
@@ -147,8 +147,9 @@ struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t soc
 
 		for (uint32_t i = head; i != TIMELINE_NONE; i = tl->holders[i].next_inode) {
 			if (may_have_moved(tl, head, i, t_ns))
-				push_candidate(bridge, socket, tl->holders[i].process,
-					       image_at(tl, tl->holders[i].process, t_ns, t_ns, v));
+				bridge_push_candidate(
+					bridge, socket, tl->holders[i].process,
+					image_at(tl, tl->holders[i].process, t_ns, t_ns, v));
 		}
 		out.moved = bridge->pool_count > before;
 		return out;

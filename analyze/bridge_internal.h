@@ -61,6 +61,12 @@ bool bridge_namespace_fits(const struct bridge *bridge, const struct bridge_subj
 			   uint64_t netns);
 
 void bridge_empty_pool(struct bridge *bridge);
+/* Once for each process. */
+void bridge_push_candidate(struct bridge *bridge, uint32_t socket, uint32_t process,
+			   uint32_t image);
+/* Nobody, with the pool as candidates. */
+void bridge_say_ambiguous(struct bridge *bridge, const struct bridge_subject *subject,
+			  struct bridge_verdict *v);
 /* Puts the processes that held the socket at t into the pool. */
 struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t socket, int64_t t_ns,
 					     struct bridge_verdict *v);

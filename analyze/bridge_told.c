@@ -84,39 +84,70 @@ static bool judge_shut(struct bridge *bridge, const struct timeline_socket *s, i
 	return true;
 }
 
-/* The use whose process a packet at t belongs to. Between the last use by one
- * and the first by the next process, what is sent is the former's, what is
- * received waits for the latter. *several: there are too many to tell. */
-static uint32_t turn_at(const struct bridge *bridge, const struct timeline_socket *s, bool sent,
-			int64_t t_ns, struct bridge_verdict *v, bool *several)
+static uint64_t position(const struct timeline_use *use, bool sent)
 {
-	const struct timeline *tl = bridge->timeline;
-	uint32_t turn = TIMELINE_NONE;
+	return sent ? use->sent_bytes : use->received_bytes;
+}
+
+/* What the processes that used a socket in turn make of one packet. */
+struct turn {
+	uint32_t use;  /* the packet's; NONE: no turn was told */
+	uint32_t with; /* bytes of it are this one's too; NONE */
+	bool several;  /* there are too many turns: the rest was not told */
+	bool by_bytes; /* all positions are known, so time does not matter */
+};
+
+/* By the place of the payload in its stream: exact whatever the kernel held back. */
+static struct turn turn_by_bytes(const struct timeline *tl, const struct timeline_socket *s,
+				 const struct bridge_subject *subject)
+{
+	struct turn out = {.use = TIMELINE_NONE, .with = TIMELINE_NONE, .by_bytes = true};
+	uint64_t begin = (uint64_t)subject->offset_bytes, end = begin + subject->payload_bytes;
+
+	for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
+		const struct timeline_use *use = &tl->uses[i];
+		uint64_t at = position(use, subject->sent);
+
+		if (use->act == SNAP_SHUT)
+			continue;
+		if (at == SNAP_UNKNOWN_BYTES)
+			return (struct turn){.use = TIMELINE_NONE, .with = TIMELINE_NONE};
+		if (out.use == TIMELINE_NONE || at <= begin) {
+			out.use = i;
+			out.with = TIMELINE_NONE;
+		} else if (at < end && tl->uses[out.use].process != use->process) {
+			out.with = i;
+		}
+		out.several = use->act == SNAP_SEVERAL && at < end;
+	}
+	return out;
+}
+
+/* By time, for what carries no bytes or where they are not known. Between the
+ * last use by one and the first by the next, what is sent is the former's, what is
+ * received waits for the latter. */
+static struct turn turn_by_time(const struct timeline *tl, const struct timeline_socket *s,
+				bool sent, int64_t t_ns)
+{
+	struct turn out = {.use = TIMELINE_NONE, .with = TIMELINE_NONE};
 
 	for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
 		const struct timeline_use *use = &tl->uses[i];
 
-		if (use->act == SNAP_SHUT || (use->act != SNAP_SEVERAL && turn != TIMELINE_NONE &&
-					      tl->uses[turn].process == use->process))
+		if (use->act == SNAP_SHUT)
 			continue;
-		bridge_edge(v, t_ns, use->at_ns);
-		if (use->previous_ns != 0)
-			bridge_edge(v, t_ns, use->previous_ns + 1);
-		*several = use->act == SNAP_SEVERAL && use->previous_ns < t_ns;
-		if (*several || use->act == SNAP_SEVERAL)
-			return turn;
-		if (turn != TIMELINE_NONE && use->at_ns > t_ns) {
-			bool between = use->previous_ns != 0 && use->previous_ns < t_ns;
-
-			if (between) {
-				v->from_ns = t_ns;
-				v->until_ns = t_ns + 1;
-			}
-			return between && !sent ? i : turn;
+		if (use->act == SNAP_SEVERAL) {
+			out.several = use->previous_ns < t_ns;
+			break;
 		}
-		turn = i;
+		if (out.use != TIMELINE_NONE && use->at_ns > t_ns) {
+			if (!sent && use->previous_ns != 0 && use->previous_ns < t_ns)
+				out.use = i;
+			break;
+		}
+		out.use = i;
 	}
-	return turn;
+	return out;
 }
 
 static uint32_t count_users(const struct timeline *tl, const struct timeline_socket *s)
@@ -139,13 +170,36 @@ static bool all_told(const struct timeline *tl, int64_t a_ns, int64_t b_ns)
 	return !timeline_untold(tl, a_ns < b_ns ? a_ns : b_ns, a_ns < b_ns ? b_ns : a_ns);
 }
 
+/* The one or two that a packet may belong to. */
+static void say_turn(struct bridge *bridge, const struct bridge_subject *subject,
+		     const struct turn *turn, uint32_t socket, int64_t t_ns,
+		     struct bridge_verdict *v)
+{
+	const struct timeline *tl = bridge->timeline;
+	const struct timeline_use *use = &tl->uses[turn->use];
+
+	if (turn->with == TIMELINE_NONE) {
+		name_process(bridge, turn->use,
+			     use->at_ns <= t_ns + CLOCKS_NS || turn->by_bytes ? BRIDGE_EXACT
+									      : BRIDGE_AHEAD,
+			     t_ns, v);
+		return;
+	}
+	bridge_empty_pool(bridge);
+	bridge_push_candidate(bridge, socket, use->process,
+			      timeline_image_at(tl, use->process, t_ns));
+	bridge_push_candidate(bridge, socket, tl->uses[turn->with].process,
+			      timeline_image_at(tl, tl->uses[turn->with].process, t_ns));
+	bridge_say_ambiguous(bridge, subject, v);
+}
+
 bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 			 struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
-	uint32_t socket = told_socket(bridge, subject, t_ns), turn;
+	uint32_t socket = told_socket(bridge, subject, t_ns);
 	struct bridge_verdict told = *v;
-	bool several = false;
+	struct turn turn = {.use = TIMELINE_NONE};
 	const struct timeline_socket *s;
 
 	if (socket == TIMELINE_NONE)
@@ -158,21 +212,27 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 		bridge_edge(&told, t_ns, tl->untold[i].from_ns);
 		bridge_edge(&told, t_ns, tl->untold[i].until_ns + 1);
 	}
-	turn = turn_at(bridge, s, subject->sent, t_ns, &told, &several);
-	if (several)
+	bridge_edge(&told, t_ns, tl->uses[s->first_use].at_ns);
+	if (told.shared_by > 1) {
+		/* The next packet may be another's. */
+		told.from_ns = t_ns;
+		told.until_ns = t_ns + 1;
+	}
+	if (told.shared_by > 1 && subject->payload_bytes > 0 && subject->offset_bytes >= 0)
+		turn = turn_by_bytes(tl, s, subject);
+	if (!turn.by_bytes)
+		turn = turn_by_time(tl, s, subject->sent, t_ns);
+	if (turn.several || !all_told(tl, s->opened_ns, t_ns))
 		return false;
-	if (turn == TIMELINE_NONE) {
+	if (turn.use == TIMELINE_NONE) {
 		if (!all_told(tl, s->opened_ns, tl->uses[s->first_use].at_ns) ||
 		    !judge_shut(bridge, s, t_ns, &told))
 			return false;
 	} else {
 		/* Whoever used it in between was not told. */
-		if (!all_told(tl, s->opened_ns, tl->uses[turn].at_ns) ||
-		    !all_told(tl, s->opened_ns, t_ns))
+		if (!all_told(tl, s->opened_ns, tl->uses[turn.use].at_ns))
 			return false;
-		name_process(bridge, turn,
-			     tl->uses[turn].at_ns <= t_ns + CLOCKS_NS ? BRIDGE_EXACT : BRIDGE_AHEAD,
-			     t_ns, &told);
+		say_turn(bridge, subject, &turn, told.socket, t_ns, &told);
 	}
 	*v = told;
 	return true;
@@ -180,36 +240,70 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 
 /* ----------------------------------------------------------- datagrams -- */
 
-/* The last use of the way up to t, and the first after it. */
-static void uses_around(const struct bridge *bridge, const struct bridge_subject *subject,
-			const struct endpoint *local, const struct endpoint *remote, int64_t t_ns,
-			uint32_t *before, uint32_t *after)
-{
-	const struct timeline *tl = bridge->timeline;
-
-	*before = *after = TIMELINE_NONE;
-	for (uint32_t i = timeline_way(tl, subject->protocol, local, remote); i != TIMELINE_NONE;
-	     i = tl->uses[i].next) {
-		const struct timeline_use *use = &tl->uses[i];
-
-		if (!fits(bridge, subject, use->netns) ||
-		    (!endpoint_is_any(&use->local.address) &&
-		     !endpoint_equal(&use->local.address, &local->address)))
-			continue;
-		if (use->at_ns <= t_ns + CLOCKS_NS) {
-			if (*before == TIMELINE_NONE || use->at_ns >= tl->uses[*before].at_ns)
-				*before = i;
-		} else if (*after == TIMELINE_NONE || use->at_ns < tl->uses[*after].at_ns) {
-			*after = i;
-		}
-	}
-}
-
 static bool is_gone(const struct timeline *tl, uint32_t process, int64_t t_ns)
 {
 	const struct timeline_process *p = &tl->processes[process];
 
 	return p->exit_ns != 0 && p->exit_ns < t_ns;
+}
+
+static bool takes(const struct bridge *bridge, const struct bridge_subject *subject,
+		  const struct endpoint *local, const struct timeline_use *use)
+{
+	return fits(bridge, subject, use->netns) &&
+	       (endpoint_is_any(&use->local.address) ||
+		endpoint_equal(&use->local.address, &local->address));
+}
+
+/* The last use of the way up to t, the first after it, and the last by
+ * another process than before's. */
+struct around {
+	uint32_t before, after, other;
+};
+
+static struct around uses_around(const struct bridge *bridge, const struct bridge_subject *subject,
+				 const struct endpoint *local, const struct timeline_way *way,
+				 int64_t t_ns)
+{
+	const struct timeline *tl = bridge->timeline;
+	struct around out = {TIMELINE_NONE, TIMELINE_NONE, TIMELINE_NONE};
+	size_t low = 0, high = way->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (tl->uses[way->uses[middle]].at_ns <= t_ns + CLOCKS_NS)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (size_t i = low; i < way->count && out.after == TIMELINE_NONE; i++) {
+		if (takes(bridge, subject, local, &tl->uses[way->uses[i]]))
+			out.after = way->uses[i];
+	}
+	for (size_t i = low; i > 0 && out.other == TIMELINE_NONE; i--) {
+		const struct timeline_use *use = &tl->uses[way->uses[i - 1]];
+
+		if (t_ns - use->at_ns > ANSWER_NS && out.before != TIMELINE_NONE)
+			break;
+		if (!takes(bridge, subject, local, use))
+			continue;
+		if (out.before == TIMELINE_NONE)
+			out.before = way->uses[i - 1];
+		else if (use->process != tl->uses[out.before].process)
+			out.other = way->uses[i - 1];
+	}
+	return out;
+}
+
+/* Whether the process of another use could have received a packet at t too:
+ * the socket is one of several workers'. */
+static bool could_receive(const struct timeline *tl, uint32_t use, uint32_t process, int64_t t_ns)
+{
+	uint32_t other = use == TIMELINE_NONE ? process : tl->uses[use].process;
+
+	return other != process && !is_gone(tl, other, t_ns) &&
+	       timeline_began(tl, other, false) <= t_ns;
 }
 
 /* What an answer will tell of the request: its process had the port already,
@@ -225,46 +319,88 @@ static bool will_answer(const struct timeline *tl, uint32_t after, int64_t t_ns,
 	       !(v->lapsed && v->process != use->process) && !timeline_untold(tl, t_ns, use->at_ns);
 }
 
+/* The use that tells whose a packet of the way is; NONE. */
+static uint32_t choose_use(const struct bridge *bridge, const struct bridge_subject *subject,
+			   const struct around *around, bool has_ports, int64_t t_ns,
+			   const struct bridge_verdict *v)
+{
+	const struct timeline *tl = bridge->timeline;
+	int64_t reach_ns = !subject->sent ? ANSWER_NS : has_ports ? INT64_MAX : AT_ONCE_NS;
+	uint32_t named = TIMELINE_NONE, process;
+
+	if (around->before != TIMELINE_NONE) {
+		const struct timeline_use *use = &tl->uses[around->before];
+
+		if (t_ns - use->at_ns <= reach_ns && !is_gone(tl, use->process, t_ns) &&
+		    !timeline_untold(tl, use->at_ns, t_ns))
+			named = around->before;
+	} else if (around->after != TIMELINE_NONE && has_ports &&
+		   will_answer(tl, around->after, t_ns, v)) {
+		named = around->after;
+	}
+	if (named == TIMELINE_NONE || subject->sent)
+		return named;
+	process = tl->uses[named].process;
+	return could_receive(tl, around->other, process, t_ns) ||
+			       could_receive(tl, around->after, process, t_ns)
+		       ? TIMELINE_NONE
+		       : named;
+}
+
+/* Of several that may have taken it, one alone has the socket that this process answers with. */
+static bool shares_socket(const struct bridge_verdict *v, uint32_t process)
+{
+	uint32_t socket = TIMELINE_NONE;
+
+	for (size_t i = 0; i < v->candidate_count; i++) {
+		if (v->candidates[i].process == process)
+			socket = v->candidates[i].socket;
+	}
+	for (size_t i = 0; i < v->candidate_count && socket != TIMELINE_NONE; i++) {
+		if (v->candidates[i].process != process && v->candidates[i].socket == socket)
+			return true;
+	}
+	return false;
+}
+
 void bridge_judge_datagram(struct bridge *bridge, const struct bridge_subject *subject,
 			   int64_t t_ns, struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
 	bool has_ports = subject->protocol == IPPROTO_UDP || subject->protocol == IPPROTO_UDPLITE;
 	struct endpoint local = subject->local, remote = subject->remote;
-	int64_t reach_ns = has_ports ? (subject->sent ? INT64_MAX : ANSWER_NS) : AT_ONCE_NS;
-	uint32_t before, after, named = TIMELINE_NONE;
+	struct timeline_way way;
+	struct around around;
 	int64_t from_ns, until_ns;
+	uint32_t named;
 
-	if (tl->count.uses == 0 || subject->group ||
+	if (tl->datagram_count == 0 || subject->group ||
 	    timeline_doubtful(tl, t_ns, &from_ns, &until_ns) ||
-	    (v->reason == BRIDGE_OWNED && (v->by_tuple || !subject->sent)))
+	    (v->reason == BRIDGE_OWNED && v->by_tuple))
 		return;
 	if (!has_ports) {
 		local.port = remote.port = 0;
 		if (!subject->icmp_query || subject->responder)
 			return;
-		if (!subject->sent)
-			reach_ns = ANSWER_NS;
 	}
-	uses_around(bridge, subject, &local, &remote, t_ns, &before, &after);
-	if (before != TIMELINE_NONE && t_ns - tl->uses[before].at_ns <= reach_ns &&
-	    !is_gone(tl, tl->uses[before].process, t_ns) &&
-	    !timeline_untold(tl, tl->uses[before].at_ns, t_ns))
-		named = before;
-	else if (before == TIMELINE_NONE && after != TIMELINE_NONE && has_ports &&
-		 will_answer(tl, after, t_ns, v))
-		named = after;
-	if (named == TIMELINE_NONE)
+	way = timeline_way(tl, subject->protocol, &local, &remote);
+	if (way.count == 0)
 		return;
 	/* What is sent and what is received are judged apart. */
 	v->from_ns = t_ns;
 	v->until_ns = t_ns + 1;
+	if (v->reason == BRIDGE_OWNED && !subject->sent)
+		return;
+	around = uses_around(bridge, subject, &local, &way, t_ns);
+	named = choose_use(bridge, subject, &around, has_ports, t_ns, v);
+	if (named == TIMELINE_NONE || (!subject->sent && shares_socket(v, tl->uses[named].process)))
+		return;
 	if (v->process != tl->uses[named].process)
 		v->socket = TIMELINE_NONE;
 	v->shared_by = 1;
 	name_process(bridge, named,
-		     !has_ports	      ? BRIDGE_QUOTED
-		     : named == after ? BRIDGE_AHEAD
-				      : BRIDGE_EXACT,
+		     !has_ports		     ? BRIDGE_QUOTED
+		     : named == around.after ? BRIDGE_AHEAD
+					     : BRIDGE_EXACT,
 		     t_ns, v);
 }

@@ -101,6 +101,20 @@ static bool is_icmp_query(const struct packet *packet)
 			: packet->icmp_type == 128 || packet->icmp_type == 129);
 }
 
+/* Where a packet's payload begins in the stream of its sender; -1: not known.
+ * After 2 GiB the sequence number no longer tells. */
+static int64_t stream_offset(const struct flow *flow, const struct packet *packet, uint8_t from)
+{
+	uint32_t offset = packet->tcp_seq - flow->tcp.isn[from];
+
+	if (flow->key.protocol != IPPROTO_TCP || !flow->tcp.isn_known[from] ||
+	    packet->fragment_later || flow->count[from].payload_bytes >= INT32_MAX)
+		return -1;
+	if (packet->tcp_flags & DECODE_TCP_SYN)
+		return 0;
+	return offset == 0 || offset > INT32_MAX ? -1 : (int64_t)offset - 1;
+}
+
 static struct bridge_subject subject_of(const struct flow *flow, const struct packet *packet,
 					uint8_t side, bool sent)
 {
@@ -110,6 +124,8 @@ static struct bridge_subject subject_of(const struct flow *flow, const struct pa
 		.responder = side != flow->originator,
 		.group = flow->group_side == side,
 		.sent = sent,
+		.payload_bytes = packet->payload_bytes,
+		.offset_bytes = stream_offset(flow, packet, sent ? side : !side),
 		.icmp_query = is_icmp_query(packet),
 		.began_ns = flow->began_ns,
 		.first_ns = flow->first_ns,
@@ -142,6 +158,7 @@ static bool quoted_subject(const struct replay_part *part, const struct packet *
 		.local = from_us ? q->source : q->destination,
 		.remote = from_us ? q->destination : q->source,
 		.sent = from_us,
+		.offset_bytes = -1,
 		.icmp_query = is_icmp(q->protocol),
 		.responder = !from_us,
 		.began_ns = INT64_MIN,

@@ -219,7 +219,8 @@ int timeline_read(struct snapfile_reader *reader, struct timeline *out, struct e
 	CLOSE_OPEN(out, holders);
 	CLOSE_OPEN(out, addresses);
 	CLOSE_OPEN(out, interfaces);
-	timeline_pair(out);
+	if (timeline_pair(out) != 0)
+		goto no_memory;
 	if (count_states(out) != 0)
 		goto no_memory;
 	out->unknown_records = snapfile_unknown_records(reader);
@@ -255,6 +256,7 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->doubtful);
 	free(timeline->untold);
 	free(timeline->uses);
+	free(timeline->datagrams);
 	free(timeline->closes);
 	hashindex_release(&timeline->by_told);
 	hashindex_release(&timeline->by_way);

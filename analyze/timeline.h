@@ -73,15 +73,24 @@ struct timeline_socket {
  * one was the same process's. */
 struct timeline_use {
 	uint32_t frame, process;
-	uint32_t next; /* of the same socket; of datagrams: of the same way; in order of time */
+	/* Of the same socket, in order of time; of a way's first datagram: how many
+	 * the way has. */
+	uint32_t next;
 	enum snap_act act;
 	int64_t at_ns;
 	int64_t previous_ns; /* last use by who used it before; 0: nobody did, or not known */
 	uint64_t netns;	     /* 0: not known */
+	/* Streams: what had gone through before it; SNAP_UNKNOWN_BYTES. */
+	uint64_t sent_bytes, received_bytes;
 	/* Datagrams only; the local address may be any. */
 	uint8_t protocol;
 	struct endpoint local, remote;
-	uint32_t tail; /* of the way, in its first member only */
+};
+
+/* The uses of one way of datagrams: (protocol, local port, remote). */
+struct timeline_way {
+	const uint32_t *uses; /* in order of time */
+	size_t count;
 };
 
 /* One program image of one process. */
@@ -188,7 +197,9 @@ struct timeline {
 	/* private */
 	uint64_t text_bytes; /* kept so far */
 	struct hashindex by_identity, by_tuple, by_port, by_process, by_inode, by_address;
-	struct hashindex by_told, by_way;
+	struct hashindex by_told, by_way; /* by_way: to places in datagrams */
+	uint32_t *datagrams;		  /* their uses, by way and time */
+	size_t datagram_count;
 	struct timeline_block *blocks; /* of the strings */
 	uint32_t last_full;
 	uint32_t *full;			   /* the key and poll frames, in order */
@@ -223,10 +234,10 @@ uint32_t timeline_by_address(const struct timeline *timeline,
 /* The first told lifetime of a tuple, in order of opening: follow next_tuple. */
 uint32_t timeline_told(const struct timeline *timeline, uint8_t protocol,
 		       const struct endpoint *local, const struct endpoint *remote);
-/* The first use of a datagram's way; local: its port counts, and its address
- * is the caller's to compare. */
-uint32_t timeline_way(const struct timeline *timeline, uint8_t protocol,
-		      const struct endpoint *local, const struct endpoint *remote);
+/* The uses of a way; count 0: none was told. Of local the port counts; its address
+ * and namespace are the caller's to compare. */
+struct timeline_way timeline_way(const struct timeline *timeline, uint8_t protocol,
+				 const struct endpoint *local, const struct endpoint *remote);
 /* Whether a use between the two times, both included, may not have been told. */
 bool timeline_untold(const struct timeline *timeline, int64_t from_ns, int64_t until_ns);
 

@@ -40,9 +40,9 @@ uint64_t timeline_hash_of_way(const void *context, uint32_t i);
 int timeline_take_use(struct timeline *tl, const struct snap_use *use);
 int timeline_take_born(struct timeline *tl, const struct snap_born *born);
 int timeline_take_untold(struct timeline *tl); /* in the frame in hand */
-/* At the end of the file: which told lifetime is which read one, and which
- * sockets the close events speak of. */
-void timeline_pair(struct timeline *tl);
+/* At the end of the file: which told lifetime is which read one, which sockets
+ * the close events speak of, and the ways of datagrams. */
+int timeline_pair(struct timeline *tl);
 
 /* Takes one record in. 0, or -1 without memory. */
 int timeline_take(struct timeline *tl, const struct snap_record *record);

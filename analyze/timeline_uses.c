@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "analyze/grow.h"
 #include "snapshot/format/quantity.h"
@@ -31,7 +32,8 @@ static uint64_t hash_way(uint8_t protocol, uint16_t port, const struct endpoint 
 
 uint64_t timeline_hash_of_way(const void *context, uint32_t i)
 {
-	const struct timeline_use *use = &((const struct timeline *)context)->uses[i];
+	const struct timeline *tl = context;
+	const struct timeline_use *use = &tl->uses[tl->datagrams[i]];
 
 	return hash_way(use->protocol, use->local.port, &use->remote);
 }
@@ -52,20 +54,25 @@ uint32_t timeline_told(const struct timeline *tl, uint8_t protocol, const struct
 	return TIMELINE_NONE;
 }
 
-uint32_t timeline_way(const struct timeline *tl, uint8_t protocol, const struct endpoint *local,
-		      const struct endpoint *remote)
+static bool is_way(const struct timeline_use *use, uint8_t protocol, uint16_t port,
+		   const struct endpoint *remote)
+{
+	return use->protocol == protocol && use->local.port == port &&
+	       timeline_endpoints_equal(&use->remote, remote);
+}
+
+struct timeline_way timeline_way(const struct timeline *tl, uint8_t protocol,
+				 const struct endpoint *local, const struct endpoint *remote)
 {
 	uint64_t hash = hash_way(protocol, local->port, remote);
 	uint32_t probe = (uint32_t)hash, i;
 
 	while ((i = hashindex_next(&tl->by_way, hash, &probe)) != HASHINDEX_NONE) {
-		const struct timeline_use *use = &tl->uses[i];
-
-		if (use->protocol == protocol && use->local.port == local->port &&
-		    timeline_endpoints_equal(&use->remote, remote))
-			return i;
+		if (!is_way(&tl->uses[tl->datagrams[i]], protocol, local->port, remote))
+			continue;
+		return (struct timeline_way){&tl->datagrams[i], tl->uses[tl->datagrams[i]].next};
 	}
-	return TIMELINE_NONE;
+	return (struct timeline_way){NULL, 0};
 }
 
 uint32_t timeline_told_of(const struct timeline *tl, uint32_t socket)
@@ -168,27 +175,10 @@ static void chain_stream(struct timeline *tl, struct timeline_socket *s, uint32_
 		s->last_use = place;
 }
 
-/* The head stays the head here too. */
-static void chain_way(struct timeline *tl, uint32_t head, uint32_t place)
-{
-	uint32_t after = tl->uses[head].tail;
-
-	if (tl->uses[after].at_ns > tl->uses[place].at_ns) {
-		for (after = head; tl->uses[after].next != TIMELINE_NONE &&
-				   tl->uses[tl->uses[after].next].at_ns <= tl->uses[place].at_ns;
-		     after = tl->uses[after].next)
-			;
-	} else {
-		tl->uses[head].tail = place;
-	}
-	tl->uses[place].next = tl->uses[after].next;
-	tl->uses[after].next = place;
-}
-
 int timeline_take_use(struct timeline *tl, const struct snap_use *use)
 {
 	uint32_t process = timeline_need_process(tl, use->pid, use->start_ticks);
-	uint32_t place = (uint32_t)tl->count.uses, head, told;
+	uint32_t place = (uint32_t)tl->count.uses, told;
 
 	if (process == TIMELINE_NONE ||
 	    grow_one(&tl->uses, tl->count.uses, &tl->capacity.uses, sizeof(*tl->uses)) != 0)
@@ -207,7 +197,8 @@ int timeline_take_use(struct timeline *tl, const struct snap_use *use)
 		.protocol = use->protocol,
 		.local = use->local,
 		.remote = use->remote,
-		.tail = place,
+		.sent_bytes = use->sent_bytes,
+		.received_bytes = use->received_bytes,
 	};
 	if (is_stream(use->protocol)) {
 		told = need_told(tl, use);
@@ -216,13 +207,7 @@ int timeline_take_use(struct timeline *tl, const struct snap_use *use)
 		chain_stream(tl, &tl->sockets[told], place);
 		return 0;
 	}
-	head = timeline_way(tl, use->protocol, &use->local, &use->remote);
-	if (head == TIMELINE_NONE)
-		return hashindex_add(&tl->by_way,
-				     hash_way(use->protocol, use->local.port, &use->remote), place,
-				     timeline_hash_of_way, tl);
-	chain_way(tl, head, place);
-	return 0;
+	return 0; /* a datagram: into its way when all are there */
 }
 
 int timeline_take_untold(struct timeline *tl)
@@ -326,11 +311,60 @@ static uint32_t told_at(const struct timeline *tl, const struct timeline_socket 
 	return found;
 }
 
-void timeline_pair(struct timeline *tl)
+static int compare_datagrams(const void *left, const void *right, void *context)
 {
-	close_sockets(tl);
-	if (tl->count.uses == 0)
-		return;
+	const struct timeline *tl = context;
+	uint32_t i = *(const uint32_t *)left, j = *(const uint32_t *)right;
+	const struct timeline_use *a = &tl->uses[i], *b = &tl->uses[j];
+	int result;
+
+	if (a->protocol != b->protocol)
+		return (int)a->protocol - (int)b->protocol;
+	if (a->local.port != b->local.port)
+		return (int)a->local.port - (int)b->local.port;
+	if (a->remote.port != b->remote.port)
+		return (int)a->remote.port - (int)b->remote.port;
+	result = memcmp(a->remote.address.bytes, b->remote.address.bytes, 16);
+	if (result != 0)
+		return result;
+	if (a->at_ns != b->at_ns)
+		return a->at_ns < b->at_ns ? -1 : 1;
+	return i < j ? -1 : i > j;
+}
+
+/* Side by side and in order; the first of each way knows how many they are. */
+static int sort_datagrams(struct timeline *tl)
+{
+	size_t head = 0;
+
+	tl->datagrams = malloc((tl->count.uses + 1) * sizeof(*tl->datagrams));
+	if (tl->datagrams == NULL)
+		return -1;
+	for (uint32_t i = 0; i < tl->count.uses; i++) {
+		if (!is_stream(tl->uses[i].protocol))
+			tl->datagrams[tl->datagram_count++] = i;
+	}
+	qsort_r(tl->datagrams, tl->datagram_count, sizeof(*tl->datagrams), compare_datagrams, tl);
+	for (size_t i = 0; i < tl->datagram_count; i++) {
+		struct timeline_use *first = &tl->uses[tl->datagrams[head]];
+		const struct timeline_use *use = &tl->uses[tl->datagrams[i]];
+
+		if (i > 0 && is_way(first, use->protocol, use->local.port, &use->remote)) {
+			first->next++;
+			continue;
+		}
+		head = i;
+		tl->uses[tl->datagrams[i]].next = 1;
+		if (hashindex_add(&tl->by_way,
+				  hash_way(use->protocol, use->local.port, &use->remote),
+				  (uint32_t)i, timeline_hash_of_way, tl) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void pair_sockets(struct timeline *tl)
+{
 	for (uint32_t i = 0; i < tl->count.sockets; i++) {
 		struct timeline_socket *s = &tl->sockets[i];
 		uint32_t told;
@@ -343,4 +377,13 @@ void timeline_pair(struct timeline *tl)
 		tl->sockets[told].other = i;
 		s->other = told;
 	}
+}
+
+int timeline_pair(struct timeline *tl)
+{
+	close_sockets(tl);
+	if (tl->count.uses == 0)
+		return 0;
+	pair_sockets(tl);
+	return sort_datagrams(tl);
 }

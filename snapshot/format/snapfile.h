@@ -83,6 +83,7 @@ enum snap_tcp_state {
 
 #define SNAP_UNKNOWN_UID   UINT32_MAX /* written \N */
 #define SNAP_UNKNOWN_STATE 0
+#define SNAP_UNKNOWN_BYTES UINT64_MAX /* written \N */
 
 /* Identity: (netns, table, local, remote, inode), inode 0 included. When a
  * TCP socket becomes TIME_WAIT its row's inode becomes 0: that is one GONE and one ADD. */
@@ -195,6 +196,9 @@ struct snap_use {
 	enum snap_act act;
 	int64_t at_ns;
 	int64_t previous_ns; /* last use by the process that used it before; 0: nobody did */
+	/* TCP: payload bytes that had been sent and received through it before this
+	 * use; SNAP_UNKNOWN_BYTES where that was not followed. */
+	uint64_t sent_bytes, received_bytes;
 	uint32_t pid;
 	uint64_t start_ticks; /* may be one too high; see struct snap_born */
 	uint32_t tid;

@@ -257,6 +257,11 @@ static char *put_absent(char *out, const struct snap_absent *absent)
 	return put_string(out, absent->reason);
 }
 
+static char *put_position(char *out, uint64_t bytes)
+{
+	return bytes == SNAP_UNKNOWN_BYTES ? put_unknown(out) : put_u64(out, bytes);
+}
+
 static char *put_use(char *out, const struct snap_use *use)
 {
 	char text[ENDPOINT_TEXT_SIZE];
@@ -275,6 +280,8 @@ static char *put_use(char *out, const struct snap_use *use)
 	out = put_text(out, snap_act_name(use->act));
 	out = put_i64(out, use->at_ns);
 	out = put_i64(out, use->previous_ns);
+	out = put_position(out, use->sent_bytes);
+	out = put_position(out, use->received_bytes);
 	out = put_u64(out, use->pid);
 	out = put_u64(out, use->start_ticks);
 	return put_u64(out, use->tid);

@@ -520,6 +520,8 @@ static bool parse_use(struct cursor *cursor, struct snap_use *use)
 	       take_time(cursor, "opened_ns", &use->opened_ns) && take_act(cursor, &use->act) &&
 	       take_time(cursor, "at_ns", &use->at_ns) &&
 	       take_time(cursor, "previous_ns", &use->previous_ns) &&
+	       take_u64_or(cursor, "sent_bytes", SNAP_UNKNOWN_BYTES, &use->sent_bytes) &&
+	       take_u64_or(cursor, "received_bytes", SNAP_UNKNOWN_BYTES, &use->received_bytes) &&
 	       take_u32(cursor, "pid", &use->pid) &&
 	       take_u64(cursor, "start_ticks", &use->start_ticks) &&
 	       take_u32(cursor, "tid", &use->tid);

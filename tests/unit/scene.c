@@ -142,9 +142,9 @@ static int64_t time_of(int64_t ms)
 void scene_use(const char *where, int64_t opened_ms, const char *act, int64_t at_ms,
 	       int64_t previous_ms, uint32_t pid, uint64_t start_ticks)
 {
-	scene_say("use ! 1 %s 0 %" PRId64 " %s %" PRId64 " %" PRId64 " %u %" PRIu64 " %u", where,
-		  time_of(opened_ms), act, time_of(at_ms), time_of(previous_ms), pid, start_ticks,
-		  pid);
+	scene_say("use ! 1 %s 0 %" PRId64 " %s %" PRId64 " %" PRId64 " \\N \\N %u %" PRIu64 " %u",
+		  where, time_of(opened_ms), act, time_of(at_ms), time_of(previous_ms), pid,
+		  start_ticks, pid);
 }
 
 void scene_born(uint32_t pid, uint64_t start_ticks, uint32_t ppid, int64_t born_ms)

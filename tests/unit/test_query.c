@@ -293,7 +293,7 @@ static void every_named_query_runs_and_says_what_it_is(void **state)
 				fail_msg("%s has no column %s", query->name, name);
 		}
 	}
-	assert_int_equal(count, 8);
+	assert_int_equal(count, 9);
 	assert_null(query_find("nothing"));
 }
 

@@ -143,6 +143,8 @@ static size_t sample_records(struct snap_record *records)
 					       .act = SNAP_RECEIVE,
 					       .at_ns = 1795290600123456800,
 					       .previous_ns = 1795290600123456750,
+					       .sent_bytes = 5,
+					       .received_bytes = SNAP_UNKNOWN_BYTES,
 					       .pid = 412,
 					       .start_ticks = 2211,
 					       .tid = 413};
@@ -329,6 +331,8 @@ static void expect_use(const struct snap_use *got, const struct snap_use *wanted
 	assert_int_equal(got->act, wanted->act);
 	assert_int_equal(got->at_ns, wanted->at_ns);
 	assert_int_equal(got->previous_ns, wanted->previous_ns);
+	assert_int_equal(got->sent_bytes, wanted->sent_bytes);
+	assert_int_equal(got->received_bytes, wanted->received_bytes);
 	assert_int_equal(got->pid, wanted->pid);
 	assert_int_equal(got->start_ticks, wanted->start_ticks);
 	assert_int_equal(got->tid, wanted->tid);
@@ -478,7 +482,7 @@ static void lines_are_as_documented(void **state)
 		"clock\t!\t-9223372036854775808\t5\n"
 		"absent\t+\ttable\t4026531840\t9\tsctp/assocs\tENOENT\n"
 		"use\t!\t4026531840\t6\t10.0.0.1\t40000\t192.0.2.9\t443\t17\t1795290600123456700"
-		"\treceive\t1795290600123456800\t1795290600123456750\t412\t2211\t413\n"
+		"\treceive\t1795290600123456800\t1795290600123456750\t5\t\\N\t412\t2211\t413\n"
 		"born\t!\t413\t2212\t412\t1795290600123456777\n";
 	struct snap_record records[SAMPLES];
 	struct snapframe frame;

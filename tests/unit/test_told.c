@@ -160,6 +160,40 @@ static void a_passed_connection_changes_hands_in_time(void **state)
 	assert_int_equal(v.shared_by, 2);
 }
 
+static void ask_bytes(int64_t offset_bytes, uint32_t payload_bytes)
+{
+	subject.offset_bytes = offset_bytes;
+	subject.payload_bytes = payload_bytes;
+}
+
+/* What a call wrote may leave before the call is told, or long after. */
+static void bytes_tell_whose_turn_it_was(void **state)
+{
+	static const char turn[] = "use ! 1 " ACCEPTED " 0 %lld %s %lld %lld %u %u %u 500 %u";
+
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_say(turn, (long long)T(102), "receive", (long long)T(110), 0LL, 0, 0, 10, 10);
+	scene_say(turn, (long long)T(102), "send", (long long)T(140), (long long)T(120), 100, 50,
+		  11, 11);
+	settle();
+	ask_server(100);
+	ask_bytes(99, 1);
+	assert_owner(150, true, BRIDGE_EXACT, 10);
+	ask_bytes(100, 16);
+	assert_owner(139, true, BRIDGE_EXACT, 11);
+	ask_bytes(49, 1);
+	assert_owner(150, false, BRIDGE_EXACT, 10);
+	ask_bytes(50, 1);
+	assert_owner(115, false, BRIDGE_EXACT, 11);
+	ask_bytes(49, 2); /* of both */
+	assert_nobody(150, false);
+	assert_string_equal(bridge_reason_name(v.reason), "ambiguous");
+	assert_int_equal(v.candidate_count, 2);
+	ask_bytes(-1, 1);
+	assert_owner(115, false, BRIDGE_EXACT, 10);
+}
+
 static void after_too_many_turns_nothing_is_claimed(void **state)
 {
 	(void)state;
@@ -272,7 +306,7 @@ static void namespaces_do_not_share_a_socket(void **state)
 	(void)state;
 	scene_address('+', 2, "10.9.9.9", 24);
 	scene_frame("event", 150, 160);
-	scene_say("use ! 2 " CLIENT " 0 %lld connect %lld 0 11 500 11", (long long)T(100),
+	scene_say("use ! 2 " CLIENT " 0 %lld connect %lld 0 \\N \\N 11 500 11", (long long)T(100),
 		  (long long)T(100));
 	scene_use(CLIENT, 100, "connect", 100, NEVER, 10, OLD);
 	settle();
@@ -286,7 +320,7 @@ static void a_socket_of_another_namespace_is_another(void **state)
 	(void)state;
 	scene_address('+', 2, "10.9.9.9", 24);
 	scene_frame("event", 150, 160);
-	scene_say("use ! 2 " CLIENT " 0 %lld connect %lld 0 10 500 10", (long long)T(100),
+	scene_say("use ! 2 " CLIENT " 0 %lld connect %lld 0 \\N \\N 10 500 10", (long long)T(100),
 		  (long long)T(100));
 	settle();
 	ask_client(101);
@@ -306,7 +340,49 @@ static void who_sent_last_on_a_way_owns_what_is_sent(void **state)
 	assert_owner(100, true, BRIDGE_EXACT, 10);
 	assert_owner(199, true, BRIDGE_EXACT, 10);
 	assert_owner(200, true, BRIDGE_EXACT, 11);
-	assert_owner(199, false, BRIDGE_EXACT, 10);
+	assert_nobody(199, false); /* either may read it */
+	assert_owner(500, true, BRIDGE_EXACT, 11);
+}
+
+/* The next one's process was born after it, or the one before had ended. */
+static void what_comes_for_one_of_two_who_did_not_live_at_once_is_his(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_process('!', 10, OLD, "dig");
+	scene_born(11, TICKS(180), 1, 180);
+	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(QUERY, NEVER, "route", 200, 100, 11, TICKS(180));
+	scene_say("process - 10 500 1 \\N \\N \\N \\N \\N \\N 0 %lld", (long long)T(170));
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_owner(150, false, BRIDGE_EXACT, 10);
+	assert_nobody(190, false);
+	assert_owner(210, false, BRIDGE_EXACT, 11);
+}
+
+/* One socket that two processes have; two sockets on one port. */
+static void several_workers_of_one_socket_are_not_told_by_their_answers(void **state)
+{
+	(void)state;
+	scene_socket('+', "udp 0.0.0.0 53 0.0.0.0 0 7", 500);
+	scene_process('+', 10, OLD, "named");
+	scene_process('+', 11, OLD, "named");
+	scene_holder('+', 500, 10, OLD, 5);
+	scene_holder('+', 500, 11, OLD, 5);
+	scene_socket('+', "udp 0.0.0.0 54 0.0.0.0 0 7", 501);
+	scene_socket('+', "udp 0.0.0.0 54 0.0.0.0 0 7", 502);
+	scene_holder('+', 501, 10, OLD, 6);
+	scene_holder('+', 502, 11, OLD, 6);
+	scene_frame("event", 150, 160);
+	scene_use(ANSWER, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use("17 0.0.0.0 54 " PEER " 40000", NEVER, "route", 100, NEVER, 10, OLD);
+	settle();
+	ask(IPPROTO_UDP, 53, 40000);
+	assert_nobody(99, false);
+	assert_owner(101, true, BRIDGE_EXACT, 10);
+	ask(IPPROTO_UDP, 54, 40000);
+	assert_owner(99, false, BRIDGE_AHEAD, 10);
 }
 
 static void a_request_is_its_answerers(void **state)
@@ -462,6 +538,7 @@ int main(void)
 		FACT(who_took_what_was_accepted_owns_it_from_the_syn_on),
 		FACT(an_inherited_descriptor_makes_no_owner),
 		FACT(a_passed_connection_changes_hands_in_time),
+		FACT(bytes_tell_whose_turn_it_was),
 		FACT(after_too_many_turns_nothing_is_claimed),
 		FACT(each_connection_of_a_tuple_has_its_own_user),
 		FACT(who_only_shut_it_owns_it_if_it_was_there_before),
@@ -472,6 +549,8 @@ int main(void)
 		FACT(namespaces_do_not_share_a_socket),
 		FACT(a_socket_of_another_namespace_is_another),
 		FACT(who_sent_last_on_a_way_owns_what_is_sent),
+		FACT(what_comes_for_one_of_two_who_did_not_live_at_once_is_his),
+		FACT(several_workers_of_one_socket_are_not_told_by_their_answers),
 		FACT(a_request_is_its_answerers),
 		FACT(a_request_is_not_of_who_was_born_after_it),
 		FACT(a_request_before_anothers_use_is_not_the_later_ones),
