@@ -18,7 +18,7 @@
 
 #include "snapshot/tracepoint_layout.h"
 
-/* Of one processor. At 60 to 130 bytes an event, 512 KiB hold 5000 of them, the
+/* Of one processor. At 50 to 150 bytes an event, 512 KiB hold 5000 of them, the
  * quarter of which wakes the reader. */
 #define RING_BYTES_MOST	 (512u << 10)
 #define RING_BYTES_LEAST (64u << 10)
@@ -34,9 +34,15 @@
 #define FORMAT_BYTES (32u << 10)
 
 /* One processor's: a perf event for each tracepoint, and one that only holds the
- * buffer and tells forks and exits. */
+ * buffer and tells forks, exits and namespaces. */
 #define EVENT_TASKS TRACEPOINT_COUNT
 #define EVENT_COUNT (TRACEPOINT_COUNT + 1)
+
+/* Of the namespaces that the kernel tells, ours. */
+static const char *const namespace_files[] = {
+	"/proc/self/ns/net", "/proc/self/ns/uts",    "/proc/self/ns/ipc", "/proc/self/ns/pid",
+	"/proc/self/ns/mnt", "/proc/self/ns/cgroup", "/proc/self/ns/user"};
+#define NAMESPACE_COUNT (sizeof(namespace_files) / sizeof(namespace_files[0]))
 
 /* Positions count bytes since the buffer was made and never go back. */
 struct ring {
@@ -62,7 +68,9 @@ struct tracepoint_source {
 	bool in_round;
 	int64_t until_ns; /* of this round */
 	int epoll;
+	int held[NAMESPACE_COUNT]; /* -1: none */
 	bool started;
+	bool namespaces; /* this kernel can tell them */
 	bool off[TRACEPOINT_COUNT];
 	bool lengths;
 	char without[1024];
@@ -126,22 +134,29 @@ static ssize_t read_file(int events, enum tracepoint_number number, const char *
 
 /* ------------------------------------------- what this kernel has not --- */
 
+static void add_without(struct tracepoint_source *source, const char *what, const char *reason)
+{
+	size_t length = strlen(source->without);
+
+	snprintf(source->without + length, sizeof(source->without) - length, "%s%s (%s)",
+		 length ? ", " : "", what, reason);
+}
+
 static void say_without(struct tracepoint_source *source, enum tracepoint_number number,
 			const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 static void say_without(struct tracepoint_source *source, enum tracepoint_number number,
 			const char *format, ...)
 {
-	size_t length = strlen(source->without);
-	char reason[128];
+	char what[64], reason[128];
 	va_list arguments;
 
 	va_start(arguments, format);
 	vsnprintf(reason, sizeof(reason), format, arguments);
 	va_end(arguments);
-	snprintf(source->without + length, sizeof(source->without) - length, "%s%s:%s (%s)",
-		 length ? ", " : "", tracepoint_names[number].system, tracepoint_names[number].name,
-		 reason);
+	snprintf(what, sizeof(what), "%s:%s", tracepoint_names[number].system,
+		 tracepoint_names[number].name);
+	add_without(source, what, reason);
 	source->layout.of[number].known = false;
 }
 
@@ -219,6 +234,7 @@ static int open_event(const struct tracepoint_source *source, int number, uint32
 
 	if (number == EVENT_TASKS) {
 		attr.task = 1;
+		attr.namespaces = source->namespaces;
 	} else {
 		attr.type = PERF_TYPE_TRACEPOINT;
 		attr.config = source->layout.of[number].id;
@@ -231,7 +247,7 @@ static int open_event(const struct tracepoint_source *source, int number, uint32
 	return (int)syscall(SYS_perf_event_open, &attr, -1, (int)cpu, -1, PERF_FLAG_FD_CLOEXEC);
 }
 
-static void close_event(int *fd)
+static void close_descriptor(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
@@ -296,6 +312,18 @@ static int refuse_perf(struct error *error)
 	return result == ERROR_NO_INPUT ? ERROR_SYSTEM : result;
 }
 
+/* Linux before 4.12 says EINVAL to the bit that it does not know, and later ones may refuse
+ * it to those whom they let see forks. */
+static bool try_without_namespaces(struct tracepoint_source *source)
+{
+	if (!source->namespaces || source->ring_count || (errno != EINVAL && errno != EACCES))
+		return false;
+	add_without(source, "PERF_RECORD_NAMESPACES",
+		    errno == EINVAL ? "no such record" : strerror(errno));
+	source->namespaces = false;
+	return true;
+}
+
 /* The perf event that tells forks and exits, of each processor: the kernel
  * says ENODEV for one that is offline, and EINVAL behind the last. */
 static int find_processors(struct tracepoint_source *source, struct error *error)
@@ -307,6 +335,8 @@ static int find_processors(struct tracepoint_source *source, struct error *error
 			continue;
 		if (fd < 0 && errno == EINVAL && source->ring_count)
 			return 0;
+		if (fd < 0 && try_without_namespaces(source))
+			fd = open_event_surely(source, EVENT_TASKS, cpu);
 		if (fd < 0)
 			return refuse_perf(error);
 		if (!add_ring(source, cpu, fd)) {
@@ -363,7 +393,7 @@ static int open_rings(struct tracepoint_source *source, struct error *error)
 	for (size_t i = 0; i < source->ring_count && source->ring_bytes != RING_BYTES_MOST; i++) {
 		int *fd = &source->rings[i].fds[EVENT_TASKS];
 
-		close_event(fd);
+		close_descriptor(fd);
 		*fd = open_event_surely(source, EVENT_TASKS, source->rings[i].cpu);
 		if (*fd < 0)
 			return refuse_perf(error);
@@ -390,13 +420,21 @@ static void open_tracepoint(struct tracepoint_source *source, enum tracepoint_nu
 		if (fd < 0 || ioctl(fd, PERF_EVENT_IOC_SET_OUTPUT, ring->fds[EVENT_TASKS])) {
 			say_without(source, number, "%s", strerror(errno));
 			for (size_t j = 0; j <= i; j++)
-				close_event(&source->rings[j].fds[number]);
+				close_descriptor(&source->rings[j].fds[number]);
 			return;
 		}
 		/* Where the kernel refuses it, the parser does the same, later. */
 		if (filter)
 			ioctl(fd, PERF_EVENT_IOC_SET_FILTER, filter);
 	}
+}
+
+/* At each new task the kernel looks up the file of each of its namespaces, and makes it
+ * first unless it is in use: 12 us instead of 2. Without them it works, too. */
+static void hold_namespaces(struct tracepoint_source *source)
+{
+	for (size_t i = 0; source->namespaces && i < NAMESPACE_COUNT; i++)
+		source->held[i] = open(namespace_files[i], O_RDONLY | O_CLOEXEC);
 }
 
 int tracepoint_open(struct tracepoint_source **out, const char **without, struct error *error)
@@ -407,6 +445,9 @@ int tracepoint_open(struct tracepoint_source **out, const char **without, struct
 	if (!source)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	source->epoll = -1;
+	for (size_t i = 0; i < NAMESPACE_COUNT; i++)
+		source->held[i] = -1;
+	source->namespaces = true;
 	result = learn_all(source, error);
 	if (!result)
 		result = open_rings(source, error);
@@ -422,6 +463,7 @@ int tracepoint_open(struct tracepoint_source **out, const char **without, struct
 		tracepoint_close(source);
 		return result;
 	}
+	hold_namespaces(source);
 	*out = source;
 	*without = source->without;
 	return 0;
@@ -437,10 +479,11 @@ void tracepoint_close(struct tracepoint_source *source)
 		if (ring->page)
 			munmap(ring->page, source->page_bytes + source->ring_bytes);
 		for (int j = 0; j < EVENT_COUNT; j++)
-			close_event(&ring->fds[j]);
+			close_descriptor(&ring->fds[j]);
 	}
-	if (source->epoll >= 0)
-		close(source->epoll);
+	for (size_t i = 0; i < NAMESPACE_COUNT; i++)
+		close_descriptor(&source->held[i]);
+	close_descriptor(&source->epoll);
 	free(source->heap);
 	free(source->rings);
 	free(source);

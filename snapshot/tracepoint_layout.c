@@ -7,8 +7,7 @@
 
 /* --------------------------------------------------- the tracepoints ---- */
 
-#define LOOPBACK_IFINDEX  1	     /* iif of a look-up for what this host sends */
-#define CLONE_NEWNET_FLAG 0x40000000 /* CLONE_NEWNET of sched.h */
+#define LOOPBACK_IFINDEX 1 /* iif of a look-up for what this host sends */
 
 /* 216 is NOT_IN_TASK: what tunnels and the kernel's own answers look up. */
 #define ROUTE_FILTER "iif == 1 && proto != 6 && proto != 0 && !(common_flags & 216)"
@@ -22,7 +21,6 @@ const struct tracepoint_name tracepoint_names[TRACEPOINT_COUNT] = {
 	[TRACEPOINT_SPACE_ADJUST] = {"tcp", "tcp_rcv_space_adjust", NULL},
 	[TRACEPOINT_FIB] = {"fib", "fib_table_lookup", ROUTE_FILTER},
 	[TRACEPOINT_FIB6] = {"fib6", "fib6_table_lookup", ROUTE_FILTER},
-	[TRACEPOINT_NEWTASK] = {"task", "task_newtask", "clone_flags & 0x40000000"},
 	[TRACEPOINT_PROCESS_EXEC] = {"sched", "sched_process_exec", NULL},
 };
 
@@ -57,8 +55,6 @@ static const struct wanted_field wanted_fields[TRACEPOINT_COUNT][FIELD_COUNT] = 
 	[TRACEPOINT_SPACE_ADJUST] = {SOCKET_FIELDS, [FIELD_COOKIE] = {"sock_cookie", 0, true}},
 	[TRACEPOINT_FIB] = {ROUTE_FIELDS(4)},
 	[TRACEPOINT_FIB6] = {ROUTE_FIELDS(16)},
-	[TRACEPOINT_NEWTASK] = {[FIELD_CHILD] = {"pid", 0, false},
-				[FIELD_CLONE_FLAGS] = {"clone_flags", 0, false}},
 	[TRACEPOINT_PROCESS_EXEC] = {[FIELD_PATH] = {"filename", 4, false}},
 };
 
@@ -70,7 +66,6 @@ static const enum tracepoint_kind kinds[TRACEPOINT_COUNT] = {
 	[TRACEPOINT_SPACE_ADJUST] = TRACEPOINT_RECEIVE,
 	[TRACEPOINT_FIB] = TRACEPOINT_ROUTE,
 	[TRACEPOINT_FIB6] = TRACEPOINT_ROUTE,
-	[TRACEPOINT_NEWTASK] = TRACEPOINT_NETNS,
 	[TRACEPOINT_PROCESS_EXEC] = TRACEPOINT_EXEC,
 };
 
@@ -188,6 +183,7 @@ const char *tracepoint_layout_add(struct tracepoint_layout *layout, enum tracepo
 #define ID_BYTES	  16 /* what sample_id_all puts at the end of other records */
 #define TASK_BYTES	  (sizeof(struct perf_event_header) + 4 * 4 + 8 + ID_BYTES)
 #define LOST_BYTES	  (sizeof(struct perf_event_header) + 8 + 8 + ID_BYTES)
+#define NAMESPACES_BYTES  (sizeof(struct perf_event_header) + 4 + 4 + 8 + ID_BYTES) /* of none */
 
 /* All reads are behind a check of the whole: need, or the sizes above. */
 static uint32_t read32(const uint8_t *at)
@@ -257,8 +253,6 @@ static bool is_wanted(enum tracepoint_number number, const struct tracepoint_fie
 	case TRACEPOINT_FIB6:
 		return in_task && protocol != IPPROTO_TCP && protocol != 0 &&
 		       read_field(raw, fields[FIELD_INPUT]) == LOOPBACK_IFINDEX;
-	case TRACEPOINT_NEWTASK:
-		return (read_field(raw, fields[FIELD_CLONE_FLAGS]) & CLONE_NEWNET_FLAG) != 0;
 	default:
 		return true;
 	}
@@ -370,8 +364,6 @@ static int parse_sample(const struct tracepoint_layout *layout, const uint8_t *r
 		read_socket((enum tracepoint_number)number, fields, raw, out);
 	else if (fields[FIELD_LENGTH].size)
 		out->u.length = read_length(fields, raw);
-	else if (number == TRACEPOINT_NEWTASK)
-		out->u.child = (uint32_t)read_field(raw, fields[FIELD_CHILD]);
 	return 1;
 }
 
@@ -392,6 +384,34 @@ static int parse_task(uint32_t type, const uint8_t *record, size_t length,
 	out->time_ns = (int64_t)read64(record + 24);
 	out->in_task = true;
 	out->u.child = type == PERF_RECORD_FORK ? pid : 0;
+	return 1;
+}
+
+/* Inode 0: the kernel has no such namespaces, or could not tell. */
+static int parse_namespaces(const uint8_t *record, size_t length, struct tracepoint_event *out)
+{
+	const size_t each = sizeof(struct perf_ns_link_info);
+	const uint8_t *links = record + NAMESPACES_BYTES - ID_BYTES;
+	uint64_t count, netns;
+	uint32_t pid;
+
+	if (length < NAMESPACES_BYTES)
+		return damaged("a task's namespaces", length);
+	count = read64(record + 16);
+	if (count > (length - NAMESPACES_BYTES) / each)
+		return damaged("as many namespaces as it says", length);
+	if (count <= NET_NS_INDEX)
+		return 0;
+	pid = read_pid(record + 8);
+	netns = read64(links + NET_NS_INDEX * each + offsetof(struct perf_ns_link_info, ino));
+	if (pid == 0 || netns == 0)
+		return 0;
+	out->kind = TRACEPOINT_NETNS;
+	out->pid = pid;
+	out->tid = read_pid(record + 12);
+	out->time_ns = (int64_t)read64(record + length - 8);
+	out->in_task = true;
+	out->u.netns = netns;
 	return 1;
 }
 
@@ -426,6 +446,9 @@ int tracepoint_parse(const struct tracepoint_layout *layout, const void *record,
 	case PERF_RECORD_FORK:
 	case PERF_RECORD_EXIT:
 		got = parse_task(header.type, record, length, out);
+		break;
+	case PERF_RECORD_NAMESPACES:
+		got = parse_namespaces(record, length, out);
 		break;
 	case PERF_RECORD_LOST:
 	case PERF_RECORD_THROTTLE:

@@ -11,10 +11,12 @@
  *
  *   SAMPLE        header 8 | pid u32, tid u32 | time u64 | raw size u32 | raw
  *   FORK, EXIT    header 8 | pid, parent's pid, tid, parent's tid u32 | time u64 | id
+ *   NAMESPACES    header 8 | pid, tid u32 | count u64 | count times (device, inode u64) | id
  *   LOST          header 8 | id of the perf event u64 | lost u64 | id
  *   id (sample_id_all)       pid u32, tid u32 | time u64
  *
- * raw is what the format file describes.
+ * raw is what the format file describes. Of the namespaces the first is the
+ * network's (NET_NS_INDEX).
  */
 #ifndef SNAPSHOT_TRACEPOINT_LAYOUT_H
 #define SNAPSHOT_TRACEPOINT_LAYOUT_H
@@ -33,7 +35,6 @@ enum tracepoint_number {
 	TRACEPOINT_SPACE_ADJUST,
 	TRACEPOINT_FIB,
 	TRACEPOINT_FIB6,
-	TRACEPOINT_NEWTASK,
 	TRACEPOINT_PROCESS_EXEC,
 	TRACEPOINT_COUNT
 };
@@ -66,8 +67,6 @@ enum tracepoint_field_number {
 	FIELD_LENGTH,
 	FIELD_MESSAGE_FLAGS,
 	FIELD_INPUT,
-	FIELD_CHILD,
-	FIELD_CLONE_FLAGS,
 	FIELD_PATH,
 	FIELD_COUNT
 };

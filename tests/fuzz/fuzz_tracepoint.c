@@ -29,8 +29,6 @@ static const char any_format[] = "\tfield:u16 common_type;\toffset:0;\tsize:2;\n
 				 "\tfield:int ret;\toffset:16;\tsize:4;\n"
 				 "\tfield:int flags;\toffset:20;\tsize:4;\n"
 				 "\tfield:int iif;\toffset:16;\tsize:4;\n"
-				 "\tfield:pid_t pid;\toffset:16;\tsize:4;\n"
-				 "\tfield:u64 clone_flags;\toffset:24;\tsize:8;\n"
 				 "\tfield:__data_loc char[] filename;\toffset:8;\tsize:4;\n";
 
 /* fib and fib6 differ in the sizes of src and dst. */
@@ -57,6 +55,8 @@ static void check(const struct tracepoint_event *event)
 	if (event->kind == TRACEPOINT_EXEC && !memchr(event->u.exec.path, '\0', TRACEPOINT_PATH))
 		abort();
 	if (event->kind == TRACEPOINT_FORK && (event->u.child == 0 || event->u.child == event->pid))
+		abort();
+	if (event->kind == TRACEPOINT_NETNS && (event->u.netns == 0 || event->pid == 0))
 		abort();
 	if ((event->kind == TRACEPOINT_SEND || event->kind == TRACEPOINT_RECEIVE ||
 	     event->kind == TRACEPOINT_ROUTE) &&

@@ -9,10 +9,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "snapshot/format/snapfile.h"
@@ -209,17 +206,6 @@ static void test_a_datagram_socket_connected_over_ipv6(void **state)
 
 /* --------------------------------------------------------- processes ---- */
 
-static size_t find_fork(pid_t child)
-{
-	for (size_t i = 0; i < traced_count; i++) {
-		if (traced_events[i].kind == TRACEPOINT_FORK &&
-		    traced_events[i].u.child == (uint32_t)child)
-			return i;
-	}
-	fail_msg("no fork of %d was told", (int)child);
-	return 0;
-}
-
 static void test_a_child_is_told_before_what_it_does(void **state)
 {
 	struct traced_conversation said;
@@ -228,7 +214,7 @@ static void test_a_child_is_told_before_what_it_does(void **state)
 	(void)state;
 	traced_start();
 	said = traced_converse(AF_INET, "127.0.0.1");
-	at = find_fork(said.client);
+	at = traced_need_fork(said.client);
 	assert_int_equal(traced_events[at].pid, getpid());
 	assert_int_equal(traced_events[at].tid, getpid());
 	for (first = 0; traced_events[first].pid != (uint32_t)said.client; first++)
@@ -295,29 +281,6 @@ static void test_an_exec_tells_its_path_and_wakes(void **state)
 	assert_true(event->in_task);
 }
 
-static void test_a_child_in_a_new_network_namespace(void **state)
-{
-	const struct tracepoint_event *event;
-	size_t at;
-	pid_t child;
-
-	(void)state;
-	traced_start();
-	child = (pid_t)syscall(SYS_clone, CLONE_NEWNET | SIGCHLD, 0, 0, 0, 0);
-	if (child < 0)
-		skip();
-	if (child == 0)
-		_exit(0);
-	traced_wait(child);
-	traced_collect();
-	at = find_fork(child);
-	do {
-		event = traced_need(TRACEPOINT_NETNS, getpid(), &at);
-		at++;
-	} while (event->u.child != (uint32_t)child);
-	traced_need(TRACEPOINT_EXIT, child, &at);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, traced_set_up, traced_tear_down)
 
 int main(void)
@@ -333,7 +296,6 @@ int main(void)
 		TEST(a_child_is_told_before_what_it_does),
 		TEST(a_thread_is_told_at_its_end_only),
 		TEST(an_exec_tells_its_path_and_wakes),
-		TEST(a_child_in_a_new_network_namespace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -106,6 +106,17 @@ const struct tracepoint_event *traced_need(enum tracepoint_kind kind, pid_t pid,
 	return event;
 }
 
+size_t traced_need_fork(pid_t child)
+{
+	for (size_t i = 0; i < traced_count; i++) {
+		if (traced_events[i].kind == TRACEPOINT_FORK &&
+		    traced_events[i].u.child == (uint32_t)child)
+			return i;
+	}
+	fail_msg("no fork of %d was told", (int)child);
+	return 0;
+}
+
 pid_t traced_fork(void)
 {
 	pid_t pid = fork();

@@ -33,6 +33,8 @@ void traced_collect(void);
 const struct tracepoint_event *traced_find(enum tracepoint_kind kind, pid_t pid, size_t *at);
 /* The same; fails the test if there is none. */
 const struct tracepoint_event *traced_need(enum tracepoint_kind kind, pid_t pid, size_t *at);
+/* The place of a child's FORK; fails the test if there is none. */
+size_t traced_need_fork(pid_t child);
 
 /* As fork(2). Children end with _exit, status 0; or 77: the host cannot do it, skip. */
 pid_t traced_fork(void);
