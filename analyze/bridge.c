@@ -534,6 +534,32 @@ static bool judge_listener(struct bridge *bridge, const struct bridge_subject *s
 	return judged;
 }
 
+/* Who has a connection's descriptor now may have inherited it from who uses it. Uses
+ * that were told before some were missing say who does; else a process that began after
+ * its own connect() did not connect. */
+static void refuse_heirs(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
+			 struct bridge_verdict *v)
+{
+	const struct timeline *tl = bridge->timeline;
+	bool any;
+
+	if (v->reason != BRIDGE_OWNED || subject->protocol != IPPROTO_TCP)
+		return;
+	if (!bridge_told_user(bridge, subject, t_ns, v->process, &any) && any) {
+		v->process = v->image = TIMELINE_NONE;
+		say_no(v, BRIDGE_GAP);
+		return;
+	}
+	if (subject->responder || subject->began_ns == INT64_MIN)
+		return;
+	for (size_t i = 0; i < bridge->pool_count; i++) {
+		if (timeline_began(tl, bridge->pool[i].process, false) <= subject->began_ns)
+			return;
+	}
+	v->process = v->image = TIMELINE_NONE;
+	say_no(v, BRIDGE_GAP);
+}
+
 static void judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 		  struct bridge_verdict *v)
 {
@@ -565,8 +591,10 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 		return;
 	}
 	tuple = judge_tuple(bridge, subject, t_ns, v);
-	if (tuple == 1)
+	if (tuple == 1) {
+		refuse_heirs(bridge, subject, t_ns, v);
 		return;
+	}
 	if (stream && subject->responder && judge_listener(bridge, subject, v))
 		return;
 	if (!stream && judge_unconnected(bridge, subject, subject->protocol, subject->local.port,

@@ -46,9 +46,9 @@ const char *bridge_reason_name(enum bridge_reason reason); /* NULL for BRIDGE_OW
 struct bridge_subject {
 	uint8_t protocol, ip_version;
 	struct endpoint local, remote;
-	bool responder;	  /* the local end is the flow's responder */
-	bool group;	  /* local is a multicast or broadcast address */
-	bool sent;	  /* the packet in hand leaves the local end */
+	bool responder; /* the local end is the flow's responder */
+	bool group;	/* local is a multicast or broadcast address */
+	bool sent;	/* the packet in hand leaves the local end */
 	/* TCP: its payload, and where that begins in the stream of its direction; -1: not known. */
 	uint32_t payload_bytes;
 	int64_t offset_bytes;

@@ -78,6 +78,9 @@ int bridge_note_accepted(struct bridge *bridge);
 /* By uses told of the connection's own socket: true and *v, else *v is as it was. */
 bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 			 struct bridge_verdict *v);
+/* Whether process was told to use the connection's socket; *any: whether anybody was. */
+bool bridge_told_user(const struct bridge *bridge, const struct bridge_subject *subject,
+		      int64_t t_ns, uint32_t process, bool *any);
 /* The same for a datagram, after the readings said what is in *v: where they
  * name nobody, or a socket that any peer may use. */
 void bridge_judge_datagram(struct bridge *bridge, const struct bridge_subject *subject,

@@ -97,42 +97,52 @@ struct turn {
 	bool by_bytes; /* all positions are known, so time does not matter */
 };
 
-/* By the place of the payload in its stream: exact whatever the kernel held back. */
+/* By the place of the payload in its stream: exact whatever the kernel held back.
+ * A turn whose place is not known began somewhere after the one before it. */
 static struct turn turn_by_bytes(const struct timeline *tl, const struct timeline_socket *s,
 				 const struct bridge_subject *subject)
 {
 	struct turn out = {.use = TIMELINE_NONE, .with = TIMELINE_NONE, .by_bytes = true};
 	uint64_t begin = (uint64_t)subject->offset_bytes, end = begin + subject->payload_bytes;
+	uint32_t last = TIMELINE_NONE;
 
 	for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
 		const struct timeline_use *use = &tl->uses[i];
 		uint64_t at = position(use, subject->sent);
+		bool unknown = at == SNAP_UNKNOWN_BYTES;
 
 		if (use->act == SNAP_SHUT)
 			continue;
-		if (at == SNAP_UNKNOWN_BYTES)
+		if (unknown && last == TIMELINE_NONE)
 			return (struct turn){.use = TIMELINE_NONE, .with = TIMELINE_NONE};
-		if (out.use == TIMELINE_NONE || at <= begin) {
+		if (out.use == TIMELINE_NONE || (!unknown && at <= begin)) {
 			out.use = i;
 			out.with = TIMELINE_NONE;
-		} else if (at < end && tl->uses[out.use].process != use->process) {
+		} else if ((unknown ? out.use == last : at < end) &&
+			   tl->uses[out.use].process != use->process) {
 			out.with = i;
 		}
-		out.several = use->act == SNAP_SEVERAL && at < end;
+		if (use->act == SNAP_SEVERAL && (unknown || at < end))
+			out.several = true;
+		if (!unknown || tl->uses[last].process != use->process)
+			last = i;
 	}
 	return out;
 }
 
-/* By time, for what carries no bytes or where they are not known. Between the
- * last use by one and the first by the next, what is sent is the former's, what is
- * received waits for the latter. */
+/* By time, for what carries no bytes or where their place is not known. Between
+ * the last use by one and the first by the next, what is sent is the former's, and what is
+ * received waits for the latter. A call that sends is told when it ends: what leaves before
+ * may be its own. */
 static struct turn turn_by_time(const struct timeline *tl, const struct timeline_socket *s,
-				bool sent, int64_t t_ns)
+				const struct bridge_subject *subject, int64_t t_ns)
 {
 	struct turn out = {.use = TIMELINE_NONE, .with = TIMELINE_NONE};
 
 	for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
 		const struct timeline_use *use = &tl->uses[i];
+		bool between = out.use != TIMELINE_NONE && use->at_ns > t_ns &&
+			       tl->uses[out.use].process != use->process && use->previous_ns < t_ns;
 
 		if (use->act == SNAP_SHUT)
 			continue;
@@ -140,11 +150,13 @@ static struct turn turn_by_time(const struct timeline *tl, const struct timeline
 			out.several = use->previous_ns < t_ns;
 			break;
 		}
-		if (out.use != TIMELINE_NONE && use->at_ns > t_ns) {
-			if (!sent && use->previous_ns != 0 && use->previous_ns < t_ns)
-				out.use = i;
+		if (between && subject->payload_bytes > 0 &&
+		    (use->previous_ns == 0 || subject->sent))
+			out.with = i;
+		else if (between && !subject->sent && use->previous_ns != 0)
+			out.use = i;
+		if (out.use != TIMELINE_NONE && use->at_ns > t_ns)
 			break;
-		}
 		out.use = i;
 	}
 	return out;
@@ -193,6 +205,23 @@ static void say_turn(struct bridge *bridge, const struct bridge_subject *subject
 	bridge_say_ambiguous(bridge, subject, v);
 }
 
+/* Whether the kernel told of a use of the connection's socket by process. */
+bool bridge_told_user(const struct bridge *bridge, const struct bridge_subject *subject,
+		      int64_t t_ns, uint32_t process, bool *any)
+{
+	const struct timeline *tl = bridge->timeline;
+	uint32_t socket = told_socket(bridge, subject, t_ns);
+
+	*any = false;
+	for (uint32_t i = socket == TIMELINE_NONE ? TIMELINE_NONE : tl->sockets[socket].first_use;
+	     i != TIMELINE_NONE; i = tl->uses[i].next) {
+		*any = *any || tl->uses[i].act != SNAP_SHUT;
+		if (tl->uses[i].process == process && tl->uses[i].act != SNAP_SHUT)
+			return true;
+	}
+	return false;
+}
+
 bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 			 struct bridge_verdict *v)
 {
@@ -221,7 +250,7 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 	if (told.shared_by > 1 && subject->payload_bytes > 0 && subject->offset_bytes >= 0)
 		turn = turn_by_bytes(tl, s, subject);
 	if (!turn.by_bytes)
-		turn = turn_by_time(tl, s, subject->sent, t_ns);
+		turn = turn_by_time(tl, s, subject, t_ns);
 	if (turn.several || !all_told(tl, s->opened_ns, t_ns))
 		return false;
 	if (turn.use == TIMELINE_NONE) {

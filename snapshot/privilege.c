@@ -26,7 +26,8 @@ static const struct {
 	{CAP_NET_RAW, true, false, ALWAYS},	    {CAP_SYS_PTRACE, true, true, ALWAYS},
 	{CAP_DAC_READ_SEARCH, true, true, ALWAYS},  {CAP_SYS_ADMIN, true, true, IF_PINNED},
 	{CAP_DAC_OVERRIDE, true, true, IF_FOREIGN}, {CAP_NET_ADMIN, true, true, IF_WATCHING},
-	{CAP_SYS_NICE, true, false, IF_WATCHING},
+	{CAP_SYS_NICE, true, false, IF_WATCHING},   {CAP_PERFMON, true, false, IF_WATCHING},
+	{CAP_SYS_ADMIN, true, false, IF_WATCHING},
 };
 
 struct identity {

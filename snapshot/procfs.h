@@ -16,6 +16,7 @@
 #ifndef SNAPSHOT_PROCFS_H
 #define SNAPSHOT_PROCFS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -87,9 +88,10 @@ bool procfs_is_kernel_thread(const struct procfs_stat *stat);
 /* ------------------------------------------------------------ process -- */
 
 /* What is known of one program image of one process. Shared by reference,
- * by one thread. The strings of record are its own and live as long. */
+ * also between threads: nobody changes it. The strings of record are its own and
+ * live as long. */
 struct procfs_facts {
-	unsigned references;
+	atomic_uint references;
 	struct snap_process record;
 	bool cmdline_cut; /* longer than PROCFS_MAX_CMDLINE */
 };

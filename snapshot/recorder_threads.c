@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <stdlib.h>
 
 #include "snapshot/format/quantity.h"
@@ -145,16 +146,20 @@ static void write_frame_to(struct recorder *recorder, struct segment *segment,
 			error.path, error.message);
 }
 
-/* Into everything that is open; to the disk unless more follow at once. Only this thread removes
- * segments from where they are found here, so they stay while the lock is not held. */
+/* Into everything that is open, or what is restated for it into the newest; to the disk unless more
+ * follow at once. Only this thread removes segments from where they are found here, so they stay
+ * while the lock is not held. */
 static void write_frame(struct recorder *recorder, const struct snapframe *frame, bool more)
 {
 	struct segment *open[2], *old;
 
+	bool newest =
+		frame->head.kind == SNAP_EVENT && strcmp(frame->head.cause, WATCHER_RESTATED) == 0;
+
 	pthread_mutex_lock(&recorder->lock);
-	open[0] = recorder->current;
+	open[0] = newest && recorder->offered ? NULL : recorder->current;
 	open[1] = recorder->offered;
-	old = recorder->awaiting.head;
+	old = newest ? NULL : recorder->awaiting.head;
 	pthread_mutex_unlock(&recorder->lock);
 	/* A segment that joins the awaiting list meanwhile is open[0], once. */
 	while (old) {
@@ -302,6 +307,8 @@ static void offer_segment(struct recorder *recorder)
 	}
 	pthread_cond_broadcast(&recorder->changed);
 	pthread_mutex_unlock(&recorder->lock);
+	if (!status && recorder->watcher)
+		watcher_restate(recorder->watcher);
 }
 
 static void log_pause(struct recorder *recorder, const struct error *reason)
@@ -393,6 +400,8 @@ static int64_t poll_due_ns(const struct recorder *recorder)
 
 static void run_polls(struct recorder *recorder)
 {
+	bool flushed = false;
+
 	pthread_mutex_lock(&recorder->lock);
 	for (;;) {
 		int64_t monotonic_ns = recorder_clock_ns(CLOCK_MONOTONIC);
@@ -417,12 +426,19 @@ static void run_polls(struct recorder *recorder)
 			pthread_mutex_unlock(&recorder->lock);
 			offer_segment(recorder);
 			pthread_mutex_lock(&recorder->lock);
+		} else if (recorder->awaiting.head && !flushed && recorder->watcher) {
+			/* What happened before the switch belongs into the old segment too. */
+			flushed = true;
+			pthread_mutex_unlock(&recorder->lock);
+			watcher_flush(recorder->watcher);
+			pthread_mutex_lock(&recorder->lock);
+			recorder->events_due_ns = 0;
 		} else if (poll_ns <= monotonic_ns) {
 			const char *cause = recorder->awaiting.head ? "rotate"
 					    : recorder->poll_wanted ? "miss"
 								    : "interval";
 
-			recorder->poll_wanted = false;
+			recorder->poll_wanted = flushed = false;
 			pthread_mutex_unlock(&recorder->lock);
 			poll_once(recorder, cause);
 			pthread_mutex_lock(&recorder->lock);

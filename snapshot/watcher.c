@@ -20,6 +20,7 @@
 
 /* So that a thread that spun for 0.3 ms may still interrupt another right after a
  * pause of 20 us: what it ran counts against it by its weight. */
+#define FLUSH_NS INT64_C(500000000)
 #define NICE	 (-20)
 #define SLICE_NS 100000 /* the shortest there is */
 
@@ -72,6 +73,16 @@ static void add_missing(struct watcher *watcher, const char *what, const struct 
 		 length > 2 ? ", " : ": without ", what, name ? name : "not in this kernel");
 }
 
+/* What is missing, in words that stand alone. */
+static void add_without(struct watcher *watcher, const char *words)
+{
+	size_t length = strlen(watcher->status);
+
+	if (*words)
+		snprintf(watcher->status + length, sizeof(watcher->status) - length, "%s%s",
+			 length > 2 ? ", " : ": without ", words);
+}
+
 static int allocate(struct watcher *watcher, struct error *error)
 {
 	watcher->recent = calloc(1, sizeof(*watcher->recent));
@@ -86,7 +97,10 @@ static int allocate(struct watcher *watcher, struct error *error)
 	pthread_mutex_init(&watcher->queue->lock, NULL);
 	watcher->queue->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	watcher->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (watcher->queue->wake_fd < 0 || watcher->stop_fd < 0)
+	watcher->drained_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	watcher->ask_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (watcher->queue->wake_fd < 0 || watcher->stop_fd < 0 || watcher->drained_fd < 0 ||
+	    watcher->ask_fd < 0)
 		return error_errno(error, NULL, "starting the watcher");
 	return 0;
 }
@@ -113,24 +127,79 @@ static int open_tap(struct watcher *watcher, struct error *error)
 	return status ? status : watcher_intake_open(&watcher->answers, watcher, only, error);
 }
 
-static void open_parts(struct watcher *watcher)
+static void close_tracepoints(struct watcher *watcher)
+{
+	watcher_trace_close(watcher->trace);
+	watcher_people_free(watcher->people);
+	tracepoint_close(watcher->tracepoints);
+	watcher->trace = NULL;
+	watcher->people = NULL;
+	watcher->tracepoints = NULL;
+}
+
+/* The kernel itself tells who uses which socket: then nothing else has to
+ * look, and nothing is too short-lived. */
+static void open_tracepoints(struct watcher *watcher)
 {
 	struct error error = ERROR_NONE;
-	int reason;
+	const char *without = "";
+	int status = tracepoint_open(&watcher->tracepoints, &without, &error);
 
-	watcher->netns = procfs_read_netns(watcher->config.proc_fd, "self/ns/net", &reason);
+	if (!status) {
+		watcher->people = watcher_people_new(watcher->tick_ns);
+		if (!watcher->people)
+			status = error_set(&error, ERROR_MEMORY, NULL, -1, "out of memory");
+	}
+	watcher->reader.watcher = watcher;
+	if (!status)
+		status = watcher_trace_open(watcher, &error);
+	if (!status)
+		status = tracepoint_start(watcher->tracepoints, &error);
+	if (!status) {
+		add_without(watcher, without);
+		return;
+	}
+	close_tracepoints(watcher);
+	add_missing(watcher, "tracepoints", &error);
+}
+
+/* What looks at packets needs these, too. */
+static void open_finders(struct watcher *watcher)
+{
+	struct error error = ERROR_NONE;
+
 	if (watcher_finder_init(&watcher->accept, watcher, &error) |
 	    watcher_finder_init(&watcher->look, watcher, &error))
 		add_missing(watcher, "sock_diag", &error);
+	error = (struct error)ERROR_NONE;
+	if (procevent_open(0, &watcher->recent->source, &error))
+		add_missing(watcher, "process events", &error);
+}
+
+static void open_parts(struct watcher *watcher)
+{
+	struct error error = ERROR_NONE;
+
+	watcher->netns = procfs_read_netns(watcher->config.proc_fd, "self/ns/net", NULL);
 	/* Reads facts only. */
 	watcher->process.watcher = watcher;
-	error = (struct error)ERROR_NONE;
-	if (procevent_open(0, &watcher->recent->source, &error) ||
+	if ((watcher->people || watcher->recent->source) &&
 	    procevent_open(0, &watcher->processes, &error))
 		add_missing(watcher, "process events", &error);
 	error = (struct error)ERROR_NONE;
 	if (sockdiag_listen(&watcher->closes, &error))
 		add_missing(watcher, "close events", &error);
+}
+
+static void init_told(struct watcher *watcher)
+{
+	pthread_condattr_t monotonic;
+
+	pthread_mutex_init(&watcher->told_lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&watcher->told, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 }
 
 int watcher_open(const struct watcher_config *config, struct watcher **out, struct error *error)
@@ -142,13 +211,20 @@ int watcher_open(const struct watcher_config *config, struct watcher **out, stru
 	if (!watcher)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	watcher->config = *config;
-	watcher->calls.fd = watcher->answers.fd = watcher->stop_fd = -1;
+	watcher->calls.fd = watcher->answers.fd = watcher->stop_fd = watcher->drained_fd = -1;
+	watcher->ask_fd = -1;
+	init_told(watcher);
 	watcher->tick_ns = NS_PER_SECOND / (ticks > 0 ? ticks : 100);
 	watcher_view_init(&watcher->view);
 	snprintf(watcher->status, sizeof(watcher->status), "on");
 	status = allocate(watcher, error);
 	if (!status)
+		open_tracepoints(watcher);
+	if (!status && !watcher->people) {
 		status = open_tap(watcher, error);
+		if (!status)
+			open_finders(watcher);
+	}
 	if (status) {
 		watcher_close(watcher);
 		return status;
@@ -170,6 +246,39 @@ void watcher_learn(struct watcher *watcher, const struct pollstate *state)
 		watcher_view_learn(&watcher->view, watcher->config.proc_fd, state, watcher->netns);
 
 	atomic_store(&watcher->foreign, foreign);
+	if (watcher->people)
+		watcher_people_learn(watcher->people, state);
+}
+
+static void ask_trace(struct watcher *watcher)
+{
+	uint64_t one = 1;
+
+	(void)!write(watcher->ask_fd, &one, sizeof(one));
+}
+
+void watcher_flush(struct watcher *watcher)
+{
+	int64_t now_ns = watcher_clock_ns(CLOCK_MONOTONIC), limit_ns = now_ns + FLUSH_NS;
+	const struct timespec limit = {limit_ns / NS_PER_SECOND, limit_ns % NS_PER_SECOND};
+	int failed = 0;
+
+	if (!watcher->people || watcher->stopped)
+		return;
+	pthread_mutex_lock(&watcher->told_lock);
+	atomic_store(&watcher->flush_ns, now_ns);
+	ask_trace(watcher);
+	while (!failed && atomic_load(&watcher->told_until_ns) < now_ns)
+		failed = pthread_cond_timedwait(&watcher->told, &watcher->told_lock, &limit);
+	pthread_mutex_unlock(&watcher->told_lock);
+}
+
+void watcher_restate(struct watcher *watcher)
+{
+	if (!watcher->people)
+		return;
+	atomic_store(&watcher->restate_wanted, true);
+	ask_trace(watcher);
 }
 
 /* ------------------------------------------------------------- threads -- */
@@ -236,16 +345,27 @@ static void *run_process(void *context)
 	return watcher_process_thread(context);
 }
 
+static void *run_trace(void *context)
+{
+	const struct watcher *watcher = context;
+
+	if (watcher->nice > NICE / 2)
+		setpriority(PRIO_PROCESS, 0, NICE / 2);
+	return watcher_trace_thread(context);
+}
+
 int watcher_start(struct watcher *watcher, struct error *error)
 {
-	static void *(*const threads[])(void *) = {run_look, run_accept, run_process};
+	static void *(*const by_packets[])(void *) = {run_look, run_accept, run_process, NULL};
+	static void *(*const by_tracepoints[])(void *) = {run_trace, run_process, NULL};
+	void *(*const *threads)(void *) = watcher->people ? by_tracepoints : by_packets;
 	sigset_t all, before;
 	int failed = 0;
 
 	/* Signals belong to the threads that wait for them. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	for (size_t i = 0; i < sizeof(threads) / sizeof(*threads) && !failed; i++) {
+	for (size_t i = 0; threads[i] && !failed; i++) {
 		failed = pthread_create(&watcher->threads[i], NULL, threads[i], watcher);
 		watcher->thread_count += failed == 0;
 	}
@@ -263,8 +383,11 @@ void watcher_stop(struct watcher *watcher)
 		return;
 	watcher->stopped = true;
 	(void)!write(watcher->stop_fd, &one, sizeof(one));
-	for (unsigned i = 0; i < watcher->thread_count; i++)
+	for (unsigned i = 0; i < watcher->thread_count; i++) {
 		pthread_join(watcher->threads[i], NULL);
+		/* The first one drains the tracepoints, for which process waits. */
+		(void)!write(watcher->drained_fd, &one, sizeof(one));
+	}
 }
 
 void watcher_close(struct watcher *watcher)
@@ -287,6 +410,14 @@ void watcher_close(struct watcher *watcher)
 		close(watcher->queue->wake_fd);
 	if (watcher->stop_fd >= 0)
 		close(watcher->stop_fd);
+	if (watcher->drained_fd >= 0)
+		close(watcher->drained_fd);
+	if (watcher->ask_fd >= 0)
+		close(watcher->ask_fd);
+	pthread_cond_destroy(&watcher->told);
+	pthread_mutex_destroy(&watcher->told_lock);
+	close_tracepoints(watcher);
+	watcher_finder_release(&watcher->reader);
 	free(watcher->recent);
 	free(watcher->said);
 	free(watcher->cookies);

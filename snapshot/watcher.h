@@ -60,7 +60,7 @@ struct watcher_config {
 	void *context;
 };
 
-#define WATCHER_STATUS_SIZE 160
+#define WATCHER_STATUS_SIZE 400
 
 /* Opens all that needs a privilege (net_raw, net_admin). What is missing costs
  * only its part; an error means that nothing can be watched. Where allowed
@@ -74,6 +74,13 @@ int watcher_start(struct watcher *watcher, struct error *error);
 /* What a poll read: holders of listening sockets, processes, addresses and
  * namespaces. Copies what it needs. From the thread that polls. */
 void watcher_learn(struct watcher *watcher, const struct pollstate *state);
+/* Submits all that the kernel has told until now, or what it can within half a
+ * second. With tracepoints only; else the threads submit at once. */
+void watcher_flush(struct watcher *watcher);
+/* A file begins: who uses each living socket is submitted once more, soon, in
+ * frames of cause WATCHER_RESTATED, and processes when they are named next. */
+void watcher_restate(struct watcher *watcher);
+#define WATCHER_RESTATED "restated"
 /* Submits what is not yet submitted and ends the threads. */
 void watcher_stop(struct watcher *watcher);
 /* Stops if it runs; frees. NULL works. */

@@ -18,8 +18,11 @@
 #include "snapshot/procevent.h"
 #include "snapshot/procfs.h"
 #include "snapshot/sockdiag.h"
+#include "snapshot/tracepoint.h"
 #include "snapshot/watcher.h"
+#include "snapshot/watcher_people.h"
 #include "snapshot/watcher_tuples.h"
+#include "snapshot/watcher_uses.h"
 
 int64_t watcher_clock_ns(clockid_t clock);
 
@@ -292,10 +295,24 @@ enum watcher_missed {
 
 struct watcher {
 	struct watcher_config config;
+	/* With tracepoints: no packet is looked at, so there are neither calls and
+	 * answers nor their finders. Else NULL. */
+	struct tracepoint_source *tracepoints;
+	struct watcher_people *people;
+	struct watcher_trace *trace;
+	struct watcher_finder reader;  /* trace's own, to read facts */
+	_Atomic int64_t told_until_ns; /* CLOCK_MONOTONIC: until then all uses are told */
+	/* What is asked of trace, which ask_fd wakes. */
+	int ask_fd;
+	_Atomic int64_t flush_ns; /* CLOCK_MONOTONIC: to be told until then; 0: nothing */
+	atomic_bool restate_wanted;
+	pthread_mutex_t told_lock;
+	pthread_cond_t told; /* told_until_ns has reached flush_ns; CLOCK_MONOTONIC */
 	char status[WATCHER_STATUS_SIZE];
 	uint64_t netns; /* of the capture */
 	int64_t tick_ns;
 	int stop_fd;
+	int drained_fd; /* process goes on until the tracepoints are drained; -1: there are none */
 	struct watcher_intake calls, answers; /* look's own, and accept's own */
 	atomic_bool foreign;
 	struct sockdiag_close_listener *closes; /* process's own */
@@ -324,5 +341,9 @@ void watcher_miss(struct watcher *watcher, enum watcher_missed what);
 void *watcher_look_thread(void *watcher);
 void *watcher_accept_thread(void *watcher);
 void *watcher_process_thread(void *watcher);
+/* With watcher->tracepoints and people. 0 or ERROR_MEMORY. */
+int watcher_trace_open(struct watcher *watcher, struct error *error);
+void watcher_trace_close(struct watcher_trace *trace); /* NULL works */
+void *watcher_trace_thread(void *watcher);
 
 #endif

@@ -2,18 +2,29 @@
  * executed, processes that ended, sockets closed; and what was left out. */
 #include "snapshot/watcher_internal.h"
 
+#include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define TICK_MS	     50 /* a frame of these takes no longer */
-#define FRAME_LIMIT  256
-#define EXECS_LIMIT  100 /* in WATCHER_WINDOW_NS; see the table in watcher.h */
-#define CLOSES_LIMIT 2000
+#define TICK_MS	      50 /* a frame of these takes no longer */
+#define FRAME_LIMIT   256
+#define EXECS_LIMIT   100 /* in WATCHER_WINDOW_NS; see the table in watcher.h */
+#define CLOSES_LIMIT  2000
+#define EXITS_WAITING 65536 /* beyond, the oldest do not wait for what they used */
 
 /* One frame being filled. */
 struct batch {
 	struct snapframe frame;
 	bool open;
+};
+
+/* The end of a process's leader. */
+struct ending {
+	struct procevent event;
+	int64_t seen_ns; /* CLOCK_MONOTONIC: when it was looked whether other threads */
+	bool lives_on;	 /* go on */
 };
 
 struct process {
@@ -23,6 +34,9 @@ struct process {
 	int64_t window;
 	int64_t closes_after_ns; /* they can wait: not each wakes this thread */
 	unsigned exec_count, close_count;
+	/* Ends of processes whose uses are not told yet; from first on. */
+	struct ending *waiting;
+	size_t waiting_first, waiting_count, waiting_capacity;
 };
 
 static void open_batch(struct process *process, struct batch *batch, const char *cause)
@@ -67,32 +81,32 @@ static void on_exec(struct process *process, const struct procevent *event)
 	struct watcher *watcher = process->watcher;
 	struct snap_record record = {.type = SNAP_TYPE_PROCESS, .op = SNAP_ONCE};
 	struct procfs_facts *facts;
+	int64_t read_ns;
 
-	watcher_unsay(watcher, event->pid);
+	if (!watcher->people)
+		watcher_unsay(watcher, event->pid);
 	if (++process->exec_count > EXECS_LIMIT)
 		return;
 	open_batch(process, &process->execs, "exec");
+	read_ns = watcher_clock_ns(CLOCK_MONOTONIC);
 	facts = watcher_read_facts(&watcher->process, event->pid);
 	if (!facts)
 		return;
 	record.u.process = facts->record;
-	watcher_say(watcher, event->pid, facts->record.start_ticks, true);
+	if (watcher->people)
+		watcher_people_read(watcher->people, facts, event->monotonic_ns, read_ns, true);
+	else
+		watcher_say(watcher, event->pid, facts->record.start_ticks, true);
 	add(process, &process->execs, &record);
 	procfs_facts_unref(facts);
 }
 
 /* Only of a process that some frame names: its start must be known. */
-static void on_exit(struct process *process, const struct procevent *event)
+static void tell_exit(struct process *process, const struct procevent *event, uint64_t start_ticks,
+		      int64_t exit_ns)
 {
-	struct watcher *watcher = process->watcher;
 	struct snap_record record = {.type = SNAP_TYPE_PROCESS, .op = SNAP_GONE};
-	int64_t monotonic_ns = watcher_clock_ns(CLOCK_MONOTONIC);
-	int64_t ago_ns = monotonic_ns - event->monotonic_ns;
-	uint64_t start_ticks =
-		watcher_said_start(watcher, event->pid, watcher_clock_ns(CLOCK_BOOTTIME) - ago_ns);
 
-	if (!start_ticks)
-		return;
 	open_batch(process, &process->exits, "exit");
 	record.u.process = (struct snap_process){
 		.pid = event->pid,
@@ -101,12 +115,91 @@ static void on_exit(struct process *process, const struct procevent *event)
 		.uid = SNAP_UNKNOWN_UID,
 		.exit_known = true,
 		.exit_code = event->exit_code,
-		.exit_ns = watcher_clock_ns(CLOCK_REALTIME) - ago_ns,
+		.exit_ns = watcher_clock_ns(CLOCK_REALTIME) -
+			   (watcher_clock_ns(CLOCK_MONOTONIC) - exit_ns),
 	};
 	/* What the kernel tells was true before it is read here. */
 	if (record.u.process.exit_ns < process->exits.frame.head.begin_ns)
 		process->exits.frame.head.begin_ns = record.u.process.exit_ns;
 	add(process, &process->exits, &record);
+}
+
+/* Its leader has ended, but another thread has not. */
+static bool lives_on(struct process *process, uint32_t pid)
+{
+	struct procfs_text *text = &process->watcher->process.scratch.stat;
+	struct procfs_stat stat;
+	char path[24];
+
+	snprintf(path, sizeof(path), "%" PRIu32 "/stat", pid);
+	return !procfs_read_file(process->watcher->config.proc_fd, path, 0, text) &&
+	       !procfs_parse_stat(text->text, text->length, &stat, NULL) && stat.state == 'Z' &&
+	       stat.threads > 1;
+}
+
+static void push_ending(struct process *process, const struct procevent *event)
+{
+	struct ending *grown;
+
+	/* Those in front are gone: the others move up before room is made. */
+	if (process->waiting_first && process->waiting_first >= process->waiting_count) {
+		memmove(process->waiting, process->waiting + process->waiting_first,
+			process->waiting_count * sizeof(*process->waiting));
+		process->waiting_first = 0;
+	}
+	grown = procfs_grow(process->waiting, &process->waiting_capacity,
+			    process->waiting_first + process->waiting_count + 1, sizeof(*grown));
+	if (!grown) {
+		watcher_miss(process->watcher, WATCHER_MISSED_PROCESSES);
+		return;
+	}
+	process->waiting = grown;
+	grown[process->waiting_first + process->waiting_count++] = (struct ending){
+		*event, watcher_clock_ns(CLOCK_MONOTONIC), lives_on(process, event->pid)};
+}
+
+/* Whether any frame names a process shows once all that it did is told. */
+static void tell_exits(struct process *process)
+{
+	struct watcher *watcher = process->watcher;
+	int64_t told_until_ns = atomic_load(&watcher->told_until_ns);
+
+	for (size_t count = process->waiting_count; count; count--) {
+		const struct ending ending = process->waiting[process->waiting_first];
+		int64_t exit_ns = ending.event.monotonic_ns, last_ns = 0;
+		uint64_t start_ticks;
+
+		if (ending.seen_ns > told_until_ns && process->waiting_count <= EXITS_WAITING)
+			return;
+		process->waiting_first++;
+		if (--process->waiting_count == 0)
+			process->waiting_first = 0;
+		if (ending.lives_on) {
+			push_ending(process, &ending.event);
+			continue;
+		}
+		start_ticks = watcher_people_named_start(watcher->people, ending.event.pid, exit_ns,
+							 &last_ns);
+		if (start_ticks)
+			tell_exit(process, &ending.event, start_ticks,
+				  last_ns > exit_ns ? last_ns : exit_ns);
+	}
+}
+
+static void take_exit(struct process *process, const struct procevent *event)
+{
+	struct watcher *watcher = process->watcher;
+	int64_t ago_ns = watcher_clock_ns(CLOCK_MONOTONIC) - event->monotonic_ns;
+	uint64_t start_ticks;
+
+	if (watcher->people) {
+		push_ending(process, event);
+		return;
+	}
+	start_ticks =
+		watcher_said_start(watcher, event->pid, watcher_clock_ns(CLOCK_BOOTTIME) - ago_ns);
+	if (start_ticks)
+		tell_exit(process, event, start_ticks, event->monotonic_ns);
 }
 
 static void take_events(struct process *process)
@@ -129,7 +222,7 @@ static void take_events(struct process *process)
 		if (event.kind == PROCEVENT_EXEC)
 			on_exec(process, &event);
 		else if (event.kind == PROCEVENT_EXIT)
-			on_exit(process, &event);
+			take_exit(process, &event);
 	}
 }
 
@@ -238,8 +331,11 @@ static void end_batches(struct process *process)
 static void run(struct process *process)
 {
 	struct watcher *watcher = process->watcher;
+	/* The uses of the last processes are told before their exits. */
 	struct pollfd ready[3] = {
-		{.fd = watcher->stop_fd, .events = POLLIN}, {.events = POLLIN}, {.events = POLLIN}};
+		{.fd = watcher->people ? watcher->drained_fd : watcher->stop_fd, .events = POLLIN},
+		{.events = POLLIN},
+		{.events = POLLIN}};
 
 	while (!ready[0].revents) {
 		int64_t now_ns;
@@ -249,7 +345,8 @@ static void run(struct process *process)
 		if (watcher->closes &&
 		    watcher_clock_ns(CLOCK_MONOTONIC) >= process->closes_after_ns)
 			ready[2].fd = sockdiag_listen_fd(watcher->closes);
-		poll(ready, 3, process->opened_ns ? TICK_MS : 10 * TICK_MS);
+		poll(ready, 3,
+		     process->opened_ns || process->waiting_count ? TICK_MS : 10 * TICK_MS);
 		now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
 		if (process->window != now_ns / WATCHER_WINDOW_NS) {
 			process->window = now_ns / WATCHER_WINDOW_NS;
@@ -261,6 +358,7 @@ static void run(struct process *process)
 			take_closes(process);
 			process->closes_after_ns = now_ns + TICK_MS * INT64_C(1000000);
 		}
+		tell_exits(process);
 		now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
 		if (process->opened_ns && now_ns - process->opened_ns >= TICK_MS * INT64_C(1000000))
 			end_batches(process);
@@ -279,7 +377,9 @@ void *watcher_process_thread(void *context)
 		take_events(&process);
 	if (process.watcher->closes)
 		take_closes(&process);
+	tell_exits(&process);
 	end_batches(&process);
 	tell_missed(&process);
+	free(process.waiting);
 	return NULL;
 }

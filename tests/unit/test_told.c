@@ -192,6 +192,71 @@ static void bytes_tell_whose_turn_it_was(void **state)
 	assert_int_equal(v.candidate_count, 2);
 	ask_bytes(-1, 1);
 	assert_owner(115, false, BRIDGE_EXACT, 10);
+	assert_nobody(139, true); /* the call that ends at 140 may have begun */
+	assert_owner(139, false, BRIDGE_AHEAD, 11);
+}
+
+/* After a gap the places are lost; those before it stand. */
+static void a_turn_of_unknown_place_takes_nothing_from_those_before(void **state)
+{
+	static const char turn[] = "use ! 1 " ACCEPTED " 0 %lld %s %lld %lld %s %s %u 500 %u";
+
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_say(turn, (long long)T(102), "receive", (long long)T(110), 0LL, "0", "0", 10, 10);
+	scene_say(turn, (long long)T(102), "send", (long long)T(140), (long long)T(120), "100",
+		  "50", 11, 11);
+	scene_say(turn, (long long)T(102), "send", (long long)T(150), 0LL, "\\N", "\\N", 11, 11);
+	scene_say(turn, (long long)T(102), "send", (long long)T(160), 0LL, "\\N", "\\N", 12, 12);
+	settle();
+	ask_server(100);
+	ask_bytes(99, 1);
+	assert_owner(150, true, BRIDGE_EXACT, 10);
+	ask_bytes(100, 16);
+	assert_nobody(139, true);
+	assert_int_equal(v.candidate_count, 2);
+	ask_bytes(99, 2);
+	assert_nobody(139, true);
+}
+
+/* Over a gap in what was told, a reading may confirm a user and name no other one. */
+static void who_only_inherited_is_not_named_by_readings_either(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use(CLIENT, 100, "connect", 100, NEVER, 10, OLD);
+	scene_frame("event", 200, 300);
+	scene_untold();
+	scene_frame("poll", 1000, 1001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_process('+', 11, OLD, "sleep");
+	scene_holder('+', 500, 11, OLD, 3);
+	scene_frame("poll", 2000, 2001);
+	scene_process('+', 10, OLD, "curl");
+	scene_holder('+', 500, 10, OLD, 3);
+	scene_holder('-', 500, 11, OLD, 3);
+	settle();
+	ask_client(101);
+	assert_nobody(1500, true);
+	assert_owner(2500, true, BRIDGE_EXACT, 10);
+}
+
+static void who_began_after_the_syn_did_not_connect(void **state)
+{
+	(void)state;
+	scene_frame("poll", 1000, 1001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_socket('+', "tcp " HOST " 80 " PEER " 40000 1", 501);
+	scene_process('+', 11, TICKS(120), "sleep");
+	scene_holder('+', 500, 11, TICKS(120), 3);
+	scene_holder('+', 501, 11, TICKS(120), 4);
+	settle();
+	ask_client(101);
+	assert_nobody(1500, true);
+	subject.began_ns = T(121);
+	assert_owner(1500, true, BRIDGE_EXACT, 11);
+	ask_server(101); /* a server's child does take what it inherits */
+	assert_owner(1500, true, BRIDGE_EXACT, 11);
 }
 
 static void after_too_many_turns_nothing_is_claimed(void **state)
@@ -539,6 +604,9 @@ int main(void)
 		FACT(an_inherited_descriptor_makes_no_owner),
 		FACT(a_passed_connection_changes_hands_in_time),
 		FACT(bytes_tell_whose_turn_it_was),
+		FACT(a_turn_of_unknown_place_takes_nothing_from_those_before),
+		FACT(who_only_inherited_is_not_named_by_readings_either),
+		FACT(who_began_after_the_syn_did_not_connect),
 		FACT(after_too_many_turns_nothing_is_claimed),
 		FACT(each_connection_of_a_tuple_has_its_own_user),
 		FACT(who_only_shut_it_owns_it_if_it_was_there_before),
