@@ -115,6 +115,9 @@ static struct turn turn_by_bytes(const struct timeline *tl, const struct timelin
 			continue;
 		if (unknown && last == TIMELINE_NONE)
 			return (struct turn){.use = TIMELINE_NONE, .with = TIMELINE_NONE};
+		/* What went through before the first turn that is told was another's. */
+		if (last == TIMELINE_NONE && at > begin)
+			return out;
 		if (out.use == TIMELINE_NONE || (!unknown && at <= begin)) {
 			out.use = i;
 			out.with = TIMELINE_NONE;
@@ -150,6 +153,10 @@ static struct turn turn_by_time(const struct timeline *tl, const struct timeline
 			out.several = use->previous_ns < t_ns;
 			break;
 		}
+		/* Another one's, whose turn is told in another segment. */
+		if (out.use == TIMELINE_NONE && use->at_ns > t_ns && use->previous_ns != 0 &&
+		    (use->previous_ns >= t_ns || (subject->sent && subject->payload_bytes > 0)))
+			break;
 		if (between && subject->payload_bytes > 0 &&
 		    (use->previous_ns == 0 || subject->sent))
 			out.with = i;
@@ -177,9 +184,19 @@ static uint32_t count_users(const struct timeline *tl, const struct timeline_soc
 	return count > 0 ? count : 1;
 }
 
+/* The first turn that is told is not the first of the socket: a rotation lies between. */
+static bool follows_others(const struct timeline *tl, const struct timeline_socket *s)
+{
+	const struct timeline_use *use = &tl->uses[s->first_use];
+
+	return use->previous_ns != 0 ||
+	       (use->sent_bytes != SNAP_UNKNOWN_BYTES && use->sent_bytes > 0) ||
+	       (use->received_bytes != SNAP_UNKNOWN_BYTES && use->received_bytes > 0);
+}
+
 static bool all_told(const struct timeline *tl, int64_t a_ns, int64_t b_ns)
 {
-	return !timeline_untold(tl, a_ns < b_ns ? a_ns : b_ns, a_ns < b_ns ? b_ns : a_ns);
+	return !timeline_untold(tl, true, a_ns < b_ns ? a_ns : b_ns, a_ns < b_ns ? b_ns : a_ns);
 }
 
 /* The one or two that a packet may belong to. */
@@ -230,6 +247,7 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 	struct bridge_verdict told = *v;
 	struct turn turn = {.use = TIMELINE_NONE};
 	const struct timeline_socket *s;
+	bool shared;
 
 	if (socket == TIMELINE_NONE)
 		return false;
@@ -237,24 +255,26 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 	told.socket = s->other != TIMELINE_NONE ? s->other : socket;
 	told.by_tuple = true;
 	told.shared_by = count_users(tl, s);
-	for (size_t i = 0; i < tl->untold_count; i++) {
-		bridge_edge(&told, t_ns, tl->untold[i].from_ns);
-		bridge_edge(&told, t_ns, tl->untold[i].until_ns + 1);
+	shared = told.shared_by > 1 || follows_others(tl, s);
+	for (size_t i = 0; i < tl->untold[true].count; i++) {
+		bridge_edge(&told, t_ns, tl->untold[true].stretches[i].from_ns);
+		bridge_edge(&told, t_ns, tl->untold[true].stretches[i].until_ns + 1);
 	}
 	bridge_edge(&told, t_ns, tl->uses[s->first_use].at_ns);
-	if (told.shared_by > 1) {
+	if (shared) {
 		/* The next packet may be another's. */
 		told.from_ns = t_ns;
 		told.until_ns = t_ns + 1;
 	}
-	if (told.shared_by > 1 && subject->payload_bytes > 0 && subject->offset_bytes >= 0)
+	if (shared && subject->payload_bytes > 0 && subject->offset_bytes >= 0)
 		turn = turn_by_bytes(tl, s, subject);
 	if (!turn.by_bytes)
 		turn = turn_by_time(tl, s, subject, t_ns);
 	if (turn.several || !all_told(tl, s->opened_ns, t_ns))
 		return false;
 	if (turn.use == TIMELINE_NONE) {
-		if (!all_told(tl, s->opened_ns, tl->uses[s->first_use].at_ns) ||
+		if (tl->uses[s->first_use].act != SNAP_SHUT ||
+		    !all_told(tl, s->opened_ns, tl->uses[s->first_use].at_ns) ||
 		    !judge_shut(bridge, s, t_ns, &told))
 			return false;
 	} else {
@@ -345,7 +365,8 @@ static bool will_answer(const struct timeline *tl, uint32_t after, int64_t t_ns,
 
 	return use->at_ns - t_ns <= ANSWER_NS && use->previous_ns <= t_ns &&
 	       began_ns != INT64_MIN && began_ns <= t_ns &&
-	       !(v->lapsed && v->process != use->process) && !timeline_untold(tl, t_ns, use->at_ns);
+	       !(v->lapsed && v->process != use->process) &&
+	       !timeline_untold(tl, false, t_ns, use->at_ns);
 }
 
 /* The use that tells whose a packet of the way is; NONE. */
@@ -361,7 +382,7 @@ static uint32_t choose_use(const struct bridge *bridge, const struct bridge_subj
 		const struct timeline_use *use = &tl->uses[around->before];
 
 		if (t_ns - use->at_ns <= reach_ns && !is_gone(tl, use->process, t_ns) &&
-		    !timeline_untold(tl, use->at_ns, t_ns))
+		    !timeline_untold(tl, false, use->at_ns, t_ns))
 			named = around->before;
 	} else if (around->after != TIMELINE_NONE && has_ports &&
 		   will_answer(tl, around->after, t_ns, v)) {

@@ -162,8 +162,7 @@ static bool syn_begins(const struct flow *flow, const struct flow_head *e)
 static bool syn_ack_begins(const struct flow *flow, const struct flow_head *e)
 {
 	if (flow->tcp.isn_known[!e->side])
-		return e->ack - 1 - flow->tcp.isn[!e->side] >
-		       flow->count[!e->side].payload_bytes;
+		return e->ack - 1 - flow->tcp.isn[!e->side] > flow->count[!e->side].payload_bytes;
 	if (flow->tcp.isn_known[e->side])
 		return e->seq != flow->tcp.isn[e->side];
 	return true; /* in the middle of a conversation whose start was not seen */

@@ -80,7 +80,8 @@ struct store_socket {
 	int64_t local_port;
 	const char *remote_address; /* NULL: not connected */
 	int64_t remote_port;
-	int64_t state, uid, inode, cookie; /* inode: STORE_NULL where only uses were told; cookie: the u64's bits */
+	int64_t state, uid, inode,
+		cookie; /* inode: STORE_NULL where only uses were told; cookie: the u64's bits */
 	int64_t first_seen_ns, last_seen_ns, first_snapshot_id, last_snapshot_id;
 	int64_t opened_ns, closed_ns, kernel_bytes_acked, kernel_bytes_received, kernel_bytes_sent,
 		kernel_bytes_retransmitted;

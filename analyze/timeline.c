@@ -254,7 +254,8 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->full);
 	free(timeline->sightings);
 	free(timeline->doubtful);
-	free(timeline->untold);
+	free(timeline->untold[0].stretches);
+	free(timeline->untold[1].stretches);
 	free(timeline->uses);
 	free(timeline->datagrams);
 	free(timeline->closes);
@@ -322,10 +323,13 @@ bool timeline_doubtful(const struct timeline *timeline, int64_t t_ns, int64_t *f
 	return inside;
 }
 
-bool timeline_untold(const struct timeline *timeline, int64_t from_ns, int64_t until_ns)
+bool timeline_untold(const struct timeline *timeline, bool streams, int64_t from_ns,
+		     int64_t until_ns)
 {
-	for (size_t i = 0; i < timeline->untold_count; i++) {
-		const struct timeline_stretch *s = &timeline->untold[i];
+	const struct timeline_untold *untold = &timeline->untold[streams];
+
+	for (size_t i = 0; i < untold->count; i++) {
+		const struct timeline_stretch *s = &untold->stretches[i];
 
 		if (s->from_ns <= until_ns && s->until_ns >= from_ns)
 			return true;

@@ -205,8 +205,10 @@ struct timeline {
 	uint32_t *full;			   /* the key and poll frames, in order */
 	struct timeline_stretch *doubtful; /* where the clock went back */
 	size_t doubtful_count, doubtful_capacity;
-	struct timeline_stretch *untold; /* where uses may be missing */
-	size_t untold_count, untold_capacity;
+	struct timeline_untold { /* where uses may be missing */
+		struct timeline_stretch *stretches;
+		size_t count, capacity;
+	} untold[2]; /* of streams: true, of datagrams: false */
 	size_t full_count, full_capacity;
 	struct timeline_sighting *sightings; /* by events, until a full reading settles them */
 	size_t sighting_count, sighting_capacity;
@@ -239,7 +241,8 @@ uint32_t timeline_told(const struct timeline *timeline, uint8_t protocol,
 struct timeline_way timeline_way(const struct timeline *timeline, uint8_t protocol,
 				 const struct endpoint *local, const struct endpoint *remote);
 /* Whether a use between the two times, both included, may not have been told. */
-bool timeline_untold(const struct timeline *timeline, int64_t from_ns, int64_t until_ns);
+bool timeline_untold(const struct timeline *timeline, bool streams, int64_t from_ns,
+		     int64_t until_ns);
 
 /* The told lifetime of a socket, itself or the other one; NONE: only read. */
 uint32_t timeline_told_of(const struct timeline *timeline, uint32_t socket);

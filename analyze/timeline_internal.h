@@ -39,7 +39,7 @@ uint64_t timeline_hash_of_way(const void *context, uint32_t i);
 /* timeline_uses.c. 0, or -1 without memory. */
 int timeline_take_use(struct timeline *tl, const struct snap_use *use);
 int timeline_take_born(struct timeline *tl, const struct snap_born *born);
-int timeline_take_untold(struct timeline *tl); /* in the frame in hand */
+int timeline_take_untold(struct timeline *tl, bool streams); /* in the frame in hand */
 /* At the end of the file: which told lifetime is which read one, which sockets
  * the close events speak of, and the ways of datagrams. */
 int timeline_pair(struct timeline *tl);

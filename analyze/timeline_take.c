@@ -579,9 +579,11 @@ static int take_absent(struct timeline *tl, enum snap_op op, const struct snap_a
 		tl->unreadable++;
 	if (failed)
 		return -1;
-	return strcmp(absent->what, "event") == 0 && strcmp(absent->subject, "uses") == 0
-		       ? timeline_take_untold(tl)
-		       : 0;
+	if (strcmp(absent->what, "event") == 0 && strcmp(absent->subject, "uses of streams") == 0)
+		return timeline_take_untold(tl, true);
+	if (strcmp(absent->what, "event") == 0 && strcmp(absent->subject, "uses of datagrams") == 0)
+		return timeline_take_untold(tl, false);
+	return 0;
 }
 
 static int take_step(struct timeline *tl, const struct snap_clock *clock)

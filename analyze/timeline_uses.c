@@ -210,13 +210,15 @@ int timeline_take_use(struct timeline *tl, const struct snap_use *use)
 	return 0; /* a datagram: into its way when all are there */
 }
 
-int timeline_take_untold(struct timeline *tl)
+int timeline_take_untold(struct timeline *tl, bool streams)
 {
+	struct timeline_untold *untold = &tl->untold[streams];
 	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
 
-	if (grow_one(&tl->untold, tl->untold_count, &tl->untold_capacity, sizeof(*tl->untold)) != 0)
+	if (grow_one(&untold->stretches, untold->count, &untold->capacity,
+		     sizeof(*untold->stretches)) != 0)
 		return -1;
-	tl->untold[tl->untold_count++] =
+	untold->stretches[untold->count++] =
 		(struct timeline_stretch){.from_ns = frame->begin_ns, .until_ns = frame->end_ns};
 	return 0;
 }

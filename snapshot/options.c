@@ -17,7 +17,7 @@ enum {
 	OPT_COMPRESS,
 	OPT_DURATION,
 	OPT_USER,
-	OPT_WATCH,
+	OPT_NO_WATCH,
 	OPT_VERSION,
 };
 
@@ -37,7 +37,7 @@ static const struct option long_options[] = {
 	{"compress", no_argument, NULL, OPT_COMPRESS},
 	{"duration", required_argument, NULL, OPT_DURATION},
 	{"user", required_argument, NULL, OPT_USER},
-	{"watch", no_argument, NULL, OPT_WATCH},
+	{"no-watch", no_argument, NULL, OPT_NO_WATCH},
 	{"quiet", no_argument, NULL, 'q'},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPT_VERSION},
@@ -63,7 +63,7 @@ const char options_help[] =
 	"      --compress           gzip each pcap once it is complete\n"
 	"      --duration TIME      stop after this\n"
 	"      --user USER          become USER once the directory is open\n"
-	"      --watch              look up sockets between snapshots too, at their first packet\n"
+	"      --no-watch           snapshots only: not what lives between them\n"
 	"  -q, --quiet              print errors only\n"
 	"  -h, --help               print this\n"
 	"      --version            print the version\n"
@@ -175,8 +175,8 @@ static int set_option(struct options *options, int code, const char *value, stru
 	case OPT_COMPRESS:
 		options->compress = true;
 		return 0;
-	case OPT_WATCH:
-		options->watch = true;
+	case OPT_NO_WATCH:
+		options->watch = false;
 		return 0;
 	case OPT_USER:
 		options->user = value;
@@ -242,6 +242,7 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 		.snaplen = OPTIONS_MAX_SNAPLEN,
 		.buffer_mib = 16,
 		.interval_ns = NS_PER_SECOND,
+		.watch = true,
 		.cpu_budget_ppm = 20000,
 		.rotate_time_ns = 60 * NS_PER_SECOND,
 		.rotate_size = UINT64_C(256) << 20,

@@ -176,7 +176,7 @@ static const char *open_watcher(struct recorder *recorder, char *text, size_t si
 	struct error error = ERROR_NONE;
 
 	if (!recorder->options->watch)
-		return "off: --watch was not given";
+		return "off: --no-watch";
 	if (!watcher_open(&config, &recorder->watcher, &error)) {
 		snprintf(text, size, "%s", watcher_status(recorder->watcher));
 		watcher_learn(recorder->watcher, poller_state(recorder->poller));
@@ -298,6 +298,7 @@ static struct recorder *allocate(const struct recorder_config *config)
 	recorder->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	recorder->awaiting.tail = &recorder->awaiting.head;
 	recorder->events_tail = &recorder->events;
+	recorder->recent_tail = &recorder->recent;
 	pthread_mutex_init(&recorder->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -328,6 +329,7 @@ static void release(struct recorder *recorder)
 	closer_free(recorder->closer);
 	if (recorder->current) /* the start failed after it was opened */
 		segment_finish(&recorder->store, recorder->current, NULL);
+	recorder_forget_recent(recorder, INT64_MAX);
 	watcher_close(recorder->watcher);
 	capture_close(recorder->capture);
 	poller_free(recorder->poller);

@@ -19,6 +19,7 @@
 struct recorder_event {
 	struct recorder_event *next;
 	struct snapframe frame;
+	int64_t written_ns; /* CLOCK_MONOTONIC */
 };
 
 struct recorder_list { /* of segments, first in first out */
@@ -47,6 +48,10 @@ struct recorder {
 	int64_t real_offset_ns, boot_offset_ns; /* from CLOCK_MONOTONIC */
 	int64_t retry_ns;
 	bool told_no_segment;
+	/* Event frames written lately: packets of their time are still on their way, and may
+	 * come into a segment that is not open yet. */
+	struct recorder_event *recent, **recent_tail;
+	size_t recent_bytes;
 
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t changed;
@@ -83,6 +88,9 @@ int recorder_read_state(struct recorder *recorder, enum snap_kind kind, const ch
 			struct snapframe *frame, struct error *error);
 
 void recorder_count_frame(struct recorder *recorder, const struct snap_frame *head);
+
+/* Frees the event frames kept that were written before before_ns (CLOCK_MONOTONIC). */
+void recorder_forget_recent(struct recorder *recorder, int64_t before_ns);
 
 /* The threads; context is the recorder. */
 void *recorder_writer_thread(void *context);

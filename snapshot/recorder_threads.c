@@ -14,6 +14,8 @@
 #define SWITCH_LIMIT_NS (2 * NS_PER_SECOND)
 /* On a silent link: packets may be this late out of the ring. */
 #define SWITCH_IDLE_NS (3 * CAPTURE_TIMEOUT_MS * NS_PER_MS)
+#define RECENT_NS      INT64_C(2000000000)
+#define RECENT_BYTES   (32u << 20)
 #define RETRY_NS       NS_PER_SECOND	/* after a full disk */
 #define CLOCK_STEP_NS  (50 * NS_PER_MS) /* less is what NTP slews */
 
@@ -278,6 +280,39 @@ static int poll_once(struct recorder *recorder, const char *cause)
 	return status;
 }
 
+void recorder_forget_recent(struct recorder *recorder, int64_t before_ns)
+{
+	while (recorder->recent && (recorder->recent->written_ns < before_ns ||
+				    recorder->recent_bytes > RECENT_BYTES)) {
+		struct recorder_event *event = recorder->recent;
+
+		recorder->recent = event->next;
+		recorder->recent_bytes -= event->frame.capacity;
+		snapframe_release(&event->frame);
+		free(event);
+	}
+	if (!recorder->recent)
+		recorder->recent_tail = &recorder->recent;
+}
+
+static void keep_recent(struct recorder *recorder, struct recorder_event *event)
+{
+	event->next = NULL;
+	event->written_ns = recorder_clock_ns(CLOCK_MONOTONIC);
+	*recorder->recent_tail = event;
+	recorder->recent_tail = &event->next;
+	recorder->recent_bytes += event->frame.capacity;
+	recorder_forget_recent(recorder, event->written_ns - RECENT_NS);
+}
+
+/* What events showed lately stands in the segment before too. */
+static void restate_recent(struct recorder *recorder, struct segment *segment)
+{
+	recorder_forget_recent(recorder, recorder_clock_ns(CLOCK_MONOTONIC) - RECENT_NS);
+	for (const struct recorder_event *event = recorder->recent; event; event = event->next)
+		write_frame_to(recorder, segment, &event->frame, event->next != NULL);
+}
+
 /* Opens the next segment with the state as last read, for the writer to take. */
 static void offer_segment(struct recorder *recorder)
 {
@@ -291,6 +326,8 @@ static void offer_segment(struct recorder *recorder)
 	status = segment_open(&recorder->store, recorder->pcap_header, recorder->meta.entries,
 			      recorder->meta.count, &key, &segment, &error);
 	snapframe_release(&key);
+	if (!status)
+		restate_recent(recorder, segment);
 	if (status) {
 		recorder->retry_ns = recorder_clock_ns(CLOCK_MONOTONIC) + RETRY_NS;
 		if (!recorder->told_no_segment && !recorder->paused)
@@ -366,8 +403,7 @@ static bool write_news(struct recorder *recorder, bool events_due)
 
 		event->frame.head.sequence = ++recorder->sequence;
 		write_frame(recorder, &event->frame, next != NULL);
-		snapframe_release(&event->frame);
-		free(event);
+		keep_recent(recorder, event);
 		event = next;
 	}
 	pthread_mutex_lock(&recorder->lock);

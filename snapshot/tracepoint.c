@@ -18,9 +18,9 @@
 
 #include "snapshot/tracepoint_layout.h"
 
-/* Of one processor. At 50 to 150 bytes an event, 512 KiB hold 5000 of them, the
+/* Of one processor. At 50 to 150 bytes an event, 1 MiB holds 10,000 of them, the
  * quarter of which wakes the reader. */
-#define RING_BYTES_MOST	 (512u << 10)
+#define RING_BYTES_MOST	 (1u << 20)
 #define RING_BYTES_LEAST (64u << 10)
 
 /* No record is larger (PERF_MAX_TRACE_SIZE of the kernel, and the head): with

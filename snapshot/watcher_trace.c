@@ -101,7 +101,8 @@ static void end_frame(struct watcher_trace *trace)
 	if (submit(trace, &trace->frame))
 		return;
 	watcher_people_forget_told(trace->watcher->people);
-	watcher_uses_miss(trace->uses, WATCHER_UNTOLD_FRAMES, since_ns);
+	watcher_uses_miss(trace->uses, TRACEPOINT_TRANSFERS, WATCHER_UNTOLD_FRAMES, since_ns);
+	watcher_uses_miss(trace->uses, TRACEPOINT_ROUTES, WATCHER_UNTOLD_FRAMES, since_ns);
 }
 
 static void open_frame(struct watcher_trace *trace, const char *cause, int64_t begin_ns)
@@ -132,12 +133,16 @@ static const struct {
 
 /* The frame spans the time in which something is missing. One that is lost
  * itself is told again with the next. */
-static void tell_missing(struct watcher_trace *trace)
+static void tell_missing(struct watcher_trace *trace, enum tracepoint_group group)
 {
+	static const char *const subjects[] = {
+		[TRACEPOINT_TRANSFERS] = "uses of streams",
+		[TRACEPOINT_ROUTES] = "uses of datagrams",
+	};
 	struct watcher *watcher = trace->watcher;
 	struct snapframe frame;
 	int64_t since_ns;
-	unsigned missing = watcher_uses_take_missing(trace->uses, &since_ns);
+	unsigned missing = watcher_uses_take_missing(trace->uses, group, &since_ns);
 
 	if (!missing)
 		return;
@@ -148,11 +153,11 @@ static void tell_missing(struct watcher_trace *trace)
 		if (!(missing & reasons[i].bit))
 			continue;
 		record.u.absent = (struct snap_absent){
-			.what = "event", .subject = "uses", .reason = reasons[i].reason};
+			.what = "event", .subject = subjects[group], .reason = reasons[i].reason};
 		snapframe_add(&frame, &record);
 	}
 	if (!submit(trace, &frame))
-		watcher_uses_miss(trace->uses, WATCHER_UNTOLD_FRAMES, since_ns);
+		watcher_uses_miss(trace->uses, group, WATCHER_UNTOLD_FRAMES, since_ns);
 	watcher->config.want_poll(watcher->config.context);
 }
 
@@ -277,6 +282,10 @@ static void tell(void *context, const struct watcher_use *use)
 
 	watcher_people_find(trace->watcher->people, use->use.pid, use->use.tid, use->time_ns,
 			    &person);
+	/* Who has gone sends no more; a stream goes on in the hands of its heirs. */
+	if (use->is_restated && use->use.act == SNAP_ROUTE && person.is_gone &&
+	    trace->drained_ns - use->time_ns > WATCHER_USES_LATE_NS)
+		person.id = 0;
 	if (person.id == use->user.id) {
 		open_frame(trace, use->is_restated ? WATCHER_RESTATED : "use", use->use.at_ns);
 		if (!person.is_told)
@@ -286,7 +295,10 @@ static void tell(void *context, const struct watcher_use *use)
 		snapframe_add(&trace->frame, &record);
 	} else if (!use->is_restated) {
 		/* A connect of long ago, whose process is forgotten by now. */
-		watcher_uses_miss(trace->uses, WATCHER_UNTOLD_STRANGER, use->time_ns);
+		watcher_uses_miss(trace->uses,
+				  use->use.act == SNAP_ROUTE ? TRACEPOINT_ROUTES
+							     : TRACEPOINT_TRANSFERS,
+				  WATCHER_UNTOLD_STRANGER, use->time_ns);
 	}
 	procfs_facts_unref(person.facts);
 }
@@ -314,7 +326,8 @@ static void shed(struct watcher_trace *trace)
 			now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
 			*until_ns = 0;
 		}
-		watcher_uses_miss(trace->uses, WATCHER_UNTOLD_SHED, trace->shed_told_ns[group]);
+		watcher_uses_miss(trace->uses, group, WATCHER_UNTOLD_SHED,
+				  trace->shed_told_ns[group]);
 		trace->shed_told_ns[group] = now_ns;
 	}
 }
@@ -340,7 +353,8 @@ static bool drain(struct watcher_trace *trace, int64_t until_ns)
 	}
 	end_frame(trace);
 	shed(trace);
-	tell_missing(trace);
+	tell_missing(trace, TRACEPOINT_TRANSFERS);
+	tell_missing(trace, TRACEPOINT_ROUTES);
 	trace->drained_ns = watcher_clock_ns(CLOCK_MONOTONIC);
 	atomic_store(&watcher->told_until_ns, until_ns);
 	return any;

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STREAMS	  TRACEPOINT_TRANSFERS
+#define DATAGRAMS TRACEPOINT_ROUTES
+
 #define FIRST_SOCKETS 1024 /* a power of two */
 #define FIRST_CPUS    16
 #define SECOND_NS     INT64_C(1000000000)
@@ -40,7 +43,16 @@ struct way {
 	int64_t last_ns, previous_ns; /* CLOCK_REALTIME */
 	int64_t second;
 	uint32_t told; /* in that second */
+	/* To tell it once more. */
+	struct endpoint_address local;
+	uint32_t tid;
+	uint8_t looks; /* so far, up to RESTATED_LOOKS + 1 */
+	bool is_placed;
 };
+
+/* The connect() of a datagram socket looks for its way once or twice, and what it sends then
+ * does not; one that is not connected looks each time, and is told then. */
+#define RESTATED_LOOKS 2
 
 struct rate {
 	int64_t window;
@@ -58,11 +70,18 @@ struct watcher_uses {
 	size_t count, capacity;
 	bool is_full; /* an episode that was noted */
 	struct way (*ways)[WATCHER_USES_SET];
+	struct ended { /* streams, a ring */
+		struct watcher_use last;
+		int64_t ended_ns; /* CLOCK_MONOTONIC; 0: none */
+	} * ended;
+	size_t ended_next;
+	int64_t event_ns; /* the latest */
 	struct rate rates[WATCHER_USES_GROUPS];
 	uint64_t segment; /* grows with each restating */
-	uint64_t gap;	  /* grows with each stretch in which something is missing */
-	unsigned missing;
-	int64_t missing_since_ns;
+	uint64_t
+		gap[WATCHER_USES_GROUPS]; /* grow with each stretch in which something is missing */
+	unsigned missing[WATCHER_USES_GROUPS];
+	int64_t missing_since_ns[WATCHER_USES_GROUPS];
 	int64_t *cpu_ns; /* time of each processor's last event */
 	size_t cpu_count;
 	int64_t first_ns; /* of all */
@@ -75,15 +94,16 @@ struct watcher_uses *watcher_uses_new(const struct watcher_uses_config *config)
 	if (!uses)
 		return NULL;
 	uses->config = *config;
-	uses->gap = 1;
+	uses->gap[STREAMS] = uses->gap[DATAGRAMS] = 1;
 	uses->slots = calloc(2 * FIRST_SOCKETS, sizeof(*uses->slots));
 	uses->slot_count = 2 * FIRST_SOCKETS;
 	uses->streams = calloc(FIRST_SOCKETS, sizeof(*uses->streams));
 	uses->capacity = FIRST_SOCKETS;
 	uses->ways = calloc(WATCHER_USES_WAYS / WATCHER_USES_SET, sizeof(*uses->ways));
+	uses->ended = calloc(WATCHER_USES_LATE, sizeof(*uses->ended));
 	uses->cpu_ns = calloc(FIRST_CPUS, sizeof(*uses->cpu_ns));
 	uses->cpu_count = FIRST_CPUS;
-	if (uses->slots && uses->streams && uses->ways && uses->cpu_ns)
+	if (uses->slots && uses->streams && uses->ways && uses->ended && uses->cpu_ns)
 		return uses;
 	watcher_uses_free(uses);
 	return NULL;
@@ -96,6 +116,7 @@ void watcher_uses_free(struct watcher_uses *uses)
 	free(uses->slots);
 	free(uses->streams);
 	free(uses->ways);
+	free(uses->ended);
 	free(uses->cpu_ns);
 	free(uses);
 }
@@ -112,22 +133,24 @@ size_t watcher_uses_sockets(const struct watcher_uses *uses)
 
 /* ------------------------------------------------------------- missing -- */
 
-void watcher_uses_miss(struct watcher_uses *uses, enum watcher_untold why, int64_t since_ns)
+void watcher_uses_miss(struct watcher_uses *uses, enum tracepoint_group group,
+		       enum watcher_untold why, int64_t since_ns)
 {
-	if (!uses->missing || since_ns < uses->missing_since_ns)
-		uses->missing_since_ns = since_ns;
-	uses->missing |= why;
+	if (!uses->missing[group] || since_ns < uses->missing_since_ns[group])
+		uses->missing_since_ns[group] = since_ns;
+	uses->missing[group] |= why;
 }
 
-unsigned watcher_uses_take_missing(struct watcher_uses *uses, int64_t *since_ns)
+unsigned watcher_uses_take_missing(struct watcher_uses *uses, enum tracepoint_group group,
+				   int64_t *since_ns)
 {
-	unsigned missing = uses->missing;
+	unsigned missing = uses->missing[group];
 
 	if (!missing)
 		return 0;
-	*since_ns = uses->missing_since_ns;
-	uses->missing = 0;
-	uses->gap++;
+	*since_ns = uses->missing_since_ns[group];
+	uses->missing[group] = 0;
+	uses->gap[group]++;
 	return missing;
 }
 
@@ -136,7 +159,10 @@ static void note_lost(struct watcher_uses *uses, const struct tracepoint_event *
 {
 	int64_t since_ns = event->cpu < uses->cpu_count ? uses->cpu_ns[event->cpu] : 0;
 
-	watcher_uses_miss(uses, WATCHER_UNTOLD_LOST, since_ns ? since_ns : uses->first_ns);
+	if (!since_ns)
+		since_ns = uses->first_ns;
+	watcher_uses_miss(uses, STREAMS, WATCHER_UNTOLD_LOST, since_ns);
+	watcher_uses_miss(uses, DATAGRAMS, WATCHER_UNTOLD_LOST, since_ns);
 }
 
 static void note_cpu(struct watcher_uses *uses, const struct tracepoint_event *event)
@@ -174,6 +200,12 @@ bool watcher_uses_is_hot(struct watcher_uses *uses, enum tracepoint_group group)
 
 	uses->rates[group].is_hot = false;
 	return is_hot;
+}
+
+static bool has_ports(uint8_t protocol)
+{
+	return protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE || protocol == IPPROTO_SCTP ||
+	       protocol == IPPROTO_DCCP;
 }
 
 /* ------------------------------------------------------------- streams -- */
@@ -247,6 +279,10 @@ static void drop_stream(struct watcher_uses *uses, struct stream *stream)
 {
 	struct stream *last = &uses->streams[uses->count - 1];
 
+	if (stream->was_used && !stream->is_pending && stream->gap == uses->gap[STREAMS]) {
+		uses->ended[uses->ended_next] = (struct ended){stream->last, uses->event_ns};
+		uses->ended_next = (uses->ended_next + 1) % WATCHER_USES_LATE;
+	}
 	clear_slot(uses, find_slot(uses, stream->sk));
 	if (last != stream) {
 		uses->slots[find_slot(uses, last->sk)] = (uint32_t)(stream - uses->streams) + 1;
@@ -267,7 +303,8 @@ static struct stream *open_stream(struct watcher_uses *uses, const struct tracep
 		if (uses->count == WATCHER_USES_SOCKETS ||
 		    (uses->count == uses->capacity && !grow(uses))) {
 			if (!uses->is_full)
-				watcher_uses_miss(uses, WATCHER_UNTOLD_SHED, event->time_ns);
+				watcher_uses_miss(uses, STREAMS, WATCHER_UNTOLD_SHED,
+						  event->time_ns);
 			uses->is_full = true;
 			return NULL;
 		}
@@ -276,7 +313,7 @@ static struct stream *open_stream(struct watcher_uses *uses, const struct tracep
 	}
 	*stream = (struct stream){.sk = event->sk,
 				  .opened_ns = opened_ns,
-				  .gap = uses->gap,
+				  .gap = uses->gap[STREAMS],
 				  .is_counted = uses->config.has_lengths && opened_ns != 0};
 	return stream;
 }
@@ -338,28 +375,64 @@ static void tell_pending(struct watcher_uses *uses, struct stream *stream)
 	tell_stream(uses, stream, &use);
 }
 
+static void restate_way(struct watcher_uses *uses, const struct way *way)
+{
+	struct watcher_use use = {
+		.use = {.netns = way->netns,
+			.protocol = way->protocol,
+			.local = {way->local, way->local_port},
+			.remote = {way->remote, way->remote_port},
+			.act = SNAP_ROUTE,
+			.at_ns = way->last_ns,
+			.previous_ns = way->previous_ns,
+			.sent_bytes = SNAP_UNKNOWN_BYTES,
+			.received_bytes = SNAP_UNKNOWN_BYTES,
+			.pid = way->pid,
+			.tid = way->tid},
+		.user = {way->user, way->netns, way->is_placed},
+		.time_ns = way->time_ns,
+		.is_restated = true,
+	};
+	bool is_late = uses->event_ns - way->time_ns <= WATCHER_USES_LATE_NS;
+
+	if (way->user && way->gap == uses->gap[DATAGRAMS] &&
+	    (is_late || (way->looks <= RESTATED_LOOKS && has_ports(way->protocol))))
+		uses->config.tell(uses->config.context, &use);
+}
+
 void watcher_uses_restate(struct watcher_uses *uses)
 {
 	uses->segment++;
+	for (size_t i = 0; i < WATCHER_USES_WAYS; i++)
+		restate_way(uses, &uses->ways[0][i]);
+	for (size_t i = 0; i < WATCHER_USES_LATE; i++) {
+		struct watcher_use use = uses->ended[i].last;
+
+		if (uses->ended[i].ended_ns == 0 ||
+		    uses->event_ns - uses->ended[i].ended_ns > WATCHER_USES_LATE_NS)
+			continue;
+		use.is_restated = true;
+		uses->config.tell(uses->config.context, &use);
+	}
 	for (size_t i = 0; i < uses->count; i++) {
 		struct watcher_use use = uses->streams[i].last;
 
 		/* After a gap its next act is told anyway. */
 		if (!uses->streams[i].was_used || uses->streams[i].is_pending ||
-		    uses->streams[i].gap != uses->gap)
+		    uses->streams[i].gap != uses->gap[STREAMS])
 			continue;
 		use.is_restated = true;
 		uses->config.tell(uses->config.context, &use);
 	}
 }
 
-static enum watcher_known ask(struct watcher_uses *uses, const struct tracepoint_event *event,
-			      struct watcher_user *user)
+static enum watcher_known ask(struct watcher_uses *uses, enum tracepoint_group group,
+			      const struct tracepoint_event *event, struct watcher_user *user)
 {
 	enum watcher_known known = uses->config.who(uses->config.context, event, user);
 
 	if (known == WATCHER_STRANGER)
-		watcher_uses_miss(uses, WATCHER_UNTOLD_STRANGER, event->time_ns);
+		watcher_uses_miss(uses, group, WATCHER_UNTOLD_STRANGER, event->time_ns);
 	return known;
 }
 
@@ -368,7 +441,7 @@ static void take_turn(struct watcher_uses *uses, struct stream *stream,
 		      const struct tracepoint_event *event, enum snap_act act,
 		      const struct watcher_user *user)
 {
-	bool is_same = stream->user == user->id && stream->gap == uses->gap;
+	bool is_same = stream->user == user->id && stream->gap == uses->gap[STREAMS];
 	bool is_other = stream->user && stream->user != user->id;
 	struct watcher_use use = make_use(uses, event, act, user);
 
@@ -379,7 +452,7 @@ static void take_turn(struct watcher_uses *uses, struct stream *stream,
 	}
 	/* A second user before the tuple is known. */
 	if (!stream->has_tuple && stream->is_pending) {
-		watcher_uses_miss(uses, WATCHER_UNTOLD_SEVERAL, event->time_ns);
+		watcher_uses_miss(uses, STREAMS, WATCHER_UNTOLD_SEVERAL, event->time_ns);
 		return;
 	}
 	if (is_other && ++stream->turns >= WATCHER_USES_TURNS - 1) {
@@ -387,16 +460,16 @@ static void take_turn(struct watcher_uses *uses, struct stream *stream,
 		use.use.act = SNAP_SEVERAL;
 	}
 	/* What another one did in a gap is not known. */
-	if (stream->gap != uses->gap)
+	if (stream->gap != uses->gap[STREAMS])
 		stream->is_counted = false;
 	if (stream->is_counted) {
 		use.use.sent_bytes = stream->sent_bytes;
 		use.use.received_bytes = stream->received_bytes;
 	}
-	if (stream->user && stream->gap == uses->gap)
+	if (stream->user && stream->gap == uses->gap[STREAMS])
 		use.use.previous_ns = stream->last_ns;
 	stream->user = user->id;
-	stream->gap = uses->gap;
+	stream->gap = uses->gap[STREAMS];
 	stream->was_used = true;
 	stream->pid = event->pid;
 	stream->epoch = uses->config.epoch(uses->config.context);
@@ -412,9 +485,9 @@ static void on_act(struct watcher_uses *uses, struct stream *stream,
 
 	if (stream->is_silenced)
 		return;
-	if (stream->pid != event->pid || stream->gap != uses->gap ||
+	if (stream->pid != event->pid || stream->gap != uses->gap[STREAMS] ||
 	    stream->epoch != uses->config.epoch(uses->config.context)) {
-		if (ask(uses, event, &user) != WATCHER_KNOWN)
+		if (ask(uses, STREAMS, event, &user) != WATCHER_KNOWN)
 			return;
 		take_turn(uses, stream, event, act, &user);
 	}
@@ -439,7 +512,7 @@ static void on_shut(struct watcher_uses *uses, struct stream *stream,
 	struct watcher_use use;
 
 	if (stream->was_used || stream->was_shut || !stream->has_tuple ||
-	    ask(uses, event, &user) != WATCHER_KNOWN)
+	    ask(uses, STREAMS, event, &user) != WATCHER_KNOWN)
 		return;
 	stream->was_shut = true;
 	use = make_use(uses, event, SNAP_SHUT, &user);
@@ -522,12 +595,6 @@ static void on_destroy(struct watcher_uses *uses, const struct tracepoint_event 
 
 /* ----------------------------------------------------------- datagrams -- */
 
-static bool has_ports(uint8_t protocol)
-{
-	return protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE || protocol == IPPROTO_SCTP ||
-	       protocol == IPPROTO_DCCP;
-}
-
 static bool is_way(const struct way *way, const struct way *key)
 {
 	return way->time_ns && way->protocol == key->protocol && way->netns == key->netns &&
@@ -579,22 +646,30 @@ static void tell_way(struct watcher_uses *uses, struct way *way,
 static void take_way(struct watcher_uses *uses, struct way *way,
 		     const struct tracepoint_event *event, const struct watcher_user *user)
 {
-	bool is_known = way->user && way->gap == uses->gap;
+	bool is_known = way->user && way->gap == uses->gap[DATAGRAMS];
 	bool is_other = way->user != user->id;
-	bool is_told =
-		!is_known || is_other || event->time_ns - way->time_ns > WATCHER_USES_SILENT_NS;
+	bool is_told = !is_known || is_other || way->segment != uses->segment ||
+		       event->time_ns - way->time_ns > WATCHER_USES_SILENT_NS;
 
 	if (!has_ports(way->protocol)) {
 		is_told = is_rare(way, event->time_ns);
 		if (!is_told && (is_other || !is_known))
-			watcher_uses_miss(uses, WATCHER_UNTOLD_SHED, event->time_ns);
+			watcher_uses_miss(uses, DATAGRAMS, WATCHER_UNTOLD_SHED, event->time_ns);
 	}
 	if (!is_known)
 		way->previous_ns = 0;
 	else if (is_other)
 		way->previous_ns = way->last_ns;
+	if (is_other)
+		way->looks = 0;
+	way->looks += way->looks <= RESTATED_LOOKS;
 	way->user = user->id;
-	way->gap = uses->gap;
+	way->pid = event->pid;
+	way->tid = event->tid;
+	way->is_placed = user->is_placed;
+	if (!way->time_ns || !endpoint_is_any(&event->u.socket.local.address))
+		way->local = event->u.socket.local.address;
+	way->gap = uses->gap[DATAGRAMS];
 	way->segment = uses->segment;
 	if (event->time_ns > way->time_ns) {
 		way->time_ns = event->time_ns;
@@ -619,7 +694,7 @@ static void on_route(struct watcher_uses *uses, const struct tracepoint_event *e
 	if (key.protocol == IPPROTO_TCP ||
 	    (has_ports(key.protocol) && (!key.remote_port || !key.local_port)))
 		return;
-	if (ask(uses, event, &user) != WATCHER_KNOWN)
+	if (ask(uses, DATAGRAMS, event, &user) != WATCHER_KNOWN)
 		return;
 	key.netns = uses->config.place(uses->config.context, &user, &event->u.socket.local,
 				       &event->u.socket.remote);
@@ -631,6 +706,8 @@ static void on_route(struct watcher_uses *uses, const struct tracepoint_event *e
 
 void watcher_uses_feed(struct watcher_uses *uses, const struct tracepoint_event *event)
 {
+	if (event->time_ns > uses->event_ns)
+		uses->event_ns = event->time_ns;
 	switch (event->kind) {
 	case TRACEPOINT_STATE:
 		on_state(uses, event);

@@ -35,9 +35,12 @@
 /* Of one way without ports, in a second. What the same process does beyond is
  * not told; what another one does is missing. */
 #define WATCHER_USES_PORTLESS 100
+/* What a file that begins may still need: packets of before are on their way to it. */
+#define WATCHER_USES_LATE_NS INT64_C(2000000000)
+#define WATCHER_USES_LATE    16384
 /* Events of a group in WATCHER_USES_WINDOW_NS that are too many to take. */
 #define WATCHER_USES_WINDOW_NS INT64_C(100000000)
-#define WATCHER_USES_HOT       10000
+#define WATCHER_USES_HOT       50000
 #define WATCHER_USES_GROUPS    2 /* enum tracepoint_group */
 
 /* Who acted, as far as the uses care. */
@@ -91,14 +94,17 @@ void watcher_uses_free(struct watcher_uses *uses); /* NULL works */
 void watcher_uses_set_real(struct watcher_uses *uses, int64_t offset_ns);
 /* STATE, SEND, RECEIVE, DESTROY, ROUTE and LOST; others change nothing. */
 void watcher_uses_feed(struct watcher_uses *uses, const struct tracepoint_event *event);
-/* Something is missing from since_ns (CLOCK_MONOTONIC) on. */
-void watcher_uses_miss(struct watcher_uses *uses, enum watcher_untold why, int64_t since_ns);
+/* Something is missing from since_ns (CLOCK_MONOTONIC) on: of streams
+ * (TRACEPOINT_TRANSFERS) or of datagrams (TRACEPOINT_ROUTES). */
+void watcher_uses_miss(struct watcher_uses *uses, enum tracepoint_group group,
+		       enum watcher_untold why, int64_t since_ns);
 /* What is missing, bits of enum watcher_untold, and since when (CLOCK_MONOTONIC).
  * 0: nothing. It is counted as told from here on, up to now; each socket's
  * next act is told anew, as its user in between is not known. */
-unsigned watcher_uses_take_missing(struct watcher_uses *uses, int64_t *since_ns);
-/* Tells once more who uses each living TCP socket; each way of datagrams is told
- * anew when it is used next. */
+unsigned watcher_uses_take_missing(struct watcher_uses *uses, enum tracepoint_group group,
+				   int64_t *since_ns);
+/* Tells once more who uses each TCP socket that lives or has ended lately; each way of datagrams is
+ * told anew when it is used next. */
 void watcher_uses_restate(struct watcher_uses *uses);
 /* The group had too many events in one window, since it was asked last. */
 bool watcher_uses_is_hot(struct watcher_uses *uses, enum tracepoint_group group);

@@ -75,7 +75,7 @@ play() {
 	printf '\n== %s\n' "$title"
 	rm -rf "$work/evidence" "$work/traffic.db"
 	# shellcheck disable=SC2086
-	"$BUILD/pcapwho-record" -o "$work/evidence" -i lo -f tcp --watch -B 256 --interval 100ms \
+	"$BUILD/pcapwho-record" -o "$work/evidence" -i lo -f tcp -B 256 --interval 100ms \
 		--cpu-budget 20% "$@" ${KERNEL_OPTIONS:-} -- \
 		perl "$work/talk.pl" "$connections" "$bytes" "$work/port" 2>"$work/err" || status=1
 	grep -E 'packets|snapshots|watching' "$work/err"

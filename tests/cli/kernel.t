@@ -85,7 +85,7 @@ two_polls() { wait_until 20 more_frames $(($(frames) + 2)); }
 no_connections() { ! ss -Htan state established state close-wait state fin-wait-1 \
 	state fin-wait-2 state last-ack | grep -q .; }
 
-spawn RECORDER "$PCAPWHO_RECORD" -q -o "$TMP/evidence" --watch --interval 50ms --cpu-budget 50% \
+spawn RECORDER "$PCAPWHO_RECORD" -q -o "$TMP/evidence" --interval 50ms --cpu-budget 50% \
 	-B 64 2>"$TMP/record.err"
 wait_until 20 more_frames 1 || bail "no recording: $(<"$TMP/record.err")"
 spawn TALK perl "$TMP/talk.pl" 48 "$TMP/ready" "$TMP/go"

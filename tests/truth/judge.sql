@@ -22,6 +22,7 @@ SELECT
 FROM truth t;
 CREATE INDEX use_tuple ON use (tuple);
 CREATE INDEX use_peer ON use (peer);
+CREATE INDEX use_pid ON use (pid, start_ticks);
 
 -- An end: what has one right answer. Where several uses have one tuple, and
 -- not one after the other, time does not tell them apart; bytes do.
@@ -45,7 +46,11 @@ CREATE INDEX end_tuple ON end (tuple);
 -- What was found: rows of the view connections, with the start of the process.
 CREATE TABLE row AS
 SELECT
-	c.connection_id, c.pid, p.start_ticks, c.rule, c.reason, c.start_ns, c.end_ns,
+	-- A start that is known from the fork alone may be one tick late.
+	c.connection_id, c.pid, p.start_ticks - (
+		NOT EXISTS (SELECT 1 FROM use u WHERE u.pid = c.pid AND u.start_ticks = p.start_ticks)
+		AND EXISTS (SELECT 1 FROM use u WHERE u.pid = c.pid
+			AND u.start_ticks = p.start_ticks - 1)) AS start_ticks, c.rule, c.reason, c.start_ns, c.end_ns,
 	c.sent_payload_bytes AS sent, c.received_payload_bytes AS received,
 	c.sent_packets + c.received_packets AS packets,
 	c.protocol || ' ' || c.local_address || ' ' || coalesce(f.icmp_id, c.local_port, 0) || ' '

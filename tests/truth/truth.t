@@ -12,7 +12,7 @@ HARNESS=$ROOT/tests/truth/harness
 
 # It stays in the first network namespace: the kernel's process events are only
 # to be had there. Its ports are the kernel's choice.
-run timeout 120 "$HARNESS" --build "$BUILD" --scale 20 --tsv "$TMP/result" -- --watch
+run timeout 120 "$HARNESS" --build "$BUILD" --scale 20 --tsv "$TMP/result"
 diag "$(printf '%s\n' "$out" | tail -n 12)"
 isnt "$status" 2 "every process says that it did what it should" || diag "$err"
 [ -s "$TMP/result" ] || bail "no result: $err"

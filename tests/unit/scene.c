@@ -154,7 +154,8 @@ void scene_born(uint32_t pid, uint64_t start_ticks, uint32_t ppid, int64_t born_
 
 void scene_untold(void)
 {
-	scene_say("absent ! event 1 0 uses ENOBUFS");
+	scene_say("absent ! event 1 0 uses\\x20of\\x20streams ENOBUFS");
+	scene_say("absent ! event 1 0 uses\\x20of\\x20datagrams ENOBUFS");
 }
 
 void scene_address(char op, uint64_t netns, const char *address, unsigned prefix_length)

@@ -219,6 +219,25 @@ static void a_turn_of_unknown_place_takes_nothing_from_those_before(void **state
 	assert_nobody(139, true);
 }
 
+/* What a rotation restates is the last turn; those before it are told elsewhere. */
+static void a_turn_that_follows_another_takes_nothing_of_it(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_say("use ! 1 " ACCEPTED " 0 %lld send %lld %lld 100 50 11 500 11", (long long)T(102),
+		  (long long)T(140), (long long)T(120));
+	settle();
+	ask_server(100);
+	ask_bytes(99, 1);
+	assert_nobody(150, true);
+	ask_bytes(100, 1);
+	assert_owner(139, true, BRIDGE_EXACT, 11);
+	ask_bytes(-1, 0);
+	assert_nobody(119, false);
+	assert_owner(130, false, BRIDGE_AHEAD, 11);
+	assert_owner(141, true, BRIDGE_EXACT, 11);
+}
+
 /* Over a gap in what was told, a reading may confirm a user and name no other one. */
 static void who_only_inherited_is_not_named_by_readings_either(void **state)
 {
@@ -605,6 +624,7 @@ int main(void)
 		FACT(a_passed_connection_changes_hands_in_time),
 		FACT(bytes_tell_whose_turn_it_was),
 		FACT(a_turn_of_unknown_place_takes_nothing_from_those_before),
+		FACT(a_turn_that_follows_another_takes_nothing_of_it),
 		FACT(who_only_inherited_is_not_named_by_readings_either),
 		FACT(who_began_after_the_syn_did_not_connect),
 		FACT(after_too_many_turns_nothing_is_claimed),

@@ -243,19 +243,26 @@ static void expect(const struct world *world, size_t count, enum snap_act act, u
 	assert_int_equal(last(world)->time_ns, at_ns);
 }
 
+/* Of whichever group: each test has one that misses something. */
 static void expect_missing(struct world *world, unsigned why, int64_t since_ns)
 {
-	int64_t got_ns = 0;
+	unsigned got = 0;
 
-	assert_int_equal(watcher_uses_take_missing(world->uses, &got_ns), why);
-	assert_int_equal(got_ns, since_ns);
+	for (int group = 0; group < WATCHER_USES_GROUPS; group++) {
+		int64_t got_ns = 0;
+		unsigned missing = watcher_uses_take_missing(world->uses,
+							     (enum tracepoint_group)group, &got_ns);
+
+		if (missing)
+			assert_int_equal(got_ns, since_ns);
+		got |= missing;
+	}
+	assert_int_equal(got, why);
 }
 
 static void expect_whole(struct world *world)
 {
-	int64_t since_ns;
-
-	assert_int_equal(watcher_uses_take_missing(world->uses, &since_ns), 0);
+	expect_missing(world, 0, 0);
 }
 
 /* ------------------------------------------------------------- streams -- */
@@ -610,7 +617,41 @@ static void test_after_a_gap_each_next_use_is_told_anew(void **state)
 	expect(world, 3, SNAP_SEND, CLIENT, T0 + 6 * MS, 0);
 	send_at(world, T0 + 7 * MS, CLIENT, 1, 5);
 	udp_at(world, T0 + 8 * MS, CLIENT, 5000, 53);
-	expect(world, 4, SNAP_ROUTE, CLIENT, T0 + 8 * MS, 0);
+	expect(world, 3, SNAP_SEND, CLIENT, T0 + 6 * MS, 0); /* of datagrams nothing was missing */
+	udp_at(world, T0 + 9 * MS, STRANGER, 5000, 53);
+	expect_missing(world, WATCHER_UNTOLD_STRANGER, T0 + 9 * MS);
+	udp_at(world, T0 + 10 * MS, CLIENT, 5000, 53);
+	expect(world, 4, SNAP_ROUTE, CLIENT, T0 + 10 * MS, 0);
+	send_at(world, T0 + 11 * MS, CLIENT, 1, 5);
+	assert_int_equal(world->count, 4);
+}
+
+/* What a new file begins with: who has each stream, and the ways that a
+ * connected socket may still use without looking again. */
+static void test_a_restating_tells_the_living_once_more(void **state)
+{
+	struct world *world = *state;
+
+	connect_at(world, T0, CLIENT, 1);
+	accept_at(world, T0 + MS, 2);
+	udp_at(world, T0 + 2 * MS, CLIENT, 5000, 53);
+	for (int i = 0; i < 3; i++)
+		udp_at(world, T0 + 3 * MS + i, SERVER, 53, 5000);
+	connect_at(world, T0 + 4 * MS, CLIENT, 3);
+	destroy_at(world, T0 + 5 * MS, 3);
+	assert_int_equal(world->count, 4);
+	watcher_uses_restate(world->uses);
+	assert_int_equal(world->count, 8); /* also what has ended, or may be told later */
+	assert_true(world->told[(world->count - 1) % TOLD].is_restated);
+	send_at(world, T0 + 3000 * MS, CLIENT, 1, 5);
+	watcher_uses_restate(world->uses);
+	assert_int_equal(world->count, 10);
+	udp_at(world, T0 + 3001 * MS, SERVER, 53, 5000); /* told at its next look */
+	expect(world, 11, SNAP_ROUTE, SERVER, T0 + 3001 * MS, 0);
+	send_at(world, T0 + 3002 * MS, CLIENT, 1, 5);
+	assert_int_equal(world->count, 11);
+	send_at(world, T0 + 3003 * MS, SERVER, 1, 5); /* the turn before is not forgotten */
+	expect(world, 12, SNAP_SEND, SERVER, T0 + 3003 * MS, T0 + 3002 * MS);
 }
 
 static void test_what_was_lost_came_after_the_last_event_of_its_processor(void **state)
@@ -635,9 +676,9 @@ static void test_what_is_missing_is_told_from_its_first_moment(void **state)
 {
 	struct world *world = *state;
 
-	watcher_uses_miss(world->uses, WATCHER_UNTOLD_SHED, T0 + MS);
-	watcher_uses_miss(world->uses, WATCHER_UNTOLD_FRAMES, T0);
-	watcher_uses_miss(world->uses, WATCHER_UNTOLD_SHED, T0 + 2 * MS);
+	watcher_uses_miss(world->uses, TRACEPOINT_TRANSFERS, WATCHER_UNTOLD_SHED, T0 + MS);
+	watcher_uses_miss(world->uses, TRACEPOINT_TRANSFERS, WATCHER_UNTOLD_FRAMES, T0);
+	watcher_uses_miss(world->uses, TRACEPOINT_TRANSFERS, WATCHER_UNTOLD_SHED, T0 + 2 * MS);
 	expect_missing(world, WATCHER_UNTOLD_SHED | WATCHER_UNTOLD_FRAMES, T0);
 	expect_whole(world);
 }
@@ -893,6 +934,7 @@ int main(void)
 		TEST(test_sockets_are_found_whatever_others_come_and_go),
 		TEST(test_a_stranger_is_missing),
 		TEST(test_after_a_gap_each_next_use_is_told_anew),
+		TEST(test_a_restating_tells_the_living_once_more),
 		TEST(test_what_was_lost_came_after_the_last_event_of_its_processor),
 		TEST(test_what_is_missing_is_told_from_its_first_moment),
 		TEST(test_too_many_of_a_group_are_hot),
