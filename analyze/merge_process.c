@@ -190,7 +190,10 @@ static int merge_parents(struct merge *merge, struct error *error)
 	qsort_r(by_pid, tl->count.processes, sizeof(*by_pid), compare_pids, (void *)(uintptr_t)tl);
 	for (size_t i = 0; i < tl->count.processes && status == 0; i++) {
 		const struct timeline_process *tp = &tl->processes[i];
-		struct merge_process *have = find_process(merge, tp->pid, tp->start_ticks);
+		struct merge_process *have =
+			tp->same_as != TIMELINE_NONE
+				? NULL
+				: find_process(merge, tp->pid, tp->start_ticks);
 		uint32_t last = tp->last_image;
 		int64_t parent;
 
@@ -215,6 +218,8 @@ int merge_processes(struct merge *merge, struct error *error)
 	for (uint32_t p = 0; p < tl->count.processes && status == 0; p++) {
 		uint32_t image = tl->processes[p].first_image;
 
+		if (tl->processes[p].same_as != TIMELINE_NONE)
+			continue;
 		if (image == TIMELINE_NONE)
 			status = merge_image(merge, p, image, &merge->process_ids[p], error);
 		for (; image != TIMELINE_NONE && status == 0; image = tl->images[image].next) {

@@ -109,8 +109,10 @@ struct timeline_process {
 	uint64_t start_ticks;
 	int64_t start_ns;		  /* Unix time, to the clock tick; INT64_MIN: not known */
 	uint32_t first_image, last_image; /* NONE: only its descriptors were seen */
-	uint64_t told_ticks; /* start as its fork told it, which may be one more; 0: not told */
-	int64_t born_ns;     /* the fork; 0: not known */
+	int64_t born_ns;		  /* the fork; 0: not known */
+	/* Known by its fork alone, whose start is one too high: a reading has that process under
+	 * this number, and all that was told of it; NONE: this is one of its own. */
+	uint32_t same_as;
 	bool exit_known;
 	int32_t exit_code;
 	int64_t exit_ns; /* 0: not known */

@@ -299,22 +299,6 @@ uint32_t timeline_find_process(const struct timeline *tl, uint32_t pid, uint64_t
 	return TIMELINE_NONE;
 }
 
-/* Known from its fork by a start that was one too high, or told so of a known one. */
-static uint32_t find_told_process(struct timeline *tl, uint32_t pid, uint64_t start_ticks)
-{
-	uint32_t i = timeline_find_process(tl, pid, start_ticks + 1);
-
-	if (i != TIMELINE_NONE && tl->processes[i].told_ticks == start_ticks + 1) {
-		tl->processes[i].start_ticks = start_ticks;
-		if (hashindex_add(&tl->by_process, timeline_hash_process(pid, start_ticks), i,
-				  timeline_hash_of_process, tl) != 0)
-			return TIMELINE_NONE;
-		return i;
-	}
-	i = start_ticks > 0 ? timeline_find_process(tl, pid, start_ticks - 1) : TIMELINE_NONE;
-	return i != TIMELINE_NONE && tl->processes[i].told_ticks == start_ticks ? i : TIMELINE_NONE;
-}
-
 static int64_t start_of(const struct timeline *tl, uint64_t start_ticks)
 {
 	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
@@ -332,8 +316,6 @@ uint32_t timeline_need_process(struct timeline *tl, uint32_t pid, uint64_t start
 {
 	uint32_t i = timeline_find_process(tl, pid, start_ticks);
 
-	if (i == TIMELINE_NONE)
-		i = find_told_process(tl, pid, start_ticks);
 	if (i != TIMELINE_NONE)
 		return i;
 	if (grow_one(&tl->processes, tl->count.processes, &tl->capacity.processes,
@@ -346,6 +328,7 @@ uint32_t timeline_need_process(struct timeline *tl, uint32_t pid, uint64_t start
 		.start_ns = start_of(tl, start_ticks),
 		.first_image = TIMELINE_NONE,
 		.last_image = TIMELINE_NONE,
+		.same_as = TIMELINE_NONE,
 	};
 	if (hashindex_add(&tl->by_process, timeline_hash_process(pid, start_ticks), i,
 			  timeline_hash_of_process, tl) != 0)

@@ -8,9 +8,6 @@
 #include "analyze/grow.h"
 #include "snapshot/format/quantity.h"
 
-/* Two forks of one pid are further apart; one fork is not told twice so far apart. */
-#define SAME_FORK_NS INT64_C(1000000)
-
 static bool is_stream(uint8_t protocol)
 {
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_SCTP;
@@ -225,30 +222,83 @@ int timeline_take_untold(struct timeline *tl, bool streams)
 
 /* --------------------------------------------------------------- forks -- */
 
-static bool is_same_fork(const struct timeline_process *p, const struct snap_born *born)
-{
-	if (p->born_ns != 0)
-		return p->born_ns - born->born_ns < SAME_FORK_NS &&
-		       born->born_ns - p->born_ns < SAME_FORK_NS;
-	return p->exit_ns == 0 || p->exit_ns >= born->born_ns;
-}
-
 int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 {
-	uint32_t i = timeline_find_process(tl, born->pid, born->start_ticks);
+	uint32_t i = timeline_need_process(tl, born->pid, born->start_ticks);
 
-	if (i == TIMELINE_NONE && born->start_ticks > 0) {
-		i = timeline_find_process(tl, born->pid, born->start_ticks - 1);
-		if (i != TIMELINE_NONE && !is_same_fork(&tl->processes[i], born))
-			i = TIMELINE_NONE;
-	}
-	if (i == TIMELINE_NONE)
-		i = timeline_need_process(tl, born->pid, born->start_ticks);
 	if (i == TIMELINE_NONE)
 		return -1;
-	tl->processes[i].told_ticks = born->start_ticks;
 	tl->processes[i].born_ns = born->born_ns;
 	return 0;
+}
+
+static bool same_program(const struct timeline_image *a, const struct timeline_image *b)
+{
+	if ((a->exe == NULL) != (b->exe == NULL) || (a->comm == NULL) != (b->comm == NULL) ||
+	    a->cmdline_length != b->cmdline_length || (a->cmdline == NULL) != (b->cmdline == NULL))
+		return false;
+	return (a->exe == NULL || strcmp(a->exe, b->exe) == 0) &&
+	       (a->comm == NULL || strcmp(a->comm, b->comm) == 0) &&
+	       (a->cmdline == NULL || memcmp(a->cmdline, b->cmdline, a->cmdline_length) == 0);
+}
+
+/* What was told when it acted comes before what a reading had, unless it is the same. */
+static void join_images(struct timeline *tl, struct timeline_process *told,
+			struct timeline_process *read)
+{
+	uint32_t last = told->last_image;
+
+	if (last == TIMELINE_NONE ||
+	    (read->first_image != TIMELINE_NONE &&
+	     same_program(&tl->images[last], &tl->images[read->first_image])))
+		return;
+	for (uint32_t i = told->first_image; i != TIMELINE_NONE; i = tl->images[i].next)
+		tl->images[i].process = (uint32_t)(read - tl->processes);
+	tl->images[last].next = read->first_image;
+	if (read->last_image == TIMELINE_NONE)
+		read->last_image = last;
+	read->first_image = told->first_image;
+}
+
+/* A fork is noted some microseconds after the start that /proc tells, sometimes in the
+ * next tick. One of that pid and tick that had not ended by then is the same, unless its own
+ * fork was told. */
+static void join_processes(struct timeline *tl)
+{
+	for (uint32_t i = 0; i < tl->count.processes; i++) {
+		struct timeline_process *told = &tl->processes[i], *read;
+		uint32_t same =
+			told->born_ns == 0 || told->start_ticks == 0
+				? TIMELINE_NONE
+				: timeline_find_process(tl, told->pid, told->start_ticks - 1);
+
+		if (same == TIMELINE_NONE)
+			continue;
+		read = &tl->processes[same];
+		if (read->born_ns != 0 || (read->exit_ns != 0 && read->exit_ns < told->born_ns))
+			continue;
+		join_images(tl, told, read);
+		told->same_as = same;
+		told->first_image = told->last_image = TIMELINE_NONE;
+		read->born_ns = told->born_ns;
+		if (read->exit_ns == 0) {
+			read->exit_ns = told->exit_ns;
+			read->exit_known = told->exit_known;
+			read->exit_code = told->exit_code;
+		}
+	}
+	for (size_t i = 0; i < tl->count.uses; i++) {
+		uint32_t same = tl->processes[tl->uses[i].process].same_as;
+
+		if (same != TIMELINE_NONE)
+			tl->uses[i].process = same;
+	}
+	for (size_t i = 0; i < tl->count.holders; i++) {
+		uint32_t same = tl->processes[tl->holders[i].process].same_as;
+
+		if (same != TIMELINE_NONE)
+			tl->holders[i].process = same;
+	}
 }
 
 /* ---------------------------------------------------------------- ends -- */
@@ -384,6 +434,7 @@ static void pair_sockets(struct timeline *tl)
 int timeline_pair(struct timeline *tl)
 {
 	close_sockets(tl);
+	join_processes(tl);
 	if (tl->count.uses == 0)
 		return 0;
 	pair_sockets(tl);

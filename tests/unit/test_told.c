@@ -581,8 +581,20 @@ static void a_ping_is_of_who_looked_up_its_way_just_before(void **state)
 
 /* --------------------------------------------------------------- forks -- */
 
+/* The process that has the number for itself. */
+static uint32_t process_of(uint32_t pid, uint64_t start_ticks)
+{
+	for (uint32_t i = 0; i < tl.count.processes; i++) {
+		if (tl.processes[i].pid == pid && tl.processes[i].start_ticks == start_ticks)
+			return tl.processes[i].same_as != NONE ? tl.processes[i].same_as : i;
+	}
+	return NONE;
+}
+
 static void a_told_start_may_be_one_too_high(void **state)
 {
+	uint32_t wget;
+
 	(void)state;
 	scene_frame("event", 150, 160);
 	scene_process('!', 11, TICKS(100), "curl");
@@ -590,27 +602,36 @@ static void a_told_start_may_be_one_too_high(void **state)
 	scene_use(CLIENT, 112, "connect", 112, NEVER, 11, TICKS(110));
 	scene_frame("event", 160, 170);
 	scene_born(12, TICKS(110), 1, 109);
+	scene_process('!', 12, TICKS(110), "sh");
 	scene_use("6 " HOST " 40001 " PEER " 80", 112, "connect", 112, NEVER, 12, TICKS(110));
 	scene_process('!', 12, TICKS(100), "wget");
-	scene_use("6 " HOST " 40002 " PEER " 80", 113, "connect", 113, NEVER, 12, TICKS(110));
+	scene_use("6 " HOST " 40002 " PEER " 80", 113, "connect", 113, NEVER, 12, TICKS(100));
 	settle();
-	assert_int_equal(tl.count.processes, 2);
-	assert_int_equal(tl.processes[0].start_ticks, TICKS(100));
-	assert_int_equal(tl.processes[1].start_ticks, TICKS(100));
-	assert_int_equal(tl.uses[2].process, 1);
+	assert_int_equal(process_of(11, TICKS(110)), process_of(11, TICKS(100)));
+	wget = process_of(12, TICKS(100));
+	assert_int_equal(process_of(12, TICKS(110)), wget);
+	assert_int_equal(tl.uses[0].process, process_of(11, TICKS(100)));
+	assert_int_equal(tl.uses[1].process, wget);
+	assert_int_equal(tl.uses[2].process, wget);
+	assert_int_equal(tl.processes[wget].born_ns, T(109));
+	assert_string_equal(tl.images[tl.processes[wget].first_image].comm, "sh");
+	assert_string_equal(tl.images[tl.processes[wget].last_image].comm, "wget");
 }
 
 static void a_pid_that_came_back_is_another_process(void **state)
 {
 	(void)state;
 	scene_frame("event", 150, 160);
-	scene_born(11, TICKS(100), 1, 105);
-	scene_process('!', 11, TICKS(100), "curl");
+	scene_born(11, TICKS(110), 1, 112);
+	scene_use(CLIENT, 113, "connect", 113, NEVER, 11, TICKS(110));
+	scene_process('!', 11, TICKS(100), "cat"); /* of another thread, written later */
 	scene_say("process - 11 %llu 1 \\N \\N \\N \\N \\N \\N 0 %lld",
 		  (unsigned long long)TICKS(100), (long long)T(108));
-	scene_born(11, TICKS(110), 1, 112);
+	scene_born(12, TICKS(110), 1, 112);
+	scene_born(12, TICKS(100), 1, 104);
 	settle();
-	assert_int_equal(tl.count.processes, 2);
+	assert_int_not_equal(process_of(11, TICKS(110)), process_of(11, TICKS(100)));
+	assert_int_not_equal(process_of(12, TICKS(110)), process_of(12, TICKS(100)));
 }
 
 #define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
