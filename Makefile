@@ -167,7 +167,7 @@ $(TALK): $(call obj,$(TRUTH_SRC))
 	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^
 
 CLI_TESTS := $(sort $(wildcard tests/cli/*.t))
-TESTS     ?= $(UNIT_BIN) $(REPLAY_BIN) $(CLI_TESTS)
+TESTS     ?= $(UNIT_BIN) $(REPLAY_BIN) $(CLI_TESTS) tests/truth/truth.t
 # Units run side by side, the tests of the commands one after the other
 # (tests/rules.yml); one summary closes all.
 prove = BUILD=$(O) CC='$(CC)' LC_ALL=C TZ=UTC CMOCKA_MESSAGE_OUTPUT=TAP \
@@ -177,7 +177,7 @@ prove = BUILD=$(O) CC='$(CC)' LC_ALL=C TZ=UTC CMOCKA_MESSAGE_OUTPUT=TAP \
         prove -j$$(getconf _NPROCESSORS_ONLN) --exec tests/run-one $(1)
 
 check: ## install what is missing, build, run every test (TESTS=… runs only these)
-check: ready $(PROGRAMS) $(UNIT_BIN) $(REPLAY_BIN)
+check: ready $(PROGRAMS) $(UNIT_BIN) $(REPLAY_BIN) $(TALK)
 	@$(call prove,$(TESTS))
 unit: ## the unit tests
 unit: $(UNIT_BIN)
@@ -185,7 +185,7 @@ unit: $(UNIT_BIN)
 cli: ## the tests of the commands
 cli: $(PROGRAMS)
 	@$(call prove,$(CLI_TESTS))
-truth: ## as root: real processes of every kind against the owners that are found
+truth: ## only the test of owners: real processes of every kind, as root
 truth: ready $(PROGRAMS) $(TALK)
 	@$(call prove,tests/truth/truth.t)
 fuzz-replay: ## every file of tests/fuzz/corpus through its fuzz target, without a fuzzer

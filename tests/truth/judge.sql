@@ -159,11 +159,9 @@ SELECT w.kind, w.pid, w.start_ticks,
 	END AS payload
 FROM whole w LEFT JOIN given g USING (pid, start_ticks);
 
--- Which one of several took a datagram, nobody outside the kernel knows; a
--- refused socket is gone before its answer is seen.
-CREATE VIEW unknowable AS
-SELECT 'udpworkers bound' AS kind UNION ALL SELECT 'udpgroup bound'
-UNION ALL SELECT 'refused client';
+-- Which one of several that share a socket took a datagram, nobody outside the
+-- kernel knows.
+CREATE VIEW unknowable AS SELECT 'udpworkers bound' AS kind;
 
 CREATE VIEW result AS
 SELECT

@@ -12,20 +12,23 @@ HARNESS=$ROOT/tests/truth/harness
 
 # It stays in the first network namespace: the kernel's process events are only
 # to be had there. Its ports are the kernel's choice.
-run timeout 120 "$HARNESS" --build "$BUILD" --scale 20 --tsv "$TMP/result"
-diag "$(printf '%s\n' "$out" | tail -n 12)"
+run timeout 120 "$HARNESS" --build "$BUILD" --scale 10 --tsv "$TMP/result"
+diag "$(printf '%s\n' "$out" | grep -E '^(watcher|missing)|^[0-9]+ ')"
 isnt "$status" 2 "every process says that it did what it should" || diag "$err"
 [ -s "$TMP/result" ] || bail "no result: $err"
+whole=$(printf '%s\n' "$out" | grep -cE '^watcher: on;' || true)
+missing=$(printf '%s\n' "$out" | grep -cE '^missing:' || true)
 
-while IFS=$'\t' read -r kind _ _ _ wrong _ _ _ _ _ _ _ more reasons; do
+while IFS=$'\t' read -r kind _ _ none wrong _ _ _ _ _ _ _ more reasons; do
 	[ "$kind" = kind ] && continue
-	# The only holder that is left may be a child that inherited the descriptor: when
-	# exactly it was forked is not recorded yet.
-	case $kind in
-	leak*) diag "$kind: $wrong wrong" && continue ;;
-	esac
 	is "$wrong" 0 "$kind: no wrong owner" || diag "no owner: $reasons"
 	is "$more" 0 "$kind: no process has more payload than it moved"
+	# Workers with one socket cannot be told apart by what they take.
+	if [ "$whole" = 1 ] && [ "$missing" = 0 ] && [ "$kind" != "udpworkers bound" ]; then
+		is "$none" 0 "$kind: every owner is found" || diag "no owner: $reasons"
+	else
+		skip 1 "$kind: the kernel's account is not whole here"
+	fi
 done <"$TMP/result"
 missing=$("$BUILD/tests/truth/talk" --list | while read -r kind; do
 	grep -q "^${kind}[ -]" "$TMP/result" || echo "$kind"
