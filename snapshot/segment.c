@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,6 +255,42 @@ static void keep_snap_reserve(struct segment_store *store, struct segment *segme
 	segment->snap_reserved = segment->snap_bytes + store->snap_reserve;
 }
 
+/* The hash is taken as the bytes go by, while they are in the cache of the
+ * processor: to read the whole file once more at its end costs more. */
+static void hash_pcap(struct segment *segment, const uint8_t *bytes, size_t length)
+{
+	if (segment->pcap_hash && EVP_DigestUpdate(segment->pcap_hash, bytes, length) != 1) {
+		EVP_MD_CTX_free(segment->pcap_hash);
+		segment->pcap_hash = NULL;
+	}
+}
+
+static void begin_hash(struct segment *segment)
+{
+	segment->pcap_hash = EVP_MD_CTX_new();
+	if (segment->pcap_hash && EVP_DigestInit_ex(segment->pcap_hash, EVP_sha256(), NULL) != 1) {
+		EVP_MD_CTX_free(segment->pcap_hash);
+		segment->pcap_hash = NULL;
+	}
+}
+
+static bool end_hash(struct segment *segment, char hex[CUSTODY_HEX_SIZE])
+{
+	static const char digits[] = "0123456789abcdef";
+	uint8_t digest[EVP_MAX_MD_SIZE];
+	unsigned length;
+
+	if (!segment->pcap_hash || EVP_DigestFinal_ex(segment->pcap_hash, digest, &length) != 1 ||
+	    length * 2 + 1 != CUSTODY_HEX_SIZE)
+		return false;
+	for (unsigned i = 0; i < length; i++) {
+		hex[i * 2] = digits[digest[i] >> 4];
+		hex[i * 2 + 1] = digits[digest[i] & 15];
+	}
+	hex[length * 2] = '\0';
+	return true;
+}
+
 static int begin_pcap(struct segment_store *store, struct segment *segment,
 		      const uint8_t header[CAPTURE_PCAP_HEADER_BYTES], struct error *error)
 {
@@ -267,6 +304,8 @@ static int begin_pcap(struct segment_store *store, struct segment *segment,
 	if (write(segment->pcap_fd, header, CAPTURE_PCAP_HEADER_BYTES) != CAPTURE_PCAP_HEADER_BYTES)
 		return error_errno(error, store->path, "writing the header of %s", segment->pcap);
 	segment->pcap_bytes = CAPTURE_PCAP_HEADER_BYTES;
+	begin_hash(segment);
+	hash_pcap(segment, header, CAPTURE_PCAP_HEADER_BYTES);
 	return 0;
 }
 
@@ -305,6 +344,7 @@ static void release(struct segment *segment)
 		snapfile_writer_close(segment->writer, NULL);
 	if (segment->snap_fd >= 0)
 		close(segment->snap_fd);
+	EVP_MD_CTX_free(segment->pcap_hash);
 	free(segment);
 }
 
@@ -377,11 +417,13 @@ int segment_write_packets(struct segment_store *store, struct segment *segment,
 	}
 	segment->pcap_bytes += length;
 	segment->packets += packets;
+	hash_pcap(segment, records, length);
 	return 0;
 torn:
 	done = capture_whole_records(records, done, written);
 	segment->pcap_bytes += done;
 	segment->packets += *written;
+	hash_pcap(segment, records, done);
 	if (ftruncate(segment->pcap_fd, (off_t)segment->pcap_bytes) != 0 ||
 	    lseek(segment->pcap_fd, 0, SEEK_END) < 0)
 		status = error_errno(error, store->path, "cutting %s", segment->pcap);
@@ -431,15 +473,12 @@ int segment_flush(struct segment_store *store, struct segment *segment, struct e
 
 /* -------------------------------------------------------------- finish -- */
 
-int segment_publish(struct segment_store *store, const char *part, const char *name,
-		    const char *event, const char *detail, struct error *error)
+static int publish(struct segment_store *store, const char *part, const char *name,
+		   const char *event, const char *sha256, uint64_t bytes, const char *detail,
+		   struct error *error)
 {
-	char sha256[CUSTODY_HEX_SIZE];
-	uint64_t bytes;
-	int status = custody_hash_file(store->dirfd, part, sha256, &bytes, error);
+	int status = segment_log(store, event, name, (int64_t)bytes, sha256, detail, error);
 
-	if (!status)
-		status = segment_log(store, event, name, (int64_t)bytes, sha256, detail, error);
 	if (status)
 		return status;
 	if (renameat2(store->dirfd, part, store->dirfd, name, RENAME_NOREPLACE) != 0) {
@@ -454,9 +493,19 @@ int segment_publish(struct segment_store *store, const char *part, const char *n
 	return 0;
 }
 
+int segment_publish(struct segment_store *store, const char *part, const char *name,
+		    const char *event, const char *detail, struct error *error)
+{
+	char sha256[CUSTODY_HEX_SIZE];
+	uint64_t bytes;
+	int status = custody_hash_file(store->dirfd, part, sha256, &bytes, error);
+
+	return status ? status : publish(store, part, name, event, sha256, bytes, detail, error);
+}
+
 static int finish_pcap(struct segment_store *store, struct segment *segment, struct error *error)
 {
-	char part[EVIDENCE_NAME_SIZE + 8];
+	char part[EVIDENCE_NAME_SIZE + 8], sha256[CUSTODY_HEX_SIZE];
 	char detail[64];
 	int status = 0;
 
@@ -470,6 +519,9 @@ static int finish_pcap(struct segment_store *store, struct segment *segment, str
 		return status;
 	snprintf(detail, sizeof detail, "%" PRIu64 " packets", segment->packets);
 	part_name(segment->pcap, part);
+	if (end_hash(segment, sha256))
+		return publish(store, part, segment->pcap, "close", sha256, segment->pcap_bytes,
+			       detail, error);
 	return segment_publish(store, part, segment->pcap, "close", detail, error);
 }
 

@@ -57,6 +57,7 @@ struct segment {
 	int pcap_fd;
 	_Atomic uint64_t pcap_bytes;
 	uint64_t packets;
+	struct evp_md_ctx_st *pcap_hash; /* of pcap_bytes; NULL: the file is read for it */
 
 	/* Of the thread that writes frames. */
 	struct snapfile_writer *writer;
