@@ -34,9 +34,10 @@ struct segment {
 
 struct poller {
 	int proc_fd;
-	bool is_procfs;	  /* a kernel's, not a tree of files */
-	uint64_t device;  /* st_dev of proc_fd */
-	int mountinfo_fd; /* kept open, as poll(2) tells on it when mounts change; -1: none */
+	bool is_procfs;	    /* a kernel's, not a tree of files */
+	bool may_not_enter; /* other namespaces: CAP_SYS_ADMIN is missing */
+	uint64_t device;    /* st_dev of proc_fd */
+	int mountinfo_fd;   /* kept open, as poll(2) tells on it when mounts change; -1: none */
 	struct mounts mounts;
 	struct pollstate *state, *next; /* as last read; being read */
 	bool has_state;
@@ -105,13 +106,18 @@ static int add_gaps(struct pollstate *state, uint64_t netns, const struct procne
 	return result;
 }
 
+enum way_of_reading {
+	BY_TEXT,   /* /proc/net only */
+	DUMP_TCP,  /* the calling thread is in the namespace: the kernel is asked for TCP */
+	DUMP_MOST, /* and for interfaces and addresses */
+};
+
 /* Tables, interfaces and addresses of netns through the directory base/net,
  * where base is one of /proc's for a process or thread. Nothing is kept when
- * base is not in netns at the end: its process went or moved meanwhile. live:
- * the calling thread is in netns. *reason: 0, or the errno why it is not read.
- * 0 or negative. */
-static int read_namespace(struct poller *poller, const char *base, uint64_t netns, bool live,
-			  int *reason, struct error *error)
+ * base is not in netns at the end: its process went or moved meanwhile.
+ * *reason: 0, or the errno why it is not read. 0 or negative. */
+static int read_namespace(struct poller *poller, const char *base, uint64_t netns,
+			  enum way_of_reading how, int *reason, struct error *error)
 {
 	struct pollstate *next = poller->next;
 	size_t rows = poller->rows.count, interfaces = next->netif.interface_count;
@@ -125,8 +131,9 @@ static int read_namespace(struct poller *poller, const char *base, uint64_t netn
 	*reason = net_fd < 0 ? errno : 0;
 	if (net_fd < 0)
 		return 0;
-	result = procnet_read(net_fd, netns, &poller->scratch, &poller->rows, &gaps, error);
-	netif = live ? netif_read_live(netns, &next->netif) : -1;
+	result = (how == BY_TEXT ? procnet_read : procnet_read_inside)(
+		net_fd, netns, &poller->scratch, &poller->rows, &gaps, error);
+	netif = how == DUMP_MOST ? netif_read_live(netns, &next->netif) : -1;
 	if (netif)
 		netif = netif_read_proc(net_fd, netns, &poller->scratch, &next->netif);
 	close(net_fd);
@@ -158,7 +165,8 @@ static int read_own(struct poller *poller, struct error *error)
 	if (reason && pollstate_add_absence(poller->next, "netns", 0, 0, "self",
 					    procfs_errno_name(reason, buffer)))
 		return no_memory(error);
-	result = read_namespace(poller, "self", own, poller->is_procfs, &reason, error);
+	result = read_namespace(poller, "self", own, poller->is_procfs ? DUMP_MOST : BY_TEXT,
+				&reason, error);
 	if (result)
 		return result;
 	if (reason) {
@@ -167,6 +175,48 @@ static int read_own(struct poller *poller, struct error *error)
 				   "cannot read the capture's own network namespace");
 	}
 	return pollstate_add_netns(poller->next, own, 0, true) ? no_memory(error) : 0;
+}
+
+struct visit {
+	struct poller *poller;
+	uint64_t netns;
+	enum way_of_reading how;
+	int reason, result;
+	struct error *error;
+};
+
+static void visit_namespace(void *context)
+{
+	struct visit *visit = context;
+
+	visit->result = read_namespace(visit->poller, "thread-self", visit->netns, visit->how,
+				       &visit->reason, visit->error);
+}
+
+/* Through a thread that enters it, for the sake of the dump. False where that
+ * cannot be: mostly the first reading alone has the right. So interfaces, of
+ * which text says less, come from the same source each time. */
+static bool read_inside(struct poller *poller, const char *base, uint64_t netns, int *reason,
+			int *result, struct error *error)
+{
+	struct visit visit = {.poller = poller, .netns = netns, .how = DUMP_TCP, .error = error};
+	char path[64];
+	int fd;
+
+	if (!poller->is_procfs || poller->may_not_enter)
+		return false;
+	snprintf(path, sizeof(path), "%s/ns/net", base);
+	fd = openat(poller->proc_fd, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	*reason = procnet_enter(fd, visit_namespace, &visit, &poller->cost_ns);
+	close(fd);
+	poller->may_not_enter = *reason == EPERM;
+	if (*reason)
+		return false;
+	*reason = visit.reason;
+	*result = visit.result;
+	return true;
 }
 
 static int read_via(struct poller *poller, uint32_t pid, uint32_t tid, uint64_t netns, int *reason,
@@ -179,7 +229,8 @@ static int read_via(struct poller *poller, uint32_t pid, uint32_t tid, uint64_t 
 		snprintf(base, sizeof(base), "%" PRIu32, pid);
 	else
 		snprintf(base, sizeof(base), "%" PRIu32 "/task/%" PRIu32, pid, tid);
-	result = read_namespace(poller, base, netns, false, reason, error);
+	if (!read_inside(poller, base, netns, reason, &result, error))
+		result = read_namespace(poller, base, netns, BY_TEXT, reason, error);
 	if (!result && !*reason && pollstate_add_netns(poller->next, netns, pid, false))
 		result = no_memory(error);
 	return result;
@@ -254,27 +305,12 @@ static int read_walked_namespaces(struct poller *poller, struct error *error)
 
 /* ------------------------------------- namespaces without a process -- */
 
-struct visit {
-	struct poller *poller;
-	uint64_t netns;
-	int reason, result;
-	struct error *error;
-};
-
-static void visit_namespace(void *context)
-{
-	struct visit *visit = context;
-
-	visit->result = read_namespace(visit->poller, "thread-self", visit->netns, true,
-				       &visit->reason, visit->error);
-}
-
 /* path is relative to dirfd unless it begins with '/'. A file that has gone or
  * is of another namespace by now is none. */
 static int read_entered(struct poller *poller, int dirfd, const char *path, uint64_t netns,
 			struct error *error)
 {
-	struct visit visit = {.poller = poller, .netns = netns, .error = error};
+	struct visit visit = {.poller = poller, .netns = netns, .how = DUMP_MOST, .error = error};
 	char buffer[PROCFS_ERRNO_SIZE];
 	int fd, reason;
 

@@ -89,8 +89,10 @@ bool procfs_is_kernel_thread(const struct procfs_stat *stat)
 
 void procfs_facts_unref(struct procfs_facts *facts)
 {
-	if (facts && --facts->references == 0)
+	if (facts && --facts->references == 0) {
+		free(facts->fds.items);
 		free(facts);
+	}
 }
 
 /* Real user id out of /proc/PID/status: "Uid:\treal\teffective…". */

@@ -20,119 +20,6 @@
  * but not for ever. */
 #define ATTEMPTS 3
 
-/* ------------------------------------------------------------- basics -- */
-
-void *procfs_grow(void *items, size_t *capacity, size_t need, size_t item_bytes)
-{
-	size_t grown = *capacity ? *capacity : 64;
-	void *copy;
-
-	if (need <= *capacity)
-		return items;
-	while (grown < need) {
-		if (grown > SIZE_MAX / 2)
-			return NULL;
-		grown *= 2;
-	}
-	if (grown > SIZE_MAX / item_bytes)
-		return NULL;
-	copy = realloc(items, grown * item_bytes);
-	if (copy)
-		*capacity = grown;
-	return copy;
-}
-
-static int text_reserve(struct procfs_text *text, size_t need)
-{
-	char *grown = procfs_grow(text->text, &text->capacity, need, 1);
-
-	if (!grown)
-		return ENOMEM;
-	text->text = grown;
-	return 0;
-}
-
-static int read_all(int fd, size_t max_bytes, struct procfs_text *out)
-{
-	out->length = 0;
-	if (text_reserve(out, 4096))
-		return ENOMEM;
-	for (;;) {
-		ssize_t got;
-
-		/* The kernel hands out at most a page at a time; room for less
-		 * than that would cost another call. */
-		if (text_reserve(out, out->length + 4096 + 1))
-			return ENOMEM;
-		got = read(fd, out->text + out->length, out->capacity - out->length - 1);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return errno;
-		out->length += (size_t)got;
-		if (got == 0 || (max_bytes && out->length >= max_bytes))
-			break;
-	}
-	if (max_bytes && out->length > max_bytes)
-		out->length = max_bytes;
-	out->text[out->length] = '\0';
-	return 0;
-}
-
-int procfs_read_file(int dirfd, const char *name, size_t max_bytes, struct procfs_text *out)
-{
-	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
-	int result;
-
-	out->length = 0;
-	if (fd < 0)
-		return errno;
-	result = read_all(fd, max_bytes, out);
-	close(fd);
-	return result;
-}
-
-void procfs_text_release(struct procfs_text *text)
-{
-	free(text->text);
-	*text = (struct procfs_text){0};
-}
-
-const char *procfs_errno_name(int number, char buffer[PROCFS_ERRNO_SIZE])
-{
-	switch (number) {
-	case EACCES:
-		return "EACCES";
-	case EPERM:
-		return "EPERM";
-	case ENOENT:
-		return "ENOENT";
-	case ESRCH:
-		return "ESRCH";
-	case EINVAL:
-		return "EINVAL";
-	case EIO:
-		return "EIO";
-	case ELOOP:
-		return "ELOOP";
-	case EMFILE:
-		return "EMFILE";
-	case ENFILE:
-		return "ENFILE";
-	case ENOMEM:
-		return "ENOMEM";
-	case ENOSYS:
-		return "ENOSYS";
-	case ENOTDIR:
-		return "ENOTDIR";
-	case EAGAIN:
-		return "EAGAIN";
-	default:
-		snprintf(buffer, PROCFS_ERRNO_SIZE, "errno %d", number);
-		return buffer;
-	}
-}
-
 static char *format_number(uint32_t number, char buffer[NUMBER_SIZE])
 {
 	char *at = &buffer[NUMBER_SIZE - 1];
@@ -144,25 +31,6 @@ static char *format_number(uint32_t number, char buffer[NUMBER_SIZE])
 	return at;
 }
 
-bool procfs_parse_number(const char *text, uint64_t max, uint64_t *out, const char **end)
-{
-	uint64_t value = 0;
-	const char *at = text;
-
-	for (; *at >= '0' && *at <= '9'; at++) {
-		unsigned digit = (unsigned)(*at - '0');
-
-		if (value > (max - digit) / 10)
-			return false;
-		value = value * 10 + digit;
-	}
-	if (at == text)
-		return false;
-	*out = value;
-	*end = at;
-	return true;
-}
-
 /* "PREFIX[N]" */
 static bool parse_link(const char *link, const char *prefix, uint64_t max, uint64_t *out)
 {
@@ -171,16 +39,6 @@ static bool parse_link(const char *link, const char *prefix, uint64_t max, uint6
 
 	return !strncmp(link, prefix, length) &&
 	       procfs_parse_number(link + length, max, out, &end) && !strcmp(end, "]");
-}
-
-int procfs_read_link(int dirfd, const char *name, char *target, size_t size)
-{
-	ssize_t length = readlinkat(dirfd, name, target, size - 1);
-
-	if (length < 0)
-		return errno;
-	target[length] = '\0';
-	return 0;
 }
 
 bool procfs_is_own(int proc_fd)
@@ -272,12 +130,23 @@ static bool is_dead(const struct procfs_stat *stat)
 	return stat->state == 'Z' || stat->state == 'X' || stat->state == 'x';
 }
 
-/* From an open stat file, from its start. 0 or an errno. */
+/* From an open stat file, from its start: one line, which the kernel gives
+ * whole to one call. 0 or an errno. */
 static int read_stat(int fd, struct procfs_text *scratch, struct procfs_stat *out)
 {
-	int result = lseek(fd, 0, SEEK_SET) < 0 ? errno : read_all(fd, 0, scratch);
+	char *grown = procfs_grow(scratch->text, &scratch->capacity, 4096 + 1, 1);
+	ssize_t got;
+	int result = 0;
 
-	if (!result && procfs_parse_stat(scratch->text, scratch->length, out, NULL))
+	if (!grown)
+		return ENOMEM;
+	scratch->text = grown;
+	got = pread(fd, scratch->text, scratch->capacity - 1, 0);
+	if (got < 0)
+		return errno;
+	scratch->length = (size_t)got;
+	scratch->text[got] = '\0';
+	if (procfs_parse_stat(scratch->text, scratch->length, out, NULL))
 		result = scratch->length ? EINVAL : ESRCH;
 	return result;
 }
@@ -322,35 +191,104 @@ static int add_netns_fd(struct procfs_walk *walk, uint64_t netns, uint32_t pid, 
 	return 0;
 }
 
-/* Sockets and network namespaces among the descriptors below base/fd. holder
- * has all but inode and fd. A descriptor that is closed meanwhile is none. */
-static int read_descriptors(int base, struct snap_holder holder, struct procfs_walk *walk)
+/* One descriptor of those below fd. A descriptor that is closed meanwhile is
+ * none. 0, or an errno, ENOENT among them. */
+static int read_descriptor(int fd, struct snap_holder *holder, struct procfs_walk *walk)
 {
 	char target[64], number[NUMBER_SIZE];
-	int fd = openat(base, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	uint64_t value;
+	int result =
+		procfs_read_link(fd, format_number(holder->fd, number), target, sizeof(target));
+
+	if (result)
+		return result;
+	if (parse_link(target, "socket:[", UINT32_MAX, &value)) {
+		holder->inode = (uint32_t)value;
+		return add_holder(walk, holder);
+	}
+	if (parse_link(target, "net:[", UINT64_MAX, &value))
+		return add_netns_fd(walk, value, holder->pid, holder->fd);
+	return 0;
+}
+
+/* How many descriptors the directory fd has: since Linux 6.2 that is its size.
+ * 0: not known. */
+static size_t count_descriptors(int fd)
+{
+	struct stat info;
+
+	return !fstat(fd, &info) && info.st_size > 0 ? (size_t)info.st_size : 0;
+}
+
+/* Whether fd has the descriptors of the list and no others; then all were read.
+ * *result is 0 or an errno that ends the reading. */
+static bool read_listed(int fd, const struct procfs_numbers *list, struct snap_holder holder,
+			struct procfs_walk *walk, int *result)
+{
+	size_t holders = walk->holder_count, netns_fds = walk->netns_fd_count;
+	bool same = list->count && count_descriptors(fd) == list->count;
+
+	*result = 0;
+	for (size_t i = 0; i < list->count && same && !*result; i++) {
+		int why;
+
+		holder.fd = list->items[i];
+		why = read_descriptor(fd, &holder, walk);
+		if (why == EACCES || why == EPERM || why == ENOMEM)
+			*result = why;
+		else if (why)
+			same = false;
+	}
+	same = same && (*result || count_descriptors(fd) == list->count);
+	if (!same) {
+		walk->holder_count = holders;
+		walk->netns_fd_count = netns_fds;
+	}
+	return same;
+}
+
+static int keep_list(const struct procfs_numbers *from, struct procfs_numbers *to)
+{
+	to->count = 0;
+	if (from->count) {
+		uint32_t *grown =
+			procfs_grow(to->items, &to->capacity, from->count, sizeof(*grown));
+
+		if (!grown)
+			return ENOMEM;
+		to->items = grown;
+		memcpy(grown, from->items, from->count * sizeof(*grown));
+		to->count = from->count;
+	}
+	return 0;
+}
+
+/* Sockets and network namespaces among the descriptors below base/fd. holder
+ * has all but inode and fd. listed (may be NULL): those of the walk before,
+ * brought up to date. */
+static int read_descriptors(int base, struct snap_holder holder, struct procfs_numbers *listed,
+			    struct procfs_walk *walk)
+{
+	int fd = openat(base, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int result;
 
 	if (fd < 0)
 		return errno;
+	if (listed && read_listed(fd, listed, holder, walk, &result)) {
+		close(fd);
+		return result;
+	}
 	result = list_numbers(fd, &walk->listing, &walk->fds);
 	for (size_t i = 0; i < walk->fds.count && !result; i++) {
 		int why;
 
 		holder.fd = walk->fds.items[i];
-		why = procfs_read_link(fd, format_number(holder.fd, number), target,
-				       sizeof(target));
-		if (why == EACCES || why == EPERM)
+		why = read_descriptor(fd, &holder, walk);
+		if (why == EACCES || why == EPERM || why == ENOMEM)
 			result = why;
-		if (why)
-			continue;
-		if (parse_link(target, "socket:[", UINT32_MAX, &value)) {
-			holder.inode = (uint32_t)value;
-			result = add_holder(walk, &holder);
-		} else if (parse_link(target, "net:[", UINT64_MAX, &value)) {
-			result = add_netns_fd(walk, value, holder.pid, holder.fd);
-		}
 	}
+	if (listed && !result)
+		result = keep_list(&walk->fds, listed);
 	close(fd);
 	return result;
 }
@@ -401,9 +339,13 @@ static int read_once(int dir, const struct procfs_process *known, struct procfs_
 	struct snap_holder holder = {.pid = process->stat.pid,
 				     .tid = process->stat.pid,
 				     .start_ticks = process->stat.start_ticks};
+	/* Of another thread the list would be another one. */
+	struct procfs_numbers *listed =
+		known && known->facts && !is_dead(&process->stat) ? &known->facts->fds : NULL;
 	struct stat info;
 	int base = dir, result = 0;
 
+	process->descriptors_errno = 0;
 	process->via_tid = process->stat.pid;
 	if (is_dead(&process->stat)) {
 		process->via_tid = 0;
@@ -417,7 +359,8 @@ static int read_once(int dir, const struct procfs_process *known, struct procfs_
 	}
 	process->euid = info.st_uid;
 	process->netns = base < 0 ? 0 : procfs_read_netns(base, "ns/net", NULL);
-	process->descriptors_errno = base < 0 ? 0 : read_descriptors(base, holder, walk);
+	if (base >= 0)
+		process->descriptors_errno = read_descriptors(base, holder, listed, walk);
 	if (process->descriptors_errno == ENOMEM || process->descriptors_errno == ENOENT ||
 	    process->descriptors_errno == ESRCH) {
 		result = process->descriptors_errno;
@@ -661,7 +604,7 @@ static int walk_threads_of(int dir, const struct procfs_process *process, bool o
 		task = open_task(dir, holder.tid);
 		if (task < 0)
 			continue;
-		result = read_descriptors(task, holder, walk);
+		result = read_descriptors(task, holder, NULL, walk);
 		close(task);
 		walk->netns_fd_count = netns_fds;
 		keep_wanted(walk, first, mark, inodes, inode_count);

@@ -7,7 +7,8 @@
  * kernel binds to that process and not to its number: a pid that is reused
  * meanwhile gives ESRCH and never another process's sockets.
  *
- * procfacts.c: stat and facts; procfs.c: descriptors and the walk.
+ * procfile.c: basics; procfacts.c: stat and facts; procfs.c: descriptors and
+ * the walk.
  * Kernel threads are no processes here. Never writes, never signals.
  *
  * "0 or an errno" means what it says: the caller needs the reason for an
@@ -39,6 +40,11 @@ struct procfs_text {
 
 /* Reads the file to its end, or to max_bytes (0: no limit). 0 or an errno. */
 int procfs_read_file(int dirfd, const char *name, size_t max_bytes, struct procfs_text *out);
+/* The same for a file of lines that are at most row_bytes long, of which the
+ * kernel gives as many whole ones as a page holds (fs/seq_file.c): a call that
+ * leaves room for another was the last. To ask once more would cost a walk
+ * through the kernel's whole table. */
+int procfs_read_table(int dirfd, const char *name, size_t row_bytes, struct procfs_text *out);
 void procfs_text_release(struct procfs_text *text);
 
 /* Room for at least need items: items itself or a larger copy, with *capacity
@@ -87,13 +93,21 @@ bool procfs_is_kernel_thread(const struct procfs_stat *stat);
 
 /* ------------------------------------------------------------ process -- */
 
+struct procfs_numbers {
+	uint32_t *items;
+	size_t count, capacity;
+};
+
 /* What is known of one program image of one process. Shared by reference,
- * also between threads: nobody changes it. The strings of record are its own and
- * live as long. */
+ * also between threads: nobody changes it, and fds is of the walk's thread
+ * alone. The strings of record are its own and live as long. */
 struct procfs_facts {
 	atomic_uint references;
 	struct snap_process record;
 	bool cmdline_cut; /* longer than PROCFS_MAX_CMDLINE */
+	/* The descriptors that the last walk listed: while their number stays and
+	 * all of them are still there, they are not listed again. */
+	struct procfs_numbers fds;
 };
 void procfs_facts_unref(struct procfs_facts *facts); /* NULL works */
 
@@ -113,11 +127,6 @@ struct procfs_process {
 struct procfs_netns_fd {
 	uint64_t netns;
 	uint32_t pid, fd;
-};
-
-struct procfs_numbers {
-	uint32_t *items;
-	size_t count, capacity;
 };
 
 /* A walk's result: all owned, reused from walk to walk. {0} is an empty one. */

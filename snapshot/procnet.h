@@ -27,6 +27,11 @@ struct procnet_gaps {
 int procnet_read(int net_fd, uint64_t netns, struct procfs_text *scratch, struct procnet_rows *rows,
 		 struct procnet_gaps *gaps, struct error *error);
 
+/* The same where net_fd is the kernel's own and the calling thread is in that
+ * namespace: the TCP tables by tcpdiag_read, where the kernel has that. */
+int procnet_read_inside(int net_fd, uint64_t netns, struct procfs_text *scratch,
+			struct procnet_rows *rows, struct procnet_gaps *gaps, struct error *error);
+
 /* Calls run(context) in a thread of its own that has entered the network
  * namespace that netns_fd refers to, and waits for it; the caller's namespace
  * stays as it is. *cost_ns grows by the CPU time of that thread. 0 or an errno

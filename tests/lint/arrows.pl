@@ -20,7 +20,7 @@ my @libraries = (
 	[qr{^cap-ng\.h$}, 'libcap-ng', qw(snapshot/privilege)],
 	[
 		qr{^linux/(?:netlink|inet_diag|sock_diag|rtnetlink|cn_proc|connector)\.h$}, 'netlink',
-		qw(snapshot/sockdiag snapshot/procevent)
+		qw(snapshot/sockdiag snapshot/procevent snapshot/tcpdiag)
 	],
 );
 
