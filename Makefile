@@ -16,6 +16,8 @@ DEPS_BUILD := gcc libc6-dev make pkgconf libpcap-dev zlib1g-dev libssl-dev libca
               libsqlite3-dev
 DEPS_TEST  := libcmocka-dev perl iproute2 curl bind9-dnsutils nginx dnsmasq-base socat \
               netcat-openbsd openssh-client openssh-server tcpdump tshark sqlite3 procps util-linux
+# For bench only.
+DEPS_BENCH := wireshark-common
 # For lint, check-format and fuzz only.
 DEPS_LINT  := clang libclang-rt-dev clang-tidy clang-format cppcheck git
 
@@ -56,10 +58,11 @@ UNIT_SRC    := $(sort $(wildcard tests/unit/test_*.c))
 HELPER_SRC  := $(sort $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)))
 FUZZ_SRC    := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 TRUTH_SRC   := $(sort $(wildcard tests/truth/*.c))
+BENCH_SRC   := $(sort $(wildcard tests/bench/*.c))
 HEADERS     := $(sort $(wildcard snapshot/*.h snapshot/format/*.h analyze/*.h tests/*/*.h))
 PROGRAM_SRC := $(wildcard snapshot/main.c analyze/main.c)
 SOURCES     := $(FORMAT_SRC) $(RECORD_SRC) $(ANALYZE_SRC) $(PROGRAM_SRC) $(UNIT_SRC) \
-               $(HELPER_SRC) $(FUZZ_SRC) $(TRUTH_SRC) $(wildcard tests/fuzz/replay.c)
+               $(HELPER_SRC) $(FUZZ_SRC) $(TRUTH_SRC) $(BENCH_SRC) $(wildcard tests/fuzz/replay.c)
 
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 FORMAT_LIB  := $(O)/libformat.a
@@ -68,6 +71,7 @@ ANALYZE_LIB := $(O)/libanalyze.a
 PROGRAMS    := $(O)/pcapwho $(O)/pcapwho-record
 UNIT_BIN    := $(patsubst %.c,$(O)/%,$(UNIT_SRC))
 REPLAY_BIN  := $(patsubst tests/fuzz/fuzz_%.c,$(O)/tests/fuzz/replay_%,$(FUZZ_SRC))
+BENCH_BIN   := $(patsubst %.c,$(O)/%,$(BENCH_SRC))
 ALL_OBJ     := $(call obj,$(SOURCES)) $(O)/schema_sql.o
 
 say = @:
@@ -139,10 +143,15 @@ deps-lint: ## install the packages that only lint, check-format and fuzz need
 	@.ci/deps $(DEPS_LINT)
 ready:
 	@.ci/deps --if-missing $(DEPS_BUILD) $(DEPS_TEST)
+ready-bench:
+	@.ci/deps --if-missing $(DEPS_BUILD) $(DEPS_TEST) $(DEPS_BENCH)
 ready-lint:
 	@.ci/deps --if-missing $(DEPS_BUILD) $(DEPS_LINT)
 ifneq ($(filter check demo,$(MAKECMDGOALS)),)
 $(ALL_OBJ): | ready
+endif
+ifneq ($(filter bench,$(MAKECMDGOALS)),)
+$(ALL_OBJ): | ready-bench
 endif
 
 demo: ## as root: record real traffic of real programs, analyze it, show who sent what
@@ -163,6 +172,11 @@ $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(AN
 # Real processes that log what they did (tests/truth/README.md).
 TALK := $(O)/tests/truth/talk
 $(TALK): $(call obj,$(TRUTH_SRC))
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^
+
+# What the benches start and measure with.
+$(BENCH_BIN): $(O)/%: $(O)/%.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^
 
@@ -188,11 +202,18 @@ cli: $(PROGRAMS)
 truth: ## only the test of owners: real processes of every kind, as root
 truth: ready $(PROGRAMS) $(TALK)
 	@$(call prove,tests/truth/truth.t)
+BENCH ?= $(sort $(wildcard tests/bench/*.sh))
+bench: ## as root: what recording costs, beside its peers (BENCH=… runs only these)
+bench: ready-bench all $(BENCH_BIN) $(TALK)
+	@status=0; for bench in $(BENCH); do \
+		printf '\n== %s\n' "$$bench"; \
+		"$$bench" $(BENCH_OPTIONS) || { code=$$?; [ $$code -eq 77 ] || status=1; }; \
+	done; exit $$status
 fuzz-replay: ## every file of tests/fuzz/corpus through its fuzz target, without a fuzzer
 fuzz-replay: $(REPLAY_BIN)
 	@$(call prove,$(REPLAY_BIN))
 everything: ## compile and link all programs and all test programs, run nothing
-everything: $(PROGRAMS) $(UNIT_BIN) $(REPLAY_BIN) $(TALK)
+everything: $(PROGRAMS) $(UNIT_BIN) $(REPLAY_BIN) $(TALK) $(BENCH_BIN)
 
 # ---- fuzzing: libFuzzer with clang, in its own configuration ----
 FUZZ_CC      ?= clang
@@ -264,11 +285,11 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | LC_ALL=C sort | \
 		while IFS="$$(printf '\t')" read -r name text; do printf '  %-13s %s\n' "$$name" "$$text"; done
 	@printf '%s\n' '' 'Variables: CC CFLAGS CPPFLAGS LDFLAGS PREFIX DESTDIR V=1 WERROR=1' \
-		'           SANITIZE=address,undefined FUZZ_SECONDS= TESTS='
+		'           SANITIZE=address,undefined FUZZ_SECONDS= TESTS= BENCH='
 
 FORCE:
-.PHONY: all deps deps-lint ready ready-lint demo check unit cli fuzz-replay everything fuzz lint \
-        analyzer arrows check-format format install uninstall clean help FORCE
+.PHONY: all deps deps-lint ready ready-bench ready-lint demo check unit cli bench fuzz-replay \
+        everything fuzz lint analyzer arrows check-format format install uninstall clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(ALL_OBJ:.o=.d) $(FUZZ_OBJ:.o=.d) $(addsuffix .d,$(FUZZ_BIN))
