@@ -232,14 +232,19 @@ int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 	return 0;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
 static bool same_program(const struct timeline_image *a, const struct timeline_image *b)
 {
-	if ((a->exe == NULL) != (b->exe == NULL) || (a->comm == NULL) != (b->comm == NULL) ||
-	    a->cmdline_length != b->cmdline_length || (a->cmdline == NULL) != (b->cmdline == NULL))
+	if (a->cmdline_length != b->cmdline_length || !same_text(a->exe, b->exe) ||
+	    !same_text(a->comm, b->comm))
 		return false;
-	return (a->exe == NULL || strcmp(a->exe, b->exe) == 0) &&
-	       (a->comm == NULL || strcmp(a->comm, b->comm) == 0) &&
-	       (a->cmdline == NULL || memcmp(a->cmdline, b->cmdline, a->cmdline_length) == 0);
+	return a->cmdline == NULL || b->cmdline == NULL
+		       ? a->cmdline == b->cmdline
+		       : memcmp(a->cmdline, b->cmdline, a->cmdline_length) == 0;
 }
 
 /* What was told when it acted comes before what a reading had, unless it is the same. */

@@ -123,7 +123,7 @@ static int read_namespace(struct poller *poller, const char *base, uint64_t netn
 	size_t rows = poller->rows.count, interfaces = next->netif.interface_count;
 	size_t addresses = next->netif.address_count;
 	char path[64], buffer[PROCFS_ERRNO_SIZE];
-	struct procnet_gaps gaps;
+	struct procnet_gaps gaps = {0};
 	int net_fd, result, netif;
 
 	snprintf(path, sizeof(path), "%s/net", base);

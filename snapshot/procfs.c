@@ -366,7 +366,7 @@ static int read_once(int dir, const struct procfs_process *known, struct procfs_
 		result = process->descriptors_errno;
 		goto out;
 	}
-	if (facts_hold(known, process)) {
+	if (known && known->facts && facts_hold(known, process)) {
 		process->facts = known->facts;
 		process->facts->references++;
 	} else {
@@ -398,7 +398,7 @@ static int read_stable(int dir, int stat_fd, const struct procfs_process *known,
 	size_t holders = walk->holder_count, netns_fds = walk->netns_fd_count;
 
 	for (unsigned attempt = 1;; attempt++) {
-		struct procfs_stat after;
+		struct procfs_stat after = {0};
 		bool fresh = false;
 		int result = read_once(dir, known, process, walk, &fresh);
 

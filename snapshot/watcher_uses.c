@@ -1,5 +1,6 @@
 #include "snapshot/watcher_uses.h"
 
+#include <assert.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,8 +255,10 @@ static bool grow(struct watcher_uses *uses)
 	free(uses->slots);
 	uses->slots = slots;
 	uses->slot_count = 2 * capacity;
-	for (size_t i = 0; i < uses->count; i++)
+	for (size_t i = 0; i < uses->count; i++) {
+		/* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): count of them are set */
 		slots[find_slot(uses, streams[i].sk)] = (uint32_t)i + 1;
+	}
 	return true;
 }
 
@@ -308,6 +311,7 @@ static struct stream *open_stream(struct watcher_uses *uses, const struct tracep
 			uses->is_full = true;
 			return NULL;
 		}
+		assert(uses->streams != NULL);
 		stream = &uses->streams[uses->count++];
 		uses->slots[find_slot(uses, event->sk)] = (uint32_t)uses->count;
 	}

@@ -138,7 +138,7 @@ static bool take_u32(struct cursor *cursor, const char *field, uint32_t *out)
 
 static bool take_u16(struct cursor *cursor, const char *field, uint16_t *out)
 {
-	uint64_t value;
+	uint64_t value = 0;
 
 	if (!take_max(cursor, field, UINT16_MAX, &value))
 		return false;
