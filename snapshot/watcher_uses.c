@@ -408,7 +408,7 @@ void watcher_uses_restate(struct watcher_uses *uses)
 {
 	uses->segment++;
 	for (size_t i = 0; i < WATCHER_USES_WAYS; i++)
-		restate_way(uses, &uses->ways[0][i]);
+		restate_way(uses, &uses->ways[i / WATCHER_USES_SET][i % WATCHER_USES_SET]);
 	for (size_t i = 0; i < WATCHER_USES_LATE; i++) {
 		struct watcher_use use = uses->ended[i].last;
 
