@@ -198,6 +198,13 @@ static bool was_passed(const struct bridge *bridge, const struct bridge_subject 
 	return older;
 }
 
+/* Whether it was ever read whole, and not only looked up for an event. */
+static bool in_full_reading(const struct timeline *tl, const struct timeline_life *life)
+{
+	return tl->frames[life->first].kind != SNAP_EVENT ||
+	       tl->frames[life->last].kind != SNAP_EVENT;
+}
+
 static void judge_connected(struct bridge *bridge, const struct bridge_subject *subject,
 			    uint32_t socket, enum bridge_rule rule, int64_t t_ns,
 			    struct bridge_verdict *v)
@@ -225,6 +232,11 @@ static void judge_connected(struct bridge *bridge, const struct bridge_subject *
 	}
 	say_owner(bridge, rule, bridge_pick_holder(bridge, bridge->timeline->sockets[socket].inode),
 		  v);
+	/* Who was caught accepting it may hand it on at once. */
+	if (subject->responder && subject->protocol == IPPROTO_TCP &&
+	    !in_full_reading(bridge->timeline, &bridge->timeline->sockets[socket].life) &&
+	    bridge->accepted[subject->local.port] != v->process)
+		bridge_say_ambiguous(bridge, subject, v);
 }
 
 /* ------------------------------------------------ sockets of the tuple -- */
@@ -548,6 +560,7 @@ static void refuse_heirs(struct bridge *bridge, const struct bridge_subject *sub
 	if (!bridge_told_user(bridge, subject, t_ns, v->process, &any) && any) {
 		v->process = v->image = TIMELINE_NONE;
 		say_no(v, BRIDGE_GAP);
+		v->refused = true;
 		return;
 	}
 	if (subject->responder || subject->began_ns == INT64_MIN)
@@ -558,6 +571,7 @@ static void refuse_heirs(struct bridge *bridge, const struct bridge_subject *sub
 	}
 	v->process = v->image = TIMELINE_NONE;
 	say_no(v, BRIDGE_GAP);
+	v->refused = true;
 }
 
 static void judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
@@ -615,6 +629,14 @@ void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, i
 		  struct bridge_verdict *v)
 {
 	judge(bridge, subject, t_ns, v);
+	if (v->reason == BRIDGE_OWNED && v->socket != TIMELINE_NONE && !subject->group &&
+	    bridge->timeline->capture_netns != 0 &&
+	    bridge->timeline->sockets[v->socket].netns != bridge->timeline->capture_netns &&
+	    bridge->timeline->sockets[v->socket].netns != 0 && bridge_is_ours(bridge, subject)) {
+		v->process = v->image = TIMELINE_NONE;
+		say_no(v, BRIDGE_GAP);
+		v->refused = true;
+	}
 	if (subject->protocol != IPPROTO_TCP && subject->protocol != IPPROTO_SCTP)
 		bridge_judge_datagram(bridge, subject, t_ns, v);
 }

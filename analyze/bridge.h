@@ -69,11 +69,13 @@ struct bridge_candidate {
 struct bridge_verdict {
 	enum bridge_rule rule; /* BRIDGE_NO_RULE unless reason is BRIDGE_OWNED */
 	enum bridge_reason reason;
-	bool by_tuple;		   /* rests on a socket of the very five-tuple, owned or not */
-	bool passed;		   /* an accepted connection that its holder did not accept itself:
-				      packets before the sighting are not the holder's */
-	bool lapsed;		   /* BRIDGE_GAP only because a socket was last seen before t and is
-				      gone in the next reading: socket, process, image and frame are its */
+	bool refused;  /* nobody, though readings name somebody: they may be wrong, and so may those
+			  of another segment */
+	bool by_tuple; /* rests on a socket of the very five-tuple, owned or not */
+	bool passed;   /* an accepted connection that its holder did not accept itself:
+			  packets before the sighting are not the holder's */
+	bool lapsed;   /* BRIDGE_GAP only because a socket was last seen before t and is
+			  gone in the next reading: socket, process, image and frame are its */
 	uint32_t socket;	   /* NONE: none */
 	uint32_t process, image;   /* NONE: none */
 	uint32_t shared_by;	   /* processes that hold it (or could have taken it) */

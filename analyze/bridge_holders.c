@@ -40,15 +40,10 @@ static uint32_t image_at(const struct timeline *tl, uint32_t process, int64_t at
 	return timeline_image_at(tl, process, at_ns);
 }
 
-/* A start time is cut to the clock tick: the process began within the tick
- * after it. A connection vouches for its holder; a port without one does not. */
+/* A connection vouches for its holder; a port without one does not. Unknown is INT64_MIN. */
 static bool existed(const struct timeline *tl, uint32_t process, bool surely, int64_t t_ns)
 {
-	int64_t start_ns = tl->processes[process].start_ns; /* unknown is INT64_MIN */
-
-	if (surely && start_ns != INT64_MIN)
-		start_ns += NS_PER_SECOND / tl->clock_ticks;
-	return start_ns <= t_ns;
+	return timeline_began(tl, process, surely) <= t_ns;
 }
 
 /* The frame that decides among holders not current at t: the earliest first
@@ -57,14 +52,13 @@ static enum bridge_rule nearest_holding(const struct timeline *tl,
 					const struct timeline_socket *socket, uint32_t head,
 					int64_t t_ns, uint32_t *frame)
 {
-	bool surely = socket->protocol != IPPROTO_TCP;
 	enum bridge_rule rule = BRIDGE_NO_RULE;
 
 	for (uint32_t i = head; i != TIMELINE_NONE; i = tl->holders[i].next_inode) {
 		const struct timeline_life *life = &tl->holders[i].life;
 
 		if (timeline_first_end(tl, life) > t_ns) {
-			if (!existed(tl, tl->holders[i].process, surely, t_ns))
+			if (!existed(tl, tl->holders[i].process, false, t_ns))
 				continue;
 			/* A reading after t had the socket, and not in these hands. */
 			if (!bridge_may_precede(tl, life, t_ns) &&
@@ -131,12 +125,8 @@ struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t soc
 
 	for (uint32_t i = head; i != TIMELINE_NONE; i = tl->holders[i].next_inode) {
 		bridge_life_edges(tl, &tl->holders[i].life, t_ns, v);
-		bridge_edge(v, t_ns, tl->processes[tl->holders[i].process].start_ns);
-		bridge_edge(v, t_ns,
-			    tl->processes[tl->holders[i].process].start_ns == INT64_MIN
-				    ? INT64_MIN
-				    : tl->processes[tl->holders[i].process].start_ns +
-					      NS_PER_SECOND / tl->clock_ticks);
+		bridge_edge(v, t_ns, timeline_began(tl, tl->holders[i].process, false));
+		bridge_edge(v, t_ns, timeline_began(tl, tl->holders[i].process, true));
 		if (timeline_current(tl, &tl->holders[i].life, t_ns)) {
 			hold(bridge, socket, i, t_ns, v, &out);
 			out.rule = BRIDGE_EXACT;
@@ -160,9 +150,13 @@ struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t soc
 		const struct timeline_holder *h = &tl->holders[i];
 
 		if (out.rule == BRIDGE_AHEAD
-			    ? h->life.first == frame && existed(tl, h->process, surely, t_ns)
+			    ? h->life.first == frame && existed(tl, h->process, false, t_ns)
 			    : h->life.last == frame && timeline_gone_end(tl, &h->life) <= t_ns)
 			hold(bridge, socket, i, t_ns, v, &out);
+		/* It may have been there, and may not. */
+		if (out.rule == BRIDGE_AHEAD && h->life.first == frame &&
+		    existed(tl, h->process, false, t_ns) && !existed(tl, h->process, surely, t_ns))
+			out.moved = true;
 	}
 	return out;
 }

@@ -57,6 +57,9 @@ struct bridge_holding {
 	int64_t first_ns, last_ns;
 };
 
+/* Whether the capture's own namespace has the local address: then nobody else's socket is
+ * meant for sure, as anybody may give a namespace of his own any address. */
+bool bridge_is_ours(const struct bridge *bridge, const struct bridge_subject *subject);
 bool bridge_namespace_fits(const struct bridge *bridge, const struct bridge_subject *subject,
 			   uint64_t netns);
 

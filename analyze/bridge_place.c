@@ -96,3 +96,15 @@ bool bridge_namespace_fits(const struct bridge *bridge, const struct bridge_subj
 	}
 	return false;
 }
+
+bool bridge_is_ours(const struct bridge *bridge, const struct bridge_subject *subject)
+{
+	const struct timeline *tl = bridge->timeline;
+
+	for (uint32_t i = timeline_by_address(tl, &subject->local.address); i != TIMELINE_NONE;
+	     i = tl->addresses[i].next_address) {
+		if (tl->capture_netns != 0 && tl->addresses[i].netns == tl->capture_netns)
+			return true;
+	}
+	return false;
+}

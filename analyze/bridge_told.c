@@ -12,11 +12,15 @@
 #define ANSWER_NS INT64_C(30000000000)
 /* A raw or ping socket's look-up is this close to its packet. */
 #define AT_ONCE_NS INT64_C(5000000)
+/* Between its look-up and its packet a process may lose the processor for so long. */
+#define RACE_NS INT64_C(5000000)
 
 static bool fits(const struct bridge *bridge, const struct bridge_subject *subject, uint64_t netns)
 {
 	if (netns == 0)
 		return !endpoint_is_loopback(&subject->local.address);
+	if (netns != bridge->timeline->capture_netns && bridge_is_ours(bridge, subject))
+		return false;
 	return bridge_namespace_fits(bridge, subject, netns);
 }
 
@@ -31,6 +35,9 @@ static void name_process(const struct bridge *bridge, uint32_t place, enum bridg
 	v->rule = rule;
 	v->process = use->process;
 	v->image = timeline_image_at(tl, use->process, use->at_ns > t_ns ? use->at_ns : t_ns);
+	for (uint32_t i = tl->processes[use->process].first_image; i != TIMELINE_NONE;
+	     i = tl->images[i].next)
+		bridge_edge(v, t_ns, timeline_first_end(tl, &tl->images[i].life));
 	v->frame = use->frame;
 	v->first_ns = v->last_ns = use->at_ns;
 	v->candidates = NULL;
@@ -63,25 +70,6 @@ static uint32_t told_socket(const struct bridge *bridge, const struct bridge_sub
 			best = i;
 	}
 	return best;
-}
-
-/* Only its closing was told: its holder then, and if it was there before the
- * connection, it did not merely inherit it. */
-static bool judge_shut(struct bridge *bridge, const struct timeline_socket *s, int64_t t_ns,
-		       struct bridge_verdict *v)
-{
-	const struct timeline *tl = bridge->timeline;
-	uint32_t process = tl->uses[s->first_use].process;
-	int64_t began_ns = timeline_began(tl, process, true);
-
-	for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
-		if (tl->uses[i].process != process)
-			return false;
-	}
-	if (began_ns == INT64_MIN || began_ns > s->opened_ns)
-		return false;
-	name_process(bridge, s->first_use, BRIDGE_EXACT, t_ns, v);
-	return true;
 }
 
 static uint64_t position(const struct timeline_use *use, bool sent)
@@ -169,21 +157,6 @@ static struct turn turn_by_time(const struct timeline *tl, const struct timeline
 	return out;
 }
 
-static uint32_t count_users(const struct timeline *tl, const struct timeline_socket *s)
-{
-	uint32_t count = 0;
-
-	for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
-		uint32_t j = s->first_use;
-
-		while (j != i &&
-		       (tl->uses[j].process != tl->uses[i].process || tl->uses[j].act == SNAP_SHUT))
-			j = tl->uses[j].next;
-		count += j == i && tl->uses[i].act != SNAP_SHUT;
-	}
-	return count > 0 ? count : 1;
-}
-
 /* The first turn that is told is not the first of the socket: a rotation lies between. */
 static bool follows_others(const struct timeline *tl, const struct timeline_socket *s)
 {
@@ -239,6 +212,13 @@ bool bridge_told_user(const struct bridge *bridge, const struct bridge_subject *
 	return false;
 }
 
+/* The readings decide, and if they name nobody, those of another segment do not either. */
+static bool refuse(struct bridge_verdict *v)
+{
+	v->refused = true;
+	return false;
+}
+
 bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 			 struct bridge_verdict *v)
 {
@@ -254,7 +234,7 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 	s = &tl->sockets[socket];
 	told.socket = s->other != TIMELINE_NONE ? s->other : socket;
 	told.by_tuple = true;
-	told.shared_by = count_users(tl, s);
+	told.shared_by = s->users > 0 ? s->users : 1;
 	shared = told.shared_by > 1 || follows_others(tl, s);
 	for (size_t i = 0; i < tl->untold[true].count; i++) {
 		bridge_edge(&told, t_ns, tl->untold[true].stretches[i].from_ns);
@@ -270,19 +250,21 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 		turn = turn_by_bytes(tl, s, subject);
 	if (!turn.by_bytes)
 		turn = turn_by_time(tl, s, subject, t_ns);
-	if (turn.several || !all_told(tl, s->opened_ns, t_ns))
-		return false;
-	if (turn.use == TIMELINE_NONE) {
-		if (tl->uses[s->first_use].act != SNAP_SHUT ||
-		    !all_told(tl, s->opened_ns, tl->uses[s->first_use].at_ns) ||
-		    !judge_shut(bridge, s, t_ns, &told))
-			return false;
-	} else {
-		/* Whoever used it in between was not told. */
-		if (!all_told(tl, s->opened_ns, tl->uses[turn.use].at_ns))
-			return false;
-		say_turn(bridge, subject, &turn, told.socket, t_ns, &told);
-	}
+	/* What one process left in the buffer goes out, or is read, in the turn of the next. */
+	if (shared && !turn.by_bytes && subject->payload_bytes > 0)
+		return refuse(v);
+	/* Before Linux 6.3 a child that sends is not told. */
+	if (tl->sends_untold && subject->sent && subject->payload_bytes > 0)
+		return refuse(v);
+	if (turn.several || t_ns > tl->told_until_ns || !all_told(tl, s->opened_ns, t_ns))
+		return refuse(v);
+	/* Who only closed it may have been handed it for that. */
+	if (turn.use == TIMELINE_NONE)
+		return refuse(v);
+	/* Whoever used it in between was not told. */
+	if (!all_told(tl, s->opened_ns, tl->uses[turn.use].at_ns))
+		return refuse(v);
+	say_turn(bridge, subject, &turn, told.socket, t_ns, &told);
 	*v = told;
 	return true;
 }
@@ -357,38 +339,90 @@ static bool could_receive(const struct timeline *tl, uint32_t use, uint32_t proc
 
 /* What an answer will tell of the request: its process had the port already,
  * and nobody else used the way until then. */
-static bool will_answer(const struct timeline *tl, uint32_t after, int64_t t_ns,
-			const struct bridge_verdict *v)
+static bool will_answer(const struct timeline *tl, const struct bridge_subject *subject,
+			uint32_t after, int64_t t_ns, const struct bridge_verdict *v)
 {
 	const struct timeline_use *use = &tl->uses[after];
 	int64_t began_ns = timeline_began(tl, use->process, true);
 
 	return use->at_ns - t_ns <= ANSWER_NS && use->previous_ns <= t_ns &&
-	       began_ns != INT64_MIN && began_ns <= t_ns &&
+	       began_ns != INT64_MIN && began_ns <= t_ns && use->at_ns <= tl->told_until_ns &&
+	       timeline_closed(tl, subject->protocol, subject->local.port, &subject->remote, t_ns,
+			       use->at_ns) == 0 &&
 	       !(v->lapsed && v->process != use->process) &&
 	       !timeline_untold(tl, false, t_ns, use->at_ns);
 }
 
-/* The use that tells whose a packet of the way is; NONE. */
-static uint32_t choose_use(const struct bridge *bridge, const struct bridge_subject *subject,
-			   const struct around *around, bool has_ports, int64_t t_ns,
-			   const struct bridge_verdict *v)
+/* Whether the socket of a use is still the same, in the same hands, at t: it did not close, and
+ * its process did not end or fork. A look-up just before needs none of it. */
+static bool still_holds(const struct timeline *tl, const struct bridge_subject *subject,
+			const struct around *around, int64_t t_ns)
 {
-	const struct timeline *tl = bridge->timeline;
-	int64_t reach_ns = !subject->sent ? ANSWER_NS : has_ports ? INT64_MAX : AT_ONCE_NS;
+	const struct timeline_use *use = &tl->uses[around->before];
+	uint16_t port = subject->local.port;
+	/* The kernel tells of a close some time after it: that of the user before may come now. */
+	size_t allowed =
+		around->other != TIMELINE_NONE &&
+				timeline_closed(tl, subject->protocol, port, &subject->remote,
+						tl->uses[around->other].at_ns, use->at_ns) == 0
+			? 1
+			: 0;
+
+	return !is_gone(tl, use->process, t_ns) && t_ns <= tl->told_until_ns &&
+	       !timeline_untold(tl, false, use->at_ns, t_ns) &&
+	       timeline_closed(tl, subject->protocol, port, &subject->remote, use->at_ns, t_ns) <=
+		       allowed &&
+	       !timeline_forked(tl, use->process, use->at_ns, t_ns);
+}
+
+/* Of what is sent: the latest look-up, if it is the packet's own, or if nobody else who
+ * lives has looked this way (a connected socket looks once). */
+static uint32_t choose_sender(const struct timeline *tl, const struct bridge_subject *subject,
+			      const struct around *around, bool has_ports, int64_t t_ns)
+{
+	const struct timeline_use *use, *other;
+	bool at_once;
+
+	if (around->before == TIMELINE_NONE)
+		return TIMELINE_NONE;
+	use = &tl->uses[around->before];
+	if (use->act == SNAP_SEVERAL)
+		return TIMELINE_NONE;
+	other = around->other == TIMELINE_NONE ? NULL : &tl->uses[around->other];
+	at_once = t_ns - use->at_ns <= AT_ONCE_NS;
+	/* Two looked up, and which of them sends first is not told. */
+	if (at_once && other != NULL && use->at_ns - other->at_ns <= RACE_NS &&
+	    !is_gone(tl, other->process, t_ns))
+		return TIMELINE_NONE;
+	if (at_once)
+		return is_gone(tl, use->process, t_ns) || t_ns > tl->told_until_ns ||
+				       timeline_untold(tl, false, use->at_ns, t_ns)
+			       ? TIMELINE_NONE
+			       : around->before;
+	if (!has_ports || !still_holds(tl, subject, around, t_ns) ||
+	    (other != NULL && !is_gone(tl, other->process, t_ns)))
+		return TIMELINE_NONE;
+	return around->before;
+}
+
+/* Of what is received: who sent on this way before, or, if nobody did, who answers. */
+static uint32_t choose_receiver(const struct timeline *tl, const struct bridge_subject *subject,
+				const struct around *around, bool has_ports, int64_t t_ns,
+				const struct bridge_verdict *v)
+{
 	uint32_t named = TIMELINE_NONE, process;
 
 	if (around->before != TIMELINE_NONE) {
 		const struct timeline_use *use = &tl->uses[around->before];
 
-		if (t_ns - use->at_ns <= reach_ns && !is_gone(tl, use->process, t_ns) &&
-		    !timeline_untold(tl, false, use->at_ns, t_ns))
+		if (use->act != SNAP_SEVERAL && t_ns - use->at_ns <= ANSWER_NS &&
+		    still_holds(tl, subject, around, t_ns))
 			named = around->before;
 	} else if (around->after != TIMELINE_NONE && has_ports &&
-		   will_answer(tl, around->after, t_ns, v)) {
+		   will_answer(tl, subject, around->after, t_ns, v)) {
 		named = around->after;
 	}
-	if (named == TIMELINE_NONE || subject->sent)
+	if (named == TIMELINE_NONE)
 		return named;
 	process = tl->uses[named].process;
 	return could_receive(tl, around->other, process, t_ns) ||
@@ -413,6 +447,28 @@ static bool shares_socket(const struct bridge_verdict *v, uint32_t process)
 	return false;
 }
 
+/* A use by another process than readings name, and later than their first of the socket. */
+static bool contradicts(const struct timeline *tl, uint32_t use, int64_t t_ns,
+			const struct bridge_verdict *v)
+{
+	int64_t apart_ns;
+
+	if (use == TIMELINE_NONE || tl->uses[use].process == v->process)
+		return false;
+	apart_ns = tl->uses[use].at_ns - t_ns;
+	return tl->uses[use].at_ns >= v->first_ns && apart_ns <= ANSWER_NS &&
+	       apart_ns >= -ANSWER_NS && !is_gone(tl, tl->uses[use].process, t_ns);
+}
+
+static void disown(struct bridge_verdict *v)
+{
+	v->rule = BRIDGE_NO_RULE;
+	v->reason = BRIDGE_GAP;
+	v->refused = true;
+	v->process = v->image = v->socket = v->frame = TIMELINE_NONE;
+	v->shared_by = 0;
+}
+
 void bridge_judge_datagram(struct bridge *bridge, const struct bridge_subject *subject,
 			   int64_t t_ns, struct bridge_verdict *v)
 {
@@ -425,8 +481,7 @@ void bridge_judge_datagram(struct bridge *bridge, const struct bridge_subject *s
 	uint32_t named;
 
 	if (tl->datagram_count == 0 || subject->group ||
-	    timeline_doubtful(tl, t_ns, &from_ns, &until_ns) ||
-	    (v->reason == BRIDGE_OWNED && v->by_tuple))
+	    timeline_doubtful(tl, t_ns, &from_ns, &until_ns))
 		return;
 	if (!has_ports) {
 		local.port = remote.port = 0;
@@ -439,10 +494,16 @@ void bridge_judge_datagram(struct bridge *bridge, const struct bridge_subject *s
 	/* What is sent and what is received are judged apart. */
 	v->from_ns = t_ns;
 	v->until_ns = t_ns + 1;
-	if (v->reason == BRIDGE_OWNED && !subject->sent)
-		return;
 	around = uses_around(bridge, subject, &local, &way, t_ns);
-	named = choose_use(bridge, subject, &around, has_ports, t_ns, v);
+	if (v->reason == BRIDGE_OWNED && (v->by_tuple || !subject->sent)) {
+		/* Readings name one, uses another: either may be late. */
+		if (contradicts(tl, around.before, t_ns, v) ||
+		    contradicts(tl, around.after, t_ns, v))
+			disown(v);
+		return;
+	}
+	named = subject->sent ? choose_sender(tl, subject, &around, has_ports, t_ns)
+			      : choose_receiver(tl, subject, &around, has_ports, t_ns, v);
 	if (named == TIMELINE_NONE || (!subject->sent && shares_socket(v, tl->uses[named].process)))
 		return;
 	if (v->process != tl->uses[named].process)

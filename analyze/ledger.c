@@ -145,6 +145,7 @@ int ledger_turn(struct ledger *ledger, struct flow *flow, uint32_t flow_place, u
 	span->last_ns = v->last_ns;
 	span->by_tuple = span->by_tuple || v->by_tuple;
 	span->passed = span->passed || v->passed;
+	span->refused = span->refused || v->refused;
 	if (v->shared_by > span->shared_by)
 		span->shared_by = v->shared_by;
 	if (span->socket == TIMELINE_NONE)

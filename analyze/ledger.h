@@ -22,7 +22,7 @@ struct ledger_span {
 	uint32_t folded; /* what this one became part of; NONE */
 	uint32_t flow;
 	uint8_t side; /* of the flow's key */
-	bool by_tuple, passed;
+	bool by_tuple, passed, refused;
 	enum bridge_reason reason;
 	enum bridge_rule rule;		 /* of the current verdict */
 	uint32_t socket, process, image; /* of the timeline; NONE */

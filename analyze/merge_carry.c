@@ -256,6 +256,7 @@ static void code_connection(struct codec *c, struct merge_connection *k)
 {
 	u8(c, &k->side);
 	flag(c, &k->by_tuple);
+	flag(c, &k->refused);
 	reason(c, &k->reason);
 	flag(c, &k->listener);
 	i64(c, &k->connection_id);

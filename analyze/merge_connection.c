@@ -44,8 +44,10 @@ static struct stretch describe(const struct merge *merge, const struct replay_pa
 
 /* Whether nothing of the very five-tuple was seen for it: what the readings
  * of a neighbouring segment may settle. */
-static bool unsettled(enum bridge_reason reason, bool by_tuple, bool listener)
+static bool unsettled(enum bridge_reason reason, bool by_tuple, bool listener, bool refused)
 {
+	if (refused)
+		return false;
 	if (reason == BRIDGE_OWNED)
 		return listener;
 	return reason == BRIDGE_GAP || reason == BRIDGE_BEFORE_START ||
@@ -142,6 +144,7 @@ static void add_span(struct merge_connection *c, const struct ledger_span *span,
 	if (c->socket_id == 0)
 		c->socket_id = stretch->socket_id;
 	c->by_tuple = c->by_tuple || span->by_tuple;
+	c->refused = c->refused || span->refused;
 	c->listener = span_is_listener(span);
 	add_count(&c->sent, &span->sent);
 	add_count(&c->received, &span->received);
@@ -281,7 +284,8 @@ static int settle_earlier(struct merge *merge, struct merge_flow *live,
 		bool absent = absent_ns >
 			      (live->flow.began_ns != INT64_MIN ? live->flow.last_ns : c->start_ns);
 
-		if (c->side != side || !unsettled(c->reason, c->by_tuple, c->listener) || absent ||
+		if (c->side != side ||
+		    !unsettled(c->reason, c->by_tuple, c->listener, c->refused) || absent ||
 		    stretch.process_start_ns > c->start_ns) {
 			link = &c->next;
 			continue;
@@ -391,7 +395,7 @@ static int64_t take_span(struct merge *merge, struct merge_flow *live, uint32_t 
 		plain.received = s->sent;
 		s = &plain;
 	}
-	if (settled != NONE && unsettled(s->reason, s->by_tuple, span_is_listener(s))) {
+	if (settled != NONE && unsettled(s->reason, s->by_tuple, span_is_listener(s), s->refused)) {
 		c = &merge->connections[settled];
 		map->rules[span] = BRIDGE_BEHIND;
 		add_span_as(c, s, BRIDGE_BEHIND,

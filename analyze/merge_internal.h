@@ -69,7 +69,7 @@ struct merge_snapshot {
 struct merge_connection {
 	uint32_t next; /* of the same flow; NONE */
 	uint8_t side;
-	bool by_tuple;
+	bool by_tuple, refused;
 	enum bridge_reason reason;
 	bool listener; /* its only rule was listener */
 	int64_t connection_id, process_id, socket_id;

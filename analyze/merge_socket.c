@@ -8,6 +8,7 @@ static uint64_t hash_socket(const struct merge_socket *s)
 
 	hash = hashindex_mix(hash ^ hashindex_bytes(s->remote.address.bytes, 16) * 3);
 	hash ^= (uint64_t)s->local.port << 16 | s->remote.port | (uint64_t)s->inode << 32;
+	hash = hashindex_mix(hash ^ (uint64_t)s->opened_ns) ^ hashindex_mix(s->netns);
 	return hashindex_mix(hash ^ hashindex_mix((uint64_t)s->recording_id ^ s->table * 77));
 }
 

@@ -184,6 +184,7 @@ void timeline_init(struct timeline *timeline)
 		.last_full = TIMELINE_NONE,
 		.first_full_ns = INT64_MAX,
 		.last_full_ns = INT64_MIN,
+		.told_until_ns = INT64_MIN,
 	};
 }
 
@@ -258,6 +259,8 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->untold[1].stretches);
 	free(timeline->uses);
 	free(timeline->datagrams);
+	free(timeline->forks);
+	free(timeline->closes_in_order);
 	free(timeline->closes);
 	hashindex_release(&timeline->by_told);
 	hashindex_release(&timeline->by_way);

@@ -67,6 +67,7 @@ struct timeline_socket {
 	int64_t opened_ns; /* 0: read, not told */
 	uint32_t other;
 	uint32_t first_use, last_use;
+	uint32_t users; /* processes that used it */
 };
 
 /* The kernel's word that a process used a socket, and every use until the next
@@ -110,6 +111,7 @@ struct timeline_process {
 	int64_t start_ns;		  /* Unix time, to the clock tick; INT64_MIN: not known */
 	uint32_t first_image, last_image; /* NONE: only its descriptors were seen */
 	int64_t born_ns;		  /* the fork; 0: not known */
+	uint32_t parent;		  /* pid, of who forked it; 0: the fork was not told */
 	/* Known by its fork alone, whose start is one too high: a reading has that process under
 	 * this number, and all that was told of it; NONE: this is one of its own. */
 	uint32_t same_as;
@@ -189,6 +191,8 @@ struct timeline {
 	bool has_capture;
 	uint64_t capture_netns; /* the namespace that was captured in; 0: not known */
 	int64_t clock_ticks;
+	bool sends_untold;     /* the kernel does not tell who sends on a stream (before 6.3) */
+	int64_t told_until_ns; /* what the kernel told is complete up to here, but for untold */
 	uint64_t unknown_records;
 	uint32_t unreadable; /* processes whose descriptors could not be read, at any time */
 
@@ -200,7 +204,11 @@ struct timeline {
 	uint64_t text_bytes; /* kept so far */
 	struct hashindex by_identity, by_tuple, by_port, by_process, by_inode, by_address;
 	struct hashindex by_told, by_way; /* by_way: to places in datagrams */
-	uint32_t *datagrams;		  /* their uses, by way and time */
+	uint32_t *forks;		  /* processes whose fork was told, by parent and time */
+	size_t fork_count;
+	uint32_t *closes_in_order; /* of datagram sockets, by protocol, port and time */
+	size_t closes_in_order_count;
+	uint32_t *datagrams; /* their uses, by way and time */
 	size_t datagram_count;
 	struct timeline_block *blocks; /* of the strings */
 	uint32_t last_full;
@@ -242,6 +250,14 @@ uint32_t timeline_told(const struct timeline *timeline, uint8_t protocol,
  * and namespace are the caller's to compare. */
 struct timeline_way timeline_way(const struct timeline *timeline, uint8_t protocol,
 				 const struct endpoint *local, const struct endpoint *remote);
+/* Whether process forked in (from, until], and the child may use what it inherited. */
+bool timeline_forked(const struct timeline *timeline, uint32_t process, int64_t from_ns,
+		     int64_t until_ns);
+/* How many sockets with the local port closed in (from, until], in the capture's namespace:
+ * with this peer, or without any. */
+size_t timeline_closed(const struct timeline *timeline, uint8_t protocol, uint16_t port,
+		       const struct endpoint *remote, int64_t from_ns, int64_t until_ns);
+
 /* Whether a use between the two times, both included, may not have been told. */
 bool timeline_untold(const struct timeline *timeline, bool streams, int64_t from_ns,
 		     int64_t until_ns);

@@ -566,6 +566,9 @@ static int take_absent(struct timeline *tl, enum snap_op op, const struct snap_a
 		return timeline_take_untold(tl, true);
 	if (strcmp(absent->what, "event") == 0 && strcmp(absent->subject, "uses of datagrams") == 0)
 		return timeline_take_untold(tl, false);
+	/* A port that is still in the same hands is known by its not having closed. */
+	if (strcmp(absent->what, "event") == 0 && strcmp(absent->subject, "close events") == 0)
+		return timeline_take_untold(tl, false);
 	return 0;
 }
 
@@ -598,6 +601,9 @@ static int take_meta(struct timeline *tl, const char *key, const char *value, si
 	if (value != NULL && strcmp(key, "clock_ticks") == 0 &&
 	    quantity_parse_uint(value, 1000000, &number) == 0 && number > 0)
 		tl->clock_ticks = (int64_t)number;
+	if (value != NULL && strcmp(key, "watcher") == 0 &&
+	    strstr(value, "sock_send_length") != NULL)
+		tl->sends_untold = true;
 	if (value != NULL && strcmp(key, "netns") == 0 &&
 	    quantity_parse_uint(value, UINT64_MAX, &number) == 0)
 		tl->capture_netns = number;

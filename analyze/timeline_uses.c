@@ -229,6 +229,7 @@ int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 	if (i == TIMELINE_NONE)
 		return -1;
 	tl->processes[i].born_ns = born->born_ns;
+	tl->processes[i].parent = born->ppid;
 	return 0;
 }
 
@@ -286,6 +287,7 @@ static void join_processes(struct timeline *tl)
 		told->same_as = same;
 		told->first_image = told->last_image = TIMELINE_NONE;
 		read->born_ns = told->born_ns;
+		read->parent = told->parent;
 		if (read->exit_ns == 0) {
 			read->exit_ns = told->exit_ns;
 			read->exit_known = told->exit_known;
@@ -420,6 +422,28 @@ static int sort_datagrams(struct timeline *tl)
 	return 0;
 }
 
+static int count_users(struct timeline *tl)
+{
+	uint32_t *stamps = calloc(tl->count.processes + 1, sizeof(*stamps));
+
+	if (stamps == NULL)
+		return -1;
+	for (uint32_t n = 0; n < tl->count.sockets; n++) {
+		struct timeline_socket *s = &tl->sockets[n];
+
+		for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
+			uint32_t *stamp = &stamps[tl->uses[i].process];
+
+			if (tl->uses[i].act == SNAP_SHUT || *stamp == n + 1)
+				continue;
+			*stamp = n + 1;
+			s->users++;
+		}
+	}
+	free(stamps);
+	return 0;
+}
+
 static void pair_sockets(struct timeline *tl)
 {
 	for (uint32_t i = 0; i < tl->count.sockets; i++) {
@@ -436,12 +460,133 @@ static void pair_sockets(struct timeline *tl)
 	}
 }
 
+static int compare_forks(const void *left, const void *right, void *context)
+{
+	const struct timeline *tl = context;
+	const struct timeline_process *a = &tl->processes[*(const uint32_t *)left];
+	const struct timeline_process *b = &tl->processes[*(const uint32_t *)right];
+
+	if (a->parent != b->parent)
+		return a->parent < b->parent ? -1 : 1;
+	return (a->born_ns > b->born_ns) - (a->born_ns < b->born_ns);
+}
+
+static int sort_forks(struct timeline *tl)
+{
+	tl->forks = malloc((tl->count.processes + 1) * sizeof(*tl->forks));
+	if (tl->forks == NULL)
+		return -1;
+	for (uint32_t i = 0; i < tl->count.processes; i++) {
+		if (tl->processes[i].parent != 0 && tl->processes[i].same_as == TIMELINE_NONE)
+			tl->forks[tl->fork_count++] = i;
+	}
+	qsort_r(tl->forks, tl->fork_count, sizeof(*tl->forks), compare_forks, tl);
+	return 0;
+}
+
+bool timeline_forked(const struct timeline *tl, uint32_t process, int64_t from_ns, int64_t until_ns)
+{
+	uint32_t pid = tl->processes[process].pid;
+	size_t low = 0, high = tl->fork_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct timeline_process *p = &tl->processes[tl->forks[middle]];
+
+		if (p->parent < pid || (p->parent == pid && p->born_ns <= from_ns))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < tl->fork_count && tl->processes[tl->forks[low]].parent == pid &&
+	       tl->processes[tl->forks[low]].born_ns <= until_ns;
+}
+
+static int order_closes(const struct snap_closed *a, uint8_t protocol, uint16_t port, int64_t at_ns)
+{
+	uint8_t have = snap_table_protocol(a->table);
+
+	if (have != protocol)
+		return have < protocol ? -1 : 1;
+	if (a->local.port != port)
+		return a->local.port < port ? -1 : 1;
+	return (a->closed_ns > at_ns) - (a->closed_ns < at_ns);
+}
+
+static int compare_closes(const void *left, const void *right, void *context)
+{
+	const struct timeline *tl = context;
+	const struct snap_closed *b = &tl->closes[*(const uint32_t *)right];
+
+	return order_closes(&tl->closes[*(const uint32_t *)left], snap_table_protocol(b->table),
+			    b->local.port, b->closed_ns);
+}
+
+static int sort_closes(struct timeline *tl)
+{
+	tl->closes_in_order = malloc((tl->count.closes + 1) * sizeof(*tl->closes_in_order));
+	if (tl->closes_in_order == NULL)
+		return -1;
+	for (uint32_t i = 0; i < tl->count.closes; i++) {
+		if (!is_stream(snap_table_protocol(tl->closes[i].table)))
+			tl->closes_in_order[tl->closes_in_order_count++] = i;
+	}
+	qsort_r(tl->closes_in_order, tl->closes_in_order_count, sizeof(*tl->closes_in_order),
+		compare_closes, tl);
+	return 0;
+}
+
+size_t timeline_closed(const struct timeline *tl, uint8_t protocol, uint16_t port,
+		       const struct endpoint *remote, int64_t from_ns, int64_t until_ns)
+{
+	size_t low = 0, high = tl->closes_in_order_count, count = 0;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (order_closes(&tl->closes[tl->closes_in_order[middle]], protocol, port,
+				 from_ns) <= 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < tl->closes_in_order_count; low++) {
+		const struct snap_closed *closed = &tl->closes[tl->closes_in_order[low]];
+
+		if (order_closes(closed, protocol, port, until_ns) > 0)
+			return count;
+		if (closed->remote.port == 0 || timeline_endpoints_equal(&closed->remote, remote))
+			count++;
+	}
+	return count;
+}
+
+/* A file that ends as it should has a last reading, before which all that the
+ * kernel told was written. Of another one the last words may be missing. */
+#define TORN_NS INT64_C(1000000000)
+
+static void find_told_until(struct timeline *tl)
+{
+	const struct timeline_frame *last;
+
+	if (tl->full_count == 0)
+		return;
+	last = &tl->frames[tl->full[tl->full_count - 1]];
+	tl->told_until_ns = last->begin_ns;
+	if (strcmp(last->cause, "stop") != 0 && strcmp(last->cause, "rotate") != 0)
+		tl->told_until_ns -= TORN_NS;
+}
+
 int timeline_pair(struct timeline *tl)
 {
 	close_sockets(tl);
 	join_processes(tl);
 	if (tl->count.uses == 0)
 		return 0;
+	find_told_until(tl);
 	pair_sockets(tl);
-	return sort_datagrams(tl);
+	return count_users(tl) != 0 || sort_datagrams(tl) != 0 || sort_forks(tl) != 0 ||
+			       sort_closes(tl) != 0
+		       ? -1
+		       : 0;
 }

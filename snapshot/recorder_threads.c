@@ -410,6 +410,18 @@ static bool write_news(struct recorder *recorder, bool events_due)
 	return true;
 }
 
+/* What the kernel told until now, or the word that it is not all. */
+static void flush_watcher(struct recorder *recorder)
+{
+	struct snapframe missed;
+
+	if (watcher_flush(recorder->watcher, &missed))
+		return;
+	missed.head.sequence = ++recorder->sequence;
+	write_frame(recorder, &missed, false);
+	snapframe_release(&missed);
+}
+
 /* With the lock. INT64_MAX: never. */
 static int64_t rotation_due_ns(const struct recorder *recorder)
 {
@@ -466,7 +478,7 @@ static void run_polls(struct recorder *recorder)
 			/* What happened before the switch belongs into the old segment too. */
 			flushed = true;
 			pthread_mutex_unlock(&recorder->lock);
-			watcher_flush(recorder->watcher);
+			flush_watcher(recorder);
 			pthread_mutex_lock(&recorder->lock);
 			recorder->events_due_ns = 0;
 		} else if (poll_ns <= monotonic_ns) {

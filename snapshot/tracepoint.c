@@ -204,7 +204,8 @@ static int learn_all(struct tracepoint_source *source, struct error *error)
 		source->lengths = source->layout.of[TRACEPOINT_SEND_LENGTH].known &&
 				  source->layout.of[TRACEPOINT_RECV_LENGTH].known;
 		if (!source->lengths) {
-			source->layout.of[TRACEPOINT_SEND_LENGTH].known = false;
+			if (source->layout.of[TRACEPOINT_SEND_LENGTH].known)
+				say_without(source, TRACEPOINT_SEND_LENGTH, "no lengths received");
 			source->layout.of[TRACEPOINT_RECV_LENGTH].known = false;
 			learn(source, events, TRACEPOINT_SPACE_ADJUST, format);
 		}

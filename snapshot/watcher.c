@@ -257,20 +257,44 @@ static void ask_trace(struct watcher *watcher)
 	(void)!write(watcher->ask_fd, &one, sizeof(one));
 }
 
-void watcher_flush(struct watcher *watcher)
+static void init_missed(struct watcher *watcher, struct snapframe *frame)
+{
+	static const char *const subjects[] = {"uses of streams", "uses of datagrams"};
+	int64_t now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
+	int64_t since_ns = atomic_load(&watcher->told_until_ns);
+
+	snapframe_init(frame, SNAP_EVENT, "missed");
+	frame->head.end_ns = watcher_clock_ns(CLOCK_REALTIME);
+	frame->head.begin_ns = frame->head.end_ns - (now_ns - since_ns);
+	frame->head.monotonic_ns = since_ns;
+	frame->head.boot_ns = watcher_clock_ns(CLOCK_BOOTTIME) - (now_ns - since_ns);
+	for (size_t i = 0; i < 2; i++) {
+		struct snap_record record = {.type = SNAP_TYPE_ABSENT, .op = SNAP_ONCE};
+
+		record.u.absent = (struct snap_absent){
+			.what = "event", .subject = subjects[i], .reason = "late"};
+		snapframe_add(frame, &record);
+	}
+}
+
+bool watcher_flush(struct watcher *watcher, struct snapframe *missed)
 {
 	int64_t now_ns = watcher_clock_ns(CLOCK_MONOTONIC), limit_ns = now_ns + FLUSH_NS;
 	const struct timespec limit = {limit_ns / NS_PER_SECOND, limit_ns % NS_PER_SECOND};
 	int failed = 0;
 
 	if (!watcher->people || watcher->stopped)
-		return;
+		return true;
 	pthread_mutex_lock(&watcher->told_lock);
 	atomic_store(&watcher->flush_ns, now_ns);
 	ask_trace(watcher);
 	while (!failed && atomic_load(&watcher->told_until_ns) < now_ns)
 		failed = pthread_cond_timedwait(&watcher->told, &watcher->told_lock, &limit);
 	pthread_mutex_unlock(&watcher->told_lock);
+	if (atomic_load(&watcher->told_until_ns) >= now_ns)
+		return true;
+	init_missed(watcher, missed);
+	return false;
 }
 
 void watcher_restate(struct watcher *watcher)

@@ -74,9 +74,10 @@ int watcher_start(struct watcher *watcher, struct error *error);
 /* What a poll read: holders of listening sockets, processes, addresses and
  * namespaces. Copies what it needs. From the thread that polls. */
 void watcher_learn(struct watcher *watcher, const struct pollstate *state);
-/* Submits all that the kernel has told until now, or what it can within half a
- * second. With tracepoints only; else the threads submit at once. */
-void watcher_flush(struct watcher *watcher);
+/* Submits all that the kernel has told until now; with tracepoints only, else the threads submit at
+ * once. False: not within half a second; then *missed is a frame, the caller's, that says from
+ * when on something may be missing. */
+bool watcher_flush(struct watcher *watcher, struct snapframe *missed);
 /* A file begins: who uses each living socket is submitted once more, soon, in
  * frames of cause WATCHER_RESTATED, and processes when they are named next. */
 void watcher_restate(struct watcher *watcher);

@@ -375,6 +375,7 @@ static void on_fork(struct watcher_people *people, const struct tracepoint_event
 
 	for (at = youngest(people, child.pid); at; at = next_of(at->next, child.pid)) {
 		if (at->born_ns || at->is_derived ||
+		    (at->gone_ns && at->gone_ns < event->time_ns) ||
 		    !is_start_of_fork(at->start_ticks, child.start_ticks))
 			continue;
 		at->born_ns = child.born_ns;
@@ -395,7 +396,10 @@ static void on_exec(struct watcher_people *people, const struct tracepoint_event
 	struct person *person = find(people, event->pid, event->tid, event->time_ns);
 	struct procfs_facts *facts;
 
+	/* A thread that outlived its leader, for however long. */
 	if (!person)
+		person = youngest(people, event->pid);
+	if (!person || person->sure_ns < people->lost_ns)
 		return;
 	if (person == youngest(people, event->pid))
 		revoke_gone(people, person);

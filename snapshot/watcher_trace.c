@@ -220,7 +220,7 @@ static uint64_t place(void *context, const struct watcher_user *user, const stru
 	size_t count;
 
 	if (endpoint_is_loopback(&remote->address) || endpoint_is_loopback(&local->address))
-		return user->netns;
+		return user->is_placed ? user->netns : 0;
 	/* Ports tell it from those of other namespaces; without them it is as good as it gets. */
 	if (endpoint_is_any(&local->address))
 		return user->is_placed || !local->port ? user->netns : 0;
@@ -303,6 +303,23 @@ static void tell(void *context, const struct watcher_use *use)
 	procfs_facts_unref(person.facts);
 }
 
+/* A child of a process that some use names may use what it inherits. */
+static void tell_heir(struct watcher_trace *trace, const struct tracepoint_event *event)
+{
+	struct watcher_people *people = trace->watcher->people;
+	struct watcher_person parent = {0}, child = {0};
+
+	if (watcher_people_find(people, event->pid, event->tid, event->time_ns, &parent) &&
+	    parent.is_told &&
+	    watcher_people_find(people, event->u.child, event->u.child, event->time_ns, &child) &&
+	    !child.is_told && !child.is_kernel) {
+		open_frame(trace, "use", event->time_ns + trace->real_ns);
+		tell_person(trace, &child);
+	}
+	procfs_facts_unref(parent.facts);
+	procfs_facts_unref(child.facts);
+}
+
 /* --------------------------------------------------------------- drain -- */
 
 /* Left out from now on for a while: all that happens meanwhile is missing. */
@@ -349,6 +366,8 @@ static bool drain(struct watcher_trace *trace, int64_t until_ns)
 	while (tracepoint_next(watcher->tracepoints, until_ns, &event)) {
 		any = true;
 		watcher_people_feed(watcher->people, &event);
+		if (event.kind == TRACEPOINT_FORK)
+			tell_heir(trace, &event);
 		watcher_uses_feed(trace->uses, &event);
 	}
 	end_frame(trace);

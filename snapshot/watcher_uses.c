@@ -25,8 +25,7 @@ struct stream {
 	uint16_t turns;
 	uint8_t state;
 	bool has_tuple, is_placed, was_used, was_shut, is_silenced;
-	bool was_crossed; /* both ends sent a SYN */
-	bool is_counted;  /* sent and received are all that there was */
+	bool is_counted; /* sent and received are all that there was */
 	uint64_t sent_bytes, received_bytes;
 	bool is_pending;	 /* to be told when the tuple is known */
 	struct watcher_use last; /* what was told, or is to be, when user became it */
@@ -49,6 +48,7 @@ struct way {
 	uint32_t tid;
 	uint8_t looks; /* so far, up to RESTATED_LOOKS + 1 */
 	bool is_placed;
+	bool is_crowded; /* too many in this second, and not of one process */
 };
 
 /* The connect() of a datagram socket looks for its way once or twice, and what it sends then
@@ -69,7 +69,6 @@ struct watcher_uses {
 	size_t slot_count;
 	struct stream *streams;
 	size_t count, capacity;
-	bool is_full; /* an episode that was noted */
 	struct way (*ways)[WATCHER_USES_SET];
 	struct ended { /* streams, a ring */
 		struct watcher_use last;
@@ -292,8 +291,6 @@ static void drop_stream(struct watcher_uses *uses, struct stream *stream)
 		*stream = *last;
 	}
 	uses->count--;
-	if (uses->count < WATCHER_USES_SOCKETS / 10 * 9)
-		uses->is_full = false;
 }
 
 /* opened_ns: CLOCK_REALTIME, 0: before it was followed. NULL: there is no room. */
@@ -305,10 +302,7 @@ static struct stream *open_stream(struct watcher_uses *uses, const struct tracep
 	if (!stream) {
 		if (uses->count == WATCHER_USES_SOCKETS ||
 		    (uses->count == uses->capacity && !grow(uses))) {
-			if (!uses->is_full)
-				watcher_uses_miss(uses, STREAMS, WATCHER_UNTOLD_SHED,
-						  event->time_ns);
-			uses->is_full = true;
+			watcher_uses_miss(uses, STREAMS, WATCHER_UNTOLD_SHED, event->time_ns);
 			return NULL;
 		}
 		assert(uses->streams != NULL);
@@ -482,6 +476,22 @@ static void take_turn(struct watcher_uses *uses, struct stream *stream,
 	tell_pending(uses, stream);
 }
 
+/* The kernel itself goes on with what a process began: nobody's from here on. */
+static void silence(struct watcher_uses *uses, struct stream *stream,
+		    const struct tracepoint_event *event)
+{
+	struct watcher_use use = stream->last;
+
+	if (!stream->was_used || stream->is_pending)
+		return;
+	stream->is_silenced = true;
+	use.use.act = SNAP_SEVERAL;
+	use.use.previous_ns = stream->last_ns;
+	use.use.at_ns = event->time_ns + uses->real_ns;
+	use.use.sent_bytes = use.use.received_bytes = SNAP_UNKNOWN_BYTES;
+	tell_stream(uses, stream, &use);
+}
+
 static void on_act(struct watcher_uses *uses, struct stream *stream,
 		   const struct tracepoint_event *event, enum snap_act act)
 {
@@ -491,7 +501,11 @@ static void on_act(struct watcher_uses *uses, struct stream *stream,
 		return;
 	if (stream->pid != event->pid || stream->gap != uses->gap[STREAMS] ||
 	    stream->epoch != uses->config.epoch(uses->config.context)) {
-		if (ask(uses, STREAMS, event, &user) != WATCHER_KNOWN)
+		enum watcher_known known = ask(uses, STREAMS, event, &user);
+
+		if (known == WATCHER_KERNEL)
+			silence(uses, stream, event);
+		if (known != WATCHER_KNOWN)
 			return;
 		take_turn(uses, stream, event, act, &user);
 	}
@@ -534,15 +548,15 @@ static struct stream *stream_of_state(struct watcher_uses *uses,
 	if (to == SNAP_SYN_SENT)
 		return open_stream(uses, event, real_ns);
 	stream = find_stream(uses, event->sk);
-	if (stream && from == SNAP_SYN_SENT && to == SNAP_SYN_RECV)
-		stream->was_crossed = true;
 	/* A child of a listener, where another socket was: its end comes late, or not. */
-	if (stream && (from == SNAP_LISTEN || from == SNAP_SYN_RECV) &&
-	    !(stream->was_crossed && stream->state == SNAP_SYN_RECV)) {
+	if (stream &&
+	    (from == SNAP_LISTEN || (from == SNAP_SYN_RECV && stream->state != SNAP_SYN_RECV))) {
 		drop_stream(uses, stream);
 		stream = NULL;
 	}
-	if (from == SNAP_SYN_RECV && to == SNAP_ESTABLISHED && !stream)
+	/* With Fast Open data is read before the handshake is over. */
+	if ((from == SNAP_LISTEN || (from == SNAP_SYN_RECV && to == SNAP_ESTABLISHED)) && !stream &&
+	    to != SNAP_CLOSE)
 		return open_stream(uses, event, real_ns);
 	if (from == SNAP_SYN_SENT && to == SNAP_ESTABLISHED && !stream)
 		return open_stream(uses, event, 0);
@@ -631,14 +645,16 @@ static bool is_rare(struct way *way, int64_t time_ns)
 	if (way->second != time_ns / SECOND_NS) {
 		way->second = time_ns / SECOND_NS;
 		way->told = 0;
+		way->is_crowded = false;
 	}
 	return ++way->told <= WATCHER_USES_PORTLESS;
 }
 
 static void tell_way(struct watcher_uses *uses, struct way *way,
-		     const struct tracepoint_event *event, const struct watcher_user *user)
+		     const struct tracepoint_event *event, const struct watcher_user *user,
+		     enum snap_act act)
 {
-	struct watcher_use use = make_use(uses, event, SNAP_ROUTE, user);
+	struct watcher_use use = make_use(uses, event, act, user);
 
 	use.use.protocol = way->protocol;
 	use.use.local = event->u.socket.local;
@@ -657,8 +673,11 @@ static void take_way(struct watcher_uses *uses, struct way *way,
 
 	if (!has_ports(way->protocol)) {
 		is_told = is_rare(way, event->time_ns);
-		if (!is_told && (is_other || !is_known))
-			watcher_uses_miss(uses, DATAGRAMS, WATCHER_UNTOLD_SHED, event->time_ns);
+		/* From here on to the end of the second nobody is known to be who sends. */
+		if (!is_told && (is_other || !is_known) && !way->is_crowded) {
+			way->is_crowded = true;
+			tell_way(uses, way, event, user, SNAP_SEVERAL);
+		}
 	}
 	if (!is_known)
 		way->previous_ns = 0;
@@ -680,7 +699,7 @@ static void take_way(struct watcher_uses *uses, struct way *way,
 		way->last_ns = event->time_ns + uses->real_ns;
 	}
 	if (is_told)
-		tell_way(uses, way, event, user);
+		tell_way(uses, way, event, user, SNAP_ROUTE);
 }
 
 static void on_route(struct watcher_uses *uses, const struct tracepoint_event *event)

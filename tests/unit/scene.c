@@ -97,9 +97,12 @@ void scene_frame(const char *kind, int64_t begin_ms, int64_t end_ms)
 	scene.in_frame = true;
 	scene.sequence = scene_sequence++;
 	put_format("frame %" PRIu64 " %s %s %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64,
-		   scene.sequence, strcmp(kind, "restated") == 0 ? "key" : kind,
-		   strcmp(kind, "restated") == 0 ? "restated" : "interval", T(begin_ms), T(end_ms),
-		   T(begin_ms) - T(-1000000), T(begin_ms) - T(-1000000));
+		   scene.sequence,
+		   strcmp(kind, "restated") == 0 ? "key"
+		   : strcmp(kind, "rotate") == 0 ? "poll"
+						 : kind,
+		   strcmp(kind, "restated") == 0 || strcmp(kind, "rotate") == 0 ? kind : "interval",
+		   T(begin_ms), T(end_ms), T(begin_ms) - T(-1000000), T(begin_ms) - T(-1000000));
 }
 
 void scene_say(const char *format, ...)

@@ -37,7 +37,8 @@
 
 void scene_begin(void); /* a new file: header only */
 void scene_meta(const char *key, const char *value);
-/* A frame around [begin, end] ms; the one before is closed. Sequence numbers go on. */
+/* A frame around [begin, end] ms; the one before is closed. Sequence numbers go on.
+ * "restated" is a key frame, "rotate" the poll that a segment ends with. */
 void scene_frame(const char *kind, int64_t begin_ms, int64_t end_ms);
 extern uint64_t scene_sequence; /* of the next frame */
 /* "+", "~", "-" or "!" is op. where: "tcp 10.0.0.1 40000 10.0.0.2 80 1", the last is the state. */

@@ -978,11 +978,100 @@ static void a_listeners_connection_stays_its_own_over_a_rotation(void **state)
 	agree(one, LOAD("two.db", "two"), CONNECTIONS);
 }
 
+/* The second segment has losses from before its first packet of the flow, and the heir
+ * is refused there: no word of the first segment may name anybody for it. */
+static void losses_after_a_rotation_leave_it_nobodys(void **state)
+{
+	const struct scene_packet first[] = {HANDSHAKE(2100, 40000),
+					     OUT(2200, 40000, ACK, 101, 901, 5)},
+				  second[] = {OUT(4600, 40000, ACK, 106, 901, 50)};
+	const char *db;
+
+	(void)state;
+	make_directory("heir");
+	header(1);
+	scene_frame("key", 2000, 2001);
+	hosts();
+	scene_process('+', 10, OLD, "front");
+	scene_process('+', 11, OLD, "heir");
+	scene_frame("event", 2300, 2310);
+	scene_use("6 " HOST " 40000 " PEER " 80", 2099, "connect", 2099, SCENE_NEVER, 10, OLD);
+	scene_frame("rotate", 3000, 3001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	write_pair("heir", 1, first, 4);
+	header(2);
+	scene_frame("restated", 2000, 2001);
+	hosts();
+	scene_process('+', 10, OLD, "front");
+	scene_process('+', 11, OLD, "heir");
+	scene_frame("event", 3002, 3003);
+	scene_use("6 " HOST " 40000 " PEER " 80", 2099, "connect", 2099, SCENE_NEVER, 10, OLD);
+	scene_frame("rotate", 3000, 3001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	scene_frame("event", 3100, 4700);
+	scene_untold();
+	scene_frame("poll", 4000, 4001); /* by now it was handed on */
+	scene_holder('-', 500, 10, OLD, 5);
+	scene_holder('+', 500, 11, OLD, 5);
+	scene_frame("rotate", 5000, 5001);
+	write_pair("heir", 2, second, 1);
+	db = LOAD("t.db", "heir");
+	answers(db,
+		"SELECT p.pid, c.rule, c.reason, c.sent_payload_bytes FROM connection c "
+		"LEFT JOIN process p USING (process_id) WHERE sent_packets > 0 ORDER BY c.start_ns",
+		"10|exact||5\n||gap|50\n");
+}
+
+/* The first segment refused the heir; that he uses it in the next does not make it his before. */
+static void an_heir_of_the_next_segment_has_nothing_of_the_one_before(void **state)
+{
+	const struct scene_packet first[] = {HANDSHAKE(2100, 40000),
+					     OUT(2200, 40000, ACK, 101, 901, 5)},
+				  second[] = {OUT(4600, 40000, ACK, 106, 901, 50)};
+	const char *db;
+
+	(void)state;
+	make_directory("heir");
+	header(1);
+	scene_frame("key", 2000, 2001);
+	hosts();
+	scene_process('+', 11, OLD, "heir");
+	scene_frame("event", 2050, 2310); /* all of it was lost */
+	scene_untold();
+	scene_frame("event", 2400, 2410);
+	scene_process('!', 10, OLD, "front");
+	scene_use("6 " HOST " 40000 " PEER " 80", 2099, "send", 2350, SCENE_NEVER, 10, OLD);
+	scene_frame("poll", 3000, 3001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_holder('+', 500, 11, OLD, 5);
+	write_pair("heir", 1, first, 4);
+	header(2);
+	scene_frame("restated", 2000, 2001);
+	hosts();
+	scene_process('+', 11, OLD, "heir");
+	scene_frame("poll", 3000, 3001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_holder('+', 500, 11, OLD, 5);
+	scene_frame("event", 4500, 4510);
+	scene_use("6 " HOST " 40000 " PEER " 80", 2099, "send", 4500, 2350, 11, OLD);
+	scene_frame("poll", 5000, 5001);
+	write_pair("heir", 2, second, 1);
+	db = LOAD("t.db", "heir");
+	answers(db,
+		"SELECT p.pid, c.rule, c.reason, c.sent_payload_bytes FROM connection c "
+		"LEFT JOIN process p USING (process_id) WHERE sent_packets > 0 ORDER BY c.start_ns",
+		"||gap|5\n11|exact||50\n");
+}
+
 #define FACT(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		FACT(losses_after_a_rotation_leave_it_nobodys),
+		FACT(an_heir_of_the_next_segment_has_nothing_of_the_one_before),
 		FACT(every_packet_has_its_owner_or_its_reason),
 		FACT(all_that_is_counted_adds_up),
 		FACT(a_rotation_changes_nothing),

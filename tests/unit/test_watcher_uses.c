@@ -442,7 +442,7 @@ static void test_a_listeners_child_is_new_wherever_it_is(void **state)
 	accept_at(world, T0 + 6 * MS, 2);
 	receive_at(world, T0 + 7 * MS, SERVER, 2, 9);
 	expect(world, 2, SNAP_RECEIVE, SERVER, T0 + 7 * MS, 0);
-	assert_int_equal(last(world)->use.opened_ns, T0 + 6 * MS + REAL);
+	assert_int_equal(last(world)->use.opened_ns, T0 + 5 * MS + REAL);
 }
 
 static void test_when_both_ends_call_it_stays_one_socket(void **state)
@@ -556,7 +556,7 @@ static void test_two_users_before_the_tuple_is_known_are_too_many(void **state)
 	expect(world, 2, SNAP_SEND, CHILD, T0 + 3 * MS, 0);
 }
 
-static void test_a_full_table_is_said_once_and_follows_no_more(void **state)
+static void test_a_full_table_follows_no_more_and_says_so(void **state)
 {
 	struct world *world = *state;
 
@@ -567,7 +567,7 @@ static void test_a_full_table_is_said_once_and_follows_no_more(void **state)
 	accept_at(world, T0 + 2 * MS, 1000004);
 	expect_missing(world, WATCHER_UNTOLD_SHED, T0 + MS);
 	accept_at(world, T0 + 3 * MS, 1000006);
-	expect_whole(world);
+	expect_missing(world, WATCHER_UNTOLD_SHED, T0 + 3 * MS);
 	send_at(world, T0 + 4 * MS, SERVER, 1000006, 5);
 	assert_int_equal(world->count, 0);
 	for (uint64_t i = 0; i < WATCHER_USES_SOCKETS; i++)
@@ -578,6 +578,50 @@ static void test_a_full_table_is_said_once_and_follows_no_more(void **state)
 	assert_int_equal(world->count, 1);
 }
 
+/* A second, later stretch of a full table is missing too. */
+static void test_a_full_table_is_missing_as_long_as_it_is_full(void **state)
+{
+	struct world *world = *state;
+	int64_t since_ns;
+
+	for (uint64_t i = 0; i < WATCHER_USES_SOCKETS; i++)
+		accept_at(world, T0, 2 + 2 * i);
+	accept_at(world, T0 + MS, 1000002);
+	assert_int_not_equal(
+		watcher_uses_take_missing(world->uses, TRACEPOINT_TRANSFERS, &since_ns), 0);
+	accept_at(world, T0 + SECOND, 1000006);
+	send_at(world, T0 + SECOND + MS, SERVER, 1000006, 5);
+	assert_int_equal(world->count, 0);
+	assert_int_not_equal(
+		watcher_uses_take_missing(world->uses, TRACEPOINT_TRANSFERS, &since_ns), 0);
+}
+
+/* Fast Open: what was read before the handshake was over went through the socket too. */
+static void test_what_was_read_before_the_handshake_counts(void **state)
+{
+	struct world *world = *state;
+
+	state_at(world, T0, 0, 2, SNAP_LISTEN, SNAP_SYN_RECV);
+	receive_at(world, T0 + MS, SERVER, 2, 100);
+	state_at(world, T0 + 2 * MS, 0, 2, SNAP_SYN_RECV, SNAP_ESTABLISHED);
+	receive_at(world, T0 + 3 * MS, CHILD, 2, 50);
+	assert_int_equal(world->count, 2);
+	assert_int_equal(world->told[1].use.received_bytes, 100);
+}
+
+/* A socket of a tuple that a kernel thread uses now is not its former user's any more. */
+static void test_what_a_kernel_thread_does_ends_a_turn(void **state)
+{
+	struct world *world = *state;
+
+	state_at(world, T0, CLIENT, 1, SNAP_CLOSE, SNAP_SYN_SENT);
+	state_at(world, T0 + MS, 0, 1, SNAP_SYN_SENT, SNAP_ESTABLISHED);
+	send_at(world, T0 + 2 * MS, KERNEL, 1, 500);
+	send_at(world, T0 + 3 * MS, CLIENT, 1, 5);
+	assert_true(world->count > 1); /* the 500 bytes are not CLIENT's */
+}
+
+/* Two calls that overlap: the one that ends first did not send first. */
 static void test_sockets_are_found_whatever_others_come_and_go(void **state)
 {
 	struct world *world = *state;
@@ -782,10 +826,13 @@ static void test_pings_are_told_each_while_they_are_few(void **state)
 	assert_int_equal(world->count, WATCHER_USES_PORTLESS);
 	expect_whole(world);
 	ping_at(world, T0 + 201 * MS, CHILD);
-	assert_int_equal(world->count, WATCHER_USES_PORTLESS);
-	expect_missing(world, WATCHER_UNTOLD_SHED, T0 + 201 * MS);
-	ping_at(world, T0 + SECOND, CLIENT);
+	ping_at(world, T0 + 202 * MS, CLIENT);
 	assert_int_equal(world->count, WATCHER_USES_PORTLESS + 1);
+	assert_int_equal(last(world)->use.act, SNAP_SEVERAL);
+	expect_whole(world);
+	ping_at(world, T0 + SECOND, CLIENT);
+	assert_int_equal(world->count, WATCHER_USES_PORTLESS + 2);
+	assert_int_equal(last(world)->use.act, SNAP_ROUTE);
 }
 
 /* ---------------------------------------------------------------- live -- */
@@ -930,7 +977,10 @@ int main(void)
 			teardown),
 		TEST(test_too_many_turns_are_told_no_more),
 		TEST(test_two_users_before_the_tuple_is_known_are_too_many),
-		TEST(test_a_full_table_is_said_once_and_follows_no_more),
+		TEST(test_a_full_table_follows_no_more_and_says_so),
+		TEST(test_a_full_table_is_missing_as_long_as_it_is_full),
+		TEST(test_what_was_read_before_the_handshake_counts),
+		TEST(test_what_a_kernel_thread_does_ends_a_turn),
 		TEST(test_sockets_are_found_whatever_others_come_and_go),
 		TEST(test_a_stranger_is_missing),
 		TEST(test_after_a_gap_each_next_use_is_told_anew),
