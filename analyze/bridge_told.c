@@ -10,6 +10,8 @@
 /* So long after it was sent is an answer surely its sender's, in whose hands
  * the port has been; and so long before its answer a request. */
 #define ANSWER_NS INT64_C(30000000000)
+/* The kernel tells that a socket closed, and the recorder when it heard of it, so late. */
+#define LATE_CLOSE_NS INT64_C(200000000)
 /* A raw or ping socket's look-up is this close to its packet. */
 #define AT_ONCE_NS INT64_C(5000000)
 /* Between its look-up and its packet a process may lose the processor for so long. */
@@ -360,18 +362,15 @@ static bool still_holds(const struct timeline *tl, const struct bridge_subject *
 {
 	const struct timeline_use *use = &tl->uses[around->before];
 	uint16_t port = subject->local.port;
-	/* The kernel tells of a close some time after it: that of the user before may come now. */
-	size_t allowed =
-		around->other != TIMELINE_NONE &&
-				timeline_closed(tl, subject->protocol, port, &subject->remote,
-						tl->uses[around->other].at_ns, use->at_ns) == 0
-			? 1
-			: 0;
+	/* That of a user before, who is gone, may come only now. */
+	bool others = around->other != TIMELINE_NONE &&
+		      is_gone(tl, tl->uses[around->other].process, use->at_ns);
+	int64_t since_ns = use->at_ns + (others ? LATE_CLOSE_NS : 0);
 
 	return !is_gone(tl, use->process, t_ns) && t_ns <= tl->told_until_ns &&
 	       !timeline_untold(tl, false, use->at_ns, t_ns) &&
-	       timeline_closed(tl, subject->protocol, port, &subject->remote, use->at_ns, t_ns) <=
-		       allowed &&
+	       timeline_closed(tl, subject->protocol, port, &subject->remote, since_ns, t_ns) ==
+		       0 &&
 	       !timeline_forked(tl, use->process, use->at_ns, t_ns);
 }
 
