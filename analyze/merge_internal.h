@@ -120,12 +120,13 @@ struct merge {
 	const struct timeline *timeline;
 	struct merge_recording *recording;
 	struct store_segment row;
-	int64_t *frame_ids;    /* by timeline frame: snapshot_id */
-	int64_t *image_ids;    /* by timeline image: process_id */
-	int64_t *process_ids;  /* by timeline process: its latest image's process_id */
-	int64_t *socket_ids;   /* by timeline socket; 0: not stored (no inode) */
-	int64_t last_ns;       /* latest packet */
-	uint64_t holders_left; /* rows that this segment may still make */
+	int64_t first_new_snapshot_id; /* those of frames that no segment before had, and up */
+	int64_t *frame_ids;	       /* by timeline frame: snapshot_id */
+	int64_t *image_ids;	       /* by timeline image: process_id */
+	int64_t *process_ids;	       /* by timeline process: its latest image's process_id */
+	int64_t *socket_ids;	       /* by timeline socket; 0: not stored (no inode) */
+	int64_t last_ns;	       /* latest packet */
+	uint64_t holders_left;	       /* rows that this segment may still make */
 };
 
 /* merge_state.c */

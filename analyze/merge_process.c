@@ -87,6 +87,11 @@ static int put_process(struct merge *merge, const struct merge_process *p, uint3
 	return status;
 }
 
+static bool is_repeated(const struct merge *merge, uint32_t frame)
+{
+	return frame > 0 && merge->frame_ids[frame] < merge->first_new_snapshot_id;
+}
+
 /* One row for an image: the known one goes on if it is the same program. */
 static int merge_image(struct merge *merge, uint32_t process, uint32_t image, int64_t *id,
 		       struct error *error)
@@ -99,6 +104,14 @@ static int merge_image(struct merge *merge, uint32_t process, uint32_t image, in
 
 	if (have != NULL && image == TIMELINE_NONE)
 		insert = false; /* its facts were seen before */
+	/* A frame that stands in two segments tells nothing new the second time. */
+	if (insert && have != NULL && is_repeated(merge, tl->images[image].life.first)) {
+		have->recording_id = merge->recording->recording_id;
+		have->seen = true;
+		*id = have->previous_id != 0 && have->previous_facts == facts ? have->previous_id
+									      : have->process_id;
+		return 0;
+	}
 	if (insert && have != NULL && have->previous_id != 0 && have->previous_facts == facts &&
 	    tl->frames[0].restated && tl->images[image].life.first == 0) {
 		have->recording_id = merge->recording->recording_id;

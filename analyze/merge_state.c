@@ -129,17 +129,30 @@ static const char *kind_name(enum snap_kind kind)
 	return kind == SNAP_KEY ? "key" : kind == SNAP_POLL ? "poll" : "event";
 }
 
-/* A reading that stands in two segments (at a rotation) is one snapshot. */
+/* What a recorder repeats: readings, and events of two seconds. */
+#define BOUNDARY_FRAMES 16384
+
+static int compare_snapshots(const void *left, const void *right)
+{
+	const struct merge_snapshot *a = left, *b = right;
+
+	if (a->recording_id != b->recording_id)
+		return a->recording_id < b->recording_id ? -1 : 1;
+	return (a->sequence > b->sequence) - (a->sequence < b->sequence);
+}
+
+/* A frame that stands in two segments (at a rotation) is one snapshot. */
 static int64_t known_snapshot(const struct merge *merge, uint64_t sequence)
 {
-	for (size_t i = merge->snapshot_count; i > 0; i--) {
-		const struct merge_snapshot *have = &merge->snapshots[i - 1];
+	const struct merge_snapshot wanted = {.recording_id = merge->recording->recording_id,
+					      .sequence = sequence};
+	const struct merge_snapshot *have =
+		merge->snapshot_count == 0
+			? NULL
+			: bsearch(&wanted, merge->snapshots, merge->snapshot_count, sizeof(wanted),
+				  compare_snapshots);
 
-		if (have->recording_id == merge->recording->recording_id &&
-		    have->sequence == sequence)
-			return have->snapshot_id;
-	}
-	return 0;
+	return have == NULL ? 0 : have->snapshot_id;
 }
 
 static int merge_snapshots(struct merge *merge, struct error *error)
@@ -147,6 +160,7 @@ static int merge_snapshots(struct merge *merge, struct error *error)
 	const struct timeline *tl = merge->timeline;
 	size_t kept = 0, before;
 
+	merge->first_new_snapshot_id = merge->snapshot_id + 1;
 	for (size_t i = 0; i < tl->count.frames; i++) {
 		const struct timeline_frame *frame = &tl->frames[i];
 		struct store_snapshot row = {
@@ -168,13 +182,13 @@ static int merge_snapshots(struct merge *merge, struct error *error)
 		if (store_snapshot(merge->store, &row, true, error) != 0)
 			return error->code;
 	}
-	/* Only the readings around the next boundary can stand in the next segment. */
+	/* Only the frames around the next boundary can stand in the next segment. */
 	for (size_t i = 0; i < merge->snapshot_count; i++) {
 		if (merge->snapshots[i].recording_id != merge->recording->recording_id)
 			merge->snapshots[kept++] = merge->snapshots[i];
 	}
 	merge->snapshot_count = kept;
-	before = tl->count.frames > 64 ? tl->count.frames - 64 : 0;
+	before = tl->count.frames > BOUNDARY_FRAMES ? tl->count.frames - BOUNDARY_FRAMES : 0;
 	for (size_t i = before; i < tl->count.frames; i++) {
 		if (grow_one(&merge->snapshots, merge->snapshot_count, &merge->snapshot_capacity,
 			     sizeof(*merge->snapshots)) != 0)
@@ -185,6 +199,9 @@ static int merge_snapshots(struct merge *merge, struct error *error)
 			.sequence = tl->frames[i].sequence,
 		};
 	}
+	if (merge->snapshot_count > 0)
+		qsort(merge->snapshots, merge->snapshot_count, sizeof(*merge->snapshots),
+		      compare_snapshots);
 	return 0;
 }
 

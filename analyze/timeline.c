@@ -352,6 +352,13 @@ int64_t timeline_began(const struct timeline *timeline, uint32_t process, bool s
 	return p->start_ns + NS_PER_SECOND / timeline->clock_ticks;
 }
 
+int64_t timeline_image_ns(const struct timeline *timeline, uint32_t image)
+{
+	const struct timeline_frame *frame = &timeline->frames[timeline->images[image].life.first];
+
+	return frame->kind == SNAP_EVENT ? frame->begin_ns : frame->end_ns;
+}
+
 uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns)
 {
 	uint32_t image = timeline->processes[process].first_image, next;
@@ -359,7 +366,7 @@ uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, in
 	if (image == TIMELINE_NONE)
 		return image;
 	while ((next = timeline->images[image].next) != TIMELINE_NONE &&
-	       timeline_first_end(timeline, &timeline->images[next].life) <= t_ns)
+	       timeline_image_ns(timeline, next) <= t_ns)
 		image = next;
 	return image;
 }

@@ -275,6 +275,10 @@ int64_t timeline_began(const struct timeline *timeline, uint32_t process, bool s
 /* The latest key or poll frame whose reading had ended by t; NONE: none. */
 uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns);
 
+/* From when on a process ran an image: the end of the reading that has it first. An event's frame
+ * is collected for a while, and what it says of a process holds for what it says of its uses: its
+ * begin. */
+int64_t timeline_image_ns(const struct timeline *timeline, uint32_t image);
 /* The image that a process ran at t: the latest seen by then, else its first; NONE: no facts. */
 uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns);
 

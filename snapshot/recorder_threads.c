@@ -309,8 +309,12 @@ static void keep_recent(struct recorder *recorder, struct recorder_event *event)
 static void restate_recent(struct recorder *recorder, struct segment *segment)
 {
 	recorder_forget_recent(recorder, recorder_clock_ns(CLOCK_MONOTONIC) - RECENT_NS);
-	for (const struct recorder_event *event = recorder->recent; event; event = event->next)
+	/* Programs are told with their uses: what they executed before is of no use here. */
+	for (const struct recorder_event *event = recorder->recent; event; event = event->next) {
+		if (strcmp(event->frame.head.cause, "exec") == 0)
+			continue;
 		write_frame_to(recorder, segment, &event->frame, event->next != NULL);
+	}
 }
 
 /* Opens the next segment with the state as last read, for the writer to take. */

@@ -934,10 +934,10 @@ static void exec_changes_the_image_not_the_process(void **state)
 	ask_client();
 	assert_owner(400, BRIDGE_EXACT, 10);
 	assert_string_equal(tl.images[v.image].comm, "bash");
-	assert_int_equal(v.until_ns, T(501));
+	assert_int_equal(v.until_ns, T(500));
 	assert_owner(600, BRIDGE_EXACT, 10);
 	assert_string_equal(tl.images[v.image].comm, "curl");
-	assert_int_equal(v.from_ns, T(501));
+	assert_int_equal(v.from_ns, T(500));
 }
 
 /* Long after the last row of a tuple, without a SYN in sight. */

@@ -236,8 +236,8 @@ static void exec_makes_a_new_image_of_the_same_process(void **state)
 	assert_string_equal(tl.images[1].exe, "/bin/curl");
 	assert_int_equal(tl.images[0].next, 1);
 	assert_int_equal(timeline_image_at(&tl, 0, T(-5)), 0);
-	assert_int_equal(timeline_image_at(&tl, 0, T(1501) - 1), 0);
-	assert_int_equal(timeline_image_at(&tl, 0, T(1501)), 1);
+	assert_int_equal(timeline_image_at(&tl, 0, T(1500) - 1), 0);
+	assert_int_equal(timeline_image_at(&tl, 0, T(1500)), 1);
 	assert_int_equal(timeline_image_at(&tl, 0, T(9000)), 1);
 	assert_true(tl.processes[0].exit_known);
 	assert_int_equal(tl.processes[0].exit_code, 256);
