@@ -215,9 +215,12 @@ bool bridge_told_user(const struct bridge *bridge, const struct bridge_subject *
 }
 
 /* The readings decide, and if they name nobody, those of another segment do not either. */
-static bool refuse(struct bridge_verdict *v)
+static bool refuse(struct bridge_verdict *v, int64_t t_ns)
 {
 	v->refused = true;
+	/* The next packet may be one of which it is known. */
+	v->from_ns = t_ns;
+	v->until_ns = t_ns + 1;
 	return false;
 }
 
@@ -254,18 +257,18 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 		turn = turn_by_time(tl, s, subject, t_ns);
 	/* What one process left in the buffer goes out, or is read, in the turn of the next. */
 	if (shared && !turn.by_bytes && subject->payload_bytes > 0)
-		return refuse(v);
+		return refuse(v, t_ns);
 	/* Before Linux 6.3 a child that sends is not told. */
 	if (tl->sends_untold && subject->sent && subject->payload_bytes > 0)
-		return refuse(v);
+		return refuse(v, t_ns);
 	if (turn.several || t_ns > tl->told_until_ns || !all_told(tl, s->opened_ns, t_ns))
-		return refuse(v);
+		return refuse(v, t_ns);
 	/* Who only closed it may have been handed it for that. */
 	if (turn.use == TIMELINE_NONE)
-		return refuse(v);
+		return refuse(v, t_ns);
 	/* Whoever used it in between was not told. */
 	if (!all_told(tl, s->opened_ns, tl->uses[turn.use].at_ns))
-		return refuse(v);
+		return refuse(v, t_ns);
 	say_turn(bridge, subject, &turn, told.socket, t_ns, &told);
 	*v = told;
 	return true;

@@ -193,6 +193,7 @@ static void bytes_tell_whose_turn_it_was(void **state)
 	ask_bytes(-1, 1); /* in a segment without the SYN: the buffers may hold another's */
 	assert_nobody(115, false);
 	assert_nobody(139, true);
+	assert_int_equal(v.until_ns - v.from_ns, 1);
 	ask_bytes(-1, 0);
 	assert_owner(139, false, BRIDGE_AHEAD, 11);
 }
@@ -635,7 +636,7 @@ static void a_pid_that_came_back_is_another_process(void **state)
 	assert_int_not_equal(process_of(12, TICKS(110)), process_of(12, TICKS(100)));
 }
 
-/* ------------------------------------------------------------- review -- */
+/* ---------------------------------------------- what is not claimed -- */
 
 /* The file was torn: the last frame ends at 160 ms, packets go on. */
 static void unsettled_end(void)
