@@ -90,7 +90,7 @@ bool procfs_is_kernel_thread(const struct procfs_stat *stat)
 void procfs_facts_unref(struct procfs_facts *facts)
 {
 	if (facts && --facts->references == 0) {
-		free(facts->fds.items);
+		procfs_fds_release(&facts->fds);
 		free(facts);
 	}
 }

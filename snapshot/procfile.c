@@ -1,11 +1,15 @@
 /* What procfs.h calls basics: files, numbers and links of /proc. */
 #include "snapshot/procfs.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#define LISTING_BYTES (32u << 10)
 
 void *procfs_grow(void *items, size_t *capacity, size_t need, size_t item_bytes)
 {
@@ -158,4 +162,68 @@ int procfs_read_link(int dirfd, const char *name, char *target, size_t size)
 		return errno;
 	target[length] = '\0';
 	return 0;
+}
+
+bool procfs_parse_link(const char *link, const char *prefix, uint64_t max, uint64_t *out)
+{
+	size_t length = strlen(prefix);
+	const char *end;
+
+	return !strncmp(link, prefix, length) &&
+	       procfs_parse_number(link + length, max, out, &end) && !strcmp(end, "]");
+}
+
+char *procfs_format_number(uint32_t number, char buffer[PROCFS_NUMBER_SIZE])
+{
+	char *at = &buffer[PROCFS_NUMBER_SIZE - 1];
+
+	*at = '\0';
+	do
+		*--at = (char)('0' + number % 10);
+	while (number /= 10);
+	return at;
+}
+
+int procfs_list_numbers(int fd, char **listing, struct procfs_numbers *out)
+{
+	out->count = 0;
+	if (!*listing && !(*listing = malloc(LISTING_BYTES)))
+		return ENOMEM;
+	for (;;) {
+		ssize_t got = getdents64(fd, *listing, LISTING_BYTES);
+		unsigned short length;
+
+		if (got < 0)
+			return errno;
+		if (got == 0)
+			return 0;
+		for (const char *at = *listing; at < *listing + got; at += length) {
+			const char *name = at + offsetof(struct dirent64, d_name), *end;
+			uint64_t number;
+			uint32_t *grown;
+
+			memcpy(&length, at + offsetof(struct dirent64, d_reclen), sizeof(length));
+			if (!procfs_parse_number(name, UINT32_MAX, &number, &end) || *end)
+				continue;
+			grown = procfs_grow(out->items, &out->capacity, out->count + 1,
+					    sizeof(*grown));
+			if (!grown)
+				return ENOMEM;
+			out->items = grown;
+			out->items[out->count++] = (uint32_t)number;
+		}
+	}
+}
+
+int procfs_list_directory(int dirfd, const char *name, char **listing, struct procfs_numbers *out)
+{
+	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int result;
+
+	out->count = 0;
+	if (fd < 0)
+		return errno;
+	result = procfs_list_numbers(fd, listing, out);
+	close(fd);
+	return result;
 }

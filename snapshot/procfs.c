@@ -1,6 +1,5 @@
 #include "snapshot/procfs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,32 +13,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define LISTING_BYTES (32u << 10)
-#define NUMBER_SIZE   12 /* a u32 in decimal + NUL */
 /* A process that executes a new program while it is being read is read again,
  * but not for ever. */
 #define ATTEMPTS 3
-
-static char *format_number(uint32_t number, char buffer[NUMBER_SIZE])
-{
-	char *at = &buffer[NUMBER_SIZE - 1];
-
-	*at = '\0';
-	do
-		*--at = (char)('0' + number % 10);
-	while (number /= 10);
-	return at;
-}
-
-/* "PREFIX[N]" */
-static bool parse_link(const char *link, const char *prefix, uint64_t max, uint64_t *out)
-{
-	size_t length = strlen(prefix);
-	const char *end;
-
-	return !strncmp(link, prefix, length) &&
-	       procfs_parse_number(link + length, max, out, &end) && !strcmp(end, "]");
-}
 
 bool procfs_is_own(int proc_fd)
 {
@@ -60,56 +36,11 @@ uint64_t procfs_read_netns(int dirfd, const char *name, int *reason)
 	uint64_t netns = 0;
 	int result = procfs_read_link(dirfd, name, target, sizeof(target));
 
-	if (!result && !parse_link(target, "net:[", UINT64_MAX, &netns))
+	if (!result && !procfs_parse_link(target, "net:[", UINT64_MAX, &netns))
 		result = EINVAL;
 	if (reason)
 		*reason = result;
 	return netns;
-}
-
-/* The numbers among the names in an open directory, in its order. */
-static int list_numbers(int fd, char **listing, struct procfs_numbers *out)
-{
-	out->count = 0;
-	if (!*listing && !(*listing = malloc(LISTING_BYTES)))
-		return ENOMEM;
-	for (;;) {
-		ssize_t got = getdents64(fd, *listing, LISTING_BYTES);
-		unsigned short length;
-
-		if (got < 0)
-			return errno;
-		if (got == 0)
-			return 0;
-		for (const char *at = *listing; at < *listing + got; at += length) {
-			const char *name = at + offsetof(struct dirent64, d_name), *end;
-			uint64_t number;
-			uint32_t *grown;
-
-			memcpy(&length, at + offsetof(struct dirent64, d_reclen), sizeof(length));
-			if (!procfs_parse_number(name, UINT32_MAX, &number, &end) || *end)
-				continue;
-			grown = procfs_grow(out->items, &out->capacity, out->count + 1,
-					    sizeof(*grown));
-			if (!grown)
-				return ENOMEM;
-			out->items = grown;
-			out->items[out->count++] = (uint32_t)number;
-		}
-	}
-}
-
-static int list_directory(int dirfd, const char *name, char **listing, struct procfs_numbers *out)
-{
-	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int result;
-
-	out->count = 0;
-	if (fd < 0)
-		return errno;
-	result = list_numbers(fd, listing, out);
-	close(fd);
-	return result;
 }
 
 static int compare_numbers(const void *left, const void *right)
@@ -164,140 +95,11 @@ static bool facts_hold(const struct procfs_process *known, const struct procfs_p
 	       !strcmp(known->stat.comm, now->stat.comm);
 }
 
-/* -------------------------------------------------------- descriptors -- */
-
-static int add_holder(struct procfs_walk *walk, const struct snap_holder *holder)
-{
-	struct snap_holder *grown = procfs_grow(walk->holders, &walk->holder_capacity,
-						walk->holder_count + 1, sizeof(*grown));
-
-	if (!grown)
-		return ENOMEM;
-	walk->holders = grown;
-	walk->holders[walk->holder_count++] = *holder;
-	return 0;
-}
-
-static int add_netns_fd(struct procfs_walk *walk, uint64_t netns, uint32_t pid, uint32_t fd)
-{
-	struct procfs_netns_fd *grown = procfs_grow(walk->netns_fds, &walk->netns_fd_capacity,
-						    walk->netns_fd_count + 1, sizeof(*grown));
-
-	if (!grown)
-		return ENOMEM;
-	walk->netns_fds = grown;
-	walk->netns_fds[walk->netns_fd_count++] =
-		(struct procfs_netns_fd){.netns = netns, .pid = pid, .fd = fd};
-	return 0;
-}
-
-/* One descriptor of those below fd. A descriptor that is closed meanwhile is
- * none. 0, or an errno, ENOENT among them. */
-static int read_descriptor(int fd, struct snap_holder *holder, struct procfs_walk *walk)
-{
-	char target[64], number[NUMBER_SIZE];
-	uint64_t value;
-	int result =
-		procfs_read_link(fd, format_number(holder->fd, number), target, sizeof(target));
-
-	if (result)
-		return result;
-	if (parse_link(target, "socket:[", UINT32_MAX, &value)) {
-		holder->inode = (uint32_t)value;
-		return add_holder(walk, holder);
-	}
-	if (parse_link(target, "net:[", UINT64_MAX, &value))
-		return add_netns_fd(walk, value, holder->pid, holder->fd);
-	return 0;
-}
-
-/* How many descriptors the directory fd has: since Linux 6.2 that is its size.
- * 0: not known. */
-static size_t count_descriptors(int fd)
-{
-	struct stat info;
-
-	return !fstat(fd, &info) && info.st_size > 0 ? (size_t)info.st_size : 0;
-}
-
-/* Whether fd has the descriptors of the list and no others; then all were read.
- * *result is 0 or an errno that ends the reading. */
-static bool read_listed(int fd, const struct procfs_numbers *list, struct snap_holder holder,
-			struct procfs_walk *walk, int *result)
-{
-	size_t holders = walk->holder_count, netns_fds = walk->netns_fd_count;
-	bool same = list->count && count_descriptors(fd) == list->count;
-
-	*result = 0;
-	for (size_t i = 0; i < list->count && same && !*result; i++) {
-		int why;
-
-		holder.fd = list->items[i];
-		why = read_descriptor(fd, &holder, walk);
-		if (why == EACCES || why == EPERM || why == ENOMEM)
-			*result = why;
-		else if (why)
-			same = false;
-	}
-	same = same && (*result || count_descriptors(fd) == list->count);
-	if (!same) {
-		walk->holder_count = holders;
-		walk->netns_fd_count = netns_fds;
-	}
-	return same;
-}
-
-static int keep_list(const struct procfs_numbers *from, struct procfs_numbers *to)
-{
-	to->count = 0;
-	if (from->count) {
-		uint32_t *grown =
-			procfs_grow(to->items, &to->capacity, from->count, sizeof(*grown));
-
-		if (!grown)
-			return ENOMEM;
-		to->items = grown;
-		memcpy(grown, from->items, from->count * sizeof(*grown));
-		to->count = from->count;
-	}
-	return 0;
-}
-
-/* Sockets and network namespaces among the descriptors below base/fd. holder
- * has all but inode and fd. listed (may be NULL): those of the walk before,
- * brought up to date. */
-static int read_descriptors(int base, struct snap_holder holder, struct procfs_numbers *listed,
-			    struct procfs_walk *walk)
-{
-	int fd = openat(base, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int result;
-
-	if (fd < 0)
-		return errno;
-	if (listed && read_listed(fd, listed, holder, walk, &result)) {
-		close(fd);
-		return result;
-	}
-	result = list_numbers(fd, &walk->listing, &walk->fds);
-	for (size_t i = 0; i < walk->fds.count && !result; i++) {
-		int why;
-
-		holder.fd = walk->fds.items[i];
-		why = read_descriptor(fd, &holder, walk);
-		if (why == EACCES || why == EPERM || why == ENOMEM)
-			result = why;
-	}
-	if (listed && !result)
-		result = keep_list(&walk->fds, listed);
-	close(fd);
-	return result;
-}
-
 static int open_task(int dir, uint32_t tid)
 {
-	char path[sizeof("task/") + NUMBER_SIZE], number[NUMBER_SIZE];
+	char path[sizeof("task/") + PROCFS_NUMBER_SIZE], number[PROCFS_NUMBER_SIZE];
 
-	snprintf(path, sizeof(path), "task/%s", format_number(tid, number));
+	snprintf(path, sizeof(path), "task/%s", procfs_format_number(tid, number));
 	return openat(dir, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
@@ -305,7 +107,7 @@ static int open_task(int dir, uint32_t tid)
  * stays the same from walk to walk. Its directory, or -1. */
 static int open_living_thread(int dir, uint32_t pid, struct procfs_walk *walk, uint32_t *tid)
 {
-	if (list_directory(dir, "task", &walk->listing, &walk->tids))
+	if (procfs_list_directory(dir, "task", &walk->listing, &walk->tids))
 		return -1;
 	sort_numbers(&walk->tids);
 	for (size_t i = 0; i < walk->tids.count; i++) {
@@ -339,9 +141,10 @@ static int read_once(int dir, const struct procfs_process *known, struct procfs_
 	struct snap_holder holder = {.pid = process->stat.pid,
 				     .tid = process->stat.pid,
 				     .start_ticks = process->stat.start_ticks};
-	/* Of another thread the list would be another one. */
-	struct procfs_numbers *listed =
+	/* Another thread's may be others. */
+	struct procfs_fds *before =
 		known && known->facts && !is_dead(&process->stat) ? &known->facts->fds : NULL;
+	bool repeated = false;
 	struct stat info;
 	int base = dir, result = 0;
 
@@ -359,8 +162,11 @@ static int read_once(int dir, const struct procfs_process *known, struct procfs_
 	}
 	process->euid = info.st_uid;
 	process->netns = base < 0 ? 0 : procfs_read_netns(base, "ns/net", NULL);
-	if (base >= 0)
-		process->descriptors_errno = read_descriptors(base, holder, listed, walk);
+	if (before)
+		process->descriptors_errno = procfs_fds_reread(dir, process->stat.threads, holder,
+							       before, walk, &repeated);
+	else if (base >= 0)
+		process->descriptors_errno = procfs_fds_read(base, holder, walk);
 	if (process->descriptors_errno == ENOMEM || process->descriptors_errno == ENOENT ||
 	    process->descriptors_errno == ESRCH) {
 		result = process->descriptors_errno;
@@ -374,8 +180,9 @@ static int read_once(int dir, const struct procfs_process *known, struct procfs_
 		if (!process->facts)
 			result = ENOMEM;
 	}
-	*fresh = walk->holder_count > holders || walk->netns_fd_count > netns_fds || !known ||
-		 process->facts != known->facts;
+	*fresh =
+		(!repeated && (walk->holder_count > holders || walk->netns_fd_count > netns_fds)) ||
+		!known || process->facts != known->facts;
 out:
 	if (base >= 0 && base != dir)
 		close(base);
@@ -437,10 +244,10 @@ int procfs_read_process(int proc_fd, uint32_t pid, const struct procfs_process *
 {
 	size_t holders = walk->holder_count, netns_fds = walk->netns_fd_count;
 	struct procfs_process process = {0};
-	char number[NUMBER_SIZE];
+	char number[PROCFS_NUMBER_SIZE];
 	int dir, stat_fd = -1, result;
 
-	dir = openat(proc_fd, format_number(pid, number), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	dir = openat(proc_fd, procfs_format_number(pid, number), O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return errno;
 	stat_fd = openat(dir, "stat", O_RDONLY | O_CLOEXEC);
@@ -514,7 +321,7 @@ int procfs_walk(int proc_fd, const struct procfs_walk *known, struct procfs_walk
 	int result;
 
 	procfs_walk_reset(out);
-	result = list_directory(proc_fd, ".", &out->listing, &out->pids);
+	result = procfs_list_directory(proc_fd, ".", &out->listing, &out->pids);
 	if (result) {
 		errno = result;
 		return error_errno(error, "/proc", "cannot list the processes");
@@ -590,7 +397,7 @@ static int walk_threads_of(int dir, const struct procfs_process *process, bool o
 				     .start_ticks = process->stat.start_ticks};
 	size_t first = walk->holder_count;
 
-	if (list_directory(dir, "task", &walk->listing, &walk->tids))
+	if (procfs_list_directory(dir, "task", &walk->listing, &walk->tids))
 		return 0;
 	sort_numbers(&walk->tids);
 	for (size_t i = 0; i < walk->tids.count; i++) {
@@ -604,7 +411,7 @@ static int walk_threads_of(int dir, const struct procfs_process *process, bool o
 		task = open_task(dir, holder.tid);
 		if (task < 0)
 			continue;
-		result = read_descriptors(task, holder, NULL, walk);
+		result = procfs_fds_read(task, holder, walk);
 		close(task);
 		walk->netns_fd_count = netns_fds;
 		keep_wanted(walk, first, mark, inodes, inode_count);
@@ -621,13 +428,13 @@ int procfs_walk_threads(int proc_fd, struct procfs_walk *walk, const uint32_t *i
 
 	for (size_t i = 0; i < walk->process_count; i++) {
 		const struct procfs_process *process = &walk->processes[i];
-		char number[NUMBER_SIZE];
+		char number[PROCFS_NUMBER_SIZE];
 		struct procfs_stat now;
 		int dir, result = 0;
 
 		if (process->stat.threads < 2 || !process->via_tid || process->descriptors_errno)
 			continue;
-		dir = openat(proc_fd, format_number(process->stat.pid, number),
+		dir = openat(proc_fd, procfs_format_number(process->stat.pid, number),
 			     O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (dir < 0)
 			continue;

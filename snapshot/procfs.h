@@ -7,8 +7,8 @@
  * kernel binds to that process and not to its number: a pid that is reused
  * meanwhile gives ESRCH and never another process's sockets.
  *
- * procfile.c: basics; procfacts.c: stat and facts; procfs.c: descriptors and
- * the walk.
+ * procfile.c: basics; procfacts.c: stat and facts; procfds.c: descriptors;
+ * procfs.c: the walk.
  * Kernel threads are no processes here. Never writes, never signals.
  *
  * "0 or an errno" means what it says: the caller needs the reason for an
@@ -62,6 +62,23 @@ bool procfs_parse_number(const char *text, uint64_t max, uint64_t *out, const ch
 /* A link's target as far as it fits, NUL-terminated. 0 or an errno. */
 int procfs_read_link(int dirfd, const char *name, char *target, size_t size);
 
+/* N of a text "PREFIX[N]". */
+bool procfs_parse_link(const char *link, const char *prefix, uint64_t max, uint64_t *out);
+
+/* In decimal; where it begins in buffer. */
+#define PROCFS_NUMBER_SIZE 12 /* a u32 + NUL */
+char *procfs_format_number(uint32_t number, char buffer[PROCFS_NUMBER_SIZE]);
+
+struct procfs_numbers {
+	uint32_t *items;
+	size_t count, capacity;
+};
+
+/* The numbers among the names in an open directory, in its order. *listing is
+ * room to work in, allocated when NULL and freed by the caller. 0 or an errno. */
+int procfs_list_numbers(int fd, char **listing, struct procfs_numbers *out);
+int procfs_list_directory(int dirfd, const char *name, char **listing, struct procfs_numbers *out);
+
 /* Whether proc_fd is a kernel's procfs and shows the pids as the caller
  * has them; false for a tree of files. */
 bool procfs_is_own(int proc_fd);
@@ -91,12 +108,30 @@ int procfs_parse_stat(const char *text, size_t length, struct procfs_stat *out,
 		      struct error *error);
 bool procfs_is_kernel_thread(const struct procfs_stat *stat);
 
-/* ------------------------------------------------------------ process -- */
+/* -------------------------------------------------------- descriptors -- */
 
-struct procfs_numbers {
-	uint32_t *items;
-	size_t count, capacity;
+struct procfs_socket {
+	uint32_t fd, inode;
 };
+
+/* How much a thread has run, from its schedstat. */
+struct procfs_run {
+	uint32_t tid;
+	uint64_t times, run_ns; /* given a processor how often, ran for how long */
+};
+
+/* The descriptors of one process as last read, and what its threads had run
+ * just before that. {0}: never read. */
+struct procfs_fds {
+	struct procfs_numbers numbers; /* all that are open, in the directory's order */
+	struct procfs_socket *sockets;
+	size_t socket_count, socket_capacity;
+	struct procfs_run *runs; /* every thread's; run_count 0: not known */
+	size_t run_count, run_capacity;
+};
+void procfs_fds_release(struct procfs_fds *fds);
+
+/* ------------------------------------------------------------ process -- */
 
 /* What is known of one program image of one process. Shared by reference,
  * also between threads: nobody changes it, and fds is of the walk's thread
@@ -105,9 +140,7 @@ struct procfs_facts {
 	atomic_uint references;
 	struct snap_process record;
 	bool cmdline_cut; /* longer than PROCFS_MAX_CMDLINE */
-	/* The descriptors that the last walk listed: while their number stays and
-	 * all of them are still there, they are not listed again. */
-	struct procfs_numbers fds;
+	struct procfs_fds fds;
 };
 void procfs_facts_unref(struct procfs_facts *facts); /* NULL works */
 
@@ -152,6 +185,20 @@ void procfs_walk_release(struct procfs_walk *walk);
  * listed or memory is short. */
 int procfs_walk(int proc_fd, const struct procfs_walk *known, struct procfs_walk *out,
 		struct error *error);
+
+/* Appends to walk the sockets and network namespaces among the descriptors
+ * below base/fd. holder has all but inode and fd. 0 or an errno. */
+int procfs_fds_read(int base, struct snap_holder holder, struct procfs_walk *walk);
+/* The same of the process with the directory dir, whose leader is alive, with
+ * what was read of it before, which is brought up to date; threads: how many
+ * it has. Descriptors change by what a thread of the process does: while none
+ * has run since the last reading, that reading is repeated (*repeated). While
+ * their number stays and all of them are still there, they are not listed
+ * again, but their links read. A process that runs with a descriptor table in
+ * common with another process (clone(2), CLONE_FILES without CLONE_THREAD)
+ * changes that one's too: it shows there when their number changes or it runs. */
+int procfs_fds_reread(int dir, uint32_t threads, struct snap_holder holder, struct procfs_fds *fds,
+		      struct procfs_walk *walk, bool *repeated);
 
 /* Facts of process (all but facts set), one reference, or NULL without memory.
  * dir: /proc/PID; base: the same, or the directory of a living thread where

@@ -1,9 +1,11 @@
 /*
- * crowd SOCKETS PROCESSES: opens SOCKETS established TCP sockets on loopback,
- * evenly in PROCESSES processes, prints a line once all are there, and keeps
- * them until its standard input ends.
+ * crowd SOCKETS PROCESSES [WAKE_MS]: opens SOCKETS established TCP sockets on
+ * loopback, evenly in PROCESSES processes, prints a line once all are there,
+ * and keeps them until its standard input ends. Each process runs for a moment
+ * every WAKE_MS milliseconds, or never.
  */
 #include <arpa/inet.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +39,7 @@ static int open_pairs(unsigned number, unsigned pairs)
 	return 0;
 }
 
-static void live(unsigned number, unsigned pairs, int ready)
+static void live(unsigned number, unsigned pairs, int wake_ms, int ready)
 {
 	struct rlimit limit = {pairs * 2 + 64, pairs * 2 + 64};
 	char done = 0;
@@ -50,28 +52,30 @@ static void live(unsigned number, unsigned pairs, int ready)
 	}
 	if (write(ready, &done, 1) == 1)
 		for (;;)
-			pause();
+			poll(NULL, 0, wake_ms);
 	_exit(1);
 }
 
 int main(int argc, char **argv)
 {
 	unsigned sockets, processes;
+	int wake_ms;
 	int ready[2];
 	char byte;
 
-	if (argc != 3 || (processes = (unsigned)atol(argv[2])) == 0) {
-		fputs("Usage: crowd SOCKETS PROCESSES\n", stderr);
+	if (argc < 3 || argc > 4 || (processes = (unsigned)atol(argv[2])) == 0) {
+		fputs("Usage: crowd SOCKETS PROCESSES [WAKE_MS]\n", stderr);
 		return 64;
 	}
 	sockets = (unsigned)atol(argv[1]);
+	wake_ms = argc == 4 ? (int)atol(argv[3]) : -1;
 	if (pipe(ready))
 		return 1;
 	for (unsigned i = 0; i < processes; i++) {
 		pid_t child = fork();
 
 		if (child == 0)
-			live(i, sockets / processes / 2, ready[1]);
+			live(i, sockets / processes / 2, wake_ms, ready[1]);
 		if (child < 0 || read(ready[0], &byte, 1) != 1 || byte)
 			return 1;
 	}

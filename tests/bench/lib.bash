@@ -31,11 +31,12 @@ own_machine() {
 	wait_until 10 ipv6_ready lo
 }
 
-# crowd SOCKETS PROCESSES: as the program crowd, until the bench ends.
+# crowd SOCKETS PROCESSES [WAKE_MS]: as the program crowd, until the bench ends
+# or $CROWD is killed.
 crowd() {
-	mkfifo "$TMP/stay"
+	[ -p "$TMP/stay" ] || mkfifo "$TMP/stay"
 	# shellcheck disable=SC2094
-	spawn CROWD "$HELPERS/crowd" "$1" "$2" <>"$TMP/stay" >"$TMP/crowd.out"
+	spawn CROWD "$HELPERS/crowd" "$@" <>"$TMP/stay" >"$TMP/crowd.out"
 	wait_until 60 grep -q ready "$TMP/crowd.out" || skip_all "no $1 sockets in $2 processes"
 }
 

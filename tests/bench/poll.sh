@@ -8,8 +8,6 @@ need_command ss
 need_program "$PCAPWHO_RECORD" "$HELPERS/crowd" "$HELPERS/spent"
 own_machine "$@"
 
-crowd "$sockets" "$processes"
-
 # record NAME INTERVAL: leaves the number of snapshots in $snapshots.
 record() {
 	rm -rf "$TMP/evidence"
@@ -18,22 +16,33 @@ record() {
 	snapshots=$(awk '/ snapshots,/ { print $1 }' "$TMP/$1.err")
 }
 
-ours=() theirs=() ratios=()
-for ((run = 0; run < runs; run++)); do
-	record many 150ms
-	many=$snapshots
-	for ((i = 0; i < 3; i++)); do
-		spent "ss$i" ss -tunap || failed "ss failed"
+# measure [WAKE_MS]: leaves $ours, $theirs (ms) and $ratio of a crowd that does so.
+measure() {
+	local one all=() ss=() ratios=()
+	crowd "$sockets" "$processes" "$@"
+	for ((run = 0; run < runs; run++)); do
+		record many 150ms
+		many=$snapshots
+		for ((i = 0; i < 3; i++)); do
+			spent "ss$i" ss -tunap || failed "ss failed"
+		done
+		record few 1h
+		one=$(calc "($(cpu_us many) - $(cpu_us few)) / ($many - $snapshots)")
+		all+=("$one")
+		ss+=("$(median "$(cpu_us ss0)" "$(cpu_us ss1)" "$(cpu_us ss2)")")
+		ratios+=("$(calc "$one / ${ss[run]}")")
 	done
-	record few 1h
-	one=$(calc "($(cpu_us many) - $(cpu_us few)) / ($many - $snapshots)")
-	ss=$(median "$(cpu_us ss0)" "$(cpu_us ss1)" "$(cpu_us ss2)")
-	ours+=("$one") theirs+=("$ss") ratios+=("$(calc "$one / $ss")")
-done
+	end_group "$CROWD" 2>/dev/null
+	ours=$(calc "$(median "${all[@]}") / 1000")
+	theirs=$(calc "$(median "${ss[@]}") / 1000")
+	ratio=$(median "${ratios[@]}")
+}
 
-echo "$sockets TCP sockets in $processes processes, $runs runs of $many snapshots"
-printf '%-14s  %8s\n' program "CPU, ms"
-printf '%-14s  %8.1f\n' "one snapshot" "$(calc "$(median "${ours[@]}") / 1000")" \
-	"one ss -tunap" "$(calc "$(median "${theirs[@]}") / 1000")"
-goal "CPU of a snapshot, times ss's" "$(median "${ratios[@]}")" 0.2
+printf '%s TCP sockets in %s processes, %s runs of %s s; CPU, ms\n' "$sockets" "$processes" "$runs" "$seconds"
+printf '%-40s  %12s  %12s  %5s\n' 'the processes' 'one snapshot' 'one ss -tunap' ratio
+measure 100
+printf '%-40s  %12.1f  %12.1f  %5.3f\n' 'all run between two snapshots' "$ours" "$theirs" "$ratio"
+measure
+printf '%-40s  %12.1f  %12.1f  %5.3f\n' 'sleep' "$ours" "$theirs" "$ratio"
+goal "CPU of a snapshot, times ss's" "$ratio" 0.2
 goals_met

@@ -3,12 +3,20 @@
 #include "snapshot/procfs.h"
 
 #include <fcntl.h>
+#include <glob.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -144,6 +152,214 @@ static void test_one_more_and_one_less(void **state)
 	close(second);
 }
 
+/* ------------------------------------- a process that sleeps in between -- */
+
+#define MANY 32
+
+enum order { ORDER_SWAP = 's', ORDER_WAKE = 'w', ORDER_ANSWER = '.' };
+
+/* A child with MANY sockets from the descriptor MANY on, which all its threads
+ * but obey() leave alone. */
+struct sleeper {
+	int orders, answers, dir;
+	pid_t pid;
+	struct procfs_fds fds;
+};
+
+static void *obey(void *argument)
+{
+	const int *ends = argument;
+	char order;
+
+	while (read(ends[0], &order, 1) == 1) {
+		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+		if (order == ORDER_SWAP)
+			dup2(fd, MANY);
+		close(fd);
+		order = ORDER_ANSWER;
+		if (write(ends[1], &order, 1) != 1)
+			break;
+	}
+	_exit(0);
+}
+
+/* In read(2) as well: settle() knows that call. */
+static void *sleep_on(void *argument)
+{
+	int ends[2];
+	char byte;
+
+	(void)argument;
+	if (pipe(ends) || read(ends[0], &byte, 1) != 1)
+		_exit(1);
+	return NULL;
+}
+
+static void be_sleeper(unsigned threads, int ends[2])
+{
+	pthread_t thread;
+	char ready = ORDER_ANSWER;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (int i = 0; i < MANY; i++) {
+		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+		dup2(fd, MANY + i);
+		close(fd);
+	}
+	for (unsigned i = 1; i < threads; i++)
+		pthread_create(&thread, NULL, i == 1 ? obey : sleep_on, ends);
+	if (write(ends[1], &ready, 1) != 1)
+		_exit(1);
+	if (threads > 1)
+		sleep_on(NULL);
+	obey(ends);
+}
+
+static void take_answer(const struct sleeper *sleeper)
+{
+	char answer;
+
+	assert_int_equal(read(sleeper->answers, &answer, 1), 1);
+}
+
+/* Until each of its threads has left its processor, to wait for what to do: on
+ * the way there it still runs. */
+static void settle(const struct sleeper *sleeper)
+{
+	char pattern[48];
+
+	snprintf(pattern, sizeof(pattern), "/proc/%d/task/*/syscall", sleeper->pid);
+	for (bool waits = false; !waits; sched_yield()) {
+		glob_t threads;
+
+		assert_int_equal(glob(pattern, 0, NULL, &threads), 0);
+		waits = true;
+		for (size_t i = 0; i < threads.gl_pathc; i++) {
+			FILE *file = fopen(threads.gl_pathv[i], "r");
+			long number = -1;
+
+			assert_non_null(file);
+			if (fscanf(file, "%ld", &number) != 1 || number != SYS_read)
+				waits = false;
+			fclose(file);
+		}
+		globfree(&threads);
+	}
+}
+
+static void tell(const struct sleeper *sleeper, enum order order)
+{
+	char byte = (char)order;
+
+	assert_int_equal(write(sleeper->orders, &byte, 1), 1);
+	take_answer(sleeper);
+	settle(sleeper);
+}
+
+static void start_sleeper(struct sleeper *sleeper, unsigned threads)
+{
+	int orders[2], answers[2];
+	char path[32];
+
+	assert_int_equal(pipe(orders) | pipe(answers), 0);
+	sleeper->pid = fork();
+	if (sleeper->pid == 0)
+		be_sleeper(threads, (int[]){orders[0], answers[1]});
+	close(orders[0]);
+	close(answers[1]);
+	sleeper->orders = orders[1];
+	sleeper->answers = answers[0];
+	take_answer(sleeper);
+	settle(sleeper);
+	snprintf(path, sizeof(path), "/proc/%d", sleeper->pid);
+	sleeper->dir = open(path, O_PATH | O_DIRECTORY);
+	assert_true(sleeper->dir >= 0);
+}
+
+static void stop_sleeper(struct sleeper *sleeper)
+{
+	kill(sleeper->pid, SIGKILL);
+	waitpid(sleeper->pid, NULL, 0);
+	close(sleeper->dir);
+	close(sleeper->orders);
+	close(sleeper->answers);
+	procfs_fds_release(&sleeper->fds);
+}
+
+/* Whether the reading before was repeated. */
+static bool reread(struct sleeper *sleeper, unsigned threads)
+{
+	struct snap_holder holder = {.pid = (uint32_t)sleeper->pid};
+	bool repeated;
+
+	procfs_walk_reset(&now);
+	assert_int_equal(
+		procfs_fds_reread(sleeper->dir, threads, holder, &sleeper->fds, &now, &repeated),
+		0);
+	return repeated;
+}
+
+static void assert_holds_what_it_holds(const struct sleeper *sleeper)
+{
+	char path[48];
+
+	assert_int_equal(now.holder_count, MANY);
+	for (int i = 0; i < MANY; i++) {
+		struct stat info;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", sleeper->pid, MANY + i);
+		assert_int_equal(stat(path, &info), 0);
+		assert_true(holds((uint32_t)info.st_ino, MANY + i));
+	}
+}
+
+static void check_sleeper(unsigned threads)
+{
+	struct sleeper sleeper = {0};
+
+	start_sleeper(&sleeper, threads);
+	assert_false(reread(&sleeper, threads)); /* how many there are */
+	assert_false(reread(&sleeper, threads)); /* what it had run until then */
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(reread(&sleeper, threads));
+		assert_holds_what_it_holds(&sleeper);
+	}
+	tell(&sleeper, ORDER_WAKE);
+	assert_false(reread(&sleeper, threads));
+	assert_true(reread(&sleeper, threads));
+	tell(&sleeper, ORDER_SWAP);
+	assert_false(reread(&sleeper, threads));
+	assert_holds_what_it_holds(&sleeper);
+	assert_true(reread(&sleeper, threads));
+	assert_holds_what_it_holds(&sleeper);
+	stop_sleeper(&sleeper);
+}
+
+static void test_what_sleeps_is_not_read_again(void **state)
+{
+	(void)state;
+	check_sleeper(1);
+}
+
+static void test_each_thread_of_it_counts(void **state)
+{
+	(void)state;
+	check_sleeper(3);
+}
+
+static void test_threads_that_are_not_known_of(void **state)
+{
+	struct sleeper sleeper = {0};
+
+	(void)state;
+	start_sleeper(&sleeper, 2);
+	for (unsigned i = 0; i < 4; i++)
+		assert_false(reread(&sleeper, 1));
+	stop_sleeper(&sleeper);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +369,11 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_as_many_at_other_numbers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_more_and_one_less, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_sleeps_is_not_read_again, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_each_thread_of_it_counts, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_threads_that_are_not_known_of, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

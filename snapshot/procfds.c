@@ -1,0 +1,295 @@
+/* What procfs.h calls descriptors: which sockets a process has open, and when
+ * that need not be read again. */
+#include "snapshot/procfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* To ask whether a thread has run costs about two links, and is in vain where
+ * it has: not asked where fewer links than this stand against each thread. */
+#define FDS_WORTH_A_THREAD 8
+
+/* ------------------------------------------------------ one descriptor -- */
+
+static int add_holder(struct procfs_walk *walk, const struct snap_holder *holder)
+{
+	struct snap_holder *grown = procfs_grow(walk->holders, &walk->holder_capacity,
+						walk->holder_count + 1, sizeof(*grown));
+
+	if (!grown)
+		return ENOMEM;
+	walk->holders = grown;
+	walk->holders[walk->holder_count++] = *holder;
+	return 0;
+}
+
+static int add_netns_fd(struct procfs_walk *walk, uint64_t netns, uint32_t pid, uint32_t fd)
+{
+	struct procfs_netns_fd *grown = procfs_grow(walk->netns_fds, &walk->netns_fd_capacity,
+						    walk->netns_fd_count + 1, sizeof(*grown));
+
+	if (!grown)
+		return ENOMEM;
+	walk->netns_fds = grown;
+	walk->netns_fds[walk->netns_fd_count++] =
+		(struct procfs_netns_fd){.netns = netns, .pid = pid, .fd = fd};
+	return 0;
+}
+
+/* One descriptor of those below fd. A descriptor that is closed meanwhile is
+ * none. 0, or an errno, ENOENT among them. */
+static int read_descriptor(int fd, struct snap_holder *holder, struct procfs_walk *walk)
+{
+	char target[64], number[PROCFS_NUMBER_SIZE];
+	uint64_t value;
+	int result = procfs_read_link(fd, procfs_format_number(holder->fd, number), target,
+				      sizeof(target));
+
+	if (result)
+		return result;
+	if (procfs_parse_link(target, "socket:[", UINT32_MAX, &value)) {
+		holder->inode = (uint32_t)value;
+		return add_holder(walk, holder);
+	}
+	if (procfs_parse_link(target, "net:[", UINT64_MAX, &value))
+		return add_netns_fd(walk, value, holder->pid, holder->fd);
+	return 0;
+}
+
+/* How many descriptors the directory fd has: since Linux 6.2 that is its size.
+ * 0: not known. */
+static size_t count_descriptors(int fd)
+{
+	struct stat info;
+
+	return !fstat(fd, &info) && info.st_size > 0 ? (size_t)info.st_size : 0;
+}
+
+/* ---------------------------------------------- whether it has run since -- */
+
+/* "NANOSECONDS WAITED TIMES" of a thread: how long it has run, and how often it
+ * was given a processor (kernel/sched/stats.h). False where the kernel does
+ * not count. */
+static bool read_runs(int dir, const char *name, struct procfs_run *run)
+{
+	char text[96];
+	const char *at;
+	uint64_t waited;
+	ssize_t got;
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	got = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (got <= 0)
+		return false;
+	text[got] = '\0';
+	return procfs_parse_number(text, UINT64_MAX, &run->run_ns, &at) && *at++ == ' ' &&
+	       procfs_parse_number(at, UINT64_MAX, &waited, &at) && *at++ == ' ' &&
+	       procfs_parse_number(at, UINT64_MAX, &run->times, &at) && run->times;
+}
+
+static bool read_thread_runs(int dir, uint32_t tid, struct procfs_run *run)
+{
+	char path[sizeof("task//schedstat") + PROCFS_NUMBER_SIZE], number[PROCFS_NUMBER_SIZE];
+
+	snprintf(path, sizeof(path), "task/%s/schedstat", procfs_format_number(tid, number));
+	run->tid = tid;
+	return read_runs(dir, path, run);
+}
+
+/* How many threads the process has: since Linux 2.6 each is a link to task. 0: not known. */
+static size_t count_threads(int dir)
+{
+	struct stat info;
+
+	return !fstatat(dir, "task", &info, 0) && info.st_nlink > 2 ? info.st_nlink - 2 : 0;
+}
+
+/* Notes what each thread has run, ahead of a reading of the descriptors. A
+ * thread that comes meanwhile was made by one that ran after it was noted, or
+ * is found by the count that follows. */
+static int note_runs(int dir, uint32_t threads, struct procfs_fds *fds, struct procfs_walk *walk)
+{
+	struct procfs_run *grown;
+	size_t count;
+
+	fds->run_count = 0;
+	if (!threads || fds->numbers.count / FDS_WORTH_A_THREAD < threads ||
+	    procfs_list_directory(dir, "task", &walk->listing, &walk->tids))
+		return 0;
+	count = walk->tids.count;
+	grown = procfs_grow(fds->runs, &fds->run_capacity, count, sizeof(*grown));
+	if (!grown)
+		return ENOMEM;
+	fds->runs = grown;
+	for (size_t i = 0; i < count; i++) {
+		if (!read_thread_runs(dir, walk->tids.items[i], &fds->runs[i]))
+			return 0;
+	}
+	if (count_threads(dir) == count)
+		fds->run_count = count;
+	return 0;
+}
+
+/* Whether no thread has run since the runs were noted; then the process has
+ * the descriptors that were read after that. */
+static bool has_not_run(int dir, uint32_t threads, const struct procfs_fds *fds)
+{
+	if (!fds->run_count || fds->run_count != threads)
+		return false;
+	for (size_t i = 0; i < fds->run_count; i++) {
+		struct procfs_run now;
+
+		if (!read_thread_runs(dir, fds->runs[i].tid, &now) ||
+		    now.times != fds->runs[i].times || now.run_ns != fds->runs[i].run_ns)
+			return false;
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------- reading -- */
+
+/* Whether fd has the descriptors of the list and no others; then all were read.
+ * *result is 0 or an errno that ends the reading. */
+static bool read_listed(int fd, const struct procfs_numbers *list, struct snap_holder holder,
+			struct procfs_walk *walk, int *result)
+{
+	size_t holders = walk->holder_count, netns_fds = walk->netns_fd_count;
+	bool same = list->count && count_descriptors(fd) == list->count;
+
+	*result = 0;
+	for (size_t i = 0; i < list->count && same && !*result; i++) {
+		int why;
+
+		holder.fd = list->items[i];
+		why = read_descriptor(fd, &holder, walk);
+		if (why == EACCES || why == EPERM || why == ENOMEM)
+			*result = why;
+		else if (why)
+			same = false;
+	}
+	same = same && (*result || count_descriptors(fd) == list->count);
+	if (!same) {
+		walk->holder_count = holders;
+		walk->netns_fd_count = netns_fds;
+	}
+	return same;
+}
+
+static int read_all(int fd, struct snap_holder holder, struct procfs_walk *walk)
+{
+	int result = procfs_list_numbers(fd, &walk->listing, &walk->fds);
+
+	for (size_t i = 0; i < walk->fds.count && !result; i++) {
+		int why;
+
+		holder.fd = walk->fds.items[i];
+		why = read_descriptor(fd, &holder, walk);
+		if (why == EACCES || why == EPERM || why == ENOMEM)
+			result = why;
+	}
+	return result;
+}
+
+static int keep_numbers(const struct procfs_numbers *from, struct procfs_numbers *to)
+{
+	to->count = 0;
+	if (from->count) {
+		uint32_t *grown =
+			procfs_grow(to->items, &to->capacity, from->count, sizeof(*grown));
+
+		if (!grown)
+			return ENOMEM;
+		to->items = grown;
+		memcpy(grown, from->items, from->count * sizeof(*grown));
+		to->count = from->count;
+	}
+	return 0;
+}
+
+/* The holders of the walk from first on. */
+static int keep_sockets(const struct procfs_walk *walk, size_t first, struct procfs_fds *fds)
+{
+	size_t count = walk->holder_count - first;
+	struct procfs_socket *grown =
+		procfs_grow(fds->sockets, &fds->socket_capacity, count, sizeof(*grown));
+
+	if (!grown && count)
+		return ENOMEM;
+	fds->sockets = grown;
+	fds->socket_count = count;
+	for (size_t i = 0; i < count; i++)
+		fds->sockets[i] = (struct procfs_socket){.fd = walk->holders[first + i].fd,
+							 .inode = walk->holders[first + i].inode};
+	return 0;
+}
+
+static int repeat(const struct procfs_fds *fds, struct snap_holder holder, struct procfs_walk *walk)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < fds->socket_count && !result; i++) {
+		holder.fd = fds->sockets[i].fd;
+		holder.inode = fds->sockets[i].inode;
+		result = add_holder(walk, &holder);
+	}
+	return result;
+}
+
+int procfs_fds_read(int base, struct snap_holder holder, struct procfs_walk *walk)
+{
+	int fd = openat(base, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int result;
+
+	if (fd < 0)
+		return errno;
+	result = read_all(fd, holder, walk);
+	close(fd);
+	return result;
+}
+
+int procfs_fds_reread(int dir, uint32_t threads, struct snap_holder holder, struct procfs_fds *fds,
+		      struct procfs_walk *walk, bool *repeated)
+{
+	size_t holders = walk->holder_count, netns_fds = walk->netns_fd_count, count;
+	int fd = openat(dir, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int result;
+
+	*repeated = false;
+	if (fd < 0)
+		return errno;
+	count = count_descriptors(fd);
+	if ((!count || count == fds->numbers.count) && has_not_run(dir, threads, fds)) {
+		*repeated = true;
+		close(fd);
+		return repeat(fds, holder, walk);
+	}
+	result = note_runs(dir, threads, fds, walk);
+	if (!result && !read_listed(fd, &fds->numbers, holder, walk, &result)) {
+		result = read_all(fd, holder, walk);
+		if (!result)
+			result = keep_numbers(&walk->fds, &fds->numbers);
+	}
+	close(fd);
+	if (!result)
+		result = keep_sockets(walk, holders, fds);
+	/* Those on namespaces are not kept. */
+	if (result || walk->netns_fd_count != netns_fds)
+		fds->run_count = 0;
+	return result;
+}
+
+void procfs_fds_release(struct procfs_fds *fds)
+{
+	free(fds->numbers.items);
+	free(fds->sockets);
+	free(fds->runs);
+	*fds = (struct procfs_fds){0};
+}
