@@ -36,7 +36,7 @@ static uint32_t image_at(const struct timeline *tl, uint32_t process, int64_t at
 {
 	for (uint32_t i = tl->processes[process].first_image; i != TIMELINE_NONE;
 	     i = tl->images[i].next)
-		bridge_edge(v, t_ns, timeline_image_ns(tl, i));
+		bridge_edge(v, t_ns, tl->images[i].since_ns);
 	return timeline_image_at(tl, process, at_ns);
 }
 

@@ -39,7 +39,7 @@ static void name_process(const struct bridge *bridge, uint32_t place, enum bridg
 	v->image = timeline_image_at(tl, use->process, use->at_ns > t_ns ? use->at_ns : t_ns);
 	for (uint32_t i = tl->processes[use->process].first_image; i != TIMELINE_NONE;
 	     i = tl->images[i].next)
-		bridge_edge(v, t_ns, timeline_image_ns(tl, i));
+		bridge_edge(v, t_ns, tl->images[i].since_ns);
 	v->frame = use->frame;
 	v->first_ns = v->last_ns = use->at_ns;
 	v->candidates = NULL;

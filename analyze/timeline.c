@@ -245,6 +245,7 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->frames);
 	free(timeline->sockets);
 	free(timeline->images);
+	free(timeline->execs);
 	free(timeline->processes);
 	free(timeline->holders);
 	free(timeline->addresses);
@@ -352,13 +353,6 @@ int64_t timeline_began(const struct timeline *timeline, uint32_t process, bool s
 	return p->start_ns + NS_PER_SECOND / timeline->clock_ticks;
 }
 
-int64_t timeline_image_ns(const struct timeline *timeline, uint32_t image)
-{
-	const struct timeline_frame *frame = &timeline->frames[timeline->images[image].life.first];
-
-	return frame->kind == SNAP_EVENT ? frame->begin_ns : frame->end_ns;
-}
-
 uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns)
 {
 	uint32_t image = timeline->processes[process].first_image, next;
@@ -366,7 +360,7 @@ uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, in
 	if (image == TIMELINE_NONE)
 		return image;
 	while ((next = timeline->images[image].next) != TIMELINE_NONE &&
-	       timeline_image_ns(timeline, next) <= t_ns)
+	       timeline->images[next].since_ns <= t_ns)
 		image = next;
 	return image;
 }

@@ -98,11 +98,18 @@ struct timeline_way {
 struct timeline_image {
 	struct timeline_life life;
 	uint32_t process;
-	uint32_t next; /* the image after the next exec; NONE: the last */
+	uint32_t next;	  /* the image after the next exec; NONE: the last */
+	int64_t since_ns; /* its exec; where that was not told, when it was first read */
 	uint32_t ppid, uid;
 	const char *comm, *exe, *cmdline, *cgroup; /* NULL: not known */
 	size_t cmdline_length;
 	uint64_t netns;
+};
+
+/* The kernel's word that a process executed a program. */
+struct timeline_exec {
+	uint32_t process;
+	int64_t at_ns;
 };
 
 struct timeline_process {
@@ -168,7 +175,7 @@ struct timeline_stretch {
 
 struct timeline_array_counts {
 	size_t frames, sockets, images, processes, holders, addresses, interfaces, absences, steps,
-		metas, uses, closes;
+		metas, uses, closes, execs;
 };
 
 struct timeline {
@@ -183,6 +190,7 @@ struct timeline {
 	struct timeline_step *steps;
 	struct timeline_meta *metas;
 	struct timeline_use *uses;
+	struct timeline_exec *execs; /* by process and time */
 	struct snap_closed *closes;
 	struct timeline_array_counts count, capacity;
 
@@ -275,10 +283,6 @@ int64_t timeline_began(const struct timeline *timeline, uint32_t process, bool s
 /* The latest key or poll frame whose reading had ended by t; NONE: none. */
 uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns);
 
-/* From when on a process ran an image: the end of the reading that has it first. An event's frame
- * is collected for a while, and what it says of a process holds for what it says of its uses: its
- * begin. */
-int64_t timeline_image_ns(const struct timeline *timeline, uint32_t image);
 /* The image that a process ran at t: the latest seen by then, else its first; NONE: no facts. */
 uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns);
 

@@ -39,6 +39,9 @@ uint64_t timeline_hash_of_way(const void *context, uint32_t i);
 /* timeline_uses.c. 0, or -1 without memory. */
 int timeline_take_use(struct timeline *tl, const struct snap_use *use);
 int timeline_take_born(struct timeline *tl, const struct snap_born *born);
+/* timeline_images.c */
+int timeline_take_exec(struct timeline *tl, const struct snap_exec *exec);
+int timeline_settle_images(struct timeline *tl);	     /* once processes are joined */
 int timeline_take_untold(struct timeline *tl, bool streams); /* in the frame in hand */
 /* At the end of the file: which told lifetime is which read one, which sockets
  * the close events speak of, and the ways of datagrams. */

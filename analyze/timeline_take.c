@@ -351,12 +351,78 @@ static bool same_image(const struct timeline_image *image, const struct snap_pro
 		memcmp(image->cmdline, process->cmdline, process->cmdline_length) == 0);
 }
 
+/* A process that is ending has its name left and no program any more. */
+static bool is_remnant(const char *exe, size_t cmdline_length)
+{
+	return exe == NULL && cmdline_length == 0;
+}
+
+/* Whether one of two readings has but the name, which is the other's. */
+static bool completes(const struct timeline_image *image, const struct snap_process *process)
+{
+	return process->comm != NULL && same_text(image->comm, process->comm) &&
+	       (is_remnant(image->exe, image->cmdline_length) ||
+		is_remnant(process->exe, process->cmdline_length));
+}
+
+/* What the image lacks, of a fuller reading. 0, or -1 without memory. */
+static int complete(struct timeline *tl, struct timeline_image *image,
+		    const struct snap_process *process)
+{
+	bool failed = false;
+
+	if (is_remnant(process->exe, process->cmdline_length))
+		return 0;
+	image->exe = keep_string(tl, process->exe, &failed);
+	image->cmdline = keep(tl, process->cmdline, process->cmdline_length, &failed);
+	image->cmdline_length = process->cmdline_length;
+	if (process->uid != SNAP_UNKNOWN_UID)
+		image->uid = process->uid;
+	if (process->cgroup != NULL)
+		image->cgroup = keep_string(tl, process->cgroup, &failed);
+	if (process->netns != 0)
+		image->netns = process->netns;
+	return failed ? -1 : 0;
+}
+
+/* Whether what an event tells in hand is what the process inherited: told with
+ * its fork, and no exec before it. */
+static bool is_of_fork(const struct timeline *tl, uint32_t p)
+{
+	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
+	const struct timeline_exec *exec =
+		tl->count.execs > 0 ? &tl->execs[tl->count.execs - 1] : NULL;
+
+	return frame->kind == SNAP_EVENT && tl->processes[p].born_ns >= frame->begin_ns &&
+	       tl->processes[p].born_ns <= frame->end_ns && (exec == NULL || exec->process != p);
+}
+
+/* The image in hand after those of its process that are there, or before them:
+ * a long reading may have shown the next one already. */
+static void link_image(struct timeline *tl, struct timeline_image *image, bool is_first)
+{
+	struct timeline_process *process = &tl->processes[image->process];
+	uint32_t place = (uint32_t)(image - tl->images);
+
+	if (process->last_image == TIMELINE_NONE) {
+		process->first_image = process->last_image = place;
+	} else if (is_first) {
+		image->next = process->first_image;
+		process->first_image = place;
+		timeline_life_end(tl, &image->life, true);
+	} else {
+		timeline_life_end(tl, &tl->images[process->last_image].life, true);
+		tl->images[process->last_image].next = place;
+		process->last_image = place;
+	}
+}
+
 static int take_process(struct timeline *tl, enum snap_op op, const struct snap_process *process)
 {
 	uint32_t p = timeline_need_process(tl, process->pid, process->start_ticks);
 	struct timeline_image *image;
 	uint32_t last;
-	bool failed = false;
+	bool failed = false, is_same = false;
 
 	if (p == TIMELINE_NONE)
 		return -1;
@@ -372,12 +438,20 @@ static int take_process(struct timeline *tl, enum snap_op op, const struct snap_
 			tl->processes[p].exit_ns = process->exit_ns;
 		return 0;
 	}
-	if (last != TIMELINE_NONE && same_image(&tl->images[last], process)) {
+	if (last != TIMELINE_NONE) {
+		is_same = same_image(&tl->images[last], process);
+		if (!is_same && completes(&tl->images[last], process)) {
+			is_same = true;
+			failed = complete(tl, &tl->images[last], process) != 0;
+		}
+	}
+	if (is_same && !failed) {
 		life_confirm(tl, &tl->images[last].life, op);
 		tl->images[last].ppid = process->ppid;
 		return note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
 	}
-	if (grow_one(&tl->images, tl->count.images, &tl->capacity.images, sizeof(*tl->images)) != 0)
+	if (failed ||
+	    grow_one(&tl->images, tl->count.images, &tl->capacity.images, sizeof(*tl->images)) != 0)
 		return -1;
 	image = &tl->images[tl->count.images];
 	*image = (struct timeline_image){
@@ -393,14 +467,8 @@ static int take_process(struct timeline *tl, enum snap_op op, const struct snap_
 		.cgroup = keep_string(tl, process->cgroup, &failed),
 		.netns = process->netns,
 	};
-	if (last != TIMELINE_NONE) {
-		timeline_life_end(tl, &tl->images[last].life, true);
-		tl->images[last].next = (uint32_t)tl->count.images;
-	} else {
-		tl->processes[p].first_image = (uint32_t)tl->count.images;
-	}
+	link_image(tl, image, is_of_fork(tl, p));
 	last = (uint32_t)tl->count.images++;
-	tl->processes[p].last_image = last;
 	if (failed)
 		return -1;
 	return note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
@@ -739,6 +807,8 @@ int timeline_take(struct timeline *tl, const struct snap_record *record)
 		return timeline_take_use(tl, &record->u.use);
 	case SNAP_TYPE_BORN:
 		return timeline_take_born(tl, &record->u.born);
+	case SNAP_TYPE_EXEC:
+		return timeline_take_exec(tl, &record->u.exec);
 	case SNAP_TYPE_OTHER:
 		return 0;
 	}

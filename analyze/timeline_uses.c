@@ -581,6 +581,8 @@ int timeline_pair(struct timeline *tl)
 {
 	close_sockets(tl);
 	join_processes(tl);
+	if (timeline_settle_images(tl) != 0)
+		return -1;
 	if (tl->count.uses == 0)
 		return 0;
 	find_told_until(tl);

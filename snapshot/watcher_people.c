@@ -26,6 +26,8 @@ struct person {
 	int64_t sure_ns;		    /* when it surely had the pid */
 	uint64_t seen;			    /* the last poll that had it */
 	uint64_t told;			    /* people.telling when what is known was told; 0: not */
+	int64_t exec_ns;		    /* of its last EXEC; 0: none */
+	uint64_t exec_told;		    /* as told, of that moment */
 	int64_t placed_ns;		    /* when the kernel said so last; 0: it did not */
 	uint64_t netns;			    /* 0: not known */
 	struct procfs_facts *facts, *older; /* of its program image, and of the one before */
@@ -404,6 +406,8 @@ static void on_exec(struct watcher_people *people, const struct tracepoint_event
 	if (person == youngest(people, event->pid))
 		revoke_gone(people, person);
 	person->is_kernel = person->is_leaderless = false;
+	person->exec_ns = event->time_ns;
+	person->exec_told = 0;
 	if (person->is_read && person->read_ns >= event->time_ns) {
 		if (person->facts_ns < event->time_ns)
 			person->facts_ns = event->time_ns;
@@ -640,6 +644,7 @@ bool watcher_people_find(struct watcher_people *people, uint32_t pid, uint32_t t
 				!person->is_split && (person->is_read || is_placed(people, person)),
 			.is_told = person->told == people->telling,
 			.is_named = person->named_start != 0,
+			.exec_ns = person->exec_told == people->telling ? 0 : person->exec_ns,
 			.netns = person->netns,
 			.facts = ref(person->facts),
 		};
@@ -654,8 +659,10 @@ void watcher_people_told(struct watcher_people *people, uint32_t pid, uint64_t i
 	pthread_mutex_lock(&people->lock);
 	for (at = youngest(people, pid); at && at->id != id; at = next_of(at->next, pid))
 		;
-	if (at)
+	if (at) {
 		set_told(people, at);
+		at->exec_told = people->telling;
+	}
 	pthread_mutex_unlock(&people->lock);
 }
 

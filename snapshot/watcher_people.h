@@ -63,6 +63,7 @@ struct watcher_person {
 	bool is_placed;		    /* in netns, by the kernel's word or a reading of its own */
 	bool is_told;		    /* some frame has it, with what is known of it now */
 	bool is_named;		    /* some frame has its start */
+	int64_t exec_ns;	    /* its last EXEC, if no frame has it; else 0 */
 	uint64_t netns;		    /* 0: not known */
 	struct procfs_facts *facts; /* a reference, or NULL; of an ancestor unless is_read */
 };

@@ -261,16 +261,25 @@ static void tell_person(struct watcher_trace *trace, const struct watcher_person
 {
 	struct snap_record record = {.type = SNAP_TYPE_BORN, .op = SNAP_ONCE};
 
-	if (person->born_ns) {
+	if (!person->is_told && person->born_ns) {
 		record.u.born = (struct snap_born){.pid = person->pid,
 						   .start_ticks = person->start_ticks,
 						   .ppid = person->parent,
 						   .born_ns = person->born_ns + trace->real_ns};
 		snapframe_add(&trace->frame, &record);
 	}
-	record.type = SNAP_TYPE_PROCESS;
-	record.u.process = watcher_person_record(person);
-	snapframe_add(&trace->frame, &record);
+	if (person->exec_ns) {
+		record.type = SNAP_TYPE_EXEC;
+		record.u.exec = (struct snap_exec){.pid = person->pid,
+						   .start_ticks = person->start_ticks,
+						   .exec_ns = person->exec_ns + trace->real_ns};
+		snapframe_add(&trace->frame, &record);
+	}
+	if (!person->is_told) {
+		record.type = SNAP_TYPE_PROCESS;
+		record.u.process = watcher_person_record(person);
+		snapframe_add(&trace->frame, &record);
+	}
 	watcher_people_told(trace->watcher->people, person->pid, person->id);
 }
 
@@ -288,7 +297,7 @@ static void tell(void *context, const struct watcher_use *use)
 		person.id = 0;
 	if (person.id == use->user.id) {
 		open_frame(trace, use->is_restated ? WATCHER_RESTATED : "use", use->use.at_ns);
-		if (!person.is_told)
+		if (!person.is_told || person.exec_ns)
 			tell_person(trace, &person);
 		record.u.use = use->use;
 		record.u.use.start_ticks = person.start_ticks;

@@ -213,6 +213,13 @@ struct snap_born {
 	int64_t born_ns;
 };
 
+/* A process that executed a program. Always ONCE. */
+struct snap_exec {
+	uint32_t pid;
+	uint64_t start_ticks; /* may be one too high; see struct snap_born */
+	int64_t exec_ns;      /* from here on its image is the new one */
+};
+
 /* What could not be read, and why. ADD/GONE while it lasts, ONCE for a moment. */
 struct snap_absent {
 	const char *what;    /* "table" "descriptors" "process" "exe" "cmdline" "netns" "processes"
@@ -239,6 +246,7 @@ enum snap_type {
 	SNAP_TYPE_ABSENT,
 	SNAP_TYPE_USE,
 	SNAP_TYPE_BORN,
+	SNAP_TYPE_EXEC,
 	SNAP_TYPE_OTHER, /* a record kind of a later version: skipped, counted */
 };
 
@@ -272,6 +280,7 @@ struct snap_record {
 		struct snap_absent absent;
 		struct snap_use use;
 		struct snap_born born;
+		struct snap_exec exec;
 	} u;
 };
 

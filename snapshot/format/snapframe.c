@@ -295,6 +295,13 @@ static char *put_born(char *out, const struct snap_born *born)
 	return put_i64(out, born->born_ns);
 }
 
+static char *put_exec(char *out, const struct snap_exec *exec)
+{
+	out = put_u64(out, exec->pid);
+	out = put_u64(out, exec->start_ticks);
+	return put_i64(out, exec->exec_ns);
+}
+
 static char *put_fields(char *out, const struct snap_record *record)
 {
 	switch (record->type) {
@@ -328,6 +335,8 @@ static char *put_fields(char *out, const struct snap_record *record)
 		return put_use(out, &record->u.use);
 	case SNAP_TYPE_BORN:
 		return put_born(out, &record->u.born);
+	case SNAP_TYPE_EXEC:
+		return put_exec(out, &record->u.exec);
 	default:
 		assert(!"not a record of a frame");
 		return out;

@@ -19,7 +19,7 @@ static const struct {
 	{"absent", 6, SNAP_TYPE_ABSENT},       {"netns", 5, SNAP_TYPE_NETNS},
 	{"interface", 9, SNAP_TYPE_INTERFACE}, {"address", 7, SNAP_TYPE_ADDRESS},
 	{"meta", 4, SNAP_TYPE_META},	       {"use", 3, SNAP_TYPE_USE},
-	{"born", 4, SNAP_TYPE_BORN},
+	{"born", 4, SNAP_TYPE_BORN},	       {"exec", 4, SNAP_TYPE_EXEC},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -535,10 +535,17 @@ static bool parse_born(struct cursor *cursor, struct snap_born *born)
 	       take_time(cursor, "born_ns", &born->born_ns);
 }
 
+static bool parse_exec(struct cursor *cursor, struct snap_exec *exec)
+{
+	return take_u32(cursor, "pid", &exec->pid) &&
+	       take_u64(cursor, "start_ticks", &exec->start_ticks) &&
+	       take_time(cursor, "exec_ns", &exec->exec_ns);
+}
+
 static bool is_momentary(enum snap_type type)
 {
 	return type == SNAP_TYPE_CLOSED || type == SNAP_TYPE_CAPTURE || type == SNAP_TYPE_CLOCK ||
-	       type == SNAP_TYPE_USE || type == SNAP_TYPE_BORN;
+	       type == SNAP_TYPE_USE || type == SNAP_TYPE_BORN || type == SNAP_TYPE_EXEC;
 }
 
 /* Records that open with an operation. */
@@ -570,6 +577,8 @@ static bool parse_stateful(struct cursor *cursor, struct snap_record *record)
 		return parse_use(cursor, &record->u.use);
 	case SNAP_TYPE_BORN:
 		return parse_born(cursor, &record->u.born);
+	case SNAP_TYPE_EXEC:
+		return parse_exec(cursor, &record->u.exec);
 	default:
 		return parse_absent(cursor, &record->u.absent);
 	}

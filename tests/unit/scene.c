@@ -155,6 +155,11 @@ void scene_born(uint32_t pid, uint64_t start_ticks, uint32_t ppid, int64_t born_
 	scene_say("born ! %u %" PRIu64 " %u %" PRId64, pid, start_ticks, ppid, T(born_ms));
 }
 
+void scene_exec(uint32_t pid, uint64_t start_ticks, int64_t exec_ms)
+{
+	scene_say("exec ! %u %" PRIu64 " %" PRId64, pid, start_ticks, T(exec_ms));
+}
+
 void scene_untold(void)
 {
 	scene_say("absent ! event 1 0 uses\\x20of\\x20streams ENOBUFS");

@@ -53,6 +53,7 @@ void scene_holder(char op, uint32_t inode, uint32_t pid, uint64_t start_ticks, u
 void scene_use(const char *where, int64_t opened_ms, const char *act, int64_t at_ms,
 	       int64_t previous_ms, uint32_t pid, uint64_t start_ticks);
 void scene_born(uint32_t pid, uint64_t start_ticks, uint32_t ppid, int64_t born_ms);
+void scene_exec(uint32_t pid, uint64_t start_ticks, int64_t exec_ms);
 /* Uses may be missing for the length of the frame. */
 void scene_untold(void);
 void scene_address(char op, uint64_t netns, const char *address, unsigned prefix_length);

@@ -150,10 +150,12 @@ static size_t sample_records(struct snap_record *records)
 					       .tid = 413};
 	records[n] = (struct snap_record){.type = SNAP_TYPE_BORN, .op = SNAP_ONCE};
 	records[n++].u.born = (struct snap_born){413, 2212, 412, 1795290600123456777};
+	records[n] = (struct snap_record){.type = SNAP_TYPE_EXEC, .op = SNAP_ONCE};
+	records[n++].u.exec = (struct snap_exec){413, 2212, 1795290600123456778};
 	return n;
 }
 
-#define SAMPLES 12
+#define SAMPLES 13
 
 /* A file of header and frames, each with all samples; one frame has none. */
 static int sample_file(int frames)
@@ -380,6 +382,11 @@ static void expect_small(const struct snap_record *got, const struct snap_record
 		assert_int_equal(got->u.born.ppid, wanted->u.born.ppid);
 		assert_int_equal(got->u.born.born_ns, wanted->u.born.born_ns);
 		break;
+	case SNAP_TYPE_EXEC:
+		assert_int_equal(got->u.exec.pid, wanted->u.exec.pid);
+		assert_int_equal(got->u.exec.start_ticks, wanted->u.exec.start_ticks);
+		assert_int_equal(got->u.exec.exec_ns, wanted->u.exec.exec_ns);
+		break;
 	default:
 		assert_int_equal(wanted->type, SNAP_TYPE_ABSENT);
 		assert_string_equal(got->u.absent.what, wanted->u.absent.what);
@@ -483,7 +490,8 @@ static void lines_are_as_documented(void **state)
 		"absent\t+\ttable\t4026531840\t9\tsctp/assocs\tENOENT\n"
 		"use\t!\t4026531840\t6\t10.0.0.1\t40000\t192.0.2.9\t443\t17\t1795290600123456700"
 		"\treceive\t1795290600123456800\t1795290600123456750\t5\t\\N\t412\t2211\t413\n"
-		"born\t!\t413\t2212\t412\t1795290600123456777\n";
+		"born\t!\t413\t2212\t412\t1795290600123456777\n"
+		"exec\t!\t413\t2212\t1795290600123456778\n";
 	struct snap_record records[SAMPLES];
 	struct snapframe frame;
 

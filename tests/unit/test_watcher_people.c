@@ -479,6 +479,26 @@ static void test_told_lasts_until_a_program_nobody_told(void **state)
 	assert_true(person_at(*state, 8, T0 + MS).is_named);
 }
 
+static void test_an_exec_is_told_once(void **state)
+{
+	struct watcher_person person;
+
+	poll_at(*state, T0, 7, 5, "/bin/server");
+	assert_int_equal(person_at(*state, 7, T0).exec_ns, 0);
+	exec_at(*state, T0 + MS, 7, "/bin/next");
+	person = person_at(*state, 7, T0 + MS);
+	assert_int_equal(person.exec_ns, T0 + MS);
+	/* A poll tells the program, but not since when. */
+	poll_at(*state, T0 + 2 * MS, 7, 5, "/bin/next");
+	person = person_at(*state, 7, T0 + 2 * MS);
+	assert_true(person.is_told);
+	assert_int_equal(person.exec_ns, T0 + MS);
+	watcher_people_told(*state, 7, person.id);
+	assert_int_equal(person_at(*state, 7, T0 + 2 * MS).exec_ns, 0);
+	watcher_people_forget_told(*state);
+	assert_int_equal(person_at(*state, 7, T0 + 2 * MS).exec_ns, T0 + MS);
+}
+
 static void test_a_lost_frame_told_nothing(void **state)
 {
 	poll_at(*state, T0, 7, 5, "/bin/server");
@@ -557,6 +577,7 @@ int main(void)
 		TEST(test_what_is_left_of_a_zombie_is_less_than_what_is_known),
 		TEST(test_a_kernel_thread_that_executes_a_program_is_none_any_more),
 		TEST(test_told_lasts_until_a_program_nobody_told),
+		TEST(test_an_exec_is_told_once),
 		TEST(test_a_lost_frame_told_nothing),
 		TEST(test_an_exit_has_the_start_that_was_told),
 		TEST(test_after_a_loss_nobody_is_known_until_seen_again),
