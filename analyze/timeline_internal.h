@@ -1,6 +1,7 @@
 /*
- * timeline_internal.h - what timeline.c (chains, reading, questions) and
- * timeline_take.c (one record after the other into lives) share.
+ * timeline_internal.h - what timeline.c (chains, reading, questions),
+ * timeline_take.c (one record after the other), timeline_life.c (when
+ * something was in the state) and timeline_uses.c (what the kernel told) share.
  */
 #ifndef ANALYZE_TIMELINE_INTERNAL_H
 #define ANALYZE_TIMELINE_INTERNAL_H
@@ -11,6 +12,13 @@ struct timeline_block {
 	struct timeline_block *next;
 	size_t used, size;
 	char bytes[];
+};
+
+/* What an event showed is no part of the state; the next full reading that
+ * began after it tells whether it is still there. */
+struct timeline_sighting {
+	enum { SIGHTED_SOCKET, SIGHTED_IMAGE, SIGHTED_HOLDER } kind;
+	uint32_t place;
 };
 
 uint64_t timeline_hash_tuple(uint8_t protocol, const struct endpoint *local,
@@ -26,10 +34,23 @@ uint64_t timeline_hash_of_inode(const void *context, uint32_t i);
 uint64_t timeline_hash_of_address(const void *context, uint32_t i);
 bool timeline_endpoints_equal(const struct endpoint *a, const struct endpoint *b);
 
-bool timeline_life_open(const struct timeline_life *life);
+/* timeline_life.c: texts that live as long as the timeline; NULL for NULL, or without
+ * memory, when *failed is set. */
+const char *timeline_keep(struct timeline *tl, const char *text, size_t length, bool *failed);
+const char *timeline_keep_string(struct timeline *tl, const char *text, bool *failed);
+
+struct timeline_life timeline_life_begin(const struct timeline *tl, enum snap_op op);
+void timeline_life_confirm(const struct timeline *tl, struct timeline_life *life, enum snap_op op);
 /* Ends a life at the frame in hand, or, without has_gone, at the end of the file. */
 void timeline_life_end(const struct timeline *tl, struct timeline_life *life, bool has_gone);
-struct timeline_life timeline_life_begin(const struct timeline *tl, enum snap_op op);
+bool timeline_life_open(const struct timeline_life *life);
+bool timeline_life_resumes(const struct timeline *tl, const struct timeline_life *life,
+			   bool has_identity);
+/* Remembers what an event showed. 0, or -1 without memory. */
+int timeline_note_sighting(struct timeline *tl, enum snap_op op, const struct timeline_life *life,
+			   int kind, uint32_t place);
+void timeline_settle_sightings(struct timeline *tl); /* after a full reading */
+
 /* The process of that identity, found or made; NONE without memory. */
 uint32_t timeline_need_process(struct timeline *tl, uint32_t pid, uint64_t start_ticks);
 uint32_t timeline_find_process(const struct timeline *tl, uint32_t pid, uint64_t start_ticks);

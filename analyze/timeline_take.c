@@ -7,154 +7,6 @@
 #include "analyze/grow.h"
 #include "snapshot/format/quantity.h"
 
-#define BLOCK_BYTES 65536
-
-/* ------------------------------------------------------------- strings -- */
-
-static const char *keep(struct timeline *tl, const char *text, size_t length, bool *failed)
-{
-	struct timeline_block *block = tl->blocks;
-	char *copy;
-
-	if (text == NULL)
-		return NULL;
-	if (block == NULL || block->size - block->used < length + 1) {
-		size_t size = length + 1 > BLOCK_BYTES ? length + 1 : BLOCK_BYTES;
-
-		block = malloc(sizeof(*block) + size);
-		if (block == NULL) {
-			*failed = true;
-			return NULL;
-		}
-		*block = (struct timeline_block){.next = tl->blocks, .size = size};
-		tl->blocks = block;
-	}
-	copy = block->bytes + block->used;
-	memcpy(copy, text, length);
-	copy[length] = '\0';
-	block->used += length + 1;
-	tl->text_bytes += length + 1;
-	return copy;
-}
-
-static const char *keep_string(struct timeline *tl, const char *text, bool *failed)
-{
-	return text == NULL ? NULL : keep(tl, text, strlen(text), failed);
-}
-
-/* --------------------------------------------------------------- lives -- */
-
-/* What an event showed is no part of the state; the next full reading that
- * began after it tells whether it is still there. */
-struct timeline_sighting {
-	enum { SIGHTED_SOCKET, SIGHTED_IMAGE, SIGHTED_HOLDER } kind;
-	uint32_t place;
-};
-
-static struct timeline_life *sighted_life(struct timeline *tl, const struct timeline_sighting *at)
-{
-	switch (at->kind) {
-	case SIGHTED_SOCKET:
-		return &tl->sockets[at->place].life;
-	case SIGHTED_IMAGE:
-		return &tl->images[at->place].life;
-	case SIGHTED_HOLDER:
-		return &tl->holders[at->place].life;
-	}
-	return NULL;
-}
-
-/* The last full reading that had ended when the frame in hand began. Event
- * frames are written when they are done, so a poll that was under way may
- * stand before or after them. */
-static uint32_t full_before(const struct timeline *tl)
-{
-	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
-
-	for (size_t i = tl->full_count; i > 0; i--) {
-		if (tl->frames[tl->full[i - 1]].end_ns <= frame->begin_ns ||
-		    frame->kind != SNAP_EVENT)
-			return tl->full[i - 1];
-	}
-	return TIMELINE_NONE;
-}
-
-struct timeline_life timeline_life_begin(const struct timeline *tl, enum snap_op op)
-{
-	return (struct timeline_life){
-		.first = (uint32_t)tl->count.frames - 1,
-		.last = (uint32_t)tl->count.frames - 1,
-		.absent_before = full_before(tl),
-		.gone = TIMELINE_NONE,
-		.state = op != SNAP_ONCE,
-	};
-}
-
-static void life_confirm(const struct timeline *tl, struct timeline_life *life, enum snap_op op)
-{
-	life->last = (uint32_t)tl->count.frames - 1;
-	life->gone = TIMELINE_NONE; /* a single missed row is no absence */
-	life->state = life->state || op != SNAP_ONCE;
-}
-
-/* The last full frame before this one confirmed what was in the state merely
- * by not saying "gone". */
-void timeline_life_end(const struct timeline *tl, struct timeline_life *life, bool has_gone)
-{
-	uint32_t full = tl->last_full;
-
-	if (life->state && full != TIMELINE_NONE && full > life->last)
-		life->last = full;
-	life->gone = has_gone ? (uint32_t)tl->count.frames - 1 : TIMELINE_NONE;
-	life->state = false;
-}
-
-bool timeline_life_open(const struct timeline_life *life)
-{
-	return life->gone == TIMELINE_NONE;
-}
-
-static int note_sighting(struct timeline *tl, enum snap_op op, const struct timeline_life *life,
-			 int kind, uint32_t place)
-{
-	if (op != SNAP_ONCE || life->state)
-		return 0;
-	if (grow_one(&tl->sightings, tl->sighting_count, &tl->sighting_capacity,
-		     sizeof(*tl->sightings)) != 0)
-		return -1;
-	tl->sightings[tl->sighting_count++] =
-		(struct timeline_sighting){.kind = kind, .place = place};
-	return 0;
-}
-
-/* After a full reading: what events had shown before it began, and it has not, is gone. */
-static void settle_sightings(struct timeline *tl)
-{
-	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
-	size_t kept = 0;
-
-	for (size_t i = 0; i < tl->sighting_count; i++) {
-		struct timeline_life *life = sighted_life(tl, &tl->sightings[i]);
-
-		if (life->state || !timeline_life_open(life))
-			continue;
-		if (tl->frames[life->last].end_ns <= frame->begin_ns)
-			timeline_life_end(tl, life, true);
-		else
-			tl->sightings[kept++] = tl->sightings[i];
-	}
-	tl->sighting_count = kept;
-}
-
-/* An ended life goes on if the same thing is seen again. An inode is not
- * reused before all 2^32 were; a row without one only if it was missing in
- * just the one full reading before this. */
-static bool life_resumes(const struct timeline *tl, const struct timeline_life *life,
-			 bool has_identity)
-{
-	return timeline_life_open(life) || has_identity || life->gone == tl->last_full;
-}
-
 /* ------------------------------------------------------------- records -- */
 
 static bool is_connected(const struct snap_socket *socket)
@@ -230,7 +82,7 @@ static int add_socket(struct timeline *tl, enum snap_op op, const struct timelin
 	else if (hashindex_add(&tl->by_identity, timeline_hash_identity(s), place,
 			       timeline_hash_of_identity, tl) != 0)
 		return -1;
-	if (note_sighting(tl, op, &s->life, SIGHTED_SOCKET, place) != 0)
+	if (timeline_note_sighting(tl, op, &s->life, SIGHTED_SOCKET, place) != 0)
 		return -1;
 	if (s->connected) {
 		head = timeline_by_tuple(tl, s->protocol, &s->local, &s->remote);
@@ -262,16 +114,17 @@ static int take_socket(struct timeline *tl, enum snap_op op, const struct snap_s
 			timeline_life_end(tl, &tl->sockets[i].life, true);
 		return 0;
 	}
-	if (i == TIMELINE_NONE || !life_resumes(tl, &tl->sockets[i].life, socket->inode != 0))
+	if (i == TIMELINE_NONE ||
+	    !timeline_life_resumes(tl, &tl->sockets[i].life, socket->inode != 0))
 		return add_socket(tl, op, &fresh, i);
-	life_confirm(tl, &tl->sockets[i].life, op);
+	timeline_life_confirm(tl, &tl->sockets[i].life, op);
 	tl->sockets[i].state = socket->state;
 	/* TIME_WAIT prints uid 0 and request sockets their listener's. */
 	if (socket->uid != SNAP_UNKNOWN_UID && socket->inode != 0)
 		tl->sockets[i].uid = socket->uid;
 	if (socket->cookie != 0)
 		tl->sockets[i].cookie = socket->cookie;
-	return note_sighting(tl, op, &tl->sockets[i].life, SIGHTED_SOCKET, i);
+	return timeline_note_sighting(tl, op, &tl->sockets[i].life, SIGHTED_SOCKET, i);
 }
 
 /* Which socket it speaks of is seen when all is read: the frame that tells of
@@ -373,13 +226,13 @@ static int complete(struct timeline *tl, struct timeline_image *image,
 
 	if (is_remnant(process->exe, process->cmdline_length))
 		return 0;
-	image->exe = keep_string(tl, process->exe, &failed);
-	image->cmdline = keep(tl, process->cmdline, process->cmdline_length, &failed);
+	image->exe = timeline_keep_string(tl, process->exe, &failed);
+	image->cmdline = timeline_keep(tl, process->cmdline, process->cmdline_length, &failed);
 	image->cmdline_length = process->cmdline_length;
 	if (process->uid != SNAP_UNKNOWN_UID)
 		image->uid = process->uid;
 	if (process->cgroup != NULL)
-		image->cgroup = keep_string(tl, process->cgroup, &failed);
+		image->cgroup = timeline_keep_string(tl, process->cgroup, &failed);
 	if (process->netns != 0)
 		image->netns = process->netns;
 	return failed ? -1 : 0;
@@ -446,9 +299,9 @@ static int take_process(struct timeline *tl, enum snap_op op, const struct snap_
 		}
 	}
 	if (is_same && !failed) {
-		life_confirm(tl, &tl->images[last].life, op);
+		timeline_life_confirm(tl, &tl->images[last].life, op);
 		tl->images[last].ppid = process->ppid;
-		return note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
+		return timeline_note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
 	}
 	if (failed ||
 	    grow_one(&tl->images, tl->count.images, &tl->capacity.images, sizeof(*tl->images)) != 0)
@@ -460,18 +313,18 @@ static int take_process(struct timeline *tl, enum snap_op op, const struct snap_
 		.next = TIMELINE_NONE,
 		.ppid = process->ppid,
 		.uid = process->uid,
-		.comm = keep_string(tl, process->comm, &failed),
-		.exe = keep_string(tl, process->exe, &failed),
-		.cmdline = keep(tl, process->cmdline, process->cmdline_length, &failed),
+		.comm = timeline_keep_string(tl, process->comm, &failed),
+		.exe = timeline_keep_string(tl, process->exe, &failed),
+		.cmdline = timeline_keep(tl, process->cmdline, process->cmdline_length, &failed),
 		.cmdline_length = process->cmdline_length,
-		.cgroup = keep_string(tl, process->cgroup, &failed),
+		.cgroup = timeline_keep_string(tl, process->cgroup, &failed),
 		.netns = process->netns,
 	};
 	link_image(tl, image, is_of_fork(tl, p));
 	last = (uint32_t)tl->count.images++;
 	if (failed)
 		return -1;
-	return note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
+	return timeline_note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
 }
 
 static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_holder *holder)
@@ -492,9 +345,9 @@ static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_h
 		return 0;
 	}
 	/* What it gave away and got back later is another holding. */
-	if (i != TIMELINE_NONE && life_resumes(tl, &tl->holders[i].life, false)) {
-		life_confirm(tl, &tl->holders[i].life, op);
-		return note_sighting(tl, op, &tl->holders[i].life, SIGHTED_HOLDER, i);
+	if (i != TIMELINE_NONE && timeline_life_resumes(tl, &tl->holders[i].life, false)) {
+		timeline_life_confirm(tl, &tl->holders[i].life, op);
+		return timeline_note_sighting(tl, op, &tl->holders[i].life, SIGHTED_HOLDER, i);
 	}
 	if (grow_one(&tl->holders, tl->count.holders, &tl->capacity.holders,
 		     sizeof(*tl->holders)) != 0)
@@ -509,7 +362,7 @@ static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_h
 		.next_inode = TIMELINE_NONE,
 		.tail = place,
 	};
-	if (note_sighting(tl, op, &tl->holders[place].life, SIGHTED_HOLDER, place) != 0)
+	if (timeline_note_sighting(tl, op, &tl->holders[place].life, SIGHTED_HOLDER, place) != 0)
 		return -1;
 	if (head == TIMELINE_NONE)
 		return hashindex_add(&tl->by_inode, hashindex_mix(holder->inode), place,
@@ -534,8 +387,8 @@ static int take_address(struct timeline *tl, enum snap_op op, const struct snap_
 			timeline_life_end(tl, &tl->addresses[i].life, true);
 		return 0;
 	}
-	if (i != TIMELINE_NONE && life_resumes(tl, &tl->addresses[i].life, false)) {
-		life_confirm(tl, &tl->addresses[i].life, op);
+	if (i != TIMELINE_NONE && timeline_life_resumes(tl, &tl->addresses[i].life, false)) {
+		timeline_life_confirm(tl, &tl->addresses[i].life, op);
 		return 0;
 	}
 	if (grow_one(&tl->addresses, tl->count.addresses, &tl->capacity.addresses,
@@ -576,7 +429,7 @@ static int take_interface(struct timeline *tl, enum snap_op op,
 			return 0;
 		}
 		if (same_text(have->name, interface->name)) {
-			life_confirm(tl, &have->life, op);
+			timeline_life_confirm(tl, &have->life, op);
 			return 0;
 		}
 		break; /* the index or the name went to another one */
@@ -591,7 +444,7 @@ static int take_interface(struct timeline *tl, enum snap_op op,
 		.netns = interface->netns,
 		.ifindex = interface->ifindex,
 		.hardware_type = interface->hardware_type,
-		.name = keep_string(tl, interface->name, &failed),
+		.name = timeline_keep_string(tl, interface->name, &failed),
 	};
 	return failed ? -1 : 0;
 }
@@ -620,9 +473,9 @@ static int take_absent(struct timeline *tl, enum snap_op op, const struct snap_a
 	tl->absences[tl->count.absences++] = (struct timeline_absence){
 		.frame = now,
 		.until = op == SNAP_ONCE ? now : TIMELINE_NONE,
-		.what = keep_string(tl, absent->what, &failed),
-		.subject = keep_string(tl, absent->subject, &failed),
-		.reason = keep_string(tl, absent->reason, &failed),
+		.what = timeline_keep_string(tl, absent->what, &failed),
+		.subject = timeline_keep_string(tl, absent->subject, &failed),
+		.reason = timeline_keep_string(tl, absent->reason, &failed),
 		.netns = absent->netns,
 		.pid = absent->pid,
 	};
@@ -660,8 +513,8 @@ static int take_meta(struct timeline *tl, const char *key, const char *value, si
 	if (grow_one(&tl->metas, tl->count.metas, &tl->capacity.metas, sizeof(*tl->metas)) != 0)
 		return -1;
 	tl->metas[tl->count.metas++] = (struct timeline_meta){
-		.key = keep_string(tl, key, &failed),
-		.value = keep(tl, value, length, &failed),
+		.key = timeline_keep_string(tl, key, &failed),
+		.value = timeline_keep(tl, value, length, &failed),
 		.value_length = length,
 	};
 	if (failed)
@@ -690,7 +543,7 @@ static int take_frame(struct timeline *tl, const struct snap_record *record)
 		.line = record->line,
 		.kind = frame->kind,
 		.restated = frame->kind == SNAP_KEY && strcmp(frame->cause, "restated") == 0,
-		.cause = keep_string(tl, frame->cause, &failed),
+		.cause = timeline_keep_string(tl, frame->cause, &failed),
 		.begin_ns = frame->begin_ns,
 		.end_ns = frame->end_ns,
 		.monotonic_ns = frame->monotonic_ns,
@@ -749,7 +602,7 @@ static int take_end(struct timeline *tl)
 		return 0;
 	if (frame->kind == SNAP_KEY)
 		finish_key(tl);
-	settle_sightings(tl);
+	timeline_settle_sightings(tl);
 	if (note_step_back(tl, frame) != 0)
 		return -1;
 	if (tl->full_count == 0)
