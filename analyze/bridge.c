@@ -36,12 +36,15 @@ int bridge_init(struct bridge *bridge, const struct timeline *timeline)
 		.full_until_ns = INT64_MIN,
 	};
 	bridge->stamps = calloc(timeline->count.processes + 1, sizeof(*bridge->stamps));
-	return bridge->stamps == NULL ? -1 : bridge_note_accepted(bridge);
+	return bridge->stamps == NULL || bridge_note_told(bridge) != 0
+		       ? -1
+		       : bridge_note_accepted(bridge);
 }
 
 void bridge_release(struct bridge *bridge)
 {
 	free(bridge->accepted);
+	free(bridge->told);
 	free(bridge->stamps);
 	free(bridge->pool);
 	free(bridge->sockets);

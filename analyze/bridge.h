@@ -94,6 +94,7 @@ struct bridge {
 	/* private */
 	uint32_t *accepted; /* by local TCP port: the one process that was seen to hold accepted
 			       connections; NONE: nobody, or several */
+	uint32_t *told;	    /* lifetimes told of, that can be this host's, by tuple and time */
 	struct bridge_candidate *pool;
 	size_t pool_count, pool_capacity;
 	uint32_t *stamps;  /* by process: the pool that it was last put into */

@@ -34,9 +34,7 @@ void bridge_push_candidate(struct bridge *bridge, uint32_t socket, uint32_t proc
 static uint32_t image_at(const struct timeline *tl, uint32_t process, int64_t at_ns, int64_t t_ns,
 			 struct bridge_verdict *v)
 {
-	for (uint32_t i = tl->processes[process].first_image; i != TIMELINE_NONE;
-	     i = tl->images[i].next)
-		bridge_edge(v, t_ns, tl->images[i].since_ns);
+	bridge_narrow(v, timeline_image_stretch(tl, process, t_ns));
 	return timeline_image_at(tl, process, at_ns);
 }
 

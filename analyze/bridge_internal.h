@@ -17,6 +17,15 @@ static inline void bridge_edge(struct bridge_verdict *v, int64_t t_ns, int64_t a
 		v->from_ns = at_ns;
 }
 
+/* Or within a stretch in which none of it does. */
+static inline void bridge_narrow(struct bridge_verdict *v, struct timeline_stretch same)
+{
+	if (same.from_ns > v->from_ns)
+		v->from_ns = same.from_ns;
+	if (same.until_ns < v->until_ns)
+		v->until_ns = same.until_ns;
+}
+
 static inline int64_t bridge_last_end(const struct timeline *tl, const struct timeline_life *life)
 {
 	return tl->frames[life->last].end_ns;
@@ -78,6 +87,8 @@ size_t bridge_pick_holder(const struct bridge *bridge, uint32_t inode);
 /* Fills bridge->accepted. 0, or -1 without memory. */
 int bridge_note_accepted(struct bridge *bridge);
 
+/* Fills bridge->told. 0, or -1 without memory. */
+int bridge_note_told(struct bridge *bridge);
 /* By uses told of the connection's own socket: true and *v, else *v is as it was. */
 bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 			 struct bridge_verdict *v);

@@ -1,7 +1,9 @@
 #include "analyze/bridge_internal.h"
 
 #include <netinet/in.h>
+#include <stdlib.h>
 
+#include "analyze/walk.h"
 #include "snapshot/format/quantity.h"
 
 /* Between the clock of the packets and that of the uses: the recorder reads
@@ -37,9 +39,7 @@ static void name_process(const struct bridge *bridge, uint32_t place, enum bridg
 	v->rule = rule;
 	v->process = use->process;
 	v->image = timeline_image_at(tl, use->process, use->at_ns > t_ns ? use->at_ns : t_ns);
-	for (uint32_t i = tl->processes[use->process].first_image; i != TIMELINE_NONE;
-	     i = tl->images[i].next)
-		bridge_edge(v, t_ns, tl->images[i].since_ns);
+	bridge_narrow(v, timeline_image_stretch(tl, use->process, t_ns));
 	v->frame = use->frame;
 	v->first_ns = v->last_ns = use->at_ns;
 	v->candidates = NULL;
@@ -48,35 +48,82 @@ static void name_process(const struct bridge *bridge, uint32_t place, enum bridg
 
 /* ------------------------------------------------------------- streams -- */
 
+/* The told lifetimes that a connection of this host's can be, by tuple and time: each tuple's
+ * where the timeline has them, those that cannot (of another namespace) left out at its end. */
+int bridge_note_told(struct bridge *bridge)
+{
+	const struct timeline *tl = bridge->timeline;
+
+	bridge->told = malloc((tl->count.sockets + 1) * sizeof(*bridge->told));
+	if (bridge->told == NULL)
+		return -1;
+	for (size_t i = 0; i < tl->count.sockets; i++) {
+		const struct timeline_socket *head = &tl->sockets[i];
+		const uint32_t *all = tl->lifetimes + head->lifetimes_at;
+		uint32_t *kept = bridge->told + head->lifetimes_at;
+		struct bridge_subject subject = {.local = head->local};
+
+		if (head->opened_ns == 0 || head->lifetime_count == 0)
+			continue;
+		for (uint32_t k = 0; k < head->lifetime_count; k++) {
+			if (fits(bridge, &subject, tl->sockets[all[k]].netns))
+				*kept++ = all[k];
+		}
+		while (kept < bridge->told + head->lifetimes_at + head->lifetime_count)
+			*kept++ = TIMELINE_NONE;
+	}
+	return 0;
+}
+
+/* How many of them were opened before t, or at it. */
+static size_t told_before(const struct bridge *bridge, const struct timeline_socket *head,
+			  int64_t t_ns)
+{
+	const struct timeline *tl = bridge->timeline;
+	size_t low = 0, high = head->lifetime_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		uint32_t i = bridge->told[head->lifetimes_at + middle];
+
+		walk_step();
+		if (i != TIMELINE_NONE && tl->sockets[i].opened_ns <= t_ns)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 /* Which socket of the tuple this connection is: a connecting one was opened
- * just before its SYN, an accepted one after. */
+ * just before its SYN, an accepted one after. Without a SYN it is the last one opened, and
+ * the answer changes with the next: *same is the stretch in which it does not. */
 static uint32_t told_socket(const struct bridge *bridge, const struct bridge_subject *subject,
-			    int64_t t_ns)
+			    int64_t t_ns, struct timeline_stretch *same)
 {
 	const struct timeline *tl = bridge->timeline;
 	bool accepted = subject->responder && subject->began_ns != INT64_MIN;
 	int64_t limit_ns = subject->began_ns == INT64_MIN ? t_ns : subject->began_ns;
-	uint32_t best = TIMELINE_NONE;
+	uint32_t first = timeline_told(tl, subject->protocol, &subject->local, &subject->remote);
+	uint32_t before = TIMELINE_NONE, after = TIMELINE_NONE;
+	const struct timeline_socket *head;
+	size_t count;
 
-	for (uint32_t i = timeline_told(tl, subject->protocol, &subject->local, &subject->remote);
-	     i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
-		const struct timeline_socket *s = &tl->sockets[i];
-		int64_t best_ns = best == TIMELINE_NONE ? 0 : tl->sockets[best].opened_ns;
-
-		if (!fits(bridge, subject, s->netns))
-			continue;
-		if (accepted ? s->opened_ns >= limit_ns - CLOCKS_NS &&
-				       (best == TIMELINE_NONE || s->opened_ns < best_ns)
-			     : s->opened_ns <= limit_ns + CLOCKS_NS &&
-				       (best == TIMELINE_NONE || s->opened_ns > best_ns))
-			best = i;
-	}
-	return best;
-}
-
-static uint64_t position(const struct timeline_use *use, bool sent)
-{
-	return sent ? use->sent_bytes : use->received_bytes;
+	*same = (struct timeline_stretch){.from_ns = INT64_MIN, .until_ns = INT64_MAX};
+	if (first == TIMELINE_NONE)
+		return TIMELINE_NONE;
+	head = &tl->sockets[first];
+	count = told_before(bridge, head,
+			    accepted ? limit_ns - CLOCKS_NS - 1 : limit_ns + CLOCKS_NS);
+	if (count > 0)
+		before = bridge->told[head->lifetimes_at + count - 1];
+	if (count < head->lifetime_count)
+		after = bridge->told[head->lifetimes_at + count];
+	if (subject->began_ns == INT64_MIN && before != TIMELINE_NONE)
+		same->from_ns = tl->sockets[before].opened_ns - CLOCKS_NS;
+	if (subject->began_ns == INT64_MIN && after != TIMELINE_NONE)
+		same->until_ns = tl->sockets[after].opened_ns - CLOCKS_NS;
+	return accepted ? after : before;
 }
 
 /* What the processes that used a socket in turn make of one packet. */
@@ -87,40 +134,71 @@ struct turn {
 	bool by_bytes; /* all positions are known, so time does not matter */
 };
 
+/* How many of a socket's turns lie before a place: all up to the last one that does. */
+static uint32_t turns_below(const struct timeline_turn *turns, uint32_t count, bool sent,
+			    uint64_t place)
+{
+	uint32_t low = 0, high = count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		walk_step();
+		if (turns[middle].least_bytes[sent] < place)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 /* By the place of the payload in its stream: exact whatever the kernel held back.
  * A turn whose place is not known began somewhere after the one before it. */
 static struct turn turn_by_bytes(const struct timeline *tl, const struct timeline_socket *s,
 				 const struct bridge_subject *subject)
 {
 	struct turn out = {.use = TIMELINE_NONE, .with = TIMELINE_NONE, .by_bytes = true};
-	uint64_t begin = (uint64_t)subject->offset_bytes, end = begin + subject->payload_bytes;
-	uint32_t last = TIMELINE_NONE;
+	const struct timeline_turn *turns = &tl->turns[s->turns_at];
+	uint64_t begin = (uint64_t)subject->offset_bytes, end = begin + subject->payload_bytes, at;
+	bool sent = subject->sent;
+	uint32_t its, last, with;
 
-	for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
-		const struct timeline_use *use = &tl->uses[i];
-		uint64_t at = position(use, subject->sent);
-		bool unknown = at == SNAP_UNKNOWN_BYTES;
-
-		if (use->act == SNAP_SHUT)
-			continue;
-		if (unknown && last == TIMELINE_NONE)
-			return (struct turn){.use = TIMELINE_NONE, .with = TIMELINE_NONE};
-		/* What went through before the first turn that is told was another's. */
-		if (last == TIMELINE_NONE && at > begin)
-			return out;
-		if (out.use == TIMELINE_NONE || (!unknown && at <= begin)) {
-			out.use = i;
-			out.with = TIMELINE_NONE;
-		} else if ((unknown ? out.use == last : at < end) &&
-			   tl->uses[out.use].process != use->process) {
-			out.with = i;
-		}
-		if (use->act == SNAP_SEVERAL && (unknown || at < end))
-			out.several = true;
-		if (!unknown || tl->uses[last].process != use->process)
-			last = i;
-	}
+	if (s->turn_count == 0)
+		return out;
+	at = timeline_position(&tl->uses[turns[0].use], sent);
+	if (at == SNAP_UNKNOWN_BYTES)
+		return (struct turn){.use = TIMELINE_NONE, .with = TIMELINE_NONE};
+	/* What went through before the first turn that is told was another's. */
+	if (at > begin)
+		return out;
+	its = turns_below(turns, s->turn_count, sent, begin + 1) - 1;
+	last = turns_below(turns, s->turn_count, sent, end) - 1;
+	with = turns[its].unplaced[sent];
+	if (tl->uses[turns[last].use].process != tl->uses[turns[its].use].process)
+		with = last;
+	else if (turns[last].other[sent] != TIMELINE_NONE && turns[last].other[sent] > its)
+		with = turns[last].other[sent];
+	out.use = turns[its].use;
+	out.with = with == TIMELINE_NONE ? with : turns[with].use;
+	out.several = s->several_from_bytes[sent] < end;
 	return out;
+}
+
+static uint32_t turns_begun(const struct timeline *tl, const struct timeline_socket *s,
+			    int64_t t_ns)
+{
+	uint32_t low = 0, high = s->turn_count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		walk_step();
+		if (tl->uses[tl->turns[s->turns_at + middle].use].at_ns <= t_ns)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 /* By time, for what carries no bytes or where their place is not known. Between
@@ -131,30 +209,33 @@ static struct turn turn_by_time(const struct timeline *tl, const struct timeline
 				const struct bridge_subject *subject, int64_t t_ns)
 {
 	struct turn out = {.use = TIMELINE_NONE, .with = TIMELINE_NONE};
+	const struct timeline_turn *turns = &tl->turns[s->turns_at];
+	uint32_t count = s->several_at != TIMELINE_NONE ? s->several_at : s->turn_count;
+	uint32_t next = turns_begun(tl, s, t_ns);
+	bool heavy = subject->sent && subject->payload_bytes > 0;
+	const struct timeline_use *use;
 
-	for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
-		const struct timeline_use *use = &tl->uses[i];
-		bool between = out.use != TIMELINE_NONE && use->at_ns > t_ns &&
-			       tl->uses[out.use].process != use->process && use->previous_ns < t_ns;
-
-		if (use->act == SNAP_SHUT)
-			continue;
-		if (use->act == SNAP_SEVERAL) {
-			out.several = use->previous_ns < t_ns;
-			break;
-		}
+	if (next > count)
+		next = count;
+	if (next > 0)
+		out.use = turns[next - 1].use;
+	if (next < count && out.use == TIMELINE_NONE) {
+		use = &tl->uses[turns[next].use];
 		/* Another one's, whose turn is told in another segment. */
-		if (out.use == TIMELINE_NONE && use->at_ns > t_ns && use->previous_ns != 0 &&
-		    (use->previous_ns >= t_ns || (subject->sent && subject->payload_bytes > 0)))
-			break;
-		if (between && subject->payload_bytes > 0 &&
-		    (use->previous_ns == 0 || subject->sent))
-			out.with = i;
-		else if (between && !subject->sent && use->previous_ns != 0)
-			out.use = i;
-		if (out.use != TIMELINE_NONE && use->at_ns > t_ns)
-			break;
-		out.use = i;
+		if (use->previous_ns != 0 && (use->previous_ns >= t_ns || heavy))
+			return out;
+		out.use = turns[next++].use;
+	}
+	if (next < count) {
+		use = &tl->uses[turns[next].use];
+		if (tl->uses[out.use].process == use->process || use->previous_ns >= t_ns)
+			return out;
+		if (subject->payload_bytes > 0 && (use->previous_ns == 0 || subject->sent))
+			out.with = turns[next].use;
+		else if (!subject->sent && use->previous_ns != 0)
+			out.use = turns[next].use;
+	} else if (count < s->turn_count) {
+		out.several = tl->uses[turns[count].use].previous_ns < t_ns;
 	}
 	return out;
 }
@@ -202,16 +283,11 @@ bool bridge_told_user(const struct bridge *bridge, const struct bridge_subject *
 		      int64_t t_ns, uint32_t process, bool *any)
 {
 	const struct timeline *tl = bridge->timeline;
-	uint32_t socket = told_socket(bridge, subject, t_ns);
+	struct timeline_stretch same;
+	uint32_t socket = told_socket(bridge, subject, t_ns, &same);
 
-	*any = false;
-	for (uint32_t i = socket == TIMELINE_NONE ? TIMELINE_NONE : tl->sockets[socket].first_use;
-	     i != TIMELINE_NONE; i = tl->uses[i].next) {
-		*any = *any || tl->uses[i].act != SNAP_SHUT;
-		if (tl->uses[i].process == process && tl->uses[i].act != SNAP_SHUT)
-			return true;
-	}
-	return false;
+	*any = socket != TIMELINE_NONE && tl->sockets[socket].users > 0;
+	return *any && timeline_used_by(tl, socket, process);
 }
 
 /* The readings decide, and if they name nobody, those of another segment do not either. */
@@ -228,12 +304,15 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 			 struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
-	uint32_t socket = told_socket(bridge, subject, t_ns);
-	struct bridge_verdict told = *v;
+	struct timeline_stretch same;
+	uint32_t socket = told_socket(bridge, subject, t_ns, &same);
 	struct turn turn = {.use = TIMELINE_NONE};
 	const struct timeline_socket *s;
+	struct bridge_verdict told;
 	bool shared;
 
+	bridge_narrow(v, same);
+	told = *v;
 	if (socket == TIMELINE_NONE)
 		return false;
 	s = &tl->sockets[socket];
@@ -241,10 +320,8 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 	told.by_tuple = true;
 	told.shared_by = s->users > 0 ? s->users : 1;
 	shared = told.shared_by > 1 || follows_others(tl, s);
-	for (size_t i = 0; i < tl->untold[true].count; i++) {
-		bridge_edge(&told, t_ns, tl->untold[true].stretches[i].from_ns);
-		bridge_edge(&told, t_ns, tl->untold[true].stretches[i].until_ns + 1);
-	}
+	timeline_told_stretch(tl, true, t_ns, &same.from_ns, &same.until_ns);
+	bridge_narrow(&told, same);
 	bridge_edge(&told, t_ns, tl->uses[s->first_use].at_ns);
 	if (shared) {
 		/* The next packet may be another's. */
@@ -308,6 +385,7 @@ static struct around uses_around(const struct bridge *bridge, const struct bridg
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
+		walk_step();
 		if (tl->uses[way->uses[middle]].at_ns <= t_ns + CLOCKS_NS)
 			low = middle + 1;
 		else

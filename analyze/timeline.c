@@ -259,11 +259,16 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->untold[0].stretches);
 	free(timeline->untold[1].stretches);
 	free(timeline->uses);
+	free(timeline->lifetimes);
+	free(timeline->turns);
+	free(timeline->users);
+	free(timeline->images_in_order);
 	free(timeline->datagrams);
 	free(timeline->forks);
 	free(timeline->closes_in_order);
 	free(timeline->closes);
 	hashindex_release(&timeline->by_told);
+	hashindex_release(&timeline->by_opening);
 	hashindex_release(&timeline->by_way);
 	hashindex_release(&timeline->by_identity);
 	hashindex_release(&timeline->by_tuple);
@@ -306,39 +311,24 @@ uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns)
 bool timeline_doubtful(const struct timeline *timeline, int64_t t_ns, int64_t *from_ns,
 		       int64_t *until_ns)
 {
-	bool inside = false;
-
-	*from_ns = INT64_MIN;
-	*until_ns = INT64_MAX;
-	for (size_t i = 0; i < timeline->doubtful_count; i++) {
-		const struct timeline_stretch *s = &timeline->doubtful[i];
-
-		if (t_ns >= s->from_ns && t_ns <= s->until_ns)
-			inside = true;
-		if (t_ns < s->from_ns && s->from_ns < *until_ns)
-			*until_ns = s->from_ns;
-		if (t_ns >= s->from_ns && s->from_ns > *from_ns)
-			*from_ns = s->from_ns;
-		if (t_ns <= s->until_ns && s->until_ns < *until_ns)
-			*until_ns = s->until_ns < INT64_MAX ? s->until_ns + 1 : INT64_MAX;
-		if (t_ns > s->until_ns && s->until_ns >= *from_ns)
-			*from_ns = s->until_ns + 1;
-	}
-	return inside;
+	return timeline_stretch_at(timeline->doubtful, timeline->doubtful_count, t_ns, from_ns,
+				   until_ns);
 }
 
 bool timeline_untold(const struct timeline *timeline, bool streams, int64_t from_ns,
 		     int64_t until_ns)
 {
 	const struct timeline_untold *untold = &timeline->untold[streams];
+	size_t begun = timeline_stretches_begun(untold->stretches, untold->count, until_ns);
 
-	for (size_t i = 0; i < untold->count; i++) {
-		const struct timeline_stretch *s = &untold->stretches[i];
+	return begun > 0 && untold->stretches[begun - 1].until_ns >= from_ns;
+}
 
-		if (s->from_ns <= until_ns && s->until_ns >= from_ns)
-			return true;
-	}
-	return false;
+void timeline_told_stretch(const struct timeline *timeline, bool streams, int64_t t_ns,
+			   int64_t *from_ns, int64_t *until_ns)
+{
+	timeline_stretch_at(timeline->untold[streams].stretches, timeline->untold[streams].count,
+			    t_ns, from_ns, until_ns);
 }
 
 int64_t timeline_began(const struct timeline *timeline, uint32_t process, bool surely)
@@ -351,18 +341,6 @@ int64_t timeline_began(const struct timeline *timeline, uint32_t process, bool s
 		return p->start_ns;
 	/* A start time is cut to the clock tick: it began within the tick after it. */
 	return p->start_ns + NS_PER_SECOND / timeline->clock_ticks;
-}
-
-uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns)
-{
-	uint32_t image = timeline->processes[process].first_image, next;
-
-	if (image == TIMELINE_NONE)
-		return image;
-	while ((next = timeline->images[image].next) != TIMELINE_NONE &&
-	       timeline->images[next].since_ns <= t_ns)
-		image = next;
-	return image;
 }
 
 bool timeline_current(const struct timeline *timeline, const struct timeline_life *life,

@@ -68,6 +68,11 @@ struct timeline_socket {
 	uint32_t other;
 	uint32_t first_use, last_use;
 	uint32_t users; /* processes that used it */
+	/* private: where the arrays in order have what is the socket's */
+	uint32_t turns_at, turn_count, users_at;
+	uint32_t several_at;		/* the first of its turns after which there were too many */
+	uint64_t several_from_bytes[2]; /* and the place from which that holds; [1]: sent */
+	uint32_t lifetimes_at, lifetime_count; /* of the tuple, in its first member only */
 };
 
 /* The kernel's word that a process used a socket, and every use until the next
@@ -88,6 +93,19 @@ struct timeline_use {
 	struct endpoint local, remote;
 };
 
+/* A use by which somebody took a stream over (all but SNAP_SHUT), in order of time. Places are
+ * those in the stream of one direction, [1]: sent; others are turns of the same socket, by number.
+ */
+struct timeline_turn {
+	uint32_t use;
+	/* Of those with a place: the last one before, of another process than this one and those
+	 * between; NONE. */
+	uint32_t other[2];
+	/* Of those without one that follow at once: the first of another process; NONE. */
+	uint32_t unplaced[2];
+	uint64_t least_bytes[2]; /* the least place of this one and all later ones */
+};
+
 /* The uses of one way of datagrams: (protocol, local port, remote). */
 struct timeline_way {
 	const uint32_t *uses; /* in order of time */
@@ -99,11 +117,12 @@ struct timeline_image {
 	struct timeline_life life;
 	uint32_t process;
 	uint32_t next;	  /* the image after the next exec; NONE: the last */
-	int64_t since_ns; /* its exec; where that was not told, when it was first read */
 	uint32_t ppid, uid;
 	const char *comm, *exe, *cmdline, *cgroup; /* NULL: not known */
 	size_t cmdline_length;
 	uint64_t netns;
+	int64_t since_ns; /* its exec; where that was not told, when it was first read;
+			     INT64_MIN: from the process's beginning */
 };
 
 /* The kernel's word that a process executed a program. */
@@ -124,7 +143,8 @@ struct timeline_process {
 	uint32_t same_as;
 	bool exit_known;
 	int32_t exit_code;
-	int64_t exit_ns; /* 0: not known */
+	int64_t exit_ns;		 /* 0: not known */
+	uint32_t images_at, image_count; /* private: in images_in_order */
 };
 
 struct timeline_holder {
@@ -169,6 +189,12 @@ struct timeline_meta {
 	size_t value_length;	 /* argv holds NULs between arguments */
 };
 
+/* Of an array of the timeline. */
+struct timeline_places {
+	const uint32_t *places;
+	size_t count;
+};
+
 struct timeline_stretch {
 	int64_t from_ns, until_ns; /* both included */
 };
@@ -211,8 +237,12 @@ struct timeline {
 	/* private */
 	uint64_t text_bytes; /* kept so far */
 	struct hashindex by_identity, by_tuple, by_port, by_process, by_inode, by_address;
-	struct hashindex by_told, by_way; /* by_way: to places in datagrams */
-	uint32_t *forks;		  /* processes whose fork was told, by parent and time */
+	struct hashindex by_told, by_opening, by_way; /* by_way: to places in datagrams */
+	uint32_t *lifetimes;			      /* of connected sockets, by tuple and time */
+	struct timeline_turn *turns;		      /* by socket and time */
+	uint32_t *users;			      /* processes, by socket */
+	uint32_t *images_in_order;		      /* by process and time */
+	uint32_t *forks; /* processes whose fork was told, by parent and time */
 	size_t fork_count;
 	uint32_t *closes_in_order; /* of datagram sockets, by protocol, port and time */
 	size_t closes_in_order_count;
@@ -251,9 +281,20 @@ uint32_t timeline_holders(const struct timeline *timeline, uint32_t inode);
 uint32_t timeline_by_address(const struct timeline *timeline,
 			     const struct endpoint_address *address);
 
-/* The first told lifetime of a tuple, in order of opening: follow next_tuple. */
+/* The first told lifetime of a tuple. */
 uint32_t timeline_told(const struct timeline *timeline, uint8_t protocol,
 		       const struct endpoint *local, const struct endpoint *remote);
+/* All lifetimes of a tuple in order of timeline_since_ns, from its first one; none for NONE. */
+struct timeline_places timeline_lifetimes(const struct timeline *timeline, uint32_t head);
+/* When a told one was opened, else the beginning of the first reading that had it. */
+int64_t timeline_since_ns(const struct timeline *timeline, uint32_t socket);
+/* How many of them had begun by t. */
+size_t timeline_lifetimes_begun(const struct timeline *timeline,
+				const struct timeline_places *lifetimes, int64_t t_ns);
+/* Whether the kernel told that process used a told lifetime, and not only shut it. */
+bool timeline_used_by(const struct timeline *timeline, uint32_t socket, uint32_t process);
+/* A turn's place in the stream; SNAP_UNKNOWN_BYTES. */
+uint64_t timeline_position(const struct timeline_use *use, bool sent);
 /* The uses of a way; count 0: none was told. Of local the port counts; its address
  * and namespace are the caller's to compare. */
 struct timeline_way timeline_way(const struct timeline *timeline, uint8_t protocol,
@@ -270,6 +311,10 @@ size_t timeline_closed(const struct timeline *timeline, uint8_t protocol, uint16
 bool timeline_untold(const struct timeline *timeline, bool streams, int64_t from_ns,
 		     int64_t until_ns);
 
+/* The stretch [*from_ns, *until_ns) around t in which all was told, or nothing was sure to be. */
+void timeline_told_stretch(const struct timeline *timeline, bool streams, int64_t t_ns,
+			   int64_t *from_ns, int64_t *until_ns);
+
 /* The told lifetime of a socket, itself or the other one; NONE: only read. */
 uint32_t timeline_told_of(const struct timeline *timeline, uint32_t socket);
 /* From when on a socket is known to be: its opening if that was told, else the
@@ -285,6 +330,12 @@ uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns);
 
 /* The image that a process ran at t: the latest seen by then, else its first; NONE: no facts. */
 uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns);
+
+/* From when until when, exclusive, the answer is the same. An image runs from the end of the
+ * reading that has it first. An event's frame is collected for a while, and what it says of a
+ * process holds for what it says of its uses: its begin. */
+struct timeline_stretch timeline_image_stretch(const struct timeline *timeline, uint32_t process,
+					       int64_t t_ns);
 
 /* Whether the state current at t had it: first.end <= t < gone.end. */
 bool timeline_current(const struct timeline *timeline, const struct timeline_life *life,

@@ -1,7 +1,8 @@
 /*
  * timeline_internal.h - what timeline.c (chains, reading, questions),
  * timeline_take.c (one record after the other), timeline_life.c (when
- * something was in the state) and timeline_uses.c (what the kernel told) share.
+ * something was in the state), timeline_uses.c (what the kernel told) and
+ * timeline_order.c (what is asked by time) share.
  */
 #ifndef ANALYZE_TIMELINE_INTERNAL_H
 #define ANALYZE_TIMELINE_INTERNAL_H
@@ -55,6 +56,7 @@ void timeline_settle_sightings(struct timeline *tl); /* after a full reading */
 uint32_t timeline_need_process(struct timeline *tl, uint32_t pid, uint64_t start_ticks);
 uint32_t timeline_find_process(const struct timeline *tl, uint32_t pid, uint64_t start_ticks);
 uint64_t timeline_hash_of_told(const void *context, uint32_t i);
+uint64_t timeline_hash_of_opening(const void *context, uint32_t i);
 uint64_t timeline_hash_of_way(const void *context, uint32_t i);
 
 /* timeline_uses.c. 0, or -1 without memory. */
@@ -67,6 +69,19 @@ int timeline_take_untold(struct timeline *tl, bool streams); /* in the frame in 
 /* At the end of the file: which told lifetime is which read one, which sockets
  * the close events speak of, and the ways of datagrams. */
 int timeline_pair(struct timeline *tl);
+
+/* timeline_order.c, at the end of the file. 0, or -1 without memory. */
+int timeline_order_lifetimes(struct timeline *tl);
+int timeline_order_turns(struct timeline *tl);
+int timeline_order_images(struct timeline *tl);
+/* By time, none touching another. */
+void timeline_order_stretches(struct timeline_stretch *stretches, size_t *count);
+/* Of stretches in order: how many begin by t; and whether t is in one, with the
+ * stretch [*from_ns, *until_ns) around it for which that is so. */
+size_t timeline_stretches_begun(const struct timeline_stretch *stretches, size_t count,
+				int64_t t_ns);
+bool timeline_stretch_at(const struct timeline_stretch *stretches, size_t count, int64_t t_ns,
+			 int64_t *from_ns, int64_t *until_ns);
 
 /* Takes one record in. 0, or -1 without memory. */
 int timeline_take(struct timeline *tl, const struct snap_record *record);

@@ -483,12 +483,13 @@ static int take_absent(struct timeline *tl, enum snap_op op, const struct snap_a
 		tl->unreadable++;
 	if (failed)
 		return -1;
-	if (strcmp(absent->what, "event") == 0 && strcmp(absent->subject, "uses of streams") == 0)
+	if (!same_text(absent->what, "event") || absent->subject == NULL)
+		return 0;
+	if (strcmp(absent->subject, "uses of streams") == 0)
 		return timeline_take_untold(tl, true);
-	if (strcmp(absent->what, "event") == 0 && strcmp(absent->subject, "uses of datagrams") == 0)
-		return timeline_take_untold(tl, false);
 	/* A port that is still in the same hands is known by its not having closed. */
-	if (strcmp(absent->what, "event") == 0 && strcmp(absent->subject, "close events") == 0)
+	if (strcmp(absent->subject, "uses of datagrams") == 0 ||
+	    strcmp(absent->subject, "close events") == 0)
 		return timeline_take_untold(tl, false);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "analyze/grow.h"
+#include "analyze/walk.h"
 #include "snapshot/format/quantity.h"
 
 static bool is_stream(uint8_t protocol)
@@ -87,48 +88,39 @@ int64_t timeline_known_ns(const struct timeline *tl, uint32_t socket)
 
 /* ---------------------------------------------------------------- uses -- */
 
-/* A told lifetime of this tuple, namespace and opening; NONE. */
-static uint32_t find_told(const struct timeline *tl, uint32_t head, const struct snap_use *use)
+static uint64_t hash_opening(const struct timeline_socket *s)
 {
-	for (uint32_t i = head; i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
-		if (tl->sockets[i].opened_ns == use->opened_ns &&
-		    tl->sockets[i].netns == use->netns)
+	return hashindex_mix(timeline_hash_tuple(s->protocol, &s->local, &s->remote) ^
+			     hashindex_mix((uint64_t)s->opened_ns ^ hashindex_seed) ^
+			     hashindex_mix(s->netns + hashindex_seed));
+}
+
+uint64_t timeline_hash_of_opening(const void *context, uint32_t i)
+{
+	return hash_opening(&((const struct timeline *)context)->sockets[i]);
+}
+
+/* A told lifetime of this tuple, namespace and opening; NONE. */
+static uint32_t find_told(const struct timeline *tl, const struct timeline_socket *wanted)
+{
+	uint64_t hash = hash_opening(wanted);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&tl->by_opening, hash, &probe)) != HASHINDEX_NONE) {
+		const struct timeline_socket *s = &tl->sockets[i];
+
+		if (s->protocol == wanted->protocol && s->opened_ns == wanted->opened_ns &&
+		    s->netns == wanted->netns &&
+		    timeline_endpoints_equal(&s->local, &wanted->local) &&
+		    timeline_endpoints_equal(&s->remote, &wanted->remote))
 			return i;
 	}
 	return TIMELINE_NONE;
 }
 
-/* Mostly the last one. The index keeps the head's place, so the head stays the
- * head: an earlier one takes the second place, and readers look at all. */
-static void chain_told(struct timeline *tl, uint32_t head, uint32_t place)
-{
-	uint32_t after = tl->sockets[head].tail;
-
-	if (tl->sockets[after].opened_ns > tl->sockets[place].opened_ns) {
-		for (after = head; tl->sockets[after].next_tuple != TIMELINE_NONE &&
-				   tl->sockets[tl->sockets[after].next_tuple].opened_ns <=
-					   tl->sockets[place].opened_ns;
-		     after = tl->sockets[after].next_tuple)
-			;
-	} else {
-		tl->sockets[head].tail = place;
-	}
-	tl->sockets[place].next_tuple = tl->sockets[after].next_tuple;
-	tl->sockets[after].next_tuple = place;
-}
-
 static uint32_t need_told(struct timeline *tl, const struct snap_use *use)
 {
-	uint32_t head = timeline_told(tl, use->protocol, &use->local, &use->remote);
-	uint32_t place = find_told(tl, head, use);
-
-	if (place != TIMELINE_NONE)
-		return place;
-	if (grow_one(&tl->sockets, tl->count.sockets, &tl->capacity.sockets,
-		     sizeof(*tl->sockets)) != 0)
-		return TIMELINE_NONE;
-	place = (uint32_t)tl->count.sockets++;
-	tl->sockets[place] = (struct timeline_socket){
+	struct timeline_socket fresh = {
 		.life = timeline_life_begin(tl, SNAP_ONCE),
 		.netns = use->netns,
 		.table = use->protocol == IPPROTO_SCTP		 ? SNAP_SCTP_ASSOCS
@@ -142,34 +134,43 @@ static uint32_t need_told(struct timeline *tl, const struct snap_use *use)
 		.cookie = use->cookie,
 		.next_tuple = TIMELINE_NONE,
 		.next_port = TIMELINE_NONE,
-		.tail = place,
+		.tail = (uint32_t)tl->count.sockets,
 		.opened_ns = use->opened_ns,
 		.other = TIMELINE_NONE,
 		.first_use = TIMELINE_NONE,
 		.last_use = TIMELINE_NONE,
 	};
-	if (head != TIMELINE_NONE)
-		chain_told(tl, head, place);
-	else if (hashindex_add(&tl->by_told,
-			       timeline_hash_tuple(use->protocol, &use->local, &use->remote), place,
-			       timeline_hash_of_told, tl) != 0)
+	uint32_t place = find_told(tl, &fresh), head;
+
+	if (place != TIMELINE_NONE)
+		return place;
+	if (grow_one(&tl->sockets, tl->count.sockets, &tl->capacity.sockets,
+		     sizeof(*tl->sockets)) != 0)
 		return TIMELINE_NONE;
+	place = (uint32_t)tl->count.sockets++;
+	tl->sockets[place] = fresh;
+	if (hashindex_add(&tl->by_opening, hash_opening(&fresh), place, timeline_hash_of_opening,
+			  tl) != 0)
+		return TIMELINE_NONE;
+	head = timeline_told(tl, use->protocol, &use->local, &use->remote);
+	if (head == TIMELINE_NONE)
+		return hashindex_add(&tl->by_told, timeline_hash_of_told(tl, place), place,
+				     timeline_hash_of_told, tl) == 0
+			       ? place
+			       : TIMELINE_NONE;
+	tl->sockets[tl->sockets[head].tail].next_tuple = place;
+	tl->sockets[head].tail = place;
 	return place;
 }
 
+/* As it was written; in order of time when all is read. */
 static void chain_stream(struct timeline *tl, struct timeline_socket *s, uint32_t place)
 {
-	const struct timeline_use *fresh = &tl->uses[place];
-	uint32_t *at = &s->first_use;
-
-	if (s->last_use != TIMELINE_NONE && tl->uses[s->last_use].at_ns <= fresh->at_ns)
-		at = &tl->uses[s->last_use].next;
-	while (*at != TIMELINE_NONE && tl->uses[*at].at_ns <= fresh->at_ns)
-		at = &tl->uses[*at].next;
-	tl->uses[place].next = *at;
-	*at = place;
-	if (tl->uses[place].next == TIMELINE_NONE)
-		s->last_use = place;
+	if (s->last_use == TIMELINE_NONE)
+		s->first_use = place;
+	else
+		tl->uses[s->last_use].next = place;
+	s->last_use = place;
 }
 
 int timeline_take_use(struct timeline *tl, const struct snap_use *use)
@@ -310,29 +311,29 @@ static void join_processes(struct timeline *tl)
 
 /* ---------------------------------------------------------------- ends -- */
 
-/* Of a chain of lifetimes of its tuple the newest that was there when a socket
- * closed; NONE. */
+/* A socket of the same tuple can be opened before the close of the one before it is told, and
+ * one in another namespace may have it too. So many that began later are looked past. */
+#define LATER_LIFETIMES 64
+
+/* Of the lifetimes of its tuple the newest that was there when a socket closed; NONE. */
 static uint32_t find_closed(const struct timeline *tl, uint32_t head,
 			    const struct snap_closed *closed)
 {
-	uint32_t found = TIMELINE_NONE;
-	int64_t found_ns = INT64_MIN;
+	struct timeline_places all = timeline_lifetimes(tl, head);
+	size_t begun = timeline_lifetimes_begun(tl, &all, closed->closed_ns);
 
-	for (uint32_t i = head; i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
-		const struct timeline_socket *s = &tl->sockets[i];
-		int64_t since_ns =
-			s->opened_ns != 0 ? s->opened_ns : tl->frames[s->life.first].begin_ns;
+	for (size_t i = begun; i > 0 && begun - i < LATER_LIFETIMES; i--) {
+		const struct timeline_socket *s = &tl->sockets[all.places[i - 1]];
 
+		walk_step();
 		if ((s->inode == 0 && s->opened_ns == 0) ||
 		    (s->netns != 0 && s->netns != closed->netns) ||
 		    (s->inode != 0 && closed->inode != 0 && s->inode != closed->inode) ||
-		    (s->cookie != 0 && closed->cookie != 0 && s->cookie != closed->cookie) ||
-		    since_ns > closed->closed_ns || since_ns < found_ns)
+		    (s->cookie != 0 && closed->cookie != 0 && s->cookie != closed->cookie))
 			continue;
-		found = i;
-		found_ns = since_ns;
+		return all.places[i - 1];
 	}
-	return found;
+	return TIMELINE_NONE;
 }
 
 static void close_sockets(struct timeline *tl)
@@ -356,18 +357,19 @@ static void close_sockets(struct timeline *tl)
 /* The told lifetime that a reading of the tuple at t saw. */
 static uint32_t told_at(const struct timeline *tl, const struct timeline_socket *read, int64_t t_ns)
 {
-	uint32_t found = TIMELINE_NONE;
+	struct timeline_places all = timeline_lifetimes(
+		tl, timeline_told(tl, read->protocol, &read->local, &read->remote));
+	size_t begun = timeline_lifetimes_begun(tl, &all, t_ns);
 
-	for (uint32_t i = timeline_told(tl, read->protocol, &read->local, &read->remote);
-	     i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
-		const struct timeline_socket *s = &tl->sockets[i];
+	for (size_t i = begun; i > 0 && begun - i < LATER_LIFETIMES; i--) {
+		const struct timeline_socket *s = &tl->sockets[all.places[i - 1]];
 
-		if ((s->netns == 0 || s->netns == read->netns) && s->opened_ns <= t_ns &&
-		    (s->closed.closed_ns == 0 || s->closed.closed_ns >= t_ns) &&
-		    (found == TIMELINE_NONE || s->opened_ns > tl->sockets[found].opened_ns))
-			found = i;
+		walk_step();
+		if ((s->netns == 0 || s->netns == read->netns) &&
+		    (s->closed.closed_ns == 0 || s->closed.closed_ns >= t_ns))
+			return all.places[i - 1];
 	}
-	return found;
+	return TIMELINE_NONE;
 }
 
 static int compare_datagrams(const void *left, const void *right, void *context)
@@ -422,28 +424,6 @@ static int sort_datagrams(struct timeline *tl)
 	return 0;
 }
 
-static int count_users(struct timeline *tl)
-{
-	uint32_t *stamps = calloc(tl->count.processes + 1, sizeof(*stamps));
-
-	if (stamps == NULL)
-		return -1;
-	for (uint32_t n = 0; n < tl->count.sockets; n++) {
-		struct timeline_socket *s = &tl->sockets[n];
-
-		for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
-			uint32_t *stamp = &stamps[tl->uses[i].process];
-
-			if (tl->uses[i].act == SNAP_SHUT || *stamp == n + 1)
-				continue;
-			*stamp = n + 1;
-			s->users++;
-		}
-	}
-	free(stamps);
-	return 0;
-}
-
 static void pair_sockets(struct timeline *tl)
 {
 	for (uint32_t i = 0; i < tl->count.sockets; i++) {
@@ -493,6 +473,7 @@ bool timeline_forked(const struct timeline *tl, uint32_t process, int64_t from_n
 		size_t middle = low + (high - low) / 2;
 		const struct timeline_process *p = &tl->processes[tl->forks[middle]];
 
+		walk_step();
 		if (p->parent < pid || (p->parent == pid && p->born_ns <= from_ns))
 			low = middle + 1;
 		else
@@ -544,6 +525,7 @@ size_t timeline_closed(const struct timeline *tl, uint8_t protocol, uint16_t por
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
+		walk_step();
 		if (order_closes(&tl->closes[tl->closes_in_order[middle]], protocol, port,
 				 from_ns) <= 0)
 			low = middle + 1;
@@ -579,15 +561,20 @@ static void find_told_until(struct timeline *tl)
 
 int timeline_pair(struct timeline *tl)
 {
+	timeline_order_stretches(tl->doubtful, &tl->doubtful_count);
+	timeline_order_stretches(tl->untold[false].stretches, &tl->untold[false].count);
+	timeline_order_stretches(tl->untold[true].stretches, &tl->untold[true].count);
+	if (timeline_order_lifetimes(tl) != 0)
+		return -1;
 	close_sockets(tl);
 	join_processes(tl);
-	if (timeline_settle_images(tl) != 0)
+	if (timeline_settle_images(tl) != 0 || timeline_order_images(tl) != 0)
 		return -1;
 	if (tl->count.uses == 0)
 		return 0;
 	find_told_until(tl);
 	pair_sockets(tl);
-	return count_users(tl) != 0 || sort_datagrams(tl) != 0 || sort_forks(tl) != 0 ||
+	return timeline_order_turns(tl) != 0 || sort_datagrams(tl) != 0 || sort_forks(tl) != 0 ||
 			       sort_closes(tl) != 0
 		       ? -1
 		       : 0;

@@ -1,0 +1,383 @@
+/* What is asked by time, put in order once all is read. */
+#include "analyze/timeline_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyze/walk.h"
+
+/* ---------------------------------------------------------- stretches -- */
+
+static int compare_stretches(const void *left, const void *right)
+{
+	const struct timeline_stretch *a = left, *b = right;
+
+	return (a->from_ns > b->from_ns) - (a->from_ns < b->from_ns);
+}
+
+void timeline_order_stretches(struct timeline_stretch *stretches, size_t *count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < *count; i++) {
+		if (stretches[i].from_ns > stretches[i].until_ns) /* a frame that the clock cut */
+			stretches[i] = (struct timeline_stretch){stretches[i].until_ns,
+								 stretches[i].from_ns};
+	}
+	if (*count > 1)
+		qsort(stretches, *count, sizeof(*stretches), compare_stretches);
+	for (size_t i = 0; i < *count; i++) {
+		if (kept > 0 && stretches[i].from_ns <= stretches[kept - 1].until_ns) {
+			if (stretches[i].until_ns > stretches[kept - 1].until_ns)
+				stretches[kept - 1].until_ns = stretches[i].until_ns;
+		} else {
+			stretches[kept++] = stretches[i];
+		}
+	}
+	*count = kept;
+}
+
+size_t timeline_stretches_begun(const struct timeline_stretch *stretches, size_t count,
+				int64_t t_ns)
+{
+	size_t low = 0, high = count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		walk_step();
+		if (stretches[middle].from_ns <= t_ns)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+bool timeline_stretch_at(const struct timeline_stretch *stretches, size_t count, int64_t t_ns,
+			 int64_t *from_ns, int64_t *until_ns)
+{
+	size_t begun = timeline_stretches_begun(stretches, count, t_ns);
+	const struct timeline_stretch *last = begun > 0 ? &stretches[begun - 1] : NULL;
+
+	*until_ns = begun < count ? stretches[begun].from_ns : INT64_MAX;
+	*from_ns = INT64_MIN;
+	if (last == NULL)
+		return false;
+	if (t_ns > last->until_ns) {
+		*from_ns = last->until_ns + 1;
+		return false;
+	}
+	*from_ns = last->from_ns;
+	*until_ns = last->until_ns < INT64_MAX ? last->until_ns + 1 : INT64_MAX;
+	return true;
+}
+
+/* ---------------------------------------------------------- lifetimes -- */
+
+int64_t timeline_since_ns(const struct timeline *tl, uint32_t socket)
+{
+	const struct timeline_socket *s = &tl->sockets[socket];
+
+	return s->opened_ns != 0 ? s->opened_ns : tl->frames[s->life.first].begin_ns;
+}
+
+static int compare_lifetimes(const void *left, const void *right, void *context)
+{
+	uint32_t i = *(const uint32_t *)left, j = *(const uint32_t *)right;
+	int64_t a = timeline_since_ns(context, i), b = timeline_since_ns(context, j);
+
+	return a != b ? (a < b ? -1 : 1) : (i > j) - (i < j);
+}
+
+/* The lifetimes of each tuple side by side, told ones and read ones apart, each chain's first
+ * knows where they are. */
+int timeline_order_lifetimes(struct timeline *tl)
+{
+	bool *follows = calloc(tl->count.sockets + 1, sizeof(*follows));
+	size_t place = 0;
+
+	tl->lifetimes = malloc((tl->count.sockets + 1) * sizeof(*tl->lifetimes));
+	if (follows == NULL || tl->lifetimes == NULL) {
+		free(follows);
+		return -1;
+	}
+	for (size_t i = 0; i < tl->count.sockets; i++) {
+		if (tl->sockets[i].next_tuple != TIMELINE_NONE)
+			follows[tl->sockets[i].next_tuple] = true;
+	}
+	for (uint32_t i = 0; i < tl->count.sockets; i++) {
+		struct timeline_socket *head = &tl->sockets[i];
+		size_t first = place;
+
+		if (!head->connected || follows[i])
+			continue;
+		for (uint32_t k = i; k != TIMELINE_NONE; k = tl->sockets[k].next_tuple)
+			tl->lifetimes[place++] = k;
+		head->lifetimes_at = (uint32_t)first;
+		head->lifetime_count = (uint32_t)(place - first);
+		if (place - first > 1)
+			qsort_r(tl->lifetimes + first, place - first, sizeof(*tl->lifetimes),
+				compare_lifetimes, tl);
+	}
+	free(follows);
+	return 0;
+}
+
+struct timeline_places timeline_lifetimes(const struct timeline *tl, uint32_t head)
+{
+	if (head == TIMELINE_NONE)
+		return (struct timeline_places){NULL, 0};
+	return (struct timeline_places){tl->lifetimes + tl->sockets[head].lifetimes_at,
+					tl->sockets[head].lifetime_count};
+}
+
+size_t timeline_lifetimes_begun(const struct timeline *tl, const struct timeline_places *places,
+				int64_t t_ns)
+{
+	size_t low = 0, high = places->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		walk_step();
+		if (timeline_since_ns(tl, places->places[middle]) <= t_ns)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* -------------------------------------------------------------- turns -- */
+
+static int compare_uses(const void *left, const void *right, void *context)
+{
+	const struct timeline *tl = context;
+	uint32_t i = *(const uint32_t *)left, j = *(const uint32_t *)right;
+	int64_t a = tl->uses[i].at_ns, b = tl->uses[j].at_ns;
+
+	return a != b ? (a < b ? -1 : 1) : (i > j) - (i < j);
+}
+
+/* Chains the uses of a socket in order of time. scratch has room for all of them. */
+static void order_uses(struct timeline *tl, struct timeline_socket *s, uint32_t *scratch)
+{
+	size_t count = 0;
+	bool in_order = true;
+
+	for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
+		walk_step();
+		in_order = in_order &&
+			   (count == 0 || tl->uses[scratch[count - 1]].at_ns <= tl->uses[i].at_ns);
+		scratch[count++] = i;
+	}
+	if (in_order)
+		return;
+	qsort_r(scratch, count, sizeof(*scratch), compare_uses, tl);
+	s->first_use = scratch[0];
+	s->last_use = scratch[count - 1];
+	for (size_t i = 0; i < count; i++)
+		tl->uses[scratch[i]].next = i + 1 < count ? scratch[i + 1] : TIMELINE_NONE;
+}
+
+uint64_t timeline_position(const struct timeline_use *use, bool sent)
+{
+	return sent ? use->sent_bytes : use->received_bytes;
+}
+
+/* From the last turn to the first: what is the least place after it, and who follows it
+ * without a place; and forwards who was there before. */
+static void link_turns(struct timeline *tl, const struct timeline_socket *s, bool sent)
+{
+	struct timeline_turn *turns = &tl->turns[s->turns_at];
+	uint64_t least = SNAP_UNKNOWN_BYTES;
+	uint32_t known = TIMELINE_NONE, other = TIMELINE_NONE;
+	/* The run of turns without a place behind the one in hand: its first, and the first
+	 * of it that is another process's than that. */
+	uint32_t run = TIMELINE_NONE, change = TIMELINE_NONE;
+
+	for (uint32_t i = 0; i < s->turn_count; i++) {
+		uint32_t process = tl->uses[turns[i].use].process;
+
+		turns[i].other[sent] = TIMELINE_NONE;
+		if (timeline_position(&tl->uses[turns[i].use], sent) == SNAP_UNKNOWN_BYTES)
+			continue;
+		if (known != TIMELINE_NONE && tl->uses[turns[known].use].process != process)
+			other = known;
+		turns[i].other[sent] = other;
+		known = i;
+	}
+	for (uint32_t i = s->turn_count; i-- > 0;) {
+		uint32_t process = tl->uses[turns[i].use].process;
+		uint64_t at = timeline_position(&tl->uses[turns[i].use], sent);
+
+		if (at < least)
+			least = at;
+		turns[i].least_bytes[sent] = least;
+		turns[i].unplaced[sent] =
+			run != TIMELINE_NONE && tl->uses[turns[run].use].process != process
+				? run
+				: change;
+		if (at != SNAP_UNKNOWN_BYTES) {
+			run = change = TIMELINE_NONE;
+		} else {
+			change = turns[i].unplaced[sent];
+			run = i;
+		}
+	}
+}
+
+static int compare_numbers(const void *left, const void *right)
+{
+	uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+
+	return (a > b) - (a < b);
+}
+
+/* Who used the socket, each process once. */
+static void list_users(struct timeline *tl, struct timeline_socket *s, size_t *place)
+{
+	size_t first = *place, kept = first;
+
+	for (uint32_t i = 0; i < s->turn_count; i++)
+		tl->users[(*place)++] = tl->uses[tl->turns[s->turns_at + i].use].process;
+	if (*place - first > 1)
+		qsort(tl->users + first, *place - first, sizeof(*tl->users), compare_numbers);
+	for (size_t i = first; i < *place; i++) {
+		if (kept == first || tl->users[kept - 1] != tl->users[i])
+			tl->users[kept++] = tl->users[i];
+	}
+	*place = kept;
+	s->users_at = (uint32_t)first;
+	s->users = (uint32_t)(kept - first);
+}
+
+static void list_turns(struct timeline *tl, struct timeline_socket *s, size_t *place)
+{
+	s->turns_at = (uint32_t)*place;
+	s->several_at = TIMELINE_NONE;
+	s->several_from_bytes[0] = s->several_from_bytes[1] = UINT64_MAX;
+	for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
+		const struct timeline_use *use = &tl->uses[i];
+
+		if (use->act == SNAP_SHUT)
+			continue;
+		if (use->act == SNAP_SEVERAL && s->several_at == TIMELINE_NONE)
+			s->several_at = (uint32_t)(*place - s->turns_at);
+		for (int sent = 0; sent < 2 && use->act == SNAP_SEVERAL; sent++) {
+			uint64_t at = timeline_position(use, sent);
+
+			if (at == SNAP_UNKNOWN_BYTES)
+				at = 0;
+			if (at < s->several_from_bytes[sent])
+				s->several_from_bytes[sent] = at;
+		}
+		tl->turns[(*place)++].use = i;
+	}
+	s->turn_count = (uint32_t)(*place - s->turns_at);
+	link_turns(tl, s, false);
+	link_turns(tl, s, true);
+}
+
+int timeline_order_turns(struct timeline *tl)
+{
+	uint32_t *scratch = malloc((tl->count.uses + 1) * sizeof(*scratch));
+	size_t turns = 0, users = 0;
+
+	tl->turns = malloc((tl->count.uses + 1) * sizeof(*tl->turns));
+	tl->users = malloc((tl->count.uses + 1) * sizeof(*tl->users));
+	if (scratch == NULL || tl->turns == NULL || tl->users == NULL) {
+		free(scratch);
+		return -1;
+	}
+	for (size_t i = 0; i < tl->count.sockets; i++) {
+		struct timeline_socket *s = &tl->sockets[i];
+
+		if (s->first_use == TIMELINE_NONE)
+			continue;
+		order_uses(tl, s, scratch);
+		list_turns(tl, s, &turns);
+		list_users(tl, s, &users);
+	}
+	free(scratch);
+	return 0;
+}
+
+bool timeline_used_by(const struct timeline *tl, uint32_t socket, uint32_t process)
+{
+	const struct timeline_socket *s = &tl->sockets[socket];
+
+	return s->users > 0 && bsearch(&process, tl->users + s->users_at, s->users,
+				       sizeof(*tl->users), compare_numbers) != NULL;
+}
+
+/* ------------------------------------------------------------- images -- */
+
+/* A process ran its first image before it was seen to, and shows the others one after the other;
+ * where times say otherwise (the clock was set), an image begins with the one before it at the
+ * earliest. */
+int timeline_order_images(struct timeline *tl)
+{
+	uint32_t place = 0;
+
+	tl->images_in_order = malloc((tl->count.images + 1) * sizeof(*tl->images_in_order));
+	if (tl->images_in_order == NULL)
+		return -1;
+	for (size_t p = 0; p < tl->count.processes; p++) {
+		struct timeline_process *process = &tl->processes[p];
+		int64_t since_ns = INT64_MIN;
+
+		process->images_at = place;
+		for (uint32_t i = process->first_image; i != TIMELINE_NONE;
+		     i = tl->images[i].next) {
+			if (i != process->first_image && tl->images[i].since_ns > since_ns)
+				since_ns = tl->images[i].since_ns;
+			tl->images[i].since_ns = since_ns;
+			tl->images_in_order[place++] = i;
+		}
+		process->image_count = place - process->images_at;
+	}
+	return 0;
+}
+
+/* How many images of a process began by t. */
+static uint32_t images_begun(const struct timeline *tl, const struct timeline_process *p,
+			     int64_t t_ns)
+{
+	uint32_t low = 0, high = p->image_count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		walk_step();
+		if (tl->images[tl->images_in_order[p->images_at + middle]].since_ns <= t_ns)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+uint32_t timeline_image_at(const struct timeline *tl, uint32_t process, int64_t t_ns)
+{
+	const struct timeline_process *p = &tl->processes[process];
+	uint32_t begun = images_begun(tl, p, t_ns);
+
+	if (p->image_count == 0)
+		return TIMELINE_NONE;
+	return tl->images_in_order[p->images_at + (begun > 0 ? begun - 1 : 0)];
+}
+
+struct timeline_stretch timeline_image_stretch(const struct timeline *tl, uint32_t process,
+					       int64_t t_ns)
+{
+	const struct timeline_process *p = &tl->processes[process];
+	const uint32_t *images = tl->images_in_order + p->images_at;
+	uint32_t begun = images_begun(tl, p, t_ns);
+
+	return (struct timeline_stretch){
+		.from_ns = begun > 0 ? tl->images[images[begun - 1]].since_ns : INT64_MIN,
+		.until_ns = begun < p->image_count ? tl->images[images[begun]].since_ns : INT64_MAX,
+	};
+}
