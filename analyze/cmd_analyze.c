@@ -43,6 +43,16 @@ static void on_signal(int number)
 	stop = 1;
 }
 
+/* From here on there is something to undo. */
+static void on_begin(void *context)
+{
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
+
+	(void)context;
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+}
+
 struct display {
 	bool terminal, quiet, shown;
 	int64_t shown_ns;
@@ -184,12 +194,12 @@ int cmd_analyze(int argc, char **argv)
 		.database = "traffic.db",
 		.workers = processors > 0 ? (unsigned)processors : 1,
 		.limits = flow_default_limits,
+		.begin = on_begin,
 		.stop = &stop,
 		.report = on_report,
 		.progress = on_progress,
 		.context = &display,
 	};
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
 	struct error error = ERROR_NONE;
 	struct load_result result;
 	int status;
@@ -205,8 +215,6 @@ int cmd_analyze(int argc, char **argv)
 	}
 	if (display.quiet)
 		display.terminal = false;
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
 	status = load_run(argv + optind, (size_t)(argc - optind), &options, &result, &error);
 	clear_line(&display);
 	if (status != 0) {

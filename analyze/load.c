@@ -14,6 +14,8 @@
 #include "analyze/timeline.h"
 #include "snapshot/format/quantity.h"
 
+/* So often the merger looks whether it is to stop while it waits for a worker. */
+#define LOOK_UP_NS INT64_C(50000000)
 /* Parts that a worker may be ahead of the merger: one being filled, one being merged. */
 #define PARTS_AHEAD 2
 
@@ -136,7 +138,7 @@ static int identify(struct load *load, struct error *error)
 
 /* ---------------------------------------------------------------- workers -- */
 
-static void read_snapshots(struct job *job)
+static void read_snapshots(struct job *job, const volatile sig_atomic_t *stop)
 {
 	const struct input *input = job->input;
 	struct snapfile_reader *reader = NULL;
@@ -148,7 +150,7 @@ static void read_snapshots(struct job *job)
 	job->snap_error = (struct error)ERROR_NONE;
 	status = snapfile_open(input->dirfd, input->snap, &reader, &job->snap_error);
 	if (status == 0)
-		status = timeline_read(reader, &job->timeline, &job->snap_error);
+		status = timeline_read(reader, stop, &job->timeline, &job->snap_error);
 	snapfile_close(reader);
 	if (status == ERROR_DAMAGED) {
 		job->snap_damaged = true;
@@ -211,7 +213,7 @@ static void replay_job(struct worker *worker, struct job *job, unsigned *turn)
 	struct pcapin *in;
 	int status = 1;
 
-	read_snapshots(job);
+	read_snapshots(job, load->options->stop);
 	open_capture(job, &in);
 	if (job->status == 0)
 		job->status = replay_init(&replay, &job->timeline, in, &load->replay, &job->error);
@@ -332,6 +334,18 @@ static void show_progress(struct load *load)
 	load->options->progress(&load->progress, load->options->context);
 }
 
+/* Waits under the lock for a worker to announce something, but not for long. */
+static void wait_a_little(struct load *load)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += LOOK_UP_NS;
+	until.tv_sec += until.tv_nsec / NS_PER_SECOND;
+	until.tv_nsec %= NS_PER_SECOND;
+	pthread_cond_timedwait(&load->changed, &load->lock, &until);
+}
+
 /* Waits until the job has a full slot at turn, or nothing more to come. */
 static struct slot *full_slot(struct load *load, struct job *job, unsigned turn)
 {
@@ -344,22 +358,28 @@ static struct slot *full_slot(struct load *load, struct job *job, unsigned turn)
 			       : &load->workers[job->worker].slots[turn % PARTS_AHEAD];
 		if (slot != NULL && slot->full == job)
 			break;
-		if (job->state == JOB_DONE) {
+		if (job->state == JOB_DONE || interrupted(load)) {
 			slot = NULL;
 			break;
 		}
-		pthread_cond_wait(&load->changed, &load->lock);
+		wait_a_little(load);
 	}
 	pthread_mutex_unlock(&load->lock);
 	return slot;
 }
 
-static void wait_ready(struct load *load, struct job *job)
+static int say_interrupted(struct error *error)
+{
+	return error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
+}
+
+static int wait_ready(struct load *load, struct job *job, struct error *error)
 {
 	pthread_mutex_lock(&load->lock);
-	while (job->state == JOB_WAITING)
-		pthread_cond_wait(&load->changed, &load->lock);
+	while (job->state == JOB_WAITING && !interrupted(load))
+		wait_a_little(load);
 	pthread_mutex_unlock(&load->lock);
+	return interrupted(load) ? say_interrupted(error) : 0;
 }
 
 static void free_full(struct load *load, struct slot *slot)
@@ -395,10 +415,8 @@ static int merge_parts(struct load *load, struct job *job, unsigned *turn, struc
 		(*turn)++;
 		free_full(load, slot);
 		show_progress(load);
-		if (interrupted(load))
-			return error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
 	}
-	return status;
+	return interrupted(load) ? say_interrupted(error) : status;
 }
 
 static int merge_job(struct load *load, struct job *job, unsigned *turn, struct error *error)
@@ -417,7 +435,6 @@ static int merge_job(struct load *load, struct job *job, unsigned *turn, struct 
 	};
 	int status;
 
-	wait_ready(load, job);
 	if (job->status != 0)
 		goto failed;
 	segment.link_type = job->link_type;
@@ -458,9 +475,12 @@ static int merge_all(struct load *load, struct error *error)
 
 		if (job->skip)
 			continue;
-		wait_ready(load, job);
+		status = wait_ready(load, job, error);
+		if (status != 0)
+			break; /* a worker may still be reading it */
 		status = merge_job(load, job, &turns[job->worker], error);
-		timeline_release(&job->timeline);
+		if (status == 0)
+			timeline_release(&job->timeline);
 		load->progress.segments_done++;
 		load->progress.bytes_done += job->input->pcap_bytes;
 		show_progress(load);
@@ -517,6 +537,7 @@ static int load_jobs(struct load *load, struct error *error)
 		.bucket_ns = store_bucket_ns(load->store),
 		.keep_packets = store_with_packets(load->store),
 		.limits = load->options->limits,
+		.stop = load->options->stop,
 	};
 	status = merge_new(load->store, &load->options->limits, &load->merge, error);
 	if (status == 0)
@@ -592,10 +613,14 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 		status = error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 		goto out;
 	}
+	if (options->begin != NULL)
+		options->begin(options->context);
+	store_remove_stale(options->database, options->report, options->context);
 	status = store_open(options->database, options->bucket_ns, options->with_packets,
 			    &load.store, error);
 	if (status != 0)
 		goto out;
+	store_stop_when(load.store, options->stop);
 	status = load_jobs(&load, error);
 	result->nothing_new = status == 0 && result->segments == 0;
 	if (status != 0) {

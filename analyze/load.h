@@ -25,7 +25,10 @@ struct load_options {
 	bool with_packets;
 	unsigned workers; /* >= 1 */
 	struct flow_limits limits;
-	const volatile sig_atomic_t *stop; /* set: give up between parts; NULL: never */
+	/* Called when there is something to undo from here on: until then a signal may just
+	 * end the process. NULL: not wanted. */
+	void (*begin)(void *context);
+	const volatile sig_atomic_t *stop; /* set: give up at once; NULL: never */
 	/* Damage and skipped input, one call each, in evidence order; NULL: not wanted. */
 	void (*report)(const struct error *error, void *context);
 	void (*progress)(const struct load_progress *progress, void *context); /* or NULL */

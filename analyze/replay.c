@@ -512,6 +512,7 @@ static int finish_part(const struct replay *replay, struct replay_part *part)
 
 int replay_next(struct replay *replay, struct replay_part *part, struct error *error)
 {
+	const volatile sig_atomic_t *stop = replay->options.stop;
 	struct pcapin_packet raw;
 	int status = 0;
 
@@ -522,6 +523,8 @@ int replay_next(struct replay *replay, struct replay_part *part, struct error *e
 			return error_set(error, ERROR_MEMORY, NULL, -1,
 					 "out of memory after %llu packets of this part",
 					 (unsigned long long)part->packets);
+		if (stop != NULL && *stop != 0)
+			return error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
 	}
 	if (finish_part(replay, part) != 0)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");

@@ -5,6 +5,7 @@
 #ifndef ANALYZE_REPLAY_H
 #define ANALYZE_REPLAY_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +25,7 @@ struct replay_options {
 	int64_t bucket_ns;
 	bool keep_packets;
 	struct flow_limits limits;
+	const volatile sig_atomic_t *stop; /* set: give up (ERROR_INTERRUPTED); NULL: never */
 };
 
 /* What a stretch of packets came to. */

@@ -295,8 +295,25 @@ int store_commit(struct store *store, struct error *error)
 	return store_execute(store, "COMMIT", error);
 }
 
+/* So many steps of SQLite's machine are done in well under a millisecond. */
+#define STOP_STEPS 10000
+
+static int is_stopped(void *context)
+{
+	const volatile sig_atomic_t *stop = context;
+
+	return *stop != 0;
+}
+
+void store_stop_when(struct store *store, const volatile sig_atomic_t *stop)
+{
+	sqlite3_progress_handler(store->db, stop == NULL ? 0 : STOP_STEPS, is_stopped,
+				 (void *)(uintptr_t)stop);
+}
+
 void store_rollback(struct store *store)
 {
+	store_stop_when(store, NULL);
 	/* SQLite has rolled back by itself after some failures. */
 	if (!sqlite3_get_autocommit(store->db))
 		sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);

@@ -11,6 +11,7 @@
 #ifndef ANALYZE_STORE_H
 #define ANALYZE_STORE_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -169,6 +170,13 @@ struct store_coverage {
  * likewise is fixed at creation. */
 int store_open(const char *path, int64_t bucket_ns, bool with_packets, struct store **out,
 	       struct error *error);
+/* What is under way fails (ERROR_INTERRUPTED) when it is set; NULL: never. */
+void store_stop_when(struct store *store, const volatile sig_atomic_t *stop);
+/* Removes the temporary files of path that runs left which were killed, and says
+ * so, once for each; report may be NULL. One whose process lives, or that anybody
+ * has locked, stays. */
+void store_remove_stale(const char *path, void (*report)(const struct error *, void *),
+			void *context);
 /* Whether packet rows are wanted. An existing database decides that: asked for
  * them, one without is refused by store_open; not asked, one that has them goes on. */
 bool store_with_packets(const struct store *store);

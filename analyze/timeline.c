@@ -188,7 +188,8 @@ void timeline_init(struct timeline *timeline)
 	};
 }
 
-int timeline_read(struct snapfile_reader *reader, struct timeline *out, struct error *error)
+int timeline_read(struct snapfile_reader *reader, const volatile sig_atomic_t *stop,
+		  struct timeline *out, struct error *error)
 {
 	struct snap_record record;
 	int status;
@@ -209,6 +210,10 @@ int timeline_read(struct snapfile_reader *reader, struct timeline *out, struct e
 		}
 		if (timeline_take(out, &record) != 0)
 			goto no_memory;
+		if (stop != NULL && *stop != 0) {
+			status = error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
+			break;
+		}
 	}
 	if (status < 0 && status != ERROR_DAMAGED) {
 		timeline_release(out);

@@ -9,6 +9,7 @@
 #ifndef ANALYZE_TIMELINE_H
 #define ANALYZE_TIMELINE_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -264,8 +265,10 @@ struct timeline {
 
 /* Reads all frames of one snapshot file. Damage: what precedes it is in the
  * timeline, and ERROR_DAMAGED is returned with its place; the timeline is
- * usable (may be empty). Other failures: the timeline is empty. */
-int timeline_read(struct snapfile_reader *reader, struct timeline *out, struct error *error);
+ * usable (may be empty). Other failures: the timeline is empty. stop: given up
+ * when it is set (ERROR_INTERRUPTED); NULL: never. */
+int timeline_read(struct snapfile_reader *reader, const volatile sig_atomic_t *stop,
+		  struct timeline *out, struct error *error);
 void timeline_init(struct timeline *timeline); /* empty: a capture without snapshots */
 void timeline_release(struct timeline *timeline);
 

@@ -188,7 +188,7 @@ int scene_read(struct timeline *out)
 
 	if (status != 0)
 		fail_msg("%s", error.message);
-	status = timeline_read(reader, out, &error);
+	status = timeline_read(reader, NULL, out, &error);
 	snapfile_close(reader);
 	return status;
 }

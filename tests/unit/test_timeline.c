@@ -395,7 +395,7 @@ static void a_torn_tail_costs_the_torn_frame_only(void **state)
 	copy = strdup(scene_text(&torn));
 	for (size_t cut = whole + 1; cut < torn; cut++) {
 		assert_int_equal(snapfile_open_memory(copy, cut, "torn", &reader, &error), 0);
-		assert_int_equal(timeline_read(reader, &tl, &error), ERROR_DAMAGED);
+		assert_int_equal(timeline_read(reader, NULL, &tl, &error), ERROR_DAMAGED);
 		snapfile_close(reader);
 		assert_int_equal(tl.count.frames, 2);
 		assert_life(&tl.sockets[0].life, 0, 1, NONE, NONE);

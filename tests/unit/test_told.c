@@ -294,6 +294,22 @@ static void after_too_many_turns_nothing_is_claimed(void **state)
 	assert_nobody(141, true);
 }
 
+static void without_a_syn_a_verdict_holds_until_the_next_opening(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_process('!', 10, OLD, "curl");
+	scene_process('!', 11, OLD, "wget");
+	scene_use(CLIENT, 100, "connect", 100, NEVER, 10, OLD);
+	scene_use(CLIENT, 500, "connect", 500, NEVER, 11, OLD);
+	settle();
+	ask(IPPROTO_TCP, 40000, 80);
+	assert_owner(200, true, BRIDGE_EXACT, 10);
+	assert_true(v.until_ns <= T(500));
+	assert_owner(600, true, BRIDGE_EXACT, 11);
+	assert_true(v.from_ns > T(200) && v.from_ns <= T(500));
+}
+
 static void each_connection_of_a_tuple_has_its_own_user(void **state)
 {
 	(void)state;
@@ -787,6 +803,7 @@ int main(void)
 		FACT(who_began_after_the_syn_did_not_connect),
 		FACT(after_too_many_turns_nothing_is_claimed),
 		FACT(each_connection_of_a_tuple_has_its_own_user),
+		FACT(without_a_syn_a_verdict_holds_until_the_next_opening),
 		FACT(who_only_shut_it_is_not_its_user),
 		FACT(who_was_born_later_and_only_shut_it_may_have_inherited_it),
 		FACT(a_use_that_may_be_missing_makes_the_next_packets_nobodys),
