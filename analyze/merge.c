@@ -466,5 +466,7 @@ void merge_free(struct merge *merge)
 	hashindex_release(&merge->sockets_index);
 	hashindex_release(&merge->holders_index);
 	hashindex_release(&merge->flows_index);
+	hashindex_release(&merge->addresses_index);
+	hashindex_release(&merge->interfaces_index);
 	free(merge);
 }

@@ -314,8 +314,8 @@ int merge_carry(struct merge *merge, struct error *error)
 	PUT_ALL(CARRY_PROCESS, code_process, merge->processes, merge->processes_count);
 	PUT_ALL(CARRY_SOCKET, code_socket, merge->sockets, merge->sockets_count);
 	PUT_ALL(CARRY_HOLDER, code_holder, merge->holders, merge->holders_count);
-	PUT_ALL(CARRY_ADDRESS, code_place, merge->addresses, merge->address_count);
-	PUT_ALL(CARRY_INTERFACE, code_place, merge->interfaces, merge->interface_count);
+	PUT_ALL(CARRY_ADDRESS, code_place, merge->addresses, merge->addresses_count);
+	PUT_ALL(CARRY_INTERFACE, code_place, merge->interfaces, merge->interfaces_count);
 	PUT_ALL(CARRY_SNAPSHOT, code_snapshot, merge->snapshots, merge->snapshot_count);
 	for (size_t f = 0; f < merge->flows_count && status == 0; f++) {
 		if (merge->flows[f].replaced)
@@ -393,12 +393,16 @@ static int take_carried(int64_t kind, const void *bytes, size_t length, void *co
 		status = INDEX_LAST(holders);
 		break;
 	case CARRY_ADDRESS:
-		READ_INTO(merge->addresses, merge->address_count, merge->address_capacity,
+		READ_INTO(merge->addresses, merge->addresses_count, merge->addresses_capacity,
 			  code_place);
+		hash_of = merge_hash_of_address;
+		status = INDEX_LAST(addresses);
 		break;
 	case CARRY_INTERFACE:
-		READ_INTO(merge->interfaces, merge->interface_count, merge->interface_capacity,
+		READ_INTO(merge->interfaces, merge->interfaces_count, merge->interfaces_capacity,
 			  code_place);
+		hash_of = merge_hash_of_interface;
+		status = INDEX_LAST(interfaces);
 		break;
 	case CARRY_SNAPSHOT:
 		READ_INTO(merge->snapshots, merge->snapshot_count, merge->snapshot_capacity,

@@ -104,8 +104,8 @@ struct merge {
 	MERGE_ARRAY(merge_process, processes);
 	MERGE_ARRAY(merge_socket, sockets);
 	MERGE_ARRAY(merge_holder, holders);
-	struct merge_place *addresses, *interfaces;
-	size_t address_count, address_capacity, interface_count, interface_capacity;
+	MERGE_ARRAY(merge_place, addresses);
+	MERGE_ARRAY(merge_place, interfaces);
 	struct merge_snapshot *snapshots; /* of each recording's latest segment */
 	size_t snapshot_count, snapshot_capacity;
 	MERGE_ARRAY(merge_flow, flows);
@@ -140,6 +140,8 @@ int merge_no_memory(struct error *error);
 uint64_t merge_hash_of_process(const void *merge, uint32_t place);
 uint64_t merge_hash_of_socket(const void *merge, uint32_t place);
 uint64_t merge_hash_of_holder(const void *merge, uint32_t place);
+uint64_t merge_hash_of_address(const void *merge, uint32_t place);
+uint64_t merge_hash_of_interface(const void *merge, uint32_t place);
 
 const char *merge_meta(const struct merge *merge,
 		       const char *key); /* of the segment's header; NULL */

@@ -5,10 +5,12 @@
 
 #include "analyze/arguments.h"
 #include "analyze/grow.h"
+#include "analyze/walk.h"
 
 static uint64_t hash_process(int64_t boot, uint32_t pid, uint64_t start_ticks)
 {
-	return hashindex_mix((uint64_t)boot ^ hashindex_mix(start_ticks ^ ((uint64_t)pid << 40)));
+	return hashindex_mix((uint64_t)boot ^ pid ^
+			     hashindex_mix(start_ticks ^ hashindex_seed) * 31);
 }
 
 uint64_t merge_hash_of_process(const void *context, uint32_t place)
@@ -162,21 +164,20 @@ static int64_t parent_of(const struct merge *merge, const uint32_t *by_pid, size
 {
 	const struct timeline *tl = merge->timeline;
 	size_t low = 0, high = count;
-	int64_t parent = 0;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
+		const struct timeline_process *p = &tl->processes[by_pid[middle]];
 
-		if (tl->processes[by_pid[middle]].pid < ppid)
+		walk_step();
+		if (p->pid < ppid || (p->pid == ppid && p->start_ticks <= child_start))
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	for (; low < count && tl->processes[by_pid[low]].pid == ppid; low++) {
-		if (tl->processes[by_pid[low]].start_ticks <= child_start)
-			parent = merge->process_ids[by_pid[low]];
-	}
-	return parent;
+	return low > 0 && tl->processes[by_pid[low - 1]].pid == ppid
+		       ? merge->process_ids[by_pid[low - 1]]
+		       : 0;
 }
 
 static int compare_pids(const void *a, const void *b, void *context)

@@ -4,9 +4,9 @@
 
 static uint64_t hash_socket(const struct merge_socket *s)
 {
-	uint64_t hash = hashindex_bytes(s->local.address.bytes, 16);
+	uint64_t hash = hashindex_keyed(s->local.address.bytes, 16);
 
-	hash = hashindex_mix(hash ^ hashindex_bytes(s->remote.address.bytes, 16) * 3);
+	hash = hashindex_mix(hash ^ hashindex_keyed(s->remote.address.bytes, 16) * 3);
 	hash ^= (uint64_t)s->local.port << 16 | s->remote.port | (uint64_t)s->inode << 32;
 	hash = hashindex_mix(hash ^ (uint64_t)s->opened_ns) ^ hashindex_mix(s->netns);
 	return hashindex_mix(hash ^ hashindex_mix((uint64_t)s->recording_id ^ s->table * 77));
@@ -129,8 +129,8 @@ static int merge_one_socket(struct merge *merge, uint32_t i, struct error *error
 
 static uint64_t hash_holder(int64_t socket_id, uint32_t pid, uint64_t start_ticks, uint32_t fd)
 {
-	return hashindex_mix((uint64_t)socket_id ^
-			     hashindex_mix(start_ticks ^ ((uint64_t)pid << 32) ^ fd));
+	return hashindex_mix((uint64_t)socket_id ^ hashindex_mix(start_ticks ^ hashindex_seed) ^
+			     hashindex_mix(((uint64_t)pid << 32 | fd) + hashindex_seed));
 }
 
 uint64_t merge_hash_of_holder(const void *context, uint32_t place)

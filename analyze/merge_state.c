@@ -7,6 +7,7 @@
 
 #include "analyze/arguments.h"
 #include "analyze/grow.h"
+#include "analyze/walk.h"
 #include "snapshot/format/quantity.h"
 
 int merge_no_memory(struct error *error)
@@ -217,12 +218,35 @@ int64_t merge_seen_last(const struct merge *merge, const struct timeline_life *l
 
 /* ---------------------------------------------- interfaces and addresses -- */
 
-static struct merge_place *find_place(struct merge_place *places, size_t count,
+static uint64_t hash_place(const struct merge_place *p)
+{
+	uint64_t hash = hashindex_keyed(p->address.bytes, 16);
+
+	hash = hashindex_mix(hash ^ hashindex_mix(p->netns ^ (uint64_t)p->recording_id << 40));
+	return hashindex_mix(hash ^ p->name ^ ((uint64_t)p->ifindex << 16 | p->prefix_length));
+}
+
+uint64_t merge_hash_of_address(const void *context, uint32_t place)
+{
+	return hash_place(&((const struct merge *)context)->addresses[place]);
+}
+
+uint64_t merge_hash_of_interface(const void *context, uint32_t place)
+{
+	return hash_place(&((const struct merge *)context)->interfaces[place]);
+}
+
+static struct merge_place *find_place(struct merge_place *places, const struct hashindex *index,
 				      const struct merge_place *wanted)
 {
-	for (size_t i = 0; i < count; i++) {
+	uint64_t hash = hash_place(wanted);
+	uint32_t probe = (uint32_t)hash, i;
+
+	walk_step();
+	while ((i = hashindex_next(index, hash, &probe)) != HASHINDEX_NONE) {
 		struct merge_place *have = &places[i];
 
+		walk_step();
 		if (have->recording_id == wanted->recording_id && have->netns == wanted->netns &&
 		    have->ifindex == wanted->ifindex && have->name == wanted->name &&
 		    have->prefix_length == wanted->prefix_length &&
@@ -249,15 +273,19 @@ static int merge_addresses(struct merge *merge, struct error *error)
 			.seen = true,
 		};
 		struct merge_place *have =
-			find_place(merge->addresses, merge->address_count, &place);
+			find_place(merge->addresses, &merge->addresses_index, &place);
 		char text[ENDPOINT_TEXT_SIZE];
 		struct store_address row;
 
 		if (have == NULL) {
-			if (grow_one(&merge->addresses, merge->address_count,
-				     &merge->address_capacity, sizeof(*merge->addresses)) != 0)
+			if (grow_one(&merge->addresses, merge->addresses_count,
+				     &merge->addresses_capacity, sizeof(*merge->addresses)) != 0)
 				return merge_no_memory(error);
-			merge->addresses[merge->address_count++] = place;
+			merge->addresses[merge->addresses_count++] = place;
+			if (hashindex_add(&merge->addresses_index, hash_place(&place),
+					  (uint32_t)merge->addresses_count - 1,
+					  merge_hash_of_address, merge) != 0)
+				return merge_no_memory(error);
 			merge->address_id++;
 		} else {
 			have->seen = true;
@@ -295,14 +323,18 @@ static int merge_interfaces(struct merge *merge, struct error *error)
 			.seen = true,
 		};
 		struct merge_place *have =
-			find_place(merge->interfaces, merge->interface_count, &place);
+			find_place(merge->interfaces, &merge->interfaces_index, &place);
 		struct store_interface row;
 
 		if (have == NULL) {
-			if (grow_one(&merge->interfaces, merge->interface_count,
-				     &merge->interface_capacity, sizeof(*merge->interfaces)) != 0)
+			if (grow_one(&merge->interfaces, merge->interfaces_count,
+				     &merge->interfaces_capacity, sizeof(*merge->interfaces)) != 0)
 				return merge_no_memory(error);
-			merge->interfaces[merge->interface_count++] = place;
+			merge->interfaces[merge->interfaces_count++] = place;
+			if (hashindex_add(&merge->interfaces_index, hash_place(&place),
+					  (uint32_t)merge->interfaces_count - 1,
+					  merge_hash_of_interface, merge) != 0)
+				return merge_no_memory(error);
 			merge->interface_id++;
 		} else {
 			have->seen = true;
@@ -377,19 +409,6 @@ int merge_state_begin(struct merge *merge, const struct merge_segment *segment, 
 					    (merge));                                              \
 	} while (0)
 
-static size_t forget_places(struct merge_place *places, size_t count, int64_t recording_id)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		if (places[i].recording_id == recording_id && !places[i].seen)
-			continue;
-		places[i].seen = false;
-		places[kept++] = places[i];
-	}
-	return kept;
-}
-
 void merge_state_end(struct merge *merge)
 {
 	/* A capture without snapshots shows nothing of what is alive. */
@@ -397,10 +416,8 @@ void merge_state_end(struct merge *merge)
 		FORGET(merge, processes, merge_hash_of_process);
 		FORGET(merge, sockets, merge_hash_of_socket);
 		FORGET(merge, holders, merge_hash_of_holder);
-		merge->address_count = forget_places(merge->addresses, merge->address_count,
-						     merge->recording->recording_id);
-		merge->interface_count = forget_places(merge->interfaces, merge->interface_count,
-						       merge->recording->recording_id);
+		FORGET(merge, addresses, merge_hash_of_address);
+		FORGET(merge, interfaces, merge_hash_of_interface);
 	}
 	merge_state_release(merge);
 }

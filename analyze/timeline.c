@@ -28,7 +28,7 @@ uint64_t timeline_hash_port(uint8_t protocol, uint16_t port)
 
 uint64_t timeline_hash_process(uint32_t pid, uint64_t start_ticks)
 {
-	return hashindex_mix(pid ^ hashindex_mix(start_ticks));
+	return hashindex_mix(pid ^ hashindex_mix(start_ticks ^ hashindex_seed));
 }
 
 uint64_t timeline_hash_of_tuple(const void *context, uint32_t i)
@@ -64,9 +64,14 @@ uint64_t timeline_hash_of_process(const void *context, uint32_t i)
 	return timeline_hash_process(p->pid, p->start_ticks);
 }
 
+uint64_t timeline_hash_inode(uint32_t inode)
+{
+	return hashindex_mix(inode ^ hashindex_seed);
+}
+
 uint64_t timeline_hash_of_inode(const void *context, uint32_t i)
 {
-	return hashindex_mix(((const struct timeline *)context)->holders[i].inode);
+	return timeline_hash_inode(((const struct timeline *)context)->holders[i].inode);
 }
 
 uint64_t timeline_hash_of_address(const void *context, uint32_t i)
@@ -111,7 +116,7 @@ uint32_t timeline_by_port(const struct timeline *tl, uint8_t protocol, uint16_t 
 
 uint32_t timeline_holders(const struct timeline *tl, uint32_t inode)
 {
-	uint64_t hash = hashindex_mix(inode);
+	uint64_t hash = timeline_hash_inode(inode);
 	uint32_t probe = (uint32_t)hash, i;
 
 	while ((i = hashindex_next(&tl->by_inode, hash, &probe)) != HASHINDEX_NONE) {

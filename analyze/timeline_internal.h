@@ -31,6 +31,7 @@ uint64_t timeline_hash_process(uint32_t pid, uint64_t start_ticks);
 uint64_t timeline_hash_of_tuple(const void *context, uint32_t i);
 uint64_t timeline_hash_of_port(const void *context, uint32_t i);
 uint64_t timeline_hash_of_process(const void *context, uint32_t i);
+uint64_t timeline_hash_inode(uint32_t inode);
 uint64_t timeline_hash_of_inode(const void *context, uint32_t i);
 uint64_t timeline_hash_of_address(const void *context, uint32_t i);
 bool timeline_endpoints_equal(const struct endpoint *a, const struct endpoint *b);

@@ -365,7 +365,7 @@ static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_h
 	if (timeline_note_sighting(tl, op, &tl->holders[place].life, SIGHTED_HOLDER, place) != 0)
 		return -1;
 	if (head == TIMELINE_NONE)
-		return hashindex_add(&tl->by_inode, hashindex_mix(holder->inode), place,
+		return hashindex_add(&tl->by_inode, timeline_hash_inode(holder->inode), place,
 				     timeline_hash_of_inode, tl);
 	tl->holders[tl->holders[head].tail].next_inode = place;
 	tl->holders[head].tail = place;

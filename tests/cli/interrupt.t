@@ -67,7 +67,7 @@ mkfifo held
 exec 3<>held # so that nobody waits for the other end
 spawn feeder perl -e '$| = 1; print "x" x 4096 while 1' >held
 spawn pid "$PCAPWHO" analyze -q held -o out.db 2>err
-reads_it() { ls -l "/proc/$pid/fd" | grep -q "$TMP/held"; }
+reads_it() { find "/proc/$pid/fd" -lname "$TMP/held" | grep -q .; }
 wait_until 60 reads_it || diag "$(cat err)"
 kill -INT "$pid" 2>/dev/null
 wait "$pid" 2>/dev/null

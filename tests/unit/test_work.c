@@ -6,10 +6,13 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "analyze/bridge.h"
+#include "analyze/load.h"
 #include "analyze/walk.h"
 #include "tests/unit/scene.h"
 
@@ -43,15 +46,48 @@ static uint64_t steps_for(const struct work *work, unsigned n)
 	return walk_steps - before;
 }
 
+/* The merger's, which is the calling thread. */
+static uint64_t merge_steps_for(void (*make)(unsigned n), unsigned n)
+{
+	char directory[] = "/tmp/pcapwho-work.XXXXXX", snap[128], database[64];
+	char *const paths[] = {directory};
+	struct load_options options = {
+		.database = database, .workers = 1, .limits = flow_default_limits};
+	struct load_result result;
+	struct error error = ERROR_NONE;
+	uint64_t before;
+
+	assert_non_null(mkdtemp(directory));
+	snprintf(snap, sizeof(snap), "%s/000001-20261121T203000.123456789Z.snap.gz", directory);
+	snprintf(database, sizeof(database), "%s/out.db", directory);
+	scene_begin();
+	scene_frame("key", 0, 1);
+	make(n);
+	scene_frame("poll", 1000000, 1000001);
+	scene_write_snap(snap);
+	before = walk_steps;
+	if (load_run(paths, 1, &options, &result, &error) != 0)
+		fail_msg("%s: %s", error.path, error.message);
+	assert_int_equal(result.segments, 1);
+	unlink(snap);
+	unlink(database);
+	rmdir(directory);
+	scene_free();
+	return walk_steps - before;
+}
+
 /* Four times as much evidence: four times the work, and searches that are two steps longer;
  * a walk for each of them would be sixteen times as long. */
-static void assert_near_linear(const struct work *work)
+static void compare(uint64_t small, uint64_t large)
 {
-	uint64_t small = steps_for(work, 1000), large = steps_for(work, 4000);
-
 	if (small < 1000 || large >= 6 * small)
 		fail_msg("%llu steps for 1,000 things, %llu for 4,000", (unsigned long long)small,
 			 (unsigned long long)large);
+}
+
+static void assert_near_linear(const struct work *work)
+{
+	compare(steps_for(work, 1000), steps_for(work, 4000));
 }
 
 static struct bridge_subject connection(uint16_t local_port, uint16_t remote_port)
@@ -206,6 +242,35 @@ static void many_programs_of_one_process(void **state)
 	assert_near_linear(&(struct work){make_images, ask_images});
 }
 
+/* ------------------------------------------------------------ merging -- */
+
+static void make_addresses(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		scene_say("address + 1 2 10.1.%u.%u 24", i / 256, i % 256);
+		scene_say("interface + 1 %u eth%u 1", i + 1, i);
+	}
+}
+
+static void many_addresses_and_interfaces(void **state)
+{
+	(void)state;
+	compare(merge_steps_for(make_addresses, 1000), merge_steps_for(make_addresses, 4000));
+}
+
+static void make_namesakes(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		scene_say("process + 77 %u 77 1000 a /bin/a a / 1 \\N \\N", 1000 + i);
+	}
+}
+
+static void many_processes_of_one_pid(void **state)
+{
+	(void)state;
+	compare(merge_steps_for(make_namesakes, 1000), merge_steps_for(make_namesakes, 4000));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,6 +278,8 @@ int main(void)
 		cmocka_unit_test(many_told_sockets_of_one_tuple),
 		cmocka_unit_test(many_stretches_in_which_uses_are_missing),
 		cmocka_unit_test(many_programs_of_one_process),
+		cmocka_unit_test(many_addresses_and_interfaces),
+		cmocka_unit_test(many_processes_of_one_pid),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
