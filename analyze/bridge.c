@@ -36,13 +36,18 @@ int bridge_init(struct bridge *bridge, const struct timeline *timeline)
 		.full_until_ns = INT64_MIN,
 	};
 	bridge->stamps = calloc(timeline->count.processes + 1, sizeof(*bridge->stamps));
-	return bridge->stamps == NULL || bridge_note_told(bridge) != 0
+	return bridge->stamps == NULL || bridge_note_told(bridge) != 0 ||
+			       bridge_note_listeners(bridge) != 0
 		       ? -1
 		       : bridge_note_accepted(bridge);
 }
 
 void bridge_release(struct bridge *bridge)
 {
+	bridge_release_crowds(bridge);
+	free(bridge->listeners);
+	free(bridge->listened);
+	hashindex_release(&bridge->listening);
 	free(bridge->accepted);
 	free(bridge->told);
 	free(bridge->stamps);
@@ -57,13 +62,11 @@ void bridge_release(struct bridge *bridge)
 static void find_full(struct bridge *bridge, int64_t t_ns)
 {
 	const struct timeline *tl = bridge->timeline;
-	uint32_t full = timeline_full_at(tl, t_ns), next;
+	size_t begun = timeline_fulls_until(tl, t_ns);
 
-	bridge->full_from_ns = full == TIMELINE_NONE ? INT64_MIN : tl->frames[full].end_ns;
-	next = full == TIMELINE_NONE ? 0 : full + 1;
-	while (next < tl->count.frames && tl->frames[next].kind == SNAP_EVENT)
-		next++;
-	bridge->full_until_ns = next < tl->count.frames ? tl->frames[next].end_ns : INT64_MAX;
+	bridge->full_from_ns = begun == 0 ? INT64_MIN : tl->frames[tl->full[begun - 1]].end_ns;
+	bridge->full_until_ns =
+		begun < tl->full_count ? tl->frames[tl->full[begun]].end_ns : INT64_MAX;
 }
 
 int64_t bridge_distance(struct bridge *bridge, const struct bridge_verdict *v, int64_t t_ns)
@@ -163,37 +166,20 @@ static void rest_on(const struct bridge *bridge, uint32_t socket,
 		v->frame = now;
 }
 
-/* Whether a listening socket on the port was seen at all, and whether process held one. */
-static bool seen_listening(const struct timeline *tl, uint16_t port, uint32_t process, bool *holds)
-{
-	bool seen = false;
-
-	*holds = false;
-	for (uint32_t i = timeline_by_port(tl, IPPROTO_TCP, port); i != TIMELINE_NONE;
-	     i = tl->sockets[i].next_port) {
-		if (tl->sockets[i].inode == 0 || tl->sockets[i].state != SNAP_LISTEN)
-			continue;
-		seen = true;
-		for (uint32_t h = timeline_holders(tl, tl->sockets[i].inode); h != TIMELINE_NONE;
-		     h = tl->holders[h].next_inode)
-			*holds = *holds || tl->holders[h].process == process;
-	}
-	return seen;
-}
-
 /* An accepted connection whose first known holder was there before it and has
  * never held the listening socket was handed over by somebody who had it first. */
 static bool was_passed(const struct bridge *bridge, const struct bridge_subject *subject)
 {
 	const struct timeline *tl = bridge->timeline;
-	bool older = false, holds;
+	uint16_t port = subject->local.port;
+	bool older = false;
 
-	if (!subject->responder || subject->protocol != IPPROTO_TCP)
+	if (!subject->responder || subject->protocol != IPPROTO_TCP || !bridge->listened[port])
 		return false;
 	for (size_t i = 0; i < bridge->pool_count; i++) {
 		uint32_t process = bridge->pool[i].process;
 
-		if (!seen_listening(tl, subject->local.port, process, &holds) || holds)
+		if (bridge_held_listener(bridge, port, process))
 			return false;
 		older = older || subject->began_ns == INT64_MIN ||
 			tl->processes[process].start_ns < subject->began_ns;
@@ -324,6 +310,26 @@ static enum bridge_rule choose_lifetime(struct bridge *bridge, const struct brid
 	return next != TIMELINE_NONE ? BRIDGE_AHEAD : BRIDGE_BEHIND;
 }
 
+/* What of the unconnected sockets of a port can matter: those on the address, and on any. */
+static const struct bridge_near *near_port(struct bridge *bridge,
+					   const struct bridge_subject *subject, uint8_t protocol,
+					   uint16_t port, int64_t t_ns, struct bridge_verdict *v)
+{
+	static const uint8_t zero[4];
+	const struct endpoint any[] = {{.address = endpoint_from_ipv4(zero), .port = port},
+				       {.port = port}};
+	struct endpoint local = {.address = subject->local.address, .port = port};
+
+	bridge_near_clear(bridge, BRIDGE_CHAIN_PORT);
+	if (!endpoint_is_any(&local.address))
+		bridge_near_add(bridge, BRIDGE_CHAIN_PORT,
+				timeline_by_port(bridge->timeline, protocol, &local), t_ns, v);
+	bridge_near_add(bridge, BRIDGE_CHAIN_PORT,
+			timeline_by_port(bridge->timeline, protocol, &any[0]), t_ns, v);
+	return bridge_near_add(bridge, BRIDGE_CHAIN_PORT,
+			       timeline_by_port(bridge->timeline, protocol, &any[1]), t_ns, v);
+}
+
 /* A socket that connects after its first packets stood unconnected before, and
  * one that was last seen before may have gone: a different one on its port
  * that was or may have been there then may have taken them. */
@@ -333,9 +339,11 @@ static bool add_unconnected_rivals(struct bridge *bridge, const struct bridge_su
 	const struct timeline *tl = bridge->timeline;
 	uint32_t inode = tl->sockets[bridge->sockets[0]].inode;
 	size_t before = bridge->socket_count;
+	const struct bridge_near *near =
+		near_port(bridge, subject, subject->protocol, subject->local.port, t_ns, v);
 
-	for (uint32_t i = timeline_by_port(tl, subject->protocol, subject->local.port);
-	     i != TIMELINE_NONE; i = tl->sockets[i].next_port) {
+	for (size_t n = 0; n < near->count; n++) {
+		uint32_t i = near->places[n];
 		const struct timeline_socket *s = &tl->sockets[i];
 
 		bridge_life_edges(tl, &s->life, t_ns, v);
@@ -356,14 +364,19 @@ static int judge_tuple(struct bridge *bridge, const struct bridge_subject *subje
 {
 	const struct timeline *tl = bridge->timeline;
 	bool without_inode = false, certain;
+	const struct bridge_near *near;
 	enum bridge_rule rule;
 
 	bridge->socket_count = 0;
 	if (subject->protocol != IPPROTO_TCP && !bracketed(tl, t_ns))
 		return 0;
-	for (uint32_t i =
-		     timeline_by_tuple(tl, subject->protocol, &subject->local, &subject->remote);
-	     i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
+	bridge_near_clear(bridge, BRIDGE_CHAIN_TUPLE);
+	near = bridge_near_add(
+		bridge, BRIDGE_CHAIN_TUPLE,
+		timeline_by_tuple(tl, subject->protocol, &subject->local, &subject->remote), t_ns,
+		v);
+	for (size_t n = 0; n < near->count; n++) {
+		uint32_t i = near->places[n];
 		const struct timeline_socket *s = &tl->sockets[i];
 
 		if (!bridge_namespace_fits(bridge, subject, s->netns))
@@ -439,14 +452,15 @@ static enum tier collect_unconnected(struct bridge *bridge, const struct bridge_
 				     struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
-	uint32_t head = timeline_by_port(tl, protocol, port);
+	const struct bridge_near *near = near_port(bridge, subject, protocol, port, t_ns, v);
 	enum tier found = TIERS;
 
 	bridge->socket_count = 0;
 	for (enum tier tier = TIER_ADDRESS; tier < TIERS; tier++) {
 		bool current = false, stale = true;
 
-		for (uint32_t i = head; i != TIMELINE_NONE; i = tl->sockets[i].next_port) {
+		for (size_t n = 0; n < near->count; n++) {
+			uint32_t i = near->places[n];
 			const struct timeline_socket *s = &tl->sockets[i];
 
 			if (!takes_unconnected(bridge, subject, s) || tier_of(subject, s) != tier)
@@ -458,7 +472,8 @@ static enum tier collect_unconnected(struct bridge *bridge, const struct bridge_
 			current = true;
 			stale = stale && bridge_is_stale(tl, &s->life, t_ns);
 		}
-		for (uint32_t i = head; i != TIMELINE_NONE; i = tl->sockets[i].next_port) {
+		for (size_t n = 0; n < near->count; n++) {
+			uint32_t i = near->places[n];
 			const struct timeline_socket *s = &tl->sockets[i];
 
 			if (takes_unconnected(bridge, subject, s) && tier_of(subject, s) == tier &&
@@ -631,7 +646,14 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 		  struct bridge_verdict *v)
 {
+	bridge->crowded = false;
 	judge(bridge, subject, t_ns, v);
+	/* Not all that could have had it were looked at. */
+	if (v->reason == BRIDGE_OWNED && bridge->crowded) {
+		v->process = v->image = TIMELINE_NONE;
+		say_no(v, BRIDGE_GAP);
+		v->refused = true;
+	}
 	if (v->reason == BRIDGE_OWNED && v->socket != TIMELINE_NONE && !subject->group &&
 	    bridge->timeline->capture_netns != 0 &&
 	    bridge->timeline->sockets[v->socket].netns != bridge->timeline->capture_netns &&

@@ -88,6 +88,15 @@ struct bridge_verdict {
 	size_t candidate_count;
 };
 
+/* The chains of the timeline that a judgement looks through. */
+enum bridge_chain { BRIDGE_CHAIN_TUPLE, BRIDGE_CHAIN_PORT, BRIDGE_CHAIN_HOLDERS, BRIDGE_CHAINS };
+
+struct bridge_near {
+	uint32_t *places; /* in order of first sighting */
+	size_t count, capacity;
+	bool cut; /* there are more */
+};
+
 struct bridge {
 	const struct timeline *timeline;
 	bool addresses_known; /* the snapshots say which addresses are this host's */
@@ -101,6 +110,18 @@ struct bridge {
 	uint32_t stamp;	   /* of the pool in hand */
 	uint32_t *sockets; /* scratch */
 	size_t socket_count, socket_capacity;
+	struct bridge_crowd *crowds; /* of long chains, as they are asked for */
+	size_t crowd_count, crowd_capacity;
+	struct hashindex crowd_index;
+	struct bridge_near near[BRIDGE_CHAINS]; /* scratch */
+	bool crowded;				/* something was cut in this judgement */
+	struct hashindex listening; /* holders of listening sockets, by port and process */
+	struct bridge_listener {
+		uint16_t port;
+		uint32_t process;
+	} * listeners;
+	size_t listener_count, listener_capacity;
+	uint8_t *listened;		     /* by TCP port: whether a listening socket was seen */
 	int64_t full_from_ns, full_until_ns; /* between two full readings: the last one looked up */
 	bool failed; /* out of memory: the verdicts since are not to be used */
 };

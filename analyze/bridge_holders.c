@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "analyze/grow.h"
+#include "analyze/walk.h"
 #include "snapshot/format/quantity.h"
 
 void bridge_empty_pool(struct bridge *bridge)
@@ -47,16 +48,18 @@ static bool existed(const struct timeline *tl, uint32_t process, bool surely, in
 /* The frame that decides among holders not current at t: the earliest first
  * sighting after t, else the latest last sighting before. */
 static enum bridge_rule nearest_holding(const struct timeline *tl,
-					const struct timeline_socket *socket, uint32_t head,
-					int64_t t_ns, uint32_t *frame)
+					const struct timeline_socket *socket,
+					const struct bridge_near *near, int64_t t_ns,
+					uint32_t *frame)
 {
 	enum bridge_rule rule = BRIDGE_NO_RULE;
 
-	for (uint32_t i = head; i != TIMELINE_NONE; i = tl->holders[i].next_inode) {
-		const struct timeline_life *life = &tl->holders[i].life;
+	for (size_t n = 0; n < near->count; n++) {
+		const struct timeline_holder *h = &tl->holders[near->places[n]];
+		const struct timeline_life *life = &h->life;
 
 		if (timeline_first_end(tl, life) > t_ns) {
-			if (!existed(tl, tl->holders[i].process, false, t_ns))
+			if (!existed(tl, h->process, false, t_ns))
 				continue;
 			/* A reading after t had the socket, and not in these hands. */
 			if (!bridge_may_precede(tl, life, t_ns) &&
@@ -74,24 +77,28 @@ static enum bridge_rule nearest_holding(const struct timeline *tl,
 	return rule;
 }
 
+/* The last reading that lost a holder which is still current; -1: none did. */
+static int64_t last_lost(const struct timeline *tl, const struct bridge_near *near, int64_t t_ns)
+{
+	int64_t lost = -1;
+
+	for (size_t n = 0; n < near->count; n++) {
+		const struct timeline_life *life = &tl->holders[near->places[n]].life;
+
+		if (timeline_current(tl, life, t_ns) && bridge_is_stale(tl, life, t_ns) &&
+		    life->gone > lost)
+			lost = life->gone;
+	}
+	return lost;
+}
+
 /* A holder whose first sighting is the reading that lost a current one may
  * have had the socket already. */
-static bool may_have_moved(const struct timeline *tl, uint32_t head, uint32_t candidate,
+static bool may_have_moved(const struct timeline *tl, const struct timeline_holder *h, int64_t lost,
 			   int64_t t_ns)
 {
-	const struct timeline_life *life = &tl->holders[candidate].life;
-
-	if (timeline_first_end(tl, life) <= t_ns || !bridge_may_precede(tl, life, t_ns) ||
-	    !existed(tl, tl->holders[candidate].process, false, t_ns))
-		return false;
-	for (uint32_t i = head; i != TIMELINE_NONE; i = tl->holders[i].next_inode) {
-		const struct timeline_life *other = &tl->holders[i].life;
-
-		if (timeline_current(tl, other, t_ns) && bridge_is_stale(tl, other, t_ns) &&
-		    other->gone >= life->first)
-			return true;
-	}
-	return false;
+	return timeline_first_end(tl, &h->life) > t_ns && bridge_may_precede(tl, &h->life, t_ns) &&
+	       existed(tl, h->process, false, t_ns) && lost >= h->life.first;
 }
 
 static void hold(struct bridge *bridge, uint32_t socket, uint32_t holder, int64_t t_ns,
@@ -118,39 +125,45 @@ struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t soc
 	uint32_t inode = tl->sockets[socket].inode, frame = 0;
 	uint32_t head = inode == 0 ? TIMELINE_NONE : timeline_holders(tl, inode);
 	bool surely = tl->sockets[socket].protocol != IPPROTO_TCP;
+	const struct bridge_near *near;
 	struct bridge_holding out = {
 		.rule = BRIDGE_NO_RULE, .first_ns = INT64_MAX, .last_ns = INT64_MIN};
 
-	for (uint32_t i = head; i != TIMELINE_NONE; i = tl->holders[i].next_inode) {
-		bridge_life_edges(tl, &tl->holders[i].life, t_ns, v);
-		bridge_edge(v, t_ns, timeline_began(tl, tl->holders[i].process, false));
-		bridge_edge(v, t_ns, timeline_began(tl, tl->holders[i].process, true));
-		if (timeline_current(tl, &tl->holders[i].life, t_ns)) {
-			hold(bridge, socket, i, t_ns, v, &out);
+	bridge_near_clear(bridge, BRIDGE_CHAIN_HOLDERS);
+	near = bridge_near_add(bridge, BRIDGE_CHAIN_HOLDERS, head, t_ns, v);
+	for (size_t n = 0; n < near->count; n++) {
+		const struct timeline_holder *h = &tl->holders[near->places[n]];
+
+		bridge_life_edges(tl, &h->life, t_ns, v);
+		bridge_edge(v, t_ns, timeline_began(tl, h->process, false));
+		bridge_edge(v, t_ns, timeline_began(tl, h->process, true));
+		if (timeline_current(tl, &h->life, t_ns)) {
+			hold(bridge, socket, near->places[n], t_ns, v, &out);
 			out.rule = BRIDGE_EXACT;
 		}
 	}
 	if (out.rule == BRIDGE_EXACT) {
 		size_t before = bridge->pool_count;
+		int64_t lost = last_lost(tl, near, t_ns);
 
-		for (uint32_t i = head; i != TIMELINE_NONE; i = tl->holders[i].next_inode) {
-			if (may_have_moved(tl, head, i, t_ns))
-				bridge_push_candidate(
-					bridge, socket, tl->holders[i].process,
-					image_at(tl, tl->holders[i].process, t_ns, t_ns, v));
+		for (size_t n = 0; n < near->count; n++) {
+			const struct timeline_holder *h = &tl->holders[near->places[n]];
+
+			if (may_have_moved(tl, h, lost, t_ns))
+				bridge_push_candidate(bridge, socket, h->process,
+						      image_at(tl, h->process, t_ns, t_ns, v));
 		}
 		out.moved = bridge->pool_count > before;
 		return out;
 	}
-	out.rule = nearest_holding(tl, &tl->sockets[socket], head, t_ns, &frame);
-	for (uint32_t i = head; i != TIMELINE_NONE && out.rule != BRIDGE_NO_RULE;
-	     i = tl->holders[i].next_inode) {
-		const struct timeline_holder *h = &tl->holders[i];
+	out.rule = nearest_holding(tl, &tl->sockets[socket], near, t_ns, &frame);
+	for (size_t n = 0; n < near->count && out.rule != BRIDGE_NO_RULE; n++) {
+		const struct timeline_holder *h = &tl->holders[near->places[n]];
 
 		if (out.rule == BRIDGE_AHEAD
 			    ? h->life.first == frame && existed(tl, h->process, false, t_ns)
 			    : h->life.last == frame && timeline_gone_end(tl, &h->life) <= t_ns)
-			hold(bridge, socket, i, t_ns, v, &out);
+			hold(bridge, socket, near->places[n], t_ns, v, &out);
 		/* It may have been there, and may not. */
 		if (out.rule == BRIDGE_AHEAD && h->life.first == frame &&
 		    existed(tl, h->process, false, t_ns) && !existed(tl, h->process, surely, t_ns))
@@ -169,27 +182,6 @@ static const char *program(const struct timeline *tl, const struct bridge_candid
 	return image->exe != NULL ? image->exe : image->comm != NULL ? image->comm : "";
 }
 
-/* First sighting of a process as a holder of the inode, and whether as a standard descriptor. */
-static uint32_t held_since(const struct timeline *tl, uint32_t inode, uint32_t process,
-			   bool *standard)
-{
-	uint32_t first = TIMELINE_NONE;
-
-	*standard = false;
-	for (uint32_t i = timeline_holders(tl, inode); i != TIMELINE_NONE;
-	     i = tl->holders[i].next_inode) {
-		const struct timeline_holder *h = &tl->holders[i];
-
-		if (h->process != process)
-			continue;
-		if (h->fd <= 2)
-			*standard = true;
-		if (first == TIMELINE_NONE || h->life.first < first)
-			first = h->life.first;
-	}
-	return first;
-}
-
 static bool started_before(const struct timeline *tl, uint32_t a, uint32_t b)
 {
 	const struct timeline_process *p = &tl->processes[a], *q = &tl->processes[b];
@@ -200,16 +192,16 @@ static bool started_before(const struct timeline *tl, uint32_t a, uint32_t b)
 /* Which of several holders of one connected socket is named: one that was
  * handed it as a standard descriptor; else, among those of the same program as
  * the earliest holder, the one that started last. */
-size_t bridge_pick_holder(const struct bridge *bridge, uint32_t inode)
+size_t bridge_pick_holder(struct bridge *bridge, uint32_t inode)
 {
 	const struct timeline *tl = bridge->timeline;
 	const struct bridge_candidate *pool = bridge->pool;
 	size_t earliest = 0, best = SIZE_MAX, handed = SIZE_MAX;
-	uint32_t earliest_since = TIMELINE_NONE;
+	uint32_t earliest_since = TIMELINE_NONE, head = timeline_holders(tl, inode);
 
 	for (size_t i = 0; i < bridge->pool_count; i++) {
 		bool standard;
-		uint32_t since = held_since(tl, inode, pool[i].process, &standard);
+		uint32_t since = bridge_held_since(bridge, head, pool[i].process, &standard);
 
 		if (since < earliest_since ||
 		    (since == earliest_since &&
@@ -231,35 +223,129 @@ size_t bridge_pick_holder(const struct bridge *bridge, uint32_t inode)
 	return best;
 }
 
+#define PORTS 65536
+
+static uint64_t hash_listener(uint16_t port, uint32_t process)
+{
+	return hashindex_mix((uint64_t)process << 16 | port);
+}
+
+static uint64_t hash_of_listener(const void *context, uint32_t place)
+{
+	const struct bridge_listener *l = &((const struct bridge *)context)->listeners[place];
+
+	return hash_listener(l->port, l->process);
+}
+
+bool bridge_held_listener(const struct bridge *bridge, uint16_t port, uint32_t process)
+{
+	uint64_t hash = hash_listener(port, process);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&bridge->listening, hash, &probe)) != HASHINDEX_NONE) {
+		if (bridge->listeners[i].port == port && bridge->listeners[i].process == process)
+			return true;
+	}
+	return false;
+}
+
+static int add_listener(struct bridge *bridge, uint16_t port, uint32_t process)
+{
+	if (bridge_held_listener(bridge, port, process))
+		return 0;
+	if (grow_one(&bridge->listeners, bridge->listener_count, &bridge->listener_capacity,
+		     sizeof(*bridge->listeners)) != 0)
+		return -1;
+	bridge->listeners[bridge->listener_count++] =
+		(struct bridge_listener){.port = port, .process = process};
+	return hashindex_add(&bridge->listening, hash_listener(port, process),
+			     (uint32_t)bridge->listener_count - 1, hash_of_listener, bridge);
+}
+
+/* A socket listens on one port: the holders of an inode that stands with several (it came back,
+ * or somebody made it up) are taken for those of the first. */
+int bridge_note_listeners(struct bridge *bridge)
+{
+	const struct timeline *tl = bridge->timeline;
+	bool *seen = calloc(tl->count.holders + 1, sizeof(*seen));
+	int status = 0;
+
+	bridge->listened = calloc(PORTS, sizeof(*bridge->listened));
+	if (seen == NULL || bridge->listened == NULL)
+		status = -1;
+	for (size_t i = 0; i < tl->count.sockets && status == 0; i++) {
+		const struct timeline_socket *s = &tl->sockets[i];
+		uint32_t head;
+
+		if (s->protocol != IPPROTO_TCP || s->connected || s->inode == 0 ||
+		    s->state != SNAP_LISTEN)
+			continue;
+		bridge->listened[s->local.port] = true;
+		head = timeline_holders(tl, s->inode);
+		if (head == TIMELINE_NONE || seen[head])
+			continue;
+		seen[head] = true;
+		for (uint32_t h = head; h != TIMELINE_NONE && status == 0;
+		     h = tl->holders[h].next_inode) {
+			walk_step();
+			status = add_listener(bridge, s->local.port, tl->holders[h].process);
+		}
+	}
+	free(seen);
+	return status;
+}
+
+/* The one process that was ever seen to hold an inode; several; NONE. known: by its first holder,
+ * NONE: not looked at yet. */
+static uint32_t sole_holder(const struct timeline *tl, uint32_t inode, uint32_t several,
+			    uint32_t *known)
+{
+	uint32_t head = timeline_holders(tl, inode), one;
+
+	if (head == TIMELINE_NONE || known[head] != TIMELINE_NONE)
+		return head == TIMELINE_NONE ? head : known[head];
+	one = tl->holders[head].process;
+	for (uint32_t h = head; h != TIMELINE_NONE && one != several;
+	     h = tl->holders[h].next_inode) {
+		walk_step();
+		if (tl->holders[h].process != one)
+			one = several;
+	}
+	return known[head] = one;
+}
+
 /* Who holds the connections that a port's listener accepted. A server that
  * hands them on (forks, passes descriptors, is inetd) is not the owner of those
  * that no reading caught. */
 int bridge_note_accepted(struct bridge *bridge)
 {
-	enum { PORTS = 65536 };
 	const struct timeline *tl = bridge->timeline;
 	const uint32_t nobody = TIMELINE_NONE, several = TIMELINE_NONE - 1;
+	uint32_t *known = malloc((tl->count.holders + 1) * sizeof(*known));
 
 	bridge->accepted = malloc(PORTS * sizeof(*bridge->accepted));
-	if (bridge->accepted == NULL)
+	if (bridge->accepted == NULL || known == NULL) {
+		free(known);
 		return -1;
+	}
 	for (size_t i = 0; i < PORTS; i++)
 		bridge->accepted[i] = nobody;
+	for (size_t i = 0; i < tl->count.holders; i++)
+		known[i] = nobody;
 	for (size_t i = 0; i < tl->count.sockets; i++) {
 		const struct timeline_socket *s = &tl->sockets[i];
-		uint32_t *one = &bridge->accepted[s->local.port];
+		uint32_t *one = &bridge->accepted[s->local.port], sole;
 
 		if (s->protocol != IPPROTO_TCP || !s->connected || s->inode == 0)
 			continue;
-		for (uint32_t h = timeline_holders(tl, s->inode); h != TIMELINE_NONE;
-		     h = tl->holders[h].next_inode)
-			*one = *one == nobody || *one == tl->holders[h].process
-				       ? tl->holders[h].process
-				       : several;
+		sole = sole_holder(tl, s->inode, several, known);
+		if (sole != nobody)
+			*one = *one == nobody || *one == sole ? sole : several;
 	}
 	for (size_t i = 0; i < PORTS; i++) {
 		if (bridge->accepted[i] == several)
 			bridge->accepted[i] = nobody;
 	}
+	free(known);
 	return 0;
 }

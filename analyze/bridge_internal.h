@@ -1,7 +1,8 @@
 /*
  * bridge_internal.h - what the files of the bridge share: bridge.c judges,
  * bridge_place.c knows whose an address is, bridge_holders.c who held a socket,
- * bridge_told.c whom the kernel told to use it.
+ * bridge_told.c whom the kernel told to use it, bridge_crowd.c what of a long
+ * chain can matter.
  */
 #ifndef ANALYZE_BRIDGE_INTERNAL_H
 #define ANALYZE_BRIDGE_INTERNAL_H
@@ -72,6 +73,21 @@ bool bridge_is_ours(const struct bridge *bridge, const struct bridge_subject *su
 bool bridge_namespace_fits(const struct bridge *bridge, const struct bridge_subject *subject,
 			   uint64_t netns);
 
+/* bridge_crowd.c: the members of a chain that can matter at t, those already there with them. Of a
+ * short one all are; of a long one what is there at t and the nearest before and after it, and
+ * *v is narrowed to where that is so. Valid until the next call for that kind of chain. */
+const struct bridge_near *bridge_near_add(struct bridge *bridge, enum bridge_chain chain,
+					  uint32_t head, int64_t t_ns, struct bridge_verdict *v);
+void bridge_near_clear(struct bridge *bridge, enum bridge_chain chain);
+/* First sighting of a process as a holder of an inode, and whether as a standard descriptor. */
+uint32_t bridge_held_since(struct bridge *bridge, uint32_t head, uint32_t process, bool *standard);
+void bridge_release_crowds(struct bridge *bridge);
+
+/* Whether process was seen to hold a socket that listens on the port. */
+bool bridge_held_listener(const struct bridge *bridge, uint16_t port, uint32_t process);
+/* Fills bridge->listeners. 0, or -1 without memory. */
+int bridge_note_listeners(struct bridge *bridge);
+
 void bridge_empty_pool(struct bridge *bridge);
 /* Once for each process. */
 void bridge_push_candidate(struct bridge *bridge, uint32_t socket, uint32_t process,
@@ -83,7 +99,7 @@ void bridge_say_ambiguous(struct bridge *bridge, const struct bridge_subject *su
 struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t socket, int64_t t_ns,
 					     struct bridge_verdict *v);
 /* Which of the pool is named for a connected socket. */
-size_t bridge_pick_holder(const struct bridge *bridge, uint32_t inode);
+size_t bridge_pick_holder(struct bridge *bridge, uint32_t inode);
 /* Fills bridge->accepted. 0, or -1 without memory. */
 int bridge_note_accepted(struct bridge *bridge);
 

@@ -403,18 +403,11 @@ static int take_packet(struct replay *replay, struct replay_part *part,
 static unsigned readings_within(const struct timeline *tl, int64_t from_ns, int64_t until_ns)
 {
 	unsigned count = 0;
-	uint32_t full = timeline_full_at(tl, until_ns);
 
 	/* Two are all that is asked for. */
-	for (; full != TIMELINE_NONE && count < 2; full--) {
-		if (tl->frames[full].kind != SNAP_EVENT) {
-			if (tl->frames[full].begin_ns < from_ns)
-				break;
-			count++;
-		}
-		if (full == 0)
-			break;
-	}
+	for (size_t i = timeline_fulls_until(tl, until_ns);
+	     i > 0 && count < 2 && tl->frames[tl->full[i - 1]].begin_ns >= from_ns; i--)
+		count++;
 	return count;
 }
 

@@ -21,9 +21,9 @@ uint64_t timeline_hash_tuple(uint8_t protocol, const struct endpoint *local,
 	return hash_endpoint(remote, hash_endpoint(local, protocol));
 }
 
-uint64_t timeline_hash_port(uint8_t protocol, uint16_t port)
+uint64_t timeline_hash_port(uint8_t protocol, const struct endpoint *local)
 {
-	return hashindex_mix(((uint64_t)protocol << 32) | port | UINT64_C(1) << 48);
+	return hash_endpoint(local, protocol | UINT64_C(1) << 48);
 }
 
 uint64_t timeline_hash_process(uint32_t pid, uint64_t start_ticks)
@@ -54,7 +54,7 @@ uint64_t timeline_hash_of_port(const void *context, uint32_t i)
 {
 	const struct timeline_socket *s = &((const struct timeline *)context)->sockets[i];
 
-	return timeline_hash_port(s->protocol, s->local.port);
+	return timeline_hash_port(s->protocol, &s->local);
 }
 
 uint64_t timeline_hash_of_process(const void *context, uint32_t i)
@@ -102,13 +102,14 @@ uint32_t timeline_by_tuple(const struct timeline *tl, uint8_t protocol,
 	return TIMELINE_NONE;
 }
 
-uint32_t timeline_by_port(const struct timeline *tl, uint8_t protocol, uint16_t port)
+uint32_t timeline_by_port(const struct timeline *tl, uint8_t protocol, const struct endpoint *local)
 {
-	uint64_t hash = timeline_hash_port(protocol, port);
+	uint64_t hash = timeline_hash_port(protocol, local);
 	uint32_t probe = (uint32_t)hash, i;
 
 	while ((i = hashindex_next(&tl->by_port, hash, &probe)) != HASHINDEX_NONE) {
-		if (tl->sockets[i].protocol == protocol && tl->sockets[i].local.port == port)
+		if (tl->sockets[i].protocol == protocol &&
+		    timeline_endpoints_equal(&tl->sockets[i].local, local))
 			return i;
 	}
 	return TIMELINE_NONE;
@@ -303,7 +304,7 @@ const char *timeline_meta(const struct timeline *timeline, const char *key, size
 	return NULL;
 }
 
-uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns)
+size_t timeline_fulls_until(const struct timeline *timeline, int64_t t_ns)
 {
 	size_t low = 0, high = timeline->full_count;
 
@@ -315,7 +316,14 @@ uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns)
 		else
 			high = middle;
 	}
-	return low == 0 ? TIMELINE_NONE : timeline->full[low - 1];
+	return low;
+}
+
+uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns)
+{
+	size_t count = timeline_fulls_until(timeline, t_ns);
+
+	return count == 0 ? TIMELINE_NONE : timeline->full[count - 1];
 }
 
 bool timeline_doubtful(const struct timeline *timeline, int64_t t_ns, int64_t *from_ns,

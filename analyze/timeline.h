@@ -59,7 +59,7 @@ struct timeline_socket {
 	uint32_t uid, inode;
 	uint64_t cookie;
 	uint32_t next_tuple;	   /* next lifetime of the same tuple, in order of first sighting */
-	uint32_t next_port;	   /* unconnected: next of the same protocol and local port */
+	uint32_t next_port;	   /* unconnected: next of the same protocol and local end */
 	uint32_t tail;		   /* of the chain, in its first member only */
 	struct snap_closed closed; /* closed_ns 0: no close event */
 
@@ -276,10 +276,11 @@ void timeline_release(struct timeline *timeline);
 const char *timeline_meta(const struct timeline *timeline, const char *key, size_t *length);
 
 /* Chains: the first lifetime of a connected tuple, of the unconnected sockets
- * of a local port, of the holders of an inode, of an address; NONE if there is none. */
+ * of a local end, of the holders of an inode, of an address; NONE if there is none. */
 uint32_t timeline_by_tuple(const struct timeline *timeline, uint8_t protocol,
 			   const struct endpoint *local, const struct endpoint *remote);
-uint32_t timeline_by_port(const struct timeline *timeline, uint8_t protocol, uint16_t port);
+uint32_t timeline_by_port(const struct timeline *timeline, uint8_t protocol,
+			  const struct endpoint *local);
 uint32_t timeline_holders(const struct timeline *timeline, uint32_t inode);
 uint32_t timeline_by_address(const struct timeline *timeline,
 			     const struct endpoint_address *address);
@@ -329,6 +330,7 @@ int64_t timeline_known_ns(const struct timeline *timeline, uint32_t socket);
 int64_t timeline_began(const struct timeline *timeline, uint32_t process, bool surely);
 
 /* The latest key or poll frame whose reading had ended by t; NONE: none. */
+size_t timeline_fulls_until(const struct timeline *timeline, int64_t t_ns); /* how many */
 uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns);
 
 /* The image that a process ran at t: the latest seen by then, else its first; NONE: no facts. */

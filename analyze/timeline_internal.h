@@ -26,7 +26,7 @@ uint64_t timeline_hash_tuple(uint8_t protocol, const struct endpoint *local,
 			     const struct endpoint *remote);
 uint64_t timeline_hash_identity(const struct timeline_socket *s);
 uint64_t timeline_hash_of_identity(const void *context, uint32_t i);
-uint64_t timeline_hash_port(uint8_t protocol, uint16_t port);
+uint64_t timeline_hash_port(uint8_t protocol, const struct endpoint *local);
 uint64_t timeline_hash_process(uint32_t pid, uint64_t start_ticks);
 uint64_t timeline_hash_of_tuple(const void *context, uint32_t i);
 uint64_t timeline_hash_of_port(const void *context, uint32_t i);

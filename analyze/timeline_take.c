@@ -93,10 +93,10 @@ static int add_socket(struct timeline *tl, enum snap_op op, const struct timelin
 				timeline_hash_of_tuple, tl);
 		tl->sockets[tl->sockets[head].tail].next_tuple = place;
 	} else {
-		head = timeline_by_port(tl, s->protocol, s->local.port);
+		head = timeline_by_port(tl, s->protocol, &s->local);
 		if (head == TIMELINE_NONE)
 			return hashindex_add(&tl->by_port,
-					     timeline_hash_port(s->protocol, s->local.port), place,
+					     timeline_hash_port(s->protocol, &s->local), place,
 					     timeline_hash_of_port, tl);
 		tl->sockets[tl->sockets[head].tail].next_port = place;
 	}

@@ -307,8 +307,11 @@ static void a_mapped_row_is_found_by_the_packet(void **state)
 	assert_int_equal(timeline_by_tuple(&tl, 6, &local, &remote), 0);
 	assert_int_equal(timeline_by_tuple(&tl, 17, &local, &remote), NONE);
 	assert_int_equal(timeline_by_tuple(&tl, 6, &remote, &local), NONE);
-	assert_int_equal(timeline_by_port(&tl, 255, 1), 1);
-	assert_int_equal(timeline_by_port(&tl, 1, 77), 2);
+	assert_int_equal(endpoint_parse("0.0.0.0", &local.address), 0);
+	local.port = 1;
+	assert_int_equal(timeline_by_port(&tl, 255, &local), 1);
+	local.port = 77;
+	assert_int_equal(timeline_by_port(&tl, 1, &local), 2);
 	assert_false(tl.sockets[3].connected);
 }
 

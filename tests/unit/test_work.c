@@ -242,6 +242,131 @@ static void many_programs_of_one_process(void **state)
 	assert_near_linear(&(struct work){make_images, ask_images});
 }
 
+/* ----------------------------------------------------------- readings -- */
+
+/* One after the other, each with a holder of its own; and one that stays. */
+static void make_lifetimes(unsigned n)
+{
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 1);
+	for (unsigned i = 0; i < n; i++) {
+		scene_frame("poll", 10 * ((int64_t)i + 1), 10 * ((int64_t)i + 1) + 1);
+		if (i > 0)
+			scene_socket('-', "tcp " HOST " 40000 " PEER " 80 1", 100 + i - 1);
+		scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 100 + i);
+		scene_holder('+', 100 + i, 100 + i % 3, OLD, 5);
+	}
+}
+
+static void ask_lifetimes(struct bridge *bridge, unsigned n)
+{
+	struct bridge_subject subject = connection(40000, 80);
+	struct bridge_verdict v;
+
+	for (unsigned i = 0; i < n; i++) {
+		bridge_judge(bridge, &subject, T(10 * ((int64_t)i + 1) + 5), &v);
+		assert_int_equal(v.reason, BRIDGE_AMBIGUOUS); /* two are there */
+		assert_true(v.candidate_count > 0 && v.candidate_count <= 3);
+	}
+}
+
+static void many_lifetimes_of_one_tuple(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_lifetimes, ask_lifetimes});
+}
+
+static void make_listeners(unsigned n)
+{
+	scene_socket('+', "udp " HOST " 53 0.0.0.0 0 7", 7);
+	scene_holder('+', 7, 7, OLD, 5);
+	for (unsigned i = 0; i < n; i++) {
+		char where[64];
+
+		scene_frame("poll", 10 * ((int64_t)i + 1), 10 * ((int64_t)i + 1) + 1);
+		snprintf(where, sizeof(where), "udp 10.1.%u.%u 53 0.0.0.0 0 7", i / 256, i % 256);
+		scene_socket('+', where, 100 + i);
+		scene_socket('!', "udp 0.0.0.0 53 0.0.0.0 0 7", 100000 + i);
+	}
+}
+
+static void ask_listeners(struct bridge *bridge, unsigned n)
+{
+	struct bridge_subject subject = connection(53, 40000);
+	struct bridge_verdict v;
+
+	subject.protocol = IPPROTO_UDP;
+	for (unsigned i = 0; i < n; i++) {
+		bridge_judge(bridge, &subject, T(10 * ((int64_t)i + 1) + 5), &v);
+		assert_int_equal(v.reason, BRIDGE_OWNED);
+		assert_int_equal(bridge->timeline->processes[v.process].pid, 7);
+	}
+}
+
+static void many_sockets_on_one_port(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_listeners, ask_listeners});
+}
+
+/* Children that inherit a connection for a moment, and leave it to their parent. */
+static void make_heirs(unsigned n)
+{
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 1);
+	scene_process('+', 50, OLD, "server");
+	scene_holder('+', 1, 50, OLD, 5);
+	for (unsigned i = 0; i < n; i++) {
+		scene_frame("poll", 10 * ((int64_t)i + 1), 10 * ((int64_t)i + 1) + 1);
+		if (i > 0)
+			scene_holder('-', 1, 100 + i - 1, TICKS(10 * (int64_t)i), 5);
+		scene_process('!', 100 + i, TICKS(10 * ((int64_t)i + 1)), "child");
+		scene_holder('+', 1, 100 + i, TICKS(10 * ((int64_t)i + 1)), 5);
+	}
+}
+
+static void ask_heirs(struct bridge *bridge, unsigned n)
+{
+	struct bridge_subject subject = connection(40000, 80);
+	struct bridge_verdict v;
+
+	for (unsigned i = 0; i < n; i++) {
+		bridge_judge(bridge, &subject, T(10 * ((int64_t)i + 1) + 5), &v);
+		assert_int_equal(v.reason, BRIDGE_OWNED);
+		assert_int_equal(bridge->timeline->processes[v.process].pid, 50);
+	}
+}
+
+static void many_holders_of_one_connection(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_heirs, ask_heirs});
+}
+
+/* Nobody can say whose a packet is where more share a connection than are looked at. */
+static void a_connection_of_thousands_is_nobodys(void **state)
+{
+	struct bridge_subject subject = connection(40000, 80);
+	struct bridge_verdict v;
+	struct timeline tl;
+	struct bridge bridge;
+
+	(void)state;
+	scene_begin();
+	scene_frame("key", 0, 1);
+	scene_address('+', 1, HOST, 24);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 1);
+	for (unsigned i = 0; i < 5000; i++)
+		scene_holder('+', 1, 100 + i, OLD, 5);
+	scene_frame("poll", 1000, 1001);
+	scene_read_whole(&tl);
+	assert_int_equal(bridge_init(&bridge, &tl), 0);
+	bridge_judge(&bridge, &subject, T(500), &v);
+	assert_int_equal(v.reason, BRIDGE_GAP);
+	assert_true(v.refused);
+	bridge_release(&bridge);
+	timeline_release(&tl);
+	scene_free();
+}
+
 /* ------------------------------------------------------------ merging -- */
 
 static void make_addresses(unsigned n)
@@ -278,6 +403,10 @@ int main(void)
 		cmocka_unit_test(many_told_sockets_of_one_tuple),
 		cmocka_unit_test(many_stretches_in_which_uses_are_missing),
 		cmocka_unit_test(many_programs_of_one_process),
+		cmocka_unit_test(many_lifetimes_of_one_tuple),
+		cmocka_unit_test(many_sockets_on_one_port),
+		cmocka_unit_test(many_holders_of_one_connection),
+		cmocka_unit_test(a_connection_of_thousands_is_nobodys),
 		cmocka_unit_test(many_addresses_and_interfaces),
 		cmocka_unit_test(many_processes_of_one_pid),
 	};
