@@ -117,7 +117,7 @@ struct timeline_way {
 struct timeline_image {
 	struct timeline_life life;
 	uint32_t process;
-	uint32_t next;	  /* the image after the next exec; NONE: the last */
+	uint32_t next; /* the image after the next exec; NONE: the last */
 	uint32_t ppid, uid;
 	const char *comm, *exe, *cmdline, *cgroup; /* NULL: not known */
 	size_t cmdline_length;

@@ -84,6 +84,11 @@ size_t timeline_stretches_begun(const struct timeline_stretch *stretches, size_t
 bool timeline_stretch_at(const struct timeline_stretch *stretches, size_t count, int64_t t_ns,
 			 int64_t *from_ns, int64_t *until_ns);
 
+/* timeline_closes.c: which sockets the close events speak of. The told ones first, by which
+ * readings are paired with them, then those that were read. 0, or -1 without memory. */
+int timeline_close_told(struct timeline *tl);
+int timeline_close_read(struct timeline *tl);
+
 /* Takes one record in. 0, or -1 without memory. */
 int timeline_take(struct timeline *tl, const struct snap_record *record);
 

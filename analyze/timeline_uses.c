@@ -311,65 +311,39 @@ static void join_processes(struct timeline *tl)
 
 /* ---------------------------------------------------------------- ends -- */
 
-/* A socket of the same tuple can be opened before the close of the one before it is told, and
- * one in another namespace may have it too. So many that began later are looked past. */
-#define LATER_LIFETIMES 64
+/* A socket of the same tuple can be opened while another one is read, and one in another
+ * namespace may have it too. So many are looked past. */
+#define OTHER_LIFETIMES 64
 
-/* Of the lifetimes of its tuple the newest that was there when a socket closed; NONE. */
-static uint32_t find_closed(const struct timeline *tl, uint32_t head,
-			    const struct snap_closed *closed)
+/* The one told lifetime that the first reading of a socket can have seen: the last that was
+ * opened before it, or the only one since; NONE: none, or one of several. */
+static uint32_t told_at(const struct timeline *tl, const struct timeline_socket *read)
 {
-	struct timeline_places all = timeline_lifetimes(tl, head);
-	size_t begun = timeline_lifetimes_begun(tl, &all, closed->closed_ns);
-
-	for (size_t i = begun; i > 0 && begun - i < LATER_LIFETIMES; i--) {
-		const struct timeline_socket *s = &tl->sockets[all.places[i - 1]];
-
-		walk_step();
-		if ((s->inode == 0 && s->opened_ns == 0) ||
-		    (s->netns != 0 && s->netns != closed->netns) ||
-		    (s->inode != 0 && closed->inode != 0 && s->inode != closed->inode) ||
-		    (s->cookie != 0 && closed->cookie != 0 && s->cookie != closed->cookie))
-			continue;
-		return all.places[i - 1];
-	}
-	return TIMELINE_NONE;
-}
-
-static void close_sockets(struct timeline *tl)
-{
-	for (size_t n = 0; n < tl->count.closes; n++) {
-		const struct snap_closed *closed = &tl->closes[n];
-		uint8_t protocol = snap_table_protocol(closed->table);
-		uint32_t read = find_closed(
-			tl, timeline_by_tuple(tl, protocol, &closed->local, &closed->remote),
-			closed);
-		uint32_t told = find_closed(
-			tl, timeline_told(tl, protocol, &closed->local, &closed->remote), closed);
-
-		if (read != TIMELINE_NONE)
-			tl->sockets[read].closed = *closed;
-		if (told != TIMELINE_NONE)
-			tl->sockets[told].closed = *closed;
-	}
-}
-
-/* The told lifetime that a reading of the tuple at t saw. */
-static uint32_t told_at(const struct timeline *tl, const struct timeline_socket *read, int64_t t_ns)
-{
+	const struct timeline_frame *frame = &tl->frames[read->life.first];
 	struct timeline_places all = timeline_lifetimes(
 		tl, timeline_told(tl, read->protocol, &read->local, &read->remote));
-	size_t begun = timeline_lifetimes_begun(tl, &all, t_ns);
+	size_t begun = timeline_lifetimes_begun(tl, &all, frame->end_ns);
+	uint32_t before = TIMELINE_NONE, during = TIMELINE_NONE;
 
-	for (size_t i = begun; i > 0 && begun - i < LATER_LIFETIMES; i--) {
+	for (size_t i = begun; i > 0 && before == TIMELINE_NONE; i--) {
 		const struct timeline_socket *s = &tl->sockets[all.places[i - 1]];
 
 		walk_step();
-		if ((s->netns == 0 || s->netns == read->netns) &&
-		    (s->closed.closed_ns == 0 || s->closed.closed_ns >= t_ns))
-			return all.places[i - 1];
+		if (begun - i == OTHER_LIFETIMES)
+			return TIMELINE_NONE;
+		if (s->netns != 0 && s->netns != read->netns)
+			continue;
+		if (s->opened_ns <= frame->begin_ns)
+			before = all.places[i - 1];
+		else if (during == TIMELINE_NONE)
+			during = all.places[i - 1];
+		else
+			return TIMELINE_NONE;
 	}
-	return TIMELINE_NONE;
+	if (before == TIMELINE_NONE || (tl->sockets[before].closed.closed_ns != 0 &&
+					tl->sockets[before].closed.closed_ns < frame->begin_ns))
+		return during;
+	return during == TIMELINE_NONE ? before : TIMELINE_NONE;
 }
 
 static int compare_datagrams(const void *left, const void *right, void *context)
@@ -432,7 +406,7 @@ static void pair_sockets(struct timeline *tl)
 
 		if (s->opened_ns != 0 || s->inode == 0 || !s->connected || !is_stream(s->protocol))
 			continue;
-		told = told_at(tl, s, timeline_first_end(tl, &s->life));
+		told = told_at(tl, s);
 		if (told == TIMELINE_NONE || tl->sockets[told].other != TIMELINE_NONE)
 			continue;
 		tl->sockets[told].other = i;
@@ -564,17 +538,17 @@ int timeline_pair(struct timeline *tl)
 	timeline_order_stretches(tl->doubtful, &tl->doubtful_count);
 	timeline_order_stretches(tl->untold[false].stretches, &tl->untold[false].count);
 	timeline_order_stretches(tl->untold[true].stretches, &tl->untold[true].count);
-	if (timeline_order_lifetimes(tl) != 0)
+	if (timeline_order_lifetimes(tl) != 0 || timeline_close_told(tl) != 0)
 		return -1;
-	close_sockets(tl);
 	join_processes(tl);
 	if (timeline_settle_images(tl) != 0 || timeline_order_images(tl) != 0)
 		return -1;
 	if (tl->count.uses == 0)
-		return 0;
+		return timeline_close_read(tl);
 	find_told_until(tl);
 	pair_sockets(tl);
-	return timeline_order_turns(tl) != 0 || sort_datagrams(tl) != 0 || sort_forks(tl) != 0 ||
+	return timeline_close_read(tl) != 0 || timeline_order_turns(tl) != 0 ||
+			       sort_datagrams(tl) != 0 || sort_forks(tl) != 0 ||
 			       sort_closes(tl) != 0
 		       ? -1
 		       : 0;

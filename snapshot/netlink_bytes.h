@@ -1,6 +1,7 @@
 /*
- * netlink_bytes.h - the bounded cursor of the two netlink files. The bytes are
- * the kernel's, and still nothing is read past their end.
+ * netlink_bytes.h - the bounded cursor of the netlink files, and what their
+ * messages share. The bytes are the kernel's, and still nothing is read past
+ * their end.
  */
 #ifndef SNAPSHOT_NETLINK_BYTES_H
 #define SNAPSHOT_NETLINK_BYTES_H
@@ -39,6 +40,12 @@ static inline void skip(struct bytes *bytes, size_t size)
 static inline int damage(const char *wanted, size_t found)
 {
 	return error_damage(NULL, "netlink", -1, wanted, "%zu bytes", found);
+}
+
+/* As SO_COOKIE has it, from idiag_cookie. */
+static inline uint64_t cookie_of(const uint32_t words[2])
+{
+	return (uint64_t)words[1] << 32 | words[0];
 }
 
 #endif

@@ -147,11 +147,6 @@ static struct endpoint endpoint_of(uint8_t family, const __be32 words[4], __be16
 	return endpoint;
 }
 
-static uint64_t cookie_of(const struct inet_diag_sockid *id)
-{
-	return (uint64_t)id->idiag_cookie[1] << 32 | id->idiag_cookie[0];
-}
-
 int sockdiag_parse_reply(const void *bytes, size_t length, struct snap_socket *out)
 {
 	struct answer answer;
@@ -172,7 +167,7 @@ int sockdiag_parse_reply(const void *bytes, size_t length, struct snap_socket *o
 		.state = body->idiag_state,
 		.uid = body->idiag_uid,
 		.inode = body->idiag_inode,
-		.cookie = cookie_of(&body->id),
+		.cookie = cookie_of(body->id.idiag_cookie),
 		.ifindex = body->id.idiag_if,
 	};
 	return 1;
@@ -193,7 +188,7 @@ int sockdiag_parse_close(const void *bytes, size_t length, struct snap_closed *o
 		.table = table_of(answer.protocol, body->idiag_family == AF_INET6),
 		.local = endpoint_of(body->idiag_family, body->id.idiag_src, body->id.idiag_sport),
 		.remote = endpoint_of(body->idiag_family, body->id.idiag_dst, body->id.idiag_dport),
-		.cookie = cookie_of(&body->id),
+		.cookie = cookie_of(body->id.idiag_cookie),
 	};
 	if (answer.protocol == IPPROTO_TCP && answer.has_info) {
 		out->bytes_acked = info->tcpi_bytes_acked;

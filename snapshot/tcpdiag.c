@@ -71,6 +71,8 @@ static int add_row(struct bytes message, uint64_t netns, struct procnet_rows *ro
 	grown->state = found.idiag_state;
 	grown->uid = found.idiag_state == SNAP_SYN_RECV ? SNAP_UNKNOWN_UID : found.idiag_uid;
 	grown->inode = found.idiag_inode;
+	/* A row without an inode may be another socket's the next time. */
+	grown->cookie = found.idiag_inode ? cookie_of(found.id.idiag_cookie) : 0;
 	return 0;
 }
 

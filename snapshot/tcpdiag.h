@@ -14,9 +14,9 @@
 #include "snapshot/procfs.h"
 
 /* Appends the sockets of both families of the calling thread's namespace to
- * *rows, in no order, as the two tables have them but for one thing: the uid of
- * a handshake that is not over yet is not known. scratch is room to work in.
- * 0 or an errno (the kernel has no such dump, or no memory), then nothing was
+ * *rows, in no order, as the two tables have them but for two things: the uid of
+ * a handshake that is not over yet is not known, and those with an inode have their cookie. scratch
+ * is room to work in. 0 or an errno (the kernel has no such dump, or no memory), then nothing was
  * appended. */
 int tcpdiag_read(uint64_t netns, struct procfs_text *scratch, struct procnet_rows *rows);
 

@@ -47,6 +47,15 @@ static const struct snap_socket *find(uint32_t inode)
 	return NULL;
 }
 
+static uint64_t cookie_of(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t length = sizeof(cookie);
+
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length), 0);
+	return cookie;
+}
+
 static int listen_on(int family, uint16_t *port)
 {
 	struct sockaddr_storage any = {.ss_family = (sa_family_t)family};
@@ -100,6 +109,10 @@ static void test_a_listener_and_a_connection_are_found(void **state)
 	assert_int_equal(row->remote.port, port);
 	assert_true(endpoint_is_ipv4(&row->remote.address));
 	assert_true(endpoint_is_loopback(&row->remote.address));
+	assert_int_equal(row->cookie, cookie_of(client));
+	/* The other end is not accepted: no inode, and no cookie that could be told apart. */
+	for (size_t i = 0; i < rows.count; i++)
+		assert_true((rows.rows[i].inode == 0) == (rows.rows[i].cookie == 0));
 	close(client);
 	close(listener);
 }

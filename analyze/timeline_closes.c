@@ -1,0 +1,287 @@
+/* Which socket the kernel's word on a close speaks of. It has the tuple and the kernel's cookie,
+ * and comes late: by then the tuple may be another socket's. */
+#include "analyze/timeline_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Closes by tuple and time, a run for each tuple; the told sockets of the run in hand. */
+struct closing {
+	struct timeline *tl;
+	uint32_t *closes;
+	uint32_t *told;
+	size_t told_count;
+};
+
+static int compare_numbers(uint64_t a, uint64_t b)
+{
+	return (a > b) - (a < b);
+}
+
+static int compare_ends(const struct endpoint *a, const struct endpoint *b)
+{
+	return a->port != b->port ? compare_numbers(a->port, b->port)
+				  : memcmp(a->address.bytes, b->address.bytes, 16);
+}
+
+static int compare_tuples(const struct snap_closed *a, const struct snap_closed *b)
+{
+	uint8_t protocol = snap_table_protocol(a->table), other = snap_table_protocol(b->table);
+	int result;
+
+	if (protocol != other || a->netns != b->netns)
+		return protocol != other ? compare_numbers(protocol, other)
+					 : compare_numbers(a->netns, b->netns);
+	result = compare_ends(&a->local, &b->local);
+	return result != 0 ? result : compare_ends(&a->remote, &b->remote);
+}
+
+static int compare_closes(const void *left, const void *right, void *context)
+{
+	const struct timeline *tl = context;
+	uint32_t i = *(const uint32_t *)left, j = *(const uint32_t *)right;
+	const struct snap_closed *a = &tl->closes[i], *b = &tl->closes[j];
+	int result = compare_tuples(a, b);
+
+	if (result == 0)
+		result = (a->closed_ns > b->closed_ns) - (a->closed_ns < b->closed_ns);
+	return result != 0 ? result : compare_numbers(i, j);
+}
+
+static int compare_openings(const void *left, const void *right, void *context)
+{
+	const struct timeline *tl = context;
+	uint32_t i = *(const uint32_t *)left, j = *(const uint32_t *)right;
+	int64_t a = tl->sockets[i].opened_ns, b = tl->sockets[j].opened_ns;
+
+	return a != b ? (a > b) - (a < b) : compare_numbers(i, j);
+}
+
+static int compare_cookies(const void *left, const void *right, void *context)
+{
+	const struct timeline *tl = context;
+	uint32_t i = *(const uint32_t *)left, j = *(const uint32_t *)right;
+	int result = compare_numbers(tl->closes[i].cookie, tl->closes[j].cookie);
+
+	return result != 0 ? result : compare_numbers(i, j);
+}
+
+/* By the order. NULL without memory. */
+static uint32_t *sort_closes(struct timeline *tl, int (*order)(const void *, const void *, void *))
+{
+	uint32_t *closes = malloc((tl->count.closes + 1) * sizeof(*closes));
+
+	for (uint32_t i = 0; closes != NULL && i < tl->count.closes; i++)
+		closes[i] = i;
+	if (closes != NULL)
+		qsort_r(closes, tl->count.closes, sizeof(*closes), order, tl);
+	return closes;
+}
+
+static void find_told(struct closing *c, const struct snap_closed *closed)
+{
+	const struct timeline *tl = c->tl;
+
+	c->told_count = 0;
+	for (uint32_t i = timeline_told(tl, snap_table_protocol(closed->table), &closed->local,
+					&closed->remote);
+	     i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
+		if (tl->sockets[i].netns == 0 || tl->sockets[i].netns == closed->netns)
+			c->told[c->told_count++] = i;
+	}
+	qsort_r(c->told, c->told_count, sizeof(*c->told), compare_openings, c->tl);
+}
+
+/* A tuple's sockets open one after the other, and close in that order. As many closes as sockets
+ * that had been opened by then: each has its own. As long as there are fewer, one is late or was
+ * lost. One too many is of a socket that was not told, and the one before it may be that one's
+ * too. */
+static void close_run(struct closing *c, size_t from, size_t until)
+{
+	struct timeline *tl = c->tl;
+	size_t next = 0; /* of told: the first without a close */
+	size_t opened = 0, waiting = 0;
+
+	find_told(c, &tl->closes[c->closes[from]]);
+	for (size_t i = from; i < until; i++) {
+		const struct snap_closed *closed = &tl->closes[c->closes[i]];
+
+		if (i > from && closed->cookie != 0 &&
+		    closed->cookie == tl->closes[c->closes[i - 1]].cookie)
+			continue; /* said twice */
+		if (opened < next)
+			opened = next;
+		while (opened < c->told_count &&
+		       tl->sockets[c->told[opened]].opened_ns <= closed->closed_ns)
+			opened++;
+		if (opened == next && waiting == 0) {
+			if (next > 0)
+				tl->sockets[c->told[next - 1]].closed.closed_ns = 0;
+			continue;
+		}
+		if (++waiting < opened - next)
+			continue;
+		for (; waiting > 0; waiting--, next++)
+			tl->sockets[c->told[next]].closed = tl->closes[c->closes[i + 1 - waiting]];
+	}
+}
+
+int timeline_close_told(struct timeline *tl)
+{
+	struct closing c = {.tl = tl};
+	int status = -1;
+
+	if (tl->count.closes == 0)
+		return 0;
+	c.closes = sort_closes(tl, compare_closes);
+	c.told = malloc((tl->count.sockets + 1) * sizeof(*c.told));
+	if (c.closes == NULL || c.told == NULL)
+		goto out;
+	for (size_t from = 0, until; from < tl->count.closes; from = until) {
+		const struct snap_closed *first = &tl->closes[c.closes[from]];
+
+		for (until = from + 1; until < tl->count.closes &&
+				       compare_tuples(first, &tl->closes[c.closes[until]]) == 0;
+		     until++)
+			;
+		close_run(&c, from, until);
+	}
+	status = 0;
+out:
+	free(c.told);
+	free(c.closes);
+	return status;
+}
+
+/* The close of that cookie, a place in by_cookie; count: none. */
+static size_t find_cookie(const struct timeline *tl, const uint32_t *by_cookie, uint64_t cookie)
+{
+	size_t low = 0, high = tl->count.closes;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (tl->closes[by_cookie[middle]].cookie < cookie)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return cookie != 0 && low < tl->count.closes && tl->closes[by_cookie[low]].cookie == cookie
+		       ? low
+		       : tl->count.closes;
+}
+
+/* Without a cookie: the first close of the tuple after the socket was last seen. NULL: none. */
+#define OTHER_CLOSES 64 /* of sockets that are none of these; so many are looked past */
+
+static const struct snap_closed *close_after(const struct timeline *tl, const uint32_t *by_tuple,
+					     const struct timeline_socket *s)
+{
+	const struct snap_closed wanted = {.netns = s->netns,
+					   .table = s->table,
+					   .local = s->local,
+					   .remote = s->remote,
+					   .closed_ns = tl->frames[s->life.last].begin_ns};
+	size_t low = 0, high = tl->count.closes;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct snap_closed *closed = &tl->closes[by_tuple[middle]];
+		int result = compare_tuples(closed, &wanted);
+
+		if (result < 0 || (result == 0 && closed->closed_ns < wanted.closed_ns))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (high = low + OTHER_CLOSES; low < tl->count.closes && low < high; low++) {
+		const struct snap_closed *closed = &tl->closes[by_tuple[low]];
+
+		if (compare_tuples(closed, &wanted) != 0)
+			return NULL;
+		if (closed->inode == 0 || closed->inode == s->inode)
+			return closed;
+	}
+	return NULL;
+}
+
+/* What a reading knows of its close is what the same socket's uses know. */
+static void close_one(struct timeline *tl, struct timeline_socket *s, const uint32_t *by_tuple,
+		      const uint32_t *by_cookie)
+{
+	size_t place = find_cookie(tl, by_cookie, s->cookie);
+	const struct snap_closed *closed = NULL;
+
+	if (place < tl->count.closes)
+		closed = &tl->closes[by_cookie[place]];
+	else if (s->other != TIMELINE_NONE && tl->sockets[s->other].closed.closed_ns != 0)
+		closed = &tl->sockets[s->other].closed;
+	else if (s->cookie == 0 &&
+		 timeline_told(tl, s->protocol, &s->local, &s->remote) == TIMELINE_NONE)
+		closed = close_after(tl, by_tuple, s);
+	if (closed == NULL)
+		return;
+	s->closed = *closed;
+	if (s->other != TIMELINE_NONE)
+		tl->sockets[s->other].closed = *closed;
+}
+
+/* A told socket has no close whose cookie is another one's: it is the socket that was read with
+ * that cookie, or not the one that closed. */
+static void check_told(struct timeline *tl, const uint32_t *by_cookie, const uint32_t *owners)
+{
+	for (uint32_t i = 0; i < tl->count.sockets; i++) {
+		struct timeline_socket *s = &tl->sockets[i], *read;
+		size_t place;
+
+		if (s->opened_ns == 0 || s->closed.closed_ns == 0)
+			continue;
+		place = find_cookie(tl, by_cookie, s->closed.cookie);
+		if (place == tl->count.closes || owners[place] == TIMELINE_NONE ||
+		    owners[place] == s->other)
+			continue;
+		read = &tl->sockets[owners[place]];
+		if (s->other == TIMELINE_NONE && read->other == TIMELINE_NONE) {
+			s->other = owners[place];
+			read->other = i;
+		} else {
+			s->closed.closed_ns = 0;
+		}
+	}
+}
+
+int timeline_close_read(struct timeline *tl)
+{
+	uint32_t *by_tuple, *by_cookie, *owners;
+	int status = -1;
+
+	if (tl->count.closes == 0)
+		return 0;
+	by_tuple = sort_closes(tl, compare_closes);
+	by_cookie = sort_closes(tl, compare_cookies);
+	owners = malloc(tl->count.closes * sizeof(*owners));
+	if (by_tuple == NULL || by_cookie == NULL || owners == NULL)
+		goto out;
+	for (size_t i = 0; i < tl->count.closes; i++)
+		owners[i] = TIMELINE_NONE;
+	for (uint32_t i = 0; i < tl->count.sockets; i++) {
+		const struct timeline_socket *s = &tl->sockets[i];
+		size_t place = find_cookie(tl, by_cookie, s->cookie);
+
+		if (s->opened_ns == 0 && s->inode != 0 && place < tl->count.closes)
+			owners[place] = i;
+	}
+	check_told(tl, by_cookie, owners);
+	for (uint32_t i = 0; i < tl->count.sockets; i++) {
+		struct timeline_socket *s = &tl->sockets[i];
+
+		if (s->opened_ns == 0 && s->inode != 0 && s->connected)
+			close_one(tl, s, by_tuple, by_cookie);
+	}
+	status = 0;
+out:
+	free(by_tuple);
+	free(by_cookie);
+	free(owners);
+	return status;
+}
