@@ -35,7 +35,7 @@ struct capture {
 	int64_t counters_due_ns;
 
 	pthread_mutex_t lock; /* everything below */
-	pthread_cond_t handed_over;
+	pthread_cond_t handed_over, given_back;
 	struct capture_block *full_head, **full_tail;
 	struct capture_block *free_list;
 	unsigned blocks; /* allocated so far */
@@ -167,6 +167,7 @@ static struct capture *allocate(void)
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&capture->handed_over, &monotonic);
+	pthread_cond_init(&capture->given_back, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	return capture;
 }
@@ -256,6 +257,50 @@ size_t capture_whole_records(const uint8_t *bytes, size_t length, uint64_t *pack
 	return whole;
 }
 
+static void publish_counters(struct capture *capture, bool now)
+{
+	int64_t monotonic_ns = now_ns(CLOCK_MONOTONIC_COARSE);
+	struct pcap_stat stats;
+	bool known;
+
+	if (!now && monotonic_ns < capture->counters_due_ns)
+		return;
+	capture->counters_due_ns = monotonic_ns + COUNTERS_EVERY_NS;
+	known = pcap_stats(capture->pcap, &stats) == 0;
+	pthread_mutex_lock(&capture->lock);
+	if (known) {
+		/* libpcap's counters are 32 bits wide: add what they moved by. */
+		struct capture_counters *sum = &capture->counters;
+
+		sum->received += (uint32_t)(stats.ps_recv - (uint32_t)sum->received);
+		sum->dropped += (uint32_t)(stats.ps_drop - (uint32_t)sum->dropped);
+		sum->interface_dropped +=
+			(uint32_t)(stats.ps_ifdrop - (uint32_t)sum->interface_dropped);
+	}
+	capture->counters.lost = capture->lost;
+	pthread_mutex_unlock(&capture->lock);
+}
+
+/* With the lock: until one of the blocks can be had. What comes meanwhile stays in the ring, which
+ * the user made as large as he wants, and the kernel counts what it has no room for. After a stop
+ * it does not wait for long. */
+static void await_block(struct capture *capture)
+{
+	while (!capture->free_list && capture->blocks == CAPTURE_BLOCKS) {
+		struct timespec until;
+		int64_t until_ns = now_ns(CLOCK_MONOTONIC) + CAPTURE_TIMEOUT_MS * INT64_C(1000000);
+
+		if (capture->stopping &&
+		    now_ns(CLOCK_REALTIME) - capture->stop_ns >= DRAIN_LIMIT_NS)
+			return;
+		until = (struct timespec){until_ns / NS_PER_SECOND, until_ns % NS_PER_SECOND};
+		pthread_cond_timedwait(&capture->given_back, &capture->lock, &until);
+		pthread_mutex_unlock(&capture->lock);
+		publish_counters(capture, false);
+		pthread_mutex_lock(&capture->lock);
+	}
+}
+
 /* Called without the lock. NULL when the bound is reached. */
 static struct capture_block *new_block(struct capture *capture)
 {
@@ -263,6 +308,7 @@ static struct capture_block *new_block(struct capture *capture)
 	bool allowed = false;
 
 	pthread_mutex_lock(&capture->lock);
+	await_block(capture);
 	block = capture->free_list;
 	if (block) {
 		capture->free_list = block->next;
@@ -328,30 +374,6 @@ static void on_packet(u_char *context, const struct pcap_pkthdr *header, const u
 	block->packets++;
 	if (packet_ns < block->first_ns)
 		block->first_ns = packet_ns;
-}
-
-static void publish_counters(struct capture *capture, bool now)
-{
-	int64_t monotonic_ns = now_ns(CLOCK_MONOTONIC_COARSE);
-	struct pcap_stat stats;
-	bool known;
-
-	if (!now && monotonic_ns < capture->counters_due_ns)
-		return;
-	capture->counters_due_ns = monotonic_ns + COUNTERS_EVERY_NS;
-	known = pcap_stats(capture->pcap, &stats) == 0;
-	pthread_mutex_lock(&capture->lock);
-	if (known) {
-		/* libpcap's counters are 32 bits wide: add what they moved by. */
-		struct capture_counters *sum = &capture->counters;
-
-		sum->received += (uint32_t)(stats.ps_recv - (uint32_t)sum->received);
-		sum->dropped += (uint32_t)(stats.ps_drop - (uint32_t)sum->dropped);
-		sum->interface_dropped +=
-			(uint32_t)(stats.ps_ifdrop - (uint32_t)sum->interface_dropped);
-	}
-	capture->counters.lost = capture->lost;
-	pthread_mutex_unlock(&capture->lock);
 }
 
 /* After a batch: a block that is not full goes on only when the writer has
@@ -494,6 +516,7 @@ void capture_give_back(struct capture *capture, struct capture_block *block)
 	pthread_mutex_lock(&capture->lock);
 	block->next = capture->free_list;
 	capture->free_list = block;
+	pthread_cond_signal(&capture->given_back);
 	pthread_mutex_unlock(&capture->lock);
 }
 
@@ -542,6 +565,7 @@ void capture_close(struct capture *capture)
 	if (capture->wake_fd >= 0)
 		close(capture->wake_fd);
 	pthread_cond_destroy(&capture->handed_over);
+	pthread_cond_destroy(&capture->given_back);
 	pthread_mutex_destroy(&capture->lock);
 	free(capture);
 }

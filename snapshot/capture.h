@@ -3,9 +3,9 @@
  *
  * One thread takes packets from libpcap and copies them, as records of a
  * pcap file, into large blocks; another thread takes whole blocks. The only
- * code of the recorder that knows libpcap. Never writes a file, never waits
- * for who takes the blocks: when all blocks are taken, packets are counted
- * as lost.
+ * code of the recorder that knows libpcap. Never writes a file. While all blocks
+ * are taken, packets stay in the kernel's ring, which counts those that it has
+ * no room for.
  */
 #ifndef SNAPSHOT_CAPTURE_H
 #define SNAPSHOT_CAPTURE_H
@@ -19,8 +19,8 @@
 /* A block holds at least one packet of the largest snaplen, and is large
  * enough that handing it over and writing it cost nothing by the packet. */
 #define CAPTURE_BLOCK_BYTES (1u << 20)
-/* What a stalled disk may cost in memory: with 64 blocks, half a second at
- * 1 Gbit/s, and beside the ring small on any host that records. */
+/* What a stalled disk may cost in memory beside the ring: with 64 blocks, half
+ * a second at 1 Gbit/s, and small on any host that records. */
 #define CAPTURE_BLOCKS		    64
 #define CAPTURE_PCAP_HEADER_BYTES   24
 #define CAPTURE_RECORD_HEADER_BYTES 16
@@ -48,7 +48,7 @@ struct capture_block {
 /* Cumulative since capture_open. */
 struct capture_counters {
 	uint64_t received, dropped, interface_dropped; /* as pcap_stats counts them */
-	uint64_t lost;				       /* no block was free */
+	uint64_t lost;	    /* no memory for a block, or none free long after the stop */
 	int64_t drained_ns; /* CLOCK_REALTIME when nothing was left, neither in the ring nor here */
 };
 
