@@ -29,6 +29,9 @@ play "one exchange and the end, kind after kind, as fast as can be" \
 	--kinds "$STREAMS,$SERVERS,$DATAGRAMS" --jobs 1 --rate 0 --life 0:1
 play "one exchange and the end, 100 a second of each" \
 	--kinds "$STREAMS,$DATAGRAMS" --rate 100 --life 0:1
-play "lives of seconds" --kinds "$STREAMS,$SERVERS,$DATAGRAMS" --rate 100 --life 1500:1,3000:1
+# Half a gigabyte in some seconds, beside so many processes: more than the buffer
+# that the recorder has by default.
+play "lives of seconds" --kinds "$STREAMS,$SERVERS,$DATAGRAMS" --rate 100 --life 1500:1,3000:1 \
+	--buffer 256
 play "what comes again" --kinds portreuse,udpreuse,pidreuse --life 0:3,20:1
 exit "$status"

@@ -137,12 +137,23 @@ SELECT *,
 FROM measure;
 CREATE INDEX outcome_kind ON outcome (kind);
 
+-- What gaps.pl found: TCP of which the capture has not every byte.
+CREATE TABLE gapped AS
+SELECT 'tcp ' || local_address || ' ' || local_port || ' ' || remote_address || ' '
+	|| remote_port AS tuple, missing_bytes FROM gap
+UNION ALL
+SELECT 'tcp ' || remote_address || ' ' || remote_port || ' ' || local_address || ' '
+	|| local_port, missing_bytes FROM gap;
+CREATE INDEX gapped_tuple ON gapped (tuple);
+
 -- Each process's payload, in all its talks: equal to the byte, less (some of
--- its packets have no owner), or more. Bytes of a shared descriptor can't tell.
+-- its packets have no owner), or more; gapped where the capture itself has not all
+-- of it. Bytes of a shared descriptor can't tell.
 CREATE TABLE process AS
 WITH whole AS (
 	SELECT min(u.kind) AS kind, u.pid, u.start_ticks, sum(u.sent) AS sent,
-		sum(u.received) AS received
+		sum(u.received) AS received, max(u.protocol = 'tcp') AS is_tcp,
+		max(u.tuple IN (SELECT tuple FROM gapped)) AS gapped
 	FROM used u JOIN end e USING (end_id)
 	GROUP BY u.pid, u.start_ticks
 	HAVING max(u.sharing = 'shared') = 0 AND max(u.sharing = 'kernel') = 0
@@ -151,8 +162,10 @@ WITH whole AS (
 	SELECT pid, start_ticks, sum(sent) AS sent, sum(received) AS received
 	FROM judged WHERE pid IS NOT NULL GROUP BY pid, start_ticks
 )
-SELECT w.kind, w.pid, w.start_ticks,
+SELECT w.kind, w.pid, w.start_ticks, w.is_tcp,
 	CASE
+	WHEN w.gapped AND coalesce(g.sent, 0) <= w.sent AND coalesce(g.received, 0) <= w.received
+	THEN 'gapped'
 	WHEN coalesce(g.sent, 0) = w.sent AND coalesce(g.received, 0) = w.received THEN 'equal'
 	WHEN coalesce(g.sent, 0) > w.sent OR coalesce(g.received, 0) > w.received THEN 'more'
 	ELSE 'less'
@@ -178,6 +191,7 @@ SELECT
 	(SELECT count(*) FROM process p WHERE p.kind = o.kind AND p.payload = 'equal') AS equal,
 	(SELECT count(*) FROM process p WHERE p.kind = o.kind AND p.payload = 'less') AS less,
 	(SELECT count(*) FROM process p WHERE p.kind = o.kind AND p.payload = 'more') AS more,
+	(SELECT count(*) FROM process p WHERE p.kind = o.kind AND p.payload = 'gapped') AS gapped,
 	coalesce((SELECT group_concat(reason || ' ' || number, ', ') FROM (
 		SELECT reason, count(*) AS number FROM outcome q
 		WHERE q.kind = o.kind AND q.verdict = 'none' GROUP BY reason ORDER BY reason)), '')
@@ -197,6 +211,14 @@ SELECT
 	sum(wrong_bytes) AS wrong_bytes
 FROM outcome WHERE sharing <> 'kernel' AND kind NOT IN (SELECT kind FROM unknowable)
 	OR verdict = 'wrong';
+
+-- TCP, of which gaps in the capture can be told. missing_bytes: of the capture, whoever's.
+CREATE VIEW payload AS
+SELECT
+	(SELECT count(*) FROM process WHERE is_tcp AND payload <> 'gapped') AS processes,
+	(SELECT count(*) FROM process WHERE is_tcp AND payload = 'equal') AS equal,
+	(SELECT count(*) FROM process WHERE is_tcp AND payload = 'gapped') AS gapped,
+	(SELECT coalesce(sum(missing_bytes), 0) FROM gap) AS missing_bytes;
 
 -- How long the socket was used decides how hard it is to find.
 CREATE VIEW by_life AS
