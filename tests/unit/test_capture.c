@@ -15,9 +15,10 @@
 #include <cmocka.h>
 
 #define DATAGRAM_BYTES 32768
-/* The blocks and a quarter more; on loopback the ring has each packet twice. */
+/* The blocks and a quarter more; on loopback the ring has each packet twice, and may
+ * have to hold them all. */
 #define DATAGRAMS  (CAPTURE_BLOCKS * CAPTURE_BLOCK_BYTES / DATAGRAM_BYTES * 5 / 4)
-#define BUFFER_MIB 128
+#define BUFFER_MIB 256
 
 static struct capture *open_capture(void)
 {
