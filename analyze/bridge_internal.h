@@ -1,8 +1,8 @@
 /*
  * bridge_internal.h - what the files of the bridge share: bridge.c judges,
  * bridge_place.c knows whose an address is, bridge_holders.c who held a socket,
- * bridge_told.c whom the kernel told to use it, bridge_crowd.c what of a long
- * chain can matter.
+ * bridge_told.c whom the kernel told to use it, bridge_sharing.c who did at the
+ * same time, bridge_crowd.c what of a long chain can matter.
  */
 #ifndef ANALYZE_BRIDGE_INTERNAL_H
 #define ANALYZE_BRIDGE_INTERNAL_H
@@ -61,6 +61,10 @@ static inline bool bridge_is_stale(const struct timeline *tl, const struct timel
 	return life->gone != TIMELINE_NONE && t_ns > tl->frames[life->last].begin_ns;
 }
 
+/* Between the clock of the packets and that of the uses: the recorder reads
+ * both within a microsecond. */
+#define BRIDGE_CLOCKS_NS INT64_C(5000)
+
 struct bridge_holding {
 	enum bridge_rule rule; /* exact, ahead, behind; NO_RULE: none */
 	bool moved;	       /* between two readings it went from one process to another */
@@ -105,6 +109,15 @@ int bridge_note_accepted(struct bridge *bridge);
 
 /* Fills bridge->told. 0, or -1 without memory. */
 int bridge_note_told(struct bridge *bridge);
+
+/* Puts into the pool who may have moved bytes of a packet beside the process of use, whose turn it
+ * was by their place in the stream; and all users of a stream. */
+void bridge_push_rivals(struct bridge *bridge, const struct bridge_subject *subject,
+			const struct timeline_socket *s, uint32_t use, uint32_t socket,
+			int64_t t_ns);
+void bridge_push_users(struct bridge *bridge, const struct timeline_socket *s, uint32_t socket,
+		       int64_t t_ns);
+
 /* By uses told of the connection's own socket: true and *v, else *v is as it was. */
 bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 			 struct bridge_verdict *v);

@@ -6,9 +6,6 @@
 #include "analyze/walk.h"
 #include "snapshot/format/quantity.h"
 
-/* Between the clock of the packets and that of the uses: the recorder reads
- * both within a microsecond. */
-#define CLOCKS_NS INT64_C(5000)
 /* So long after it was sent is an answer surely its sender's, in whose hands
  * the port has been; and so long before its answer a request. */
 #define ANSWER_NS INT64_C(30000000000)
@@ -114,15 +111,16 @@ static uint32_t told_socket(const struct bridge *bridge, const struct bridge_sub
 		return TIMELINE_NONE;
 	head = &tl->sockets[first];
 	count = told_before(bridge, head,
-			    accepted ? limit_ns - CLOCKS_NS - 1 : limit_ns + CLOCKS_NS);
+			    accepted ? limit_ns - BRIDGE_CLOCKS_NS - 1
+				     : limit_ns + BRIDGE_CLOCKS_NS);
 	if (count > 0)
 		before = bridge->told[head->lifetimes_at + count - 1];
 	if (count < head->lifetime_count)
 		after = bridge->told[head->lifetimes_at + count];
 	if (subject->began_ns == INT64_MIN && before != TIMELINE_NONE)
-		same->from_ns = tl->sockets[before].opened_ns - CLOCKS_NS;
+		same->from_ns = tl->sockets[before].opened_ns - BRIDGE_CLOCKS_NS;
 	if (subject->began_ns == INT64_MIN && after != TIMELINE_NONE)
-		same->until_ns = tl->sockets[after].opened_ns - CLOCKS_NS;
+		same->until_ns = tl->sockets[after].opened_ns - BRIDGE_CLOCKS_NS;
 	return accepted ? after : before;
 }
 
@@ -255,27 +253,30 @@ static bool all_told(const struct timeline *tl, int64_t a_ns, int64_t b_ns)
 	return !timeline_untold(tl, true, a_ns < b_ns ? a_ns : b_ns, a_ns < b_ns ? b_ns : a_ns);
 }
 
-/* The one or two that a packet may belong to. */
+/* The one or those that a packet may belong to. */
 static void say_turn(struct bridge *bridge, const struct bridge_subject *subject,
-		     const struct turn *turn, uint32_t socket, int64_t t_ns,
+		     const struct timeline_socket *s, const struct turn *turn, int64_t t_ns,
 		     struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
 	const struct timeline_use *use = &tl->uses[turn->use];
 
-	if (turn->with == TIMELINE_NONE) {
-		name_process(bridge, turn->use,
-			     use->at_ns <= t_ns + CLOCKS_NS || turn->by_bytes ? BRIDGE_EXACT
-									      : BRIDGE_AHEAD,
-			     t_ns, v);
+	bridge_empty_pool(bridge);
+	bridge_push_candidate(bridge, v->socket, use->process,
+			      timeline_image_at(tl, use->process, t_ns));
+	if (turn->with != TIMELINE_NONE)
+		bridge_push_candidate(bridge, v->socket, tl->uses[turn->with].process,
+				      timeline_image_at(tl, tl->uses[turn->with].process, t_ns));
+	if (turn->by_bytes)
+		bridge_push_rivals(bridge, subject, s, turn->use, v->socket, t_ns);
+	if (bridge->pool_count > 1) {
+		bridge_say_ambiguous(bridge, subject, v);
 		return;
 	}
-	bridge_empty_pool(bridge);
-	bridge_push_candidate(bridge, socket, use->process,
-			      timeline_image_at(tl, use->process, t_ns));
-	bridge_push_candidate(bridge, socket, tl->uses[turn->with].process,
-			      timeline_image_at(tl, tl->uses[turn->with].process, t_ns));
-	bridge_say_ambiguous(bridge, subject, v);
+	name_process(bridge, turn->use,
+		     use->at_ns <= t_ns + BRIDGE_CLOCKS_NS || turn->by_bytes ? BRIDGE_EXACT
+									     : BRIDGE_AHEAD,
+		     t_ns, v);
 }
 
 /* Whether the kernel told of a use of the connection's socket by process. */
@@ -332,7 +333,15 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 		turn = turn_by_bytes(tl, s, subject);
 	if (!turn.by_bytes)
 		turn = turn_by_time(tl, s, subject, t_ns);
-	/* What one process left in the buffer goes out, or is read, in the turn of the next. */
+	/* What one process left in the buffer goes out, or is read, in the turn of the next. Who
+	 * has the descriptor by readings is no better known to have moved it. */
+	if (s->users > 1 && (turn.several || (subject->payload_bytes > 0 && !turn.by_bytes))) {
+		bridge_empty_pool(bridge);
+		bridge_push_users(bridge, s, told.socket, t_ns);
+		bridge_say_ambiguous(bridge, subject, &told);
+		*v = told;
+		return true;
+	}
 	if (shared && !turn.by_bytes && subject->payload_bytes > 0)
 		return refuse(v, t_ns);
 	/* Before Linux 6.3 a child that sends is not told. */
@@ -346,7 +355,7 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 	/* Whoever used it in between was not told. */
 	if (!all_told(tl, s->opened_ns, tl->uses[turn.use].at_ns))
 		return refuse(v, t_ns);
-	say_turn(bridge, subject, &turn, told.socket, t_ns, &told);
+	say_turn(bridge, subject, s, &turn, t_ns, &told);
 	*v = told;
 	return true;
 }
@@ -386,7 +395,7 @@ static struct around uses_around(const struct bridge *bridge, const struct bridg
 		size_t middle = low + (high - low) / 2;
 
 		walk_step();
-		if (tl->uses[way->uses[middle]].at_ns <= t_ns + CLOCKS_NS)
+		if (tl->uses[way->uses[middle]].at_ns <= t_ns + BRIDGE_CLOCKS_NS)
 			low = middle + 1;
 		else
 			high = middle;
