@@ -172,9 +172,9 @@ SELECT w.kind, w.pid, w.start_ticks, w.is_tcp,
 	END AS payload
 FROM whole w LEFT JOIN given g USING (pid, start_ticks);
 
--- Which one of several that share a socket took a datagram, nobody outside the
--- kernel knows.
-CREATE VIEW unknowable AS SELECT 'udpworkers bound' AS kind;
+-- Which one of several that share a socket took a datagram, or moved which bytes of
+-- a stream at the same time, nobody outside the kernel knows.
+CREATE VIEW unknowable AS SELECT 'udpworkers bound' AS kind UNION SELECT 'atonce client';
 
 CREATE VIEW result AS
 SELECT

@@ -237,6 +237,56 @@ static int client_shared(struct plan *plan, const struct client *client)
 	return failed != 0 || status != 0;
 }
 
+#define AT_ONCE_CALLS	 8
+#define AT_ONCE_BUFFER	 4096 /* of what is sent: less than one call, so that calls wait */
+#define AT_ONCE_RECEIVES 512
+
+/* Its part of the request, then of the answer, while the other one does the same. */
+static int take_part(struct talk *talk)
+{
+	uint8_t bytes[AT_ONCE_RECEIVES];
+	ssize_t n;
+
+	for (int i = 0; i < AT_ONCE_CALLS; i++) {
+		if (talk_send(talk, TALK_PART_MAX) != 0)
+			return -1;
+	}
+	while ((n = recv(talk->fd, bytes, sizeof(bytes), 0)) > 0)
+		talk->received += (uint64_t)n;
+	return n == 0 ? 0 : -1;
+}
+
+/* One request of both, which the server answers and then closes. */
+static int client_at_once(struct plan *plan, const struct client *client)
+{
+	uint32_t header[2] = {TALK_HEADER + 2 * AT_ONCE_CALLS * TALK_PART_MAX,
+			      TALK_PART_MAX | WANT_CLOSE};
+	int buffer = AT_ONCE_BUFFER, status = 0, failed;
+	struct talk talk;
+	pid_t pid;
+
+	if (open_talk(client, plan, &talk) != 0)
+		return 1;
+	talk.sharing = "moved";
+	setsockopt(talk.fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
+	if (send(talk.fd, header, sizeof(header), 0) != (ssize_t)sizeof(header))
+		return 1;
+	talk.sent = sizeof(header);
+	pid = fork();
+	if (pid == 0) {
+		plan_begin(plan);
+		talk.sent = 0;
+		talk.first_ns = clock_ns(CLOCK_REALTIME);
+	}
+	failed = pid < 0 || take_part(&talk) != 0;
+	if (pid > 0 && waitpid(pid, &status, 0) != pid)
+		failed = 1;
+	talk_close(plan, &talk);
+	if (pid == 0)
+		_exit(failed);
+	return failed || status != 0;
+}
+
 /* --------------------------------------------------------------- kinds -- */
 
 /* The words that a client of its own program gets: life and port. */
@@ -280,6 +330,8 @@ static int play_client(struct plan *plan, unsigned number, const void *context)
 		return client_leak(plan, &client, number);
 	case CLIENT_SHARED:
 		return client_shared(plan, &client);
+	case CLIENT_AT_ONCE:
+		return client_at_once(plan, &client);
 	case CLIENT_MAPPED:
 		if (number % 2 == 1)
 			address_map(&client.server);

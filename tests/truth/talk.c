@@ -31,6 +31,7 @@ static const struct kind kinds[] = {
 	{"leader", .run = run_streams, .family = AF_INET, .client = CLIENT_LEADER},
 	{"leak", .run = run_streams, .family = AF_INET, .client = CLIENT_LEAK},
 	{"shared", .run = run_streams, .family = AF_INET6, .client = CLIENT_SHARED},
+	{"atonce", .run = run_streams, .family = AF_INET, .client = CLIENT_AT_ONCE},
 	{"prefork", .run = run_streams, .family = AF_INET, .server = SERVER_PREFORK},
 	{"reuseport", .run = run_streams, .family = AF_INET, .server = SERVER_REUSEPORT},
 	{"forking", .run = run_streams, .family = AF_INET6, .server = SERVER_FORKING,

@@ -44,6 +44,7 @@ enum client_style {
 	CLIENT_LEADER,	/* the leading thread has ended before the talk begins */
 	CLIENT_LEAK,	/* a child of another program holds the connection too */
 	CLIENT_SHARED,	/* parent and child use one connection in turn */
+	CLIENT_AT_ONCE, /* parent and child use one connection at the same time */
 	CLIENT_MAPPED,	/* every second one through an IPv6 socket to ::ffff:a.b.c.d */
 };
 
