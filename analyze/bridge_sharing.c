@@ -8,6 +8,7 @@
 /* The turns of one process in which bytes of one direction were moved, by number. */
 struct run {
 	uint32_t process, first, last;
+	uint32_t use; /* the first */
 };
 
 static bool moved_nothing(const struct timeline *tl, const struct timeline_socket *s, uint32_t turn,
@@ -35,7 +36,8 @@ static size_t collect_runs(const struct timeline *tl, const struct timeline_sock
 		while (at < count && runs[at].process != process)
 			at++;
 		if (at == count)
-			runs[count++] = (struct run){process, turn, turn};
+			runs[count++] = (struct run){process, turn, turn,
+						     tl->turns[s->turns_at + turn].use};
 		runs[at].last = turn;
 	}
 	return count;
@@ -68,10 +70,28 @@ static bool began_later(const struct timeline *tl, const struct bridge_subject *
 		began_ns > tl->uses[next].previous_ns);
 }
 
+/* Whether a was born with the socket of b, who went on using it. */
+static bool is_heir(const struct timeline *tl, const struct timeline_socket *s, const struct run *a,
+		    const struct run *b)
+{
+	int64_t born_ns = tl->processes[a->process].born_ns;
+
+	return b->last < a->first && born_ns > s->opened_ns &&
+	       born_ns < tl->uses[a->use].previous_ns;
+}
+
+static bool at_once(const struct timeline *tl, const struct timeline_socket *s, const struct run *a,
+		    const struct run *b)
+{
+	return (a->first < b->last && b->first < a->last) || is_heir(tl, s, a, b) ||
+	       is_heir(tl, s, b, a);
+}
+
 /* A call is told when it ends, with the place where the one that ended before it left off. One
  * that waits for room or for data lets others in between: where two processes come back to a
- * socket after each other, their calls may have overlapped, and their bytes are mixed. Where one
- * leaves it to the next, bytes of the next that left before show the same. */
+ * socket after each other, or one goes on after a child got it, their calls may have overlapped,
+ * and their bytes are mixed. Where one leaves it to the next, bytes of the next that left before
+ * show the same. */
 void bridge_push_rivals(struct bridge *bridge, const struct bridge_subject *subject,
 			const struct timeline_socket *s, uint32_t use, uint32_t socket,
 			int64_t t_ns)
@@ -97,7 +117,7 @@ void bridge_push_rivals(struct bridge *bridge, const struct bridge_subject *subj
 			own = &runs[i];
 	}
 	for (size_t i = 0; own != NULL && i < count; i++) {
-		if (&runs[i] != own && runs[i].first < own->last && own->first < runs[i].last &&
+		if (&runs[i] != own && at_once(tl, s, &runs[i], own) &&
 		    !began_later(tl, subject, next, runs[i].process, t_ns))
 			push(bridge, socket, runs[i].process, t_ns);
 	}

@@ -149,6 +149,29 @@ static void who_hands_it_over_owns_what_it_sent(void **state)
 	assert_owner(160, true, 150, 11);
 }
 
+static void who_goes_on_after_a_child_got_it_shares_it(void **state)
+{
+	(void)state;
+	scene_born(11, TICKS(120), 10, 120);
+	turn("send", 110, 0, 0, 0, 10, OLD);
+	turn("send", 150, 130, 100, 0, 11, TICKS(120));
+	settle(11);
+	assert_owner(115, true, 50, 10);
+	assert_ambiguous(125, true, 50);
+	assert_ambiguous(160, true, 150);
+}
+
+static void who_stops_before_a_child_gets_it_does_not_share_it(void **state)
+{
+	(void)state;
+	scene_born(11, TICKS(120), 10, 120);
+	turn("send", 110, 0, 0, 0, 10, OLD);
+	turn("send", 150, 115, 100, 0, 11, TICKS(120));
+	settle(11);
+	assert_owner(125, true, 50, 10);
+	assert_owner(160, true, 150, 11);
+}
+
 /* Its bytes were on the way before the call of the one before it had ended. */
 static void who_begins_before_the_last_call_has_ended_shares_it(void **state)
 {
@@ -192,6 +215,8 @@ int main(void)
 		FACT(who_was_not_born_yet_sent_nothing),
 		FACT(one_that_reads_and_one_that_writes_do_not_share),
 		FACT(who_hands_it_over_owns_what_it_sent),
+		FACT(who_goes_on_after_a_child_got_it_shares_it),
+		FACT(who_stops_before_a_child_gets_it_does_not_share_it),
 		FACT(who_begins_before_the_last_call_has_ended_shares_it),
 		FACT(after_too_many_turns_no_holder_is_named),
 		FACT(bytes_of_unknown_place_are_no_holders),
