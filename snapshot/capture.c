@@ -37,8 +37,9 @@ struct capture {
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t handed_over, given_back;
 	struct capture_block *full_head, **full_tail;
+	unsigned waiting; /* in full_head */
 	struct capture_block *free_list;
-	unsigned blocks; /* allocated so far */
+	unsigned blocks, max_blocks; /* allocated */
 	bool stopping, ended;
 	int64_t stop_ns; /* CLOCK_REALTIME */
 	struct capture_counters counters;
@@ -154,6 +155,16 @@ out:
 	return status;
 }
 
+static unsigned max_blocks(void)
+{
+	int64_t pages = sysconf(_SC_PHYS_PAGES);
+	int64_t share = pages * sysconf(_SC_PAGESIZE) / CAPTURE_MEMORY_SHARE / CAPTURE_BLOCK_BYTES;
+
+	if (share < CAPTURE_MIN_BLOCKS)
+		return CAPTURE_MIN_BLOCKS;
+	return share < CAPTURE_MAX_BLOCKS ? (unsigned)share : CAPTURE_MAX_BLOCKS;
+}
+
 static struct capture *allocate(void)
 {
 	struct capture *capture = calloc(1, sizeof *capture);
@@ -163,6 +174,7 @@ static struct capture *allocate(void)
 		return NULL;
 	capture->wake_fd = -1;
 	capture->full_tail = &capture->full_head;
+	capture->max_blocks = max_blocks();
 	pthread_mutex_init(&capture->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -286,7 +298,7 @@ static void publish_counters(struct capture *capture, bool now)
  * it does not wait for long. */
 static void await_block(struct capture *capture)
 {
-	while (!capture->free_list && capture->blocks == CAPTURE_BLOCKS) {
+	while (!capture->free_list && capture->blocks == capture->max_blocks) {
 		struct timespec until;
 		int64_t until_ns = now_ns(CLOCK_MONOTONIC) + CAPTURE_TIMEOUT_MS * INT64_C(1000000);
 
@@ -312,7 +324,7 @@ static struct capture_block *new_block(struct capture *capture)
 	block = capture->free_list;
 	if (block) {
 		capture->free_list = block->next;
-	} else if (capture->blocks < CAPTURE_BLOCKS) {
+	} else if (capture->blocks < capture->max_blocks) {
 		allowed = true;
 		capture->blocks++;
 	}
@@ -329,6 +341,7 @@ static struct capture_block *new_block(struct capture *capture)
 		block->next = NULL;
 		block->length = 0;
 		block->packets = 0;
+		block->full = false;
 		block->first_ns = INT64_MAX;
 		capture->filling_since_ns = now_ns(CLOCK_MONOTONIC_COARSE);
 	}
@@ -341,6 +354,7 @@ static void hand_over(struct capture *capture)
 
 	capture->filling = NULL;
 	pthread_mutex_lock(&capture->lock);
+	block->waiting = capture->waiting++;
 	*capture->full_tail = block;
 	capture->full_tail = &block->next;
 	pthread_cond_signal(&capture->handed_over);
@@ -358,6 +372,7 @@ static void on_packet(u_char *context, const struct pcap_pkthdr *header, const u
 			      header->caplen, header->len};
 
 	if (block && size > CAPTURE_BLOCK_BYTES - block->length) {
+		block->full = true;
 		hand_over(capture);
 		block = NULL;
 	}
@@ -500,6 +515,7 @@ int capture_take(struct capture *capture, unsigned timeout_ms, struct capture_bl
 	if (capture->full_head) {
 		*block = capture->full_head;
 		capture->full_head = (*block)->next;
+		capture->waiting--;
 		if (!capture->full_head)
 			capture->full_tail = &capture->full_head;
 		(*block)->next = NULL;
@@ -514,10 +530,17 @@ int capture_take(struct capture *capture, unsigned timeout_ms, struct capture_bl
 void capture_give_back(struct capture *capture, struct capture_block *block)
 {
 	pthread_mutex_lock(&capture->lock);
-	block->next = capture->free_list;
-	capture->free_list = block;
+	/* What a stall has cost beyond the least is not kept. */
+	if (capture->blocks > CAPTURE_MIN_BLOCKS) {
+		capture->blocks--;
+	} else {
+		block->next = capture->free_list;
+		capture->free_list = block;
+		block = NULL;
+	}
 	pthread_cond_signal(&capture->given_back);
 	pthread_mutex_unlock(&capture->lock);
+	free(block);
 }
 
 void capture_counters(struct capture *capture, struct capture_counters *out)

@@ -19,9 +19,14 @@
 /* A block holds at least one packet of the largest snaplen, and is large
  * enough that handing it over and writing it cost nothing by the packet. */
 #define CAPTURE_BLOCK_BYTES (1u << 20)
-/* What a stalled disk may cost in memory beside the ring: with 64 blocks, half
- * a second at 1 Gbit/s, and small on any host that records. */
-#define CAPTURE_BLOCKS		    64
+/* What a stalled disk may cost in memory beside the ring: a sixteenth of the host's (the page
+ * cache, which held it otherwise, may have a fifth), but at least 64 blocks,
+ * half a second at 1 Gbit/s, and at most four seconds of that. */
+#define CAPTURE_MEMORY_SHARE 16
+#define CAPTURE_MIN_BLOCKS   64
+#define CAPTURE_MAX_BLOCKS   512
+/* As many waiting: the disk is slower than the packets. */
+#define CAPTURE_BEHIND_BLOCKS	    (CAPTURE_MIN_BLOCKS / 4)
 #define CAPTURE_PCAP_HEADER_BYTES   24
 #define CAPTURE_RECORD_HEADER_BYTES 16
 /* How long a packet may wait in the ring or in a block on a quiet link. */
@@ -42,6 +47,8 @@ struct capture_block {
 	size_t length; /* bytes: whole records only */
 	uint64_t packets;
 	int64_t first_ns; /* the earliest CLOCK_REALTIME time stamp among them */
+	bool full;	  /* the next packet had no room in it: another block follows soon */
+	unsigned waiting; /* blocks before it that nobody had taken when it was handed over */
 	uint8_t bytes[CAPTURE_BLOCK_BYTES];
 };
 

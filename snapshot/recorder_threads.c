@@ -65,46 +65,79 @@ static bool may_switch(struct recorder *recorder, const struct capture_block *bl
 	return counters.drained_ns - SWITCH_IDLE_NS > recorder->snapshot_end_ns;
 }
 
+/* Counts what the file has since and what it will not have; after a failure
+ * packets are not recorded until there is another file. */
+static void account(struct recorder *recorder, uint64_t safe_before, uint64_t lost, int status,
+		    const struct error *error)
+{
+	struct pcapfile *file = &recorder->current->packets;
+
+	pthread_mutex_lock(&recorder->lock);
+	recorder->statistics.written += file->safe_packets - safe_before;
+	if (status) {
+		recorder->lost_before_pause = recorder->statistics.lost;
+		recorder->pause_error = *error;
+		recorder->paused = recorder->log_pause = true;
+	}
+	recorder->statistics.lost += lost;
+	if (recorder->options->rotate_size && file->bytes >= recorder->options->rotate_size)
+		recorder->rotate_wanted = true;
+	if (status || recorder->rotate_wanted)
+		pthread_cond_broadcast(&recorder->changed);
+	pthread_mutex_unlock(&recorder->lock);
+}
+
+/* What has waited for more packets goes into the file as it is. */
+static void settle(struct recorder *recorder)
+{
+	struct pcapfile *file = &recorder->current->packets; /* only this thread changes it */
+	struct error error = ERROR_NONE;
+	uint64_t safe_before = file->safe_packets, lost;
+	int status;
+
+	if (safe_before == file->packets)
+		return;
+	status = pcapfile_settle(file, &lost, &error);
+	account(recorder, safe_before, lost, status, &error);
+}
+
 static void switch_segment(struct recorder *recorder, const struct capture_block *block)
 {
+	bool may;
+
 	pthread_mutex_lock(&recorder->lock);
-	if (may_switch(recorder, block)) {
-		list_push(&recorder->awaiting, recorder->current);
-		recorder->current = recorder->to_commit = recorder->offered;
-		recorder->offered = NULL;
-		recorder->rotate_wanted = false;
-		recorder->log_resume = recorder->paused;
-		recorder->paused = false;
-		recorder->statistics.segments++;
-		recorder->statistics.segment = recorder->current->stem.number;
-		pthread_cond_broadcast(&recorder->changed);
-	}
+	may = may_switch(recorder, block);
+	pthread_mutex_unlock(&recorder->lock);
+	if (!may)
+		return;
+	settle(recorder);
+	pcapfile_end(&recorder->current->packets);
+	pthread_mutex_lock(&recorder->lock);
+	list_push(&recorder->awaiting, recorder->current);
+	recorder->current = recorder->to_commit = recorder->offered;
+	recorder->offered = NULL;
+	recorder->rotate_wanted = false;
+	recorder->log_resume = recorder->paused;
+	recorder->paused = false;
+	recorder->statistics.segments++;
+	recorder->statistics.segment = recorder->current->stem.number;
+	pthread_cond_broadcast(&recorder->changed);
 	pthread_mutex_unlock(&recorder->lock);
 }
 
 static void write_block(struct recorder *recorder, const struct capture_block *block)
 {
-	struct segment *segment = recorder->current; /* only this thread changes it */
+	struct pcapfile *file = &recorder->current->packets;
 	struct error error = ERROR_NONE;
-	uint64_t written = 0;
+	uint64_t safe_before = file->safe_packets, lost = block->packets;
 	int status = 0;
 
+	if (block->waiting >= CAPTURE_BEHIND_BLOCKS)
+		pcapfile_use_cache(file);
 	if (!recorder->paused)
-		status = segment_write_packets(&recorder->store, segment, block->bytes,
-					       block->length, block->packets, &written, &error);
-	pthread_mutex_lock(&recorder->lock);
-	recorder->statistics.written += written;
-	if (status) {
-		recorder->lost_before_pause = recorder->statistics.lost;
-		recorder->pause_error = error;
-		recorder->paused = recorder->log_pause = true;
-	}
-	recorder->statistics.lost += block->packets - written;
-	if (recorder->options->rotate_size && segment->pcap_bytes >= recorder->options->rotate_size)
-		recorder->rotate_wanted = true;
-	if (status || recorder->rotate_wanted)
-		pthread_cond_broadcast(&recorder->changed);
-	pthread_mutex_unlock(&recorder->lock);
+		status = pcapfile_write(file, block->bytes, block->length, block->packets,
+					block->full, &lost, &error);
+	account(recorder, safe_before, lost, status, &error);
 }
 
 void *recorder_writer_thread(void *context)
@@ -116,11 +149,14 @@ void *recorder_writer_thread(void *context)
 
 	while ((taken = capture_take(recorder->capture, CAPTURE_TIMEOUT_MS, &block)) >= 0) {
 		switch_segment(recorder, taken ? block : NULL);
-		if (!taken)
+		if (!taken) {
+			settle(recorder);
 			continue;
+		}
 		write_block(recorder, block);
 		capture_give_back(recorder->capture, block);
 	}
+	settle(recorder);
 	if (capture_failure(recorder->capture, &error))
 		recorder_fail(recorder, &error);
 	if (recorder->watcher)

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +13,6 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "snapshot/capture.h"
 #include "snapshot/format/quantity.h"
 
 #define COPY_BYTES (256u << 10)
@@ -255,58 +253,13 @@ static void keep_snap_reserve(struct segment_store *store, struct segment *segme
 	segment->snap_reserved = segment->snap_bytes + store->snap_reserve;
 }
 
-/* The hash is taken as the bytes go by, while they are in the cache of the
- * processor: to read the whole file once more at its end costs more. */
-static void hash_pcap(struct segment *segment, const uint8_t *bytes, size_t length)
-{
-	if (segment->pcap_hash && EVP_DigestUpdate(segment->pcap_hash, bytes, length) != 1) {
-		EVP_MD_CTX_free(segment->pcap_hash);
-		segment->pcap_hash = NULL;
-	}
-}
-
-static void begin_hash(struct segment *segment)
-{
-	segment->pcap_hash = EVP_MD_CTX_new();
-	if (segment->pcap_hash && EVP_DigestInit_ex(segment->pcap_hash, EVP_sha256(), NULL) != 1) {
-		EVP_MD_CTX_free(segment->pcap_hash);
-		segment->pcap_hash = NULL;
-	}
-}
-
-static bool end_hash(struct segment *segment, char hex[CUSTODY_HEX_SIZE])
-{
-	static const char digits[] = "0123456789abcdef";
-	uint8_t digest[EVP_MAX_MD_SIZE];
-	unsigned length;
-
-	if (!segment->pcap_hash || EVP_DigestFinal_ex(segment->pcap_hash, digest, &length) != 1 ||
-	    length * 2 + 1 != CUSTODY_HEX_SIZE)
-		return false;
-	for (unsigned i = 0; i < length; i++) {
-		hex[i * 2] = digits[digest[i] >> 4];
-		hex[i * 2 + 1] = digits[digest[i] & 15];
-	}
-	hex[length * 2] = '\0';
-	return true;
-}
-
 static int begin_pcap(struct segment_store *store, struct segment *segment,
 		      const uint8_t header[CAPTURE_PCAP_HEADER_BYTES], struct error *error)
 {
-	segment->pcap_fd = create(store, segment->pcap, error);
-	if (segment->pcap_fd < 0)
-		return segment->pcap_fd;
-	/* EOPNOTSUPP: then the writes themselves will tell. */
-	if (fallocate(segment->pcap_fd, FALLOC_FL_KEEP_SIZE, 0, SEGMENT_PCAP_ROOM) != 0 &&
-	    (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
-		return error_errno(error, store->path, "no room for a new segment");
-	if (write(segment->pcap_fd, header, CAPTURE_PCAP_HEADER_BYTES) != CAPTURE_PCAP_HEADER_BYTES)
-		return error_errno(error, store->path, "writing the header of %s", segment->pcap);
-	segment->pcap_bytes = CAPTURE_PCAP_HEADER_BYTES;
-	begin_hash(segment);
-	hash_pcap(segment, header, CAPTURE_PCAP_HEADER_BYTES);
-	return 0;
+	char part[EVIDENCE_NAME_SIZE + 8];
+
+	part_name(segment->pcap, part);
+	return pcapfile_create(&segment->packets, store->dirfd, store->path, part, header, error);
 }
 
 static int begin_snap(struct segment_store *store, struct segment *segment,
@@ -338,19 +291,17 @@ static int begin_snap(struct segment_store *store, struct segment *segment,
 /* Forgets the files, whatever there is of them, and frees. */
 static void release(struct segment *segment)
 {
-	if (segment->pcap_fd >= 0)
-		close(segment->pcap_fd);
+	pcapfile_release(&segment->packets);
 	if (segment->writer)
 		snapfile_writer_close(segment->writer, NULL);
 	if (segment->snap_fd >= 0)
 		close(segment->snap_fd);
-	EVP_MD_CTX_free(segment->pcap_hash);
 	free(segment);
 }
 
 void segment_abandon(struct segment_store *store, struct segment *segment)
 {
-	if (segment->pcap_fd >= 0)
+	if (segment->packets.fd >= 0)
 		remove_part(store, segment->pcap);
 	if (segment->writer || segment->snap_fd >= 0)
 		remove_part(store, segment->snap);
@@ -366,7 +317,7 @@ int segment_open(struct segment_store *store, const uint8_t pcap_header[24],
 
 	if (!segment)
 		return error_errno(error, NULL, "opening a segment");
-	segment->pcap_fd = segment->snap_fd = -1;
+	segment->packets.fd = segment->packets.direct_fd = segment->snap_fd = -1;
 	segment->stem.number = store->next_number;
 	segment->stem.opened_ns = now_ns(CLOCK_REALTIME);
 	segment->opened_monotonic_ns = now_ns(CLOCK_MONOTONIC);
@@ -392,43 +343,7 @@ int segment_commit(struct segment_store *store, struct segment *segment, struct 
 	return status ? status : segment_log(store, "open", segment->snap, -1, NULL, "", error);
 }
 
-/* --------------------------------------------------------------- write -- */
-
-int segment_write_packets(struct segment_store *store, struct segment *segment,
-			  const uint8_t *records, size_t length, uint64_t packets,
-			  uint64_t *written, struct error *error)
-{
-	size_t done = 0;
-	int status;
-
-	*written = packets;
-	while (done < length) {
-		ssize_t bytes = write(segment->pcap_fd, records + done, length - done);
-
-		if (bytes < 0 && errno == EINTR)
-			continue;
-		if (bytes <= 0) {
-			if (bytes == 0)
-				errno = ENOSPC;
-			status = error_errno(error, store->path, "writing %s", segment->pcap);
-			goto torn;
-		}
-		done += (size_t)bytes;
-	}
-	segment->pcap_bytes += length;
-	segment->packets += packets;
-	hash_pcap(segment, records, length);
-	return 0;
-torn:
-	done = capture_whole_records(records, done, written);
-	segment->pcap_bytes += done;
-	segment->packets += *written;
-	hash_pcap(segment, records, done);
-	if (ftruncate(segment->pcap_fd, (off_t)segment->pcap_bytes) != 0 ||
-	    lseek(segment->pcap_fd, 0, SEEK_END) < 0)
-		status = error_errno(error, store->path, "cutting %s", segment->pcap);
-	return status;
-}
+/* -------------------------------------------------------------- frames -- */
 
 int segment_write_frame(struct segment_store *store, struct segment *segment,
 			const struct snapframe *frame, struct error *error)
@@ -506,22 +421,18 @@ int segment_publish(struct segment_store *store, const char *part, const char *n
 static int finish_pcap(struct segment_store *store, struct segment *segment, struct error *error)
 {
 	char part[EVIDENCE_NAME_SIZE + 8], sha256[CUSTODY_HEX_SIZE];
+	uint64_t bytes = segment->packets.bytes;
 	char detail[64];
-	int status = 0;
+	bool hashed;
+	int status;
 
-	/* Gives back the room that was kept aside. */
-	if (ftruncate(segment->pcap_fd, (off_t)segment->pcap_bytes) != 0 ||
-	    fsync(segment->pcap_fd) != 0)
-		status = error_errno(error, store->path, "syncing %s", segment->pcap);
-	close(segment->pcap_fd);
-	segment->pcap_fd = -1;
+	snprintf(detail, sizeof detail, "%" PRIu64 " packets", segment->packets.packets);
+	status = pcapfile_close(&segment->packets, sha256, &hashed, error);
 	if (status)
 		return status;
-	snprintf(detail, sizeof detail, "%" PRIu64 " packets", segment->packets);
 	part_name(segment->pcap, part);
-	if (end_hash(segment, sha256))
-		return publish(store, part, segment->pcap, "close", sha256, segment->pcap_bytes,
-			       detail, error);
+	if (hashed)
+		return publish(store, part, segment->pcap, "close", sha256, bytes, detail, error);
 	return segment_publish(store, part, segment->pcap, "close", detail, error);
 }
 

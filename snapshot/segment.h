@@ -17,15 +17,13 @@
 #include "snapshot/format/error.h"
 #include "snapshot/format/evidence.h"
 #include "snapshot/format/snapfile.h"
+#include "snapshot/pcapfile.h"
 
 /* Kept aside on the file system for the snap file being written, and a part
  * of it for custody.log, so that a disk full of packets still takes what
  * explains them. Never more than an eighth of what is free. */
 #define SEGMENT_SNAP_RESERVE	(UINT64_C(1) << 20)
 #define SEGMENT_CUSTODY_RESERVE (UINT64_C(64) << 10)
-/* A new segment is only begun with room for this many bytes of packets, so
- * that a full disk does not fill with empty segments. */
-#define SEGMENT_PCAP_ROOM (UINT64_C(256) << 10)
 
 /* The evidence directory of one recorder, held by a lock. */
 struct segment_store {
@@ -53,11 +51,7 @@ struct segment {
 	char pcap[EVIDENCE_NAME_SIZE], snap[EVIDENCE_NAME_SIZE]; /* without .part */
 	int64_t opened_monotonic_ns;
 
-	/* Of the thread that writes packets. */
-	int pcap_fd;
-	_Atomic uint64_t pcap_bytes;
-	uint64_t packets;
-	struct evp_md_ctx_st *pcap_hash; /* of pcap_bytes; NULL: the file is read for it */
+	struct pcapfile packets; /* of the thread that writes packets */
 
 	/* Of the thread that writes frames. */
 	struct snapfile_writer *writer;
@@ -92,11 +86,6 @@ int segment_commit(struct segment_store *store, struct segment *segment, struct 
 /* Removes a segment that was never committed. */
 void segment_abandon(struct segment_store *store, struct segment *segment);
 
-/* Whole records of a pcap. On failure (a full disk) the file is cut back to
- * its last whole record and *written says how many of the packets it took. */
-int segment_write_packets(struct segment_store *store, struct segment *segment,
-			  const uint8_t *records, size_t length, uint64_t packets,
-			  uint64_t *written, struct error *error);
 /* On failure snap_failed is set and the file keeps its whole frames. Once
  * snap_failed is set, does nothing and returns 0. */
 int segment_write_frame(struct segment_store *store, struct segment *segment,
@@ -108,7 +97,8 @@ int segment_write_event(struct segment *segment, const struct snapframe *frame,
 			struct error *error);
 int segment_flush(struct segment_store *store, struct segment *segment, struct error *error);
 
-/* Closes, syncs, hashes, logs and renames both files; frees the segment. */
+/* Closes, syncs, hashes, logs and renames both files; frees the segment. All
+ * packets must have been settled (pcapfile.h). */
 int segment_finish(struct segment_store *store, struct segment *segment, struct error *error);
 
 /* Renames name.part to name after logging event with its hash; never replaces a file. */

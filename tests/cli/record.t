@@ -335,6 +335,24 @@ subtest 'a crash' => sub {
 	is hashes_agree($where), 'agree', 'hashes of the log';
 };
 
+subtest 'a crash under load' => sub {
+	my $where = "$dir/loaded";
+	my $it = start($where, '-f', 'udp');
+	my ($part) = glob "$where/*.pcap.part";
+	for (1 .. 1000) {
+		send_packets(20, 60000);
+		last if -s $part > 8 << 20;
+	}
+	finish($it, 'KILL');
+	cmp_ok -s $part, '>', 8 << 20, 'packets are on disk while more are coming';
+	my ($status, $out, $err) = run($program, '-o', $where, '--duration', '100ms');
+	is $status, 0, 'the next run';
+	my ($pcap) = glob "$where/000001-*.pcap";
+	like packets_in($pcap), qr/^[1-9]\d*$/, 'cuts it to whole packets';
+	cmp_ok -s $pcap, '>', (8 << 20) - (1 << 16), 'and only the last one';
+	is hashes_agree($where), 'agree', 'hashes of the log';
+};
+
 subtest 'a crash before anything was written' => sub {
 	my $where = "$dir/empty";
 	mkdir $where, 0700;
@@ -448,6 +466,31 @@ subtest 'a full disk' => sub {
 	is scalar(events($where, 'pause')), 1, 'the log has the pause';
 	is scalar(events($where, 'resume')), 1, 'and the end of it';
 	is hashes_agree($where), 'agree', 'hashes of the log';
+	system('umount', $where);
+};
+
+subtest 'a full disk that takes writes past the page cache' => sub {
+	my $where = "$dir/direct";
+	mkdir $where;
+	system("truncate -s 24M '$dir/image' && mkfs.ext4 -q '$dir/image' && " .
+		"mount -o loop '$dir/image' $where") == 0 or plan skip_all => 'no file system of its own';
+	my $it = start("$where/evidence", '--interval', '50ms', '--cpu-budget', '50%', '-f', 'udp');
+	my $sent = 0;
+	for (1 .. 200) {
+		send_packets(20, 60000);
+		$sent += 20;
+		last if slurp($it->{log}) =~ /not recorded/;
+		select undef, undef, undef, 0.005;
+	}
+	like slurp($it->{log}), qr/packets are not recorded/, 'says so';
+	my ($part) = glob "$where/evidence/000001-*.pcap*";
+	cmp_ok -s $part, '>', 2 << 20, 'after whole pieces';
+	is finish($it, 'TERM'), 0, 'ends cleanly';
+	my ($lost) = $it->{err} =~ /^(\d+) packets lost/m;
+	my ($dropped) = $it->{err} =~ /^(\d+) packets dropped by kernel/m;
+	is captured($it) + $lost + $dropped, $sent, 'every packet is captured, lost or dropped';
+	is packets_in(glob "$where/evidence/*.pcap"), captured($it), 'every pcap is whole';
+	is hashes_agree("$where/evidence"), 'agree', 'hashes of the log';
 	system('umount', $where);
 };
 

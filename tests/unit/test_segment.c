@@ -8,9 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include "snapshot/capture.h"
@@ -90,17 +88,16 @@ static void test_a_pair_is_part_until_it_is_finished(void **state)
 	struct segment *segment = open_segment();
 	char pcap[EVIDENCE_NAME_SIZE], snap[EVIDENCE_NAME_SIZE];
 	uint8_t records[3 * RECORD];
-	uint64_t written;
+	uint64_t lost;
 
 	(void)state;
 	memcpy(pcap, segment->pcap, sizeof pcap);
 	memcpy(snap, segment->snap, sizeof snap);
 	assert_int_equal(segment_commit(&store, segment, &error), 0);
 	fill(records, 3);
-	assert_int_equal(segment_write_packets(&store, segment, records, sizeof records, 3,
-					       &written, &error),
-			 0);
-	assert_int_equal(written, 3);
+	assert_int_equal(
+		pcapfile_write(&segment->packets, records, sizeof records, 3, false, &lost, &error),
+		0);
 	assert_true(exists(pcap, ".part") && exists(snap, ".part"));
 	assert_false(exists(pcap, "") || exists(snap, ""));
 	assert_int_equal(segment_finish(&store, segment, &error), 0);
@@ -135,34 +132,6 @@ static void test_abandoned_leaves_nothing(void **state)
 	memcpy(snap, segment->snap, sizeof snap);
 	segment_abandon(&store, segment);
 	assert_false(exists(pcap, ".part") || exists(snap, ".part"));
-}
-
-/* A limit on the file's size stands in for a full disk. */
-static void test_a_torn_write_keeps_whole_records(void **state)
-{
-	struct segment *segment = open_segment();
-	uint8_t records[10 * RECORD];
-	struct rlimit before, small;
-	uint64_t written;
-	int status;
-
-	(void)state;
-	signal(SIGXFSZ, SIG_IGN);
-	fill(records, 10);
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-	small = before;
-	small.rlim_cur = 24 + 4 * RECORD + 50;
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-	status = segment_write_packets(&store, segment, records, sizeof records, 10, &written,
-				       &error);
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-	assert_int_equal(status, ERROR_SYSTEM);
-	assert_int_equal(written, 4);
-	assert_int_equal(size_of(segment->pcap, ".part"), 24 + 4 * RECORD);
-	assert_int_equal(
-		segment_write_packets(&store, segment, records, RECORD, 1, &written, &error), 0);
-	assert_int_equal(size_of(segment->pcap, ".part"), 24 + 5 * RECORD);
-	segment_abandon(&store, segment);
 }
 
 static void test_a_second_store_is_refused(void **state)
@@ -303,7 +272,6 @@ int main(void)
 		EACH(test_a_pair_is_part_until_it_is_finished),
 		EACH(test_numbers_go_on_and_only_with_commit),
 		EACH(test_abandoned_leaves_nothing),
-		EACH(test_a_torn_write_keeps_whole_records),
 		EACH(test_a_second_store_is_refused),
 		EACH(test_a_log_that_does_not_hold_is_set_aside),
 		EACH(test_absurd_numbers_are_not_counted_on_from),
