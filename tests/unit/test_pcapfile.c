@@ -169,10 +169,10 @@ static void write_in_turns(void)
 {
 	uint64_t sum = 0;
 
-	for (size_t i = 1; sum * RECORD < 4 * (uint64_t)PCAPFILE_PIECE_BYTES; i++) {
+	for (size_t i = 1; sum * RECORD < 8 * (uint64_t)PCAPFILE_PIECE_BYTES; i++) {
 		size_t count = i * 37 % BATCH + 1;
 
-		put_well(count, i % 7 != 0);
+		put_well(count, i % 61 != 0); /* pieces fill in between */
 		sum += count;
 	}
 	put_well(1, false);
