@@ -354,7 +354,7 @@ static void hand_over(struct capture *capture)
 
 	capture->filling = NULL;
 	pthread_mutex_lock(&capture->lock);
-	block->waiting = capture->waiting++;
+	capture->waiting++;
 	*capture->full_tail = block;
 	capture->full_tail = &block->next;
 	pthread_cond_signal(&capture->handed_over);
@@ -515,7 +515,7 @@ int capture_take(struct capture *capture, unsigned timeout_ms, struct capture_bl
 	if (capture->full_head) {
 		*block = capture->full_head;
 		capture->full_head = (*block)->next;
-		capture->waiting--;
+		(*block)->waiting = --capture->waiting;
 		if (!capture->full_head)
 			capture->full_tail = &capture->full_head;
 		(*block)->next = NULL;

@@ -48,7 +48,7 @@ struct capture_block {
 	uint64_t packets;
 	int64_t first_ns; /* the earliest CLOCK_REALTIME time stamp among them */
 	bool full;	  /* the next packet had no room in it: another block follows soon */
-	unsigned waiting; /* blocks before it that nobody had taken when it was handed over */
+	unsigned waiting; /* blocks behind it when it was taken */
 	uint8_t bytes[CAPTURE_BLOCK_BYTES];
 };
 
