@@ -155,7 +155,7 @@ out:
 	return status;
 }
 
-static unsigned max_blocks(void)
+static unsigned affordable_blocks(void)
 {
 	int64_t pages = sysconf(_SC_PHYS_PAGES);
 	int64_t share = pages * sysconf(_SC_PAGESIZE) / CAPTURE_MEMORY_SHARE / CAPTURE_BLOCK_BYTES;
@@ -165,7 +165,7 @@ static unsigned max_blocks(void)
 	return share < CAPTURE_MAX_BLOCKS ? (unsigned)share : CAPTURE_MAX_BLOCKS;
 }
 
-static struct capture *allocate(void)
+static struct capture *allocate(unsigned max_blocks)
 {
 	struct capture *capture = calloc(1, sizeof *capture);
 	pthread_condattr_t monotonic;
@@ -174,7 +174,7 @@ static struct capture *allocate(void)
 		return NULL;
 	capture->wake_fd = -1;
 	capture->full_tail = &capture->full_head;
-	capture->max_blocks = max_blocks();
+	capture->max_blocks = max_blocks ? max_blocks : affordable_blocks();
 	pthread_mutex_init(&capture->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -194,7 +194,7 @@ int capture_open(const struct capture_config *config, struct capture **out, stru
 
 	if (status)
 		return status;
-	capture = allocate();
+	capture = allocate(config->max_blocks);
 	if (!capture)
 		return error_errno(error, NULL, "opening the capture");
 	capture->pcap = pcap_create(device, reason);

@@ -40,6 +40,7 @@ struct capture_config {
 	const char *filter; /* "" for none */
 	uint32_t snaplen;
 	uint32_t buffer_mib;
+	unsigned max_blocks; /* 0: what the host's memory affords */
 };
 
 struct capture_block {

@@ -17,13 +17,14 @@
 #define DATAGRAM_BYTES 32768
 /* The blocks and a quarter more; on loopback the ring has each packet twice, and may
  * have to hold them all. */
-#define DATAGRAMS  (CAPTURE_BLOCKS * CAPTURE_BLOCK_BYTES / DATAGRAM_BYTES * 5 / 4)
-#define BUFFER_MIB 256
+#define BLOCKS	   16
+#define DATAGRAMS  (BLOCKS * CAPTURE_BLOCK_BYTES / DATAGRAM_BYTES * 5 / 4)
+#define BUFFER_MIB 64
 
 static struct capture *open_capture(void)
 {
 	const struct capture_config config = {
-		.filter = "udp", .snaplen = 262144, .buffer_mib = BUFFER_MIB};
+		.filter = "udp", .snaplen = 262144, .buffer_mib = BUFFER_MIB, .max_blocks = BLOCKS};
 	struct error error = ERROR_NONE;
 	struct capture *capture;
 
