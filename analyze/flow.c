@@ -149,34 +149,112 @@ int64_t flow_idle_limit(const struct flow *flow, const struct flow_limits *limit
 	return limits->tcp_idle_ns;
 }
 
+/* Whether a packet belongs to a flow. FLOW_MAY_BEGIN: it does by what the flow
+ * shows, but packets from before could show that it does not. A flow that goes
+ * on is always told; one that begins may be joined again. */
+enum step { FLOW_GOES_ON, FLOW_MAY_BEGIN, FLOW_BEGINS };
+
 /* A SYN without ACK begins a new instance unless it repeats this one's. */
-static bool syn_begins(const struct flow *flow, const struct flow_head *e)
+static enum step syn_step(const struct flow *flow, const struct flow_head *e)
 {
-	if (flow->tcp.isn_known[e->side])
-		return e->seq != flow->tcp.isn[e->side];
+	const struct flow_tcp *tcp = &flow->tcp;
+
+	if (tcp->isn_known[e->side] && e->seq != tcp->isn[e->side])
+		return FLOW_BEGINS;
+	if (tcp->isn_known[e->side])
+		return tcp->isn_derived[e->side] ? FLOW_MAY_BEGIN : FLOW_GOES_ON;
 	/* Simultaneous open: only the other side's SYN is there so far. */
-	return !(flow->history_length == 1 && flow->history[0] == ((!e->side) << 3 | FLOW_SYN));
+	if (flow->history_length == 1 && flow->history[0] == ((!e->side) << 3 | FLOW_SYN))
+		return FLOW_MAY_BEGIN;
+	return FLOW_BEGINS;
 }
 
 /* It answers the SYN, and data that came with it (TCP Fast Open, RFC 7413). */
-static bool syn_ack_begins(const struct flow *flow, const struct flow_head *e)
+static enum step syn_ack_step(const struct flow *flow, const struct flow_head *e)
 {
-	if (flow->tcp.isn_known[!e->side])
-		return e->ack - 1 - flow->tcp.isn[!e->side] > flow->count[!e->side].payload_bytes;
-	if (flow->tcp.isn_known[e->side])
-		return e->seq != flow->tcp.isn[e->side];
-	return true; /* in the middle of a conversation whose start was not seen */
+	const struct flow_tcp *tcp = &flow->tcp;
+	uint8_t other = !e->side;
+
+	if (tcp->isn_known[other]) {
+		if (e->ack - 1 - tcp->isn[other] > flow->count[other].payload_bytes)
+			return FLOW_BEGINS;
+		return tcp->isn_derived[other] ? FLOW_MAY_BEGIN : FLOW_GOES_ON;
+	}
+	if (tcp->isn_known[e->side] && e->seq == tcp->isn[e->side])
+		return FLOW_MAY_BEGIN;
+	return FLOW_BEGINS; /* in the middle of a conversation whose start was not seen */
 }
 
-static bool tcp_begins(const struct flow *flow, const struct flow_head *e)
+/* Where a sequence number lies beyond another one, and how far. */
+static bool within(uint32_t seq, uint32_t from, uint32_t until)
+{
+	return seq - from <= until - from;
+}
+
+/* New data after one's own FIN belongs to another connection, the SYN of
+ * which was not captured. */
+static enum step data_step(const struct flow *flow, const struct flow_head *e)
+{
+	const struct flow_tcp *tcp = &flow->tcp;
+
+	if (tcp->fin_known[e->side])
+		return (int32_t)(e->seq - tcp->fin_end[e->side]) >= 0 ? FLOW_BEGINS : FLOW_GOES_ON;
+	if (tcp->fin_moot[e->side] ||
+	    (tcp->data_known[e->side] &&
+	     within(e->seq, tcp->data_from[e->side], tcp->data_until[e->side])))
+		return FLOW_GOES_ON;
+	return FLOW_MAY_BEGIN;
+}
+
+static enum step tcp_step(const struct flow *flow, const struct flow_head *e)
 {
 	if ((e->flags & DECODE_TCP_SYN) != 0)
-		return (e->flags & DECODE_TCP_ACK) != 0 ? syn_ack_begins(flow, e)
-							: syn_begins(flow, e);
-	/* New data after one's own FIN belongs to another connection, the SYN of
-	 * which was not captured. */
-	return e->payload_bytes > 0 && flow->tcp.fin_known[e->side] &&
-	       (int32_t)(e->seq - flow->tcp.fin_end[e->side]) >= 0;
+		return (e->flags & DECODE_TCP_ACK) != 0 ? syn_ack_step(flow, e) : syn_step(flow, e);
+	return e->payload_bytes > 0 ? data_step(flow, e) : FLOW_GOES_ON;
+}
+
+/* A SYN that begins nothing shows that no FIN before it counts. */
+static void note_syn(struct flow *flow, const struct packet *packet, uint8_t side)
+{
+	struct flow_tcp *tcp = &flow->tcp;
+	bool answer = (packet->tcp_flags & DECODE_TCP_ACK) != 0;
+
+	tcp->isn[side] = packet->tcp_seq;
+	tcp->isn_known[side] = true;
+	tcp->isn_derived[side] = false;
+	if (answer && !tcp->isn_known[!side]) {
+		tcp->isn[!side] = packet->tcp_ack - 1;
+		tcp->isn_known[!side] = tcp->isn_derived[!side] = true;
+	}
+	for (int i = 0; i < 2; i++) {
+		tcp->fin_known[i] = false;
+		tcp->fin_moot[i] = true;
+	}
+	if (!flow->originator_sure) {
+		flow->originator = answer ? !side : side;
+		flow->originator_sure = true;
+	}
+	add_letter(flow, side, answer ? FLOW_SYN_ACK : FLOW_SYN);
+}
+
+/* Data in the place of a FIN voids it. Half of all sequence numbers without a
+ * hole would have passed any. */
+static void note_data(struct flow_tcp *tcp, uint32_t seq, uint32_t bytes, uint8_t side)
+{
+	uint32_t *from = &tcp->data_from[side], *until = &tcp->data_until[side];
+
+	if (tcp->fin_known[side] && tcp->fin_end[side] - 1 - seq < bytes)
+		tcp->fin_known[side] = false;
+	if (tcp->fin_moot[side])
+		return;
+	if (!tcp->data_known[side] || !within(seq, *from, *until)) {
+		*from = *until = seq;
+		tcp->data_known[side] = true;
+	}
+	if (!within(seq + bytes, *from, *until))
+		*until = seq + bytes;
+	if (*until - *from > INT32_MAX)
+		tcp->fin_moot[side] = true;
 }
 
 static void tcp_note(struct flow *flow, const struct packet *packet, uint8_t side)
@@ -185,26 +263,15 @@ static void tcp_note(struct flow *flow, const struct packet *packet, uint8_t sid
 
 	if (packet->fragment_later)
 		return;
-	if ((flags & DECODE_TCP_SYN) != 0) {
-		bool answer = (flags & DECODE_TCP_ACK) != 0;
-
-		flow->tcp.isn[side] = packet->tcp_seq;
-		flow->tcp.isn_known[side] = true;
-		if (answer && !flow->tcp.isn_known[!side]) {
-			flow->tcp.isn[!side] = packet->tcp_ack - 1;
-			flow->tcp.isn_known[!side] = true;
-		}
-		if (!flow->originator_sure) {
-			flow->originator = answer ? !side : side;
-			flow->originator_sure = true;
-		}
-		add_letter(flow, side, answer ? FLOW_SYN_ACK : FLOW_SYN);
-	}
-	if (packet->payload_bytes > 0)
+	if ((flags & DECODE_TCP_SYN) != 0)
+		note_syn(flow, packet, side);
+	if (packet->payload_bytes > 0) {
+		note_data(&flow->tcp, packet->tcp_seq, packet->payload_bytes, side);
 		add_letter(flow, side, FLOW_DATA);
+	}
 	if ((flags & DECODE_TCP_FIN) != 0) {
 		flow->tcp.fin_end[side] = packet->tcp_seq + packet->payload_bytes + 1;
-		flow->tcp.fin_known[side] = true;
+		flow->tcp.fin_known[side] = flow->tcp.fin_moot[side] = true;
 		add_letter(flow, side, FLOW_FIN);
 	}
 	if ((flags & DECODE_TCP_RST) != 0)
@@ -212,6 +279,40 @@ static void tcp_note(struct flow *flow, const struct packet *packet, uint8_t sid
 	if ((flags & (DECODE_TCP_SYN | DECODE_TCP_FIN | DECODE_TCP_RST)) == 0 &&
 	    packet->payload_bytes == 0 && (flags & DECODE_TCP_ACK) != 0)
 		add_letter(flow, side, FLOW_ACK);
+}
+
+static void join_tcp(struct flow_tcp *earlier, const struct flow_tcp *later)
+{
+	for (int i = 0; i < 2; i++) {
+		if (later->isn_known[i] && (!later->isn_derived[i] || !earlier->isn_known[i])) {
+			earlier->isn[i] = later->isn[i];
+			earlier->isn_known[i] = true;
+			earlier->isn_derived[i] = later->isn_derived[i];
+		}
+		if (later->fin_moot[i]) {
+			earlier->fin_end[i] = later->fin_end[i];
+			earlier->fin_known[i] = later->fin_known[i];
+			earlier->fin_moot[i] = true;
+		} else if (later->data_known[i] && earlier->fin_known[i] &&
+			   earlier->fin_end[i] - 1 - later->data_from[i] <
+				   later->data_until[i] - later->data_from[i]) {
+			earlier->fin_known[i] = false;
+		}
+	}
+}
+
+/* What is known of FINs from before holds on the other side of a division too,
+ * unless the part before it has one itself. */
+static void inherit_tcp(struct flow_tcp *later, const struct flow_tcp *earlier)
+{
+	for (int i = 0; i < 2; i++) {
+		if (earlier->fin_known[i])
+			continue;
+		later->fin_moot[i] = earlier->fin_moot[i];
+		later->data_known[i] = earlier->data_known[i];
+		later->data_from[i] = earlier->data_from[i];
+		later->data_until[i] = earlier->data_until[i];
+	}
 }
 
 /* --------------------------------------------------------------- table -- */
@@ -268,6 +369,7 @@ uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *
 static struct flow_head packet_head(const struct packet *packet, uint8_t side)
 {
 	return (struct flow_head){
+		.time_ns = packet->time_ns,
 		.side = side,
 		.flags = packet->tcp_flags,
 		.seq = packet->tcp_seq,
@@ -277,12 +379,41 @@ static struct flow_head packet_head(const struct packet *packet, uint8_t side)
 	};
 }
 
-static bool begins(const struct flow *flow, const struct flow_head *head, int64_t time_ns,
-		   const struct flow_limits *limits)
+static bool is_silent(const struct flow *flow, int64_t time_ns, int64_t limit_ns)
 {
-	if (time_ns > flow->last_ns && time_ns - flow->last_ns > flow_idle_limit(flow, limits))
-		return true;
-	return flow->key.protocol == IPPROTO_TCP && !head->ports_only && tcp_begins(flow, head);
+	return time_ns > flow->last_ns && time_ns - flow->last_ns > limit_ns;
+}
+
+static enum step step_of(const struct flow *flow, const struct flow_head *head,
+			 const struct flow_limits *limits)
+{
+	int64_t shortest_ns = limits->tcp_closed_ns < limits->tcp_attempt_ns
+				      ? limits->tcp_closed_ns
+				      : limits->tcp_attempt_ns;
+	enum step step;
+
+	if (is_silent(flow, head->time_ns, flow_idle_limit(flow, limits)))
+		return FLOW_BEGINS;
+	if (flow->key.protocol != IPPROTO_TCP)
+		return FLOW_GOES_ON;
+	step = head->ports_only ? FLOW_GOES_ON : tcp_step(flow, head);
+	/* What came before may have closed it. */
+	if (step == FLOW_GOES_ON && is_silent(flow, head->time_ns, shortest_ns))
+		return FLOW_MAY_BEGIN;
+	return step;
+}
+
+void flow_follow(struct flow *later, const struct flow *earlier, const struct flow_limits *limits)
+{
+	bool syn = (later->head.flags & (DECODE_TCP_SYN | DECODE_TCP_ACK)) == DECODE_TCP_SYN &&
+		   !later->head.ports_only;
+
+	if (later->key.protocol != IPPROTO_TCP || syn)
+		return;
+	/* Begun by a sequence number and not by silence: another connection than before. */
+	later->began_ns = is_silent(earlier, later->head.time_ns, flow_idle_limit(earlier, limits))
+				  ? INT64_MIN
+				  : earlier->last_ns;
 }
 
 static void begin_flow(struct flow *flow, const struct flow_key *key, const struct packet *packet,
@@ -299,8 +430,9 @@ static void begin_flow(struct flow *flow, const struct flow_key *key, const stru
 		.inner_vlan = packet->inner_vlan,
 		.ifindex = packet->ifindex,
 		.first_number = packet->number,
+		.before = FLOW_NONE,
 	};
-	if (packet->protocol == IPPROTO_TCP &&
+	if (packet->protocol == IPPROTO_TCP && !packet->fragment_later &&
 	    (packet->tcp_flags & (DECODE_TCP_SYN | DECODE_TCP_ACK)) == DECODE_TCP_SYN)
 		flow->began_ns = packet->time_ns;
 	for (int i = 0; i < 2; i++) {
@@ -328,15 +460,26 @@ static void count_packet(struct flow *flow, const struct packet *packet, uint8_t
 		add_letter(flow, side, FLOW_DATA);
 }
 
+/* A flow that is not yet counted nor found. */
+static uint32_t new_flow(struct flow_table *table, const struct flow_key *key,
+			 const struct packet *packet, const struct flow_head *head)
+{
+	if (table->count >= FLOW_NONE - 1 ||
+	    grow_one(&table->flows, table->count, &table->capacity, sizeof(*table->flows)) != 0)
+		return FLOW_NONE;
+	begin_flow(&table->flows[table->count], key, packet, head);
+	return (uint32_t)table->count;
+}
+
 uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, uint8_t *side,
 			uint32_t *ended)
 {
 	struct flow_key key;
 	struct flow_head head;
 	struct hashindex_slot *slot;
-	bool by_sequence = false;
+	enum step step = FLOW_BEGINS;
+	uint32_t place, earlier = FLOW_NONE;
 	uint64_t hash;
-	uint32_t place;
 
 	*ended = FLOW_NONE;
 	*side = packet_key(packet, &key);
@@ -344,28 +487,30 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, u
 	hash = flow_key_hash(&key);
 	slot = find_slot(table, &key, hash);
 	if (slot != NULL) {
-		place = slot->place - 1;
-		if (!begins(&table->flows[place], &head, packet->time_ns, &table->limits)) {
-			count_packet(&table->flows[place], packet, *side);
-			return place;
+		earlier = slot->place - 1;
+		step = step_of(&table->flows[earlier], &head, &table->limits);
+		if (step == FLOW_GOES_ON || (step == FLOW_MAY_BEGIN && !table->cut_before)) {
+			count_packet(&table->flows[earlier], packet, *side);
+			return earlier;
 		}
-		*ended = place;
-		by_sequence = packet->protocol == IPPROTO_TCP &&
-			      packet->time_ns - table->flows[place].last_ns <=
-				      flow_idle_limit(&table->flows[place], &table->limits);
 	}
-	if (table->count >= FLOW_NONE - 1 ||
-	    grow_one(&table->flows, table->count, &table->capacity, sizeof(*table->flows)) != 0)
+	place = new_flow(table, &key, packet, &head);
+	if (place == FLOW_NONE)
 		return FLOW_NONE;
-	place = (uint32_t)table->count;
-	begin_flow(&table->flows[place], &key, packet, &head);
-	/* Begun by a sequence number and not by silence: another connection than before. */
-	if (slot != NULL && table->flows[place].began_ns == INT64_MIN && by_sequence)
-		table->flows[place].began_ns = table->flows[*ended].last_ns;
-	if (slot != NULL)
+	if (slot == NULL) {
+		if (hashindex_add(&table->index, hash, place, hash_of_flow, table) != 0)
+			return FLOW_NONE;
+	} else {
 		slot->place = place + 1;
-	else if (hashindex_add(&table->index, hash, place, hash_of_flow, table) != 0)
-		return FLOW_NONE;
+		if (step == FLOW_BEGINS) {
+			*ended = earlier;
+			flow_follow(&table->flows[place], &table->flows[earlier], &table->limits);
+		} else {
+			table->flows[place].before = earlier;
+			table->flows[earlier].divided = true;
+			inherit_tcp(&table->flows[place].tcp, &table->flows[earlier].tcp);
+		}
+	}
 	table->count++;
 	count_packet(&table->flows[place], packet, *side);
 	return place;
@@ -376,7 +521,7 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, u
 bool flow_continues(const struct flow *earlier, const struct flow *later,
 		    const struct flow_limits *limits)
 {
-	return !begins(earlier, &later->head, later->first_ns, limits);
+	return step_of(earlier, &later->head, limits) != FLOW_BEGINS;
 }
 
 void flow_join(struct flow *earlier, const struct flow *later)
@@ -385,15 +530,8 @@ void flow_join(struct flow *earlier, const struct flow *later)
 		earlier->count[i].packets += later->count[i].packets;
 		earlier->count[i].bytes += later->count[i].bytes;
 		earlier->count[i].payload_bytes += later->count[i].payload_bytes;
-		if (later->tcp.isn_known[i]) {
-			earlier->tcp.isn[i] = later->tcp.isn[i];
-			earlier->tcp.isn_known[i] = true;
-		}
-		if (later->tcp.fin_known[i]) {
-			earlier->tcp.fin_end[i] = later->tcp.fin_end[i];
-			earlier->tcp.fin_known[i] = true;
-		}
 	}
+	join_tcp(&earlier->tcp, &later->tcp);
 	if (!earlier->originator_sure && later->originator_sure) {
 		earlier->originator = later->originator;
 		earlier->originator_sure = true;
@@ -405,6 +543,21 @@ void flow_join(struct flow *earlier, const struct flow *later)
 	if (later->first_ns < earlier->first_ns)
 		earlier->first_ns = later->first_ns;
 	earlier->repeats += later->repeats;
+}
+
+struct flow flow_table_whole(const struct flow_table *table, uint32_t place)
+{
+	const struct flow *last = &table->flows[place];
+	struct flow whole, later = *last;
+
+	/* Backwards: each part takes up what follows it. */
+	for (uint32_t i = last->before; i != FLOW_NONE; i = table->flows[i].before) {
+		whole = table->flows[i];
+		flow_join(&whole, &later);
+		later = whole;
+	}
+	memcpy(later.end, last->end, sizeof(later.end));
+	return later;
 }
 
 /* ---------------------------------------------------------- conn_state -- */

@@ -40,12 +40,18 @@ enum flow_letter {
 /* What the sequence numbers told, by side of the key. */
 struct flow_tcp {
 	uint32_t isn[2], fin_end[2]; /* fin_end: sequence number after the FIN */
-	bool isn_known[2], fin_known[2];
+	/* Data that came without a hole, while a FIN from before these packets may
+	 * still count: it lies below that FIN, or shows that it counts no more. */
+	uint32_t data_from[2], data_until[2];
+	bool isn_known[2], fin_known[2], data_known[2];
+	bool isn_derived[2]; /* from the other side's acknowledgement alone */
+	bool fin_moot[2];    /* a FIN from before these packets counts no more */
 };
 
 /* The first packet, so that a part can be tested against the one before it
  * just as the packet would have been. */
 struct flow_head {
+	int64_t time_ns;
 	uint32_t seq, ack, payload_bytes;
 	uint8_t side, flags;
 	bool ports_only; /* a later fragment: no TCP header */
@@ -89,6 +95,8 @@ struct flow {
 	uint32_t ifindex;
 	uint64_t first_number; /* packet number in its file */
 	uint64_t repeats;
+	uint32_t before; /* the part of it that precedes this one in the same table; NONE */
+	bool divided;	 /* such a part follows */
 	struct flow_end end[2];
 };
 
@@ -105,6 +113,9 @@ struct flow_table {
 	size_t count, capacity;
 	struct hashindex index; /* by key: the newest instance of each is found */
 	struct flow_limits limits;
+	/* Packets precede those of this table. Where they may decide that another
+	 * instance begins, a flow is divided, so that whoever joins the parts decides. */
+	bool cut_before;
 };
 
 void flow_table_init(struct flow_table *table, const struct flow_limits *limits);
@@ -113,12 +124,17 @@ void flow_table_release(struct flow_table *table);
 
 /* Finds or begins the flow of a packet (outcome DECODE_FLOW) and adds the
  * packet to it. *side: which side of the key sent it. *ended: the instance on the
- * same key that this packet ended by beginning a new one, else FLOW_NONE.
+ * same key that this packet ended by beginning a new one, else FLOW_NONE; where
+ * that is for the joining to decide, FLOW_NONE and the new flow's before is set.
  * Returns the flow's place, FLOW_NONE without memory. */
 uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, uint8_t *side,
 			uint32_t *ended);
 /* The newest flow of a tuple as it stood on the wire; FLOW_NONE: none. */
 uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *key);
+
+/* The flow at place with the parts of it that precede it in the table. The ends
+ * are those of the part at place. */
+struct flow flow_table_whole(const struct flow_table *table, uint32_t place);
 
 /* The key of a tuple; returns the side of the key that the source is. */
 uint8_t flow_key_make(uint8_t protocol, uint8_t ip_version, const struct endpoint *source,
@@ -129,6 +145,8 @@ bool flow_key_equal(const struct flow_key *a, const struct flow_key *b);
 /* Whether later, a flow that begins after earlier's packets, is the same instance. */
 bool flow_continues(const struct flow *earlier, const struct flow *later,
 		    const struct flow_limits *limits);
+/* What later, which does not continue earlier, knows of its beginning by that: began_ns. */
+void flow_follow(struct flow *later, const struct flow *earlier, const struct flow_limits *limits);
 /* Adds later to earlier: counts, history, sequence numbers, last_ns. Not the ends. */
 void flow_join(struct flow *earlier, const struct flow *later);
 /* How long it lives without a packet. */

@@ -122,6 +122,7 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 	uint32_t place = find_live(merge, &flow->key);
 	bool insert =
 		place == NONE || !flow_continues(&merge->flows[place].flow, flow, &merge->limits);
+	uint32_t earlier;
 	int status;
 
 	if (insert) {
@@ -130,9 +131,13 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 			if (status != 0)
 				return status;
 		}
+		earlier = place;
 		place = new_live(merge, flow, place);
 		if (place == NONE)
 			return merge_no_memory(error);
+		if (earlier != NONE)
+			flow_follow(&merge->flows[place].flow, &merge->flows[earlier].flow,
+				    &merge->limits);
 		merge->totals.flows++;
 		status = put_flow(merge, &merge->flows[place], true, error);
 		if (status != 0)

@@ -53,16 +53,25 @@ void replay_release(struct replay *replay)
 
 /* -------------------------------------------------------------- places -- */
 
-static void place_flow(struct replay *replay, struct flow *flow, const struct packet *packet,
-		       uint8_t side)
+static void place_flow(struct replay *replay, const struct replay_part *part, struct flow *flow,
+		       const struct packet *packet, uint8_t side)
 {
 	bool local[2], group;
 
+	flow->locality_known = true;
+	if (flow->before != FLOW_NONE) {
+		const struct flow *before = &part->flows.flows[flow->before];
+
+		flow->place = before->place;
+		flow->group_side = before->group_side;
+		for (int i = 0; i < 2; i++)
+			flow->end[i].local = before->end[i].local;
+		return;
+	}
 	flow->place = (uint8_t)bridge_locality(&replay->bridge, packet, local, &group);
 	flow->end[side].local = local[0];
 	flow->end[!side].local = local[1];
 	flow->group_side = group ? !side : 2;
-	flow->locality_known = true;
 }
 
 /* A flow without a local end is counted once, at its originator. */
@@ -169,11 +178,11 @@ static bool quoted_subject(const struct replay_part *part, const struct packet *
 	source_side = flow_key_make(q->protocol, q->ip_version, &q->source, &q->destination, &key);
 	found = flow_table_find(&part->flows, &key);
 	if (found != FLOW_NONE) {
-		const struct flow *flow = &part->flows.flows[found];
+		const struct flow flow = flow_table_whole(&part->flows, found);
 
-		subject->responder = (from_us ? source_side : !source_side) != flow->originator;
-		subject->began_ns = flow->began_ns;
-		subject->first_ns = flow->first_ns;
+		subject->responder = (from_us ? source_side : !source_side) != flow.originator;
+		subject->began_ns = flow.began_ns;
+		subject->first_ns = flow.first_ns;
 	}
 	return true;
 }
@@ -229,7 +238,8 @@ static int count_end(struct replay *replay, struct replay_part *part, struct flo
 	int64_t distance = 0;
 
 	if (packet->time_ns < end->from_ns || packet->time_ns >= end->until_ns) {
-		struct bridge_subject subject = subject_of(flow, packet, side, sent);
+		struct flow whole = flow_table_whole(&part->flows, place);
+		struct bridge_subject subject = subject_of(&whole, packet, side, sent);
 
 		if (packet->quoted.present)
 			judge_quoted(replay, part, packet, &subject, &v);
@@ -299,13 +309,9 @@ static void settle_candidates(struct replay *replay, struct replay_part *part, s
 
 /* Sightings that came after the next connection on the same tuple had begun
  * say nothing about the one before. */
-static void end_instance(struct replay *replay, struct replay_part *part, uint32_t place,
-			 const struct packet *packet)
+static void end_part(struct replay *replay, struct replay_part *part, struct flow *flow,
+		     const struct packet *packet)
 {
-	struct flow *flow = &part->flows.flows[place];
-
-	if (flow->key.protocol != IPPROTO_TCP)
-		return;
 	for (uint8_t side = 0; side < 2; side++) {
 		for (uint32_t i = flow->end[side].first_span; i != LEDGER_NONE;
 		     i = part->ledger.spans[i].next) {
@@ -319,6 +325,17 @@ static void end_instance(struct replay *replay, struct replay_part *part, uint32
 				ledger_disown(&part->ledger, flow, i, BRIDGE_GAP);
 		}
 	}
+}
+
+static void end_instance(struct replay *replay, struct replay_part *part, uint32_t place,
+			 const struct packet *packet)
+{
+	struct flow *flows = part->flows.flows;
+
+	if (flows[place].key.protocol != IPPROTO_TCP)
+		return;
+	for (; place != FLOW_NONE; place = flows[place].before)
+		end_part(replay, part, &flows[place], packet);
 }
 
 static int keep_packet(struct replay_part *part, uint32_t place, uint8_t side,
@@ -356,7 +373,7 @@ static int take_flow_packet(struct replay *replay, struct replay_part *part,
 		end_instance(replay, part, ended, packet);
 	flow = &part->flows.flows[place];
 	if (!flow->locality_known)
-		place_flow(replay, flow, packet, side);
+		place_flow(replay, part, flow, packet, side);
 	if (!flow->end[0].local && !flow->end[1].local) {
 		status = judge_elsewhere(part, flow, place);
 		if (status == 0)
@@ -473,8 +490,9 @@ static enum bridge_reason review(const struct replay *replay, const struct flow 
 	return span->reason;
 }
 
+/* whole: the flow with all its parts. */
 static void review_end(const struct replay *replay, struct replay_part *part, struct flow *flow,
-		       uint8_t side)
+		       const struct flow *whole, uint8_t side)
 {
 	for (uint32_t i = flow->end[side].first_span; i != LEDGER_NONE;
 	     i = part->ledger.spans[i].next) {
@@ -483,22 +501,33 @@ static void review_end(const struct replay *replay, struct replay_part *part, st
 
 		if (span->folded != LEDGER_NONE)
 			continue;
-		reason = review(replay, flow, span);
+		reason = review(replay, whole, span);
 		if (reason != span->reason)
 			ledger_disown(&part->ledger, flow, i, reason);
 	}
 }
 
-static int finish_part(const struct replay *replay, struct replay_part *part)
+static int finish_flow(const struct replay *replay, struct replay_part *part, uint32_t place)
 {
-	for (size_t i = 0; i < part->flows.count; i++) {
-		struct flow *flow = &part->flows.flows[i];
+	const struct flow whole = flow_table_whole(&part->flows, place);
+
+	for (; place != FLOW_NONE; place = part->flows.flows[place].before) {
+		struct flow *flow = &part->flows.flows[place];
 
 		for (uint8_t side = 0; side < 2; side++) {
 			if (ledger_flush(&part->ledger, flow, side) != 0)
 				return -1;
-			review_end(replay, part, flow, side);
+			review_end(replay, part, flow, &whole, side);
 		}
+	}
+	return 0;
+}
+
+static int finish_part(const struct replay *replay, struct replay_part *part)
+{
+	for (uint32_t i = 0; i < part->flows.count; i++) {
+		if (!part->flows.flows[i].divided && finish_flow(replay, part, i) != 0)
+			return -1;
 	}
 	return 0;
 }
@@ -510,6 +539,8 @@ int replay_next(struct replay *replay, struct replay_part *part, struct error *e
 	int status = 0;
 
 	replay_part_clear(part);
+	/* A capture without snapshots is all that there is of its host. */
+	part->flows.cut_before = replay->parts++ > 0 || replay->timeline->count.frames > 0;
 	while (replay->in != NULL && part->packets < REPLAY_PART_PACKETS &&
 	       (status = pcapin_next(replay->in, &raw, error)) == 1) {
 		if (take_packet(replay, part, &raw) != 0)

@@ -43,6 +43,7 @@ struct replay {
 	struct decode_fragments *fragments;
 	struct pcapin *in;
 	int link_type;
+	uint64_t parts; /* begun so far */
 };
 
 void replay_part_init(struct replay_part *part, const struct replay_options *options);

@@ -1,102 +1,13 @@
-/* test_flow.c - facts about conversations: where they begin and end, and that
- * it does not matter where the evidence was cut. */
+/* test_flow.c - facts about conversations: what is one, where it begins and ends. */
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
-#include "analyze/flow.h"
-#include "analyze/grow.h"
-#include "tests/unit/scene.h"
-
-#define A	   HOST, 40000
-#define B	   PEER, 80
-#define SYN_ACK	   (SYN | ACK)
-#define RST_ACK	   (RST | ACK)
-#define SECONDS(s) ((s)*1000)
-
-static struct flow_table table;
-static int64_t now_ms;
-static uint8_t side;
-static uint32_t ended;
-
-static struct packet packet_of(const char *from, uint16_t from_port, const char *to,
-			       uint16_t to_port)
-{
-	struct packet p = {.time_ns = T(now_ms), .ip_version = 4, .protocol = IPPROTO_TCP};
-
-	assert_int_equal(endpoint_parse(from, &p.source.address), 0);
-	assert_int_equal(endpoint_parse(to, &p.destination.address), 0);
-	p.source.port = from_port;
-	p.destination.port = to_port;
-	if (!endpoint_is_ipv4(&p.source.address))
-		p.ip_version = 6;
-	return p;
-}
-
-static uint32_t tcp(const char *from, uint16_t from_port, const char *to, uint16_t to_port,
-		    uint8_t flags, uint32_t seq, uint32_t ack, uint32_t payload_bytes)
-{
-	struct packet p = packet_of(from, from_port, to, to_port);
-
-	p.tcp_flags = flags;
-	p.tcp_seq = seq;
-	p.tcp_ack = ack;
-	p.payload_bytes = payload_bytes;
-	p.ip_bytes = 40 + payload_bytes;
-	now_ms++;
-	return flow_table_add(&table, &p, &side, &ended);
-}
-
-static uint32_t other(uint8_t protocol, const char *from, uint16_t from_port, const char *to,
-		      uint16_t to_port, uint32_t payload_bytes)
-{
-	struct packet p = packet_of(from, from_port, to, to_port);
-
-	p.protocol = protocol;
-	p.payload_bytes = payload_bytes;
-	p.ip_bytes = 28 + payload_bytes;
-	now_ms++;
-	return flow_table_add(&table, &p, &side, &ended);
-}
-
-static int begin(void **state)
-{
-	(void)state;
-	flow_table_init(&table, &flow_default_limits);
-	now_ms = 0;
-	return 0;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	flow_table_release(&table);
-	return 0;
-}
-
-static void assert_flow(uint32_t place, const char *conn_state, const char *history)
-{
-	char text[FLOW_HISTORY_SIZE];
-
-	assert_in_range(place, 0, table.count - 1);
-	flow_history(&table.flows[place], text);
-	assert_string_equal(text, history);
-	assert_string_equal(flow_conn_state(&table.flows[place]), conn_state);
-}
-
-static void handshake(void)
-{
-	tcp(A, B, SYN, 100, 0, 0);
-	tcp(B, A, SYN_ACK, 900, 101, 0);
-	tcp(A, B, ACK, 101, 901, 0);
-}
+#include "tests/unit/conversation.h"
 
 /* ----------------------------------------------------------------- key -- */
 
@@ -180,36 +91,7 @@ static void the_newest_instance_is_found(void **state)
 	assert_int_equal(flow_table_find(&table, &key), FLOW_NONE);
 }
 
-/* --------------------------------------------------------- conn_state -- */
-
-static void s0_nothing_came_back(void **state)
-{
-	(void)state;
-	tcp(A, B, SYN, 100, 0, 0);
-	assert_flow(0, "S0", "S");
-}
-
-static void s1_stands(void **state)
-{
-	(void)state;
-	handshake();
-	tcp(A, B, ACK, 101, 901, 10);
-	assert_flow(0, "S1", "ShAD");
-}
-
-static void sf_ended_by_both(void **state)
-{
-	(void)state;
-	handshake();
-	tcp(A, B, ACK, 101, 901, 10);
-	tcp(B, A, ACK, 901, 111, 20);
-	tcp(A, B, FIN, 111, 921, 0);
-	tcp(B, A, FIN, 921, 112, 0);
-	tcp(A, B, ACK, 112, 922, 0);
-	assert_flow(0, "SF", "ShADdFf");
-	tcp(B, A, RST, 922, 0, 0); /* after both ended it changes nothing */
-	assert_flow(0, "SF", "ShADdFfr");
-}
+/* ----------------------------------------------------------- instances -- */
 
 /* Fast Open: the answer acknowledges the data that came with the SYN. */
 static void data_with_the_syn_is_of_its_connection(void **state)
@@ -222,87 +104,6 @@ static void data_with_the_syn_is_of_its_connection(void **state)
 	tcp(B, A, SYN | ACK, 5000, 802, 0); /* beyond what was sent: another one's */
 	assert_int_equal(table.count, 2);
 }
-
-static void s2_and_s3_half_closed(void **state)
-{
-	(void)state;
-	handshake();
-	tcp(A, B, FIN, 101, 901, 0);
-	assert_flow(0, "S2", "ShAF");
-	tcp("10.0.0.1", 40001, B, SYN, 100, 0, 0);
-	tcp(B, "10.0.0.1", 40001, SYN_ACK, 900, 101, 0);
-	tcp(B, "10.0.0.1", 40001, FIN, 901, 101, 0);
-	assert_flow(1, "S3", "Shf");
-}
-
-static void rej_refused(void **state)
-{
-	(void)state;
-	tcp(A, B, SYN, 100, 0, 0);
-	tcp(B, A, RST_ACK, 0, 101, 0);
-	assert_flow(0, "REJ", "Sr");
-	assert_true(flow_only_reset(&table.flows[0], 1));
-	assert_false(flow_only_reset(&table.flows[0], 0));
-}
-
-static void rsto_rstr_broken_off(void **state)
-{
-	(void)state;
-	handshake();
-	tcp(A, B, RST, 101, 0, 0);
-	assert_flow(0, "RSTO", "ShAR");
-	tcp("10.0.0.1", 40001, B, SYN, 100, 0, 0);
-	tcp(B, "10.0.0.1", 40001, SYN_ACK, 900, 101, 0);
-	tcp(B, "10.0.0.1", 40001, RST, 901, 0, 0);
-	assert_flow(1, "RSTR", "Shr");
-}
-
-static void rstos0_rstrh_broken_off_early(void **state)
-{
-	(void)state;
-	tcp(A, B, SYN, 100, 0, 0);
-	tcp(A, B, RST, 101, 0, 0);
-	assert_flow(0, "RSTOS0", "SR");
-	tcp(B, "10.0.0.1", 40001, SYN_ACK, 900, 101, 0);
-	tcp(B, "10.0.0.1", 40001, RST, 901, 0, 0);
-	assert_flow(1, "RSTRH", "hr");
-	assert_int_equal(table.flows[1].originator, 0);
-}
-
-static void sh_shr_one_sided(void **state)
-{
-	(void)state;
-	tcp(A, B, SYN, 100, 0, 0);
-	tcp(A, B, FIN, 101, 0, 0);
-	assert_flow(0, "SH", "SF");
-	tcp(B, "10.0.0.1", 40001, SYN_ACK, 900, 101, 0);
-	tcp(B, "10.0.0.1", 40001, FIN, 901, 101, 0);
-	assert_flow(1, "SHR", "hf");
-}
-
-static void oth_midstream(void **state)
-{
-	(void)state;
-	tcp(B, A, ACK, 5, 6, 10);
-	tcp(A, B, ACK, 6, 15, 0);
-	assert_flow(0, "OTH", "Da");
-	assert_int_equal(table.flows[0].began_ns, INT64_MIN);
-}
-
-static void udp_states(void **state)
-{
-	(void)state;
-	other(IPPROTO_UDP, A, B, 10);
-	assert_flow(0, "S0", "D");
-	other(IPPROTO_UDP, B, A, 0);
-	assert_flow(0, "SF", "Dd");
-	table.flows[0].count[0].packets = 0;
-	assert_flow(0, "SHR", "Dd");
-	other(IPPROTO_SCTP, A, B, 10);
-	assert_flow(1, "OTH", "D");
-}
-
-/* ----------------------------------------------------------- instances -- */
 
 static void a_new_initial_sequence_number_is_a_new_connection(void **state)
 {
@@ -420,247 +221,6 @@ static void many_flows_are_all_found_again(void **state)
 	assert_int_equal(table.count, 20000);
 }
 
-/* ------------------------------------------------------------- joining -- */
-
-#define PACKETS 14
-
-static void random_packets(uint64_t *seed, struct packet *packets, bool long_silences)
-{
-	static const uint8_t flags[] = {SYN, SYN_ACK, ACK, ACK, ACK, ACK, FIN, RST};
-	uint32_t seq[2] = {100, 900};
-
-	now_ms = 0;
-	for (int i = 0; i < PACKETS; i++) {
-		bool forth = scene_random(seed, 2);
-		struct packet *p = &packets[i];
-
-		now_ms += scene_random(seed, 40);
-		if (long_silences && scene_random(seed, 5) == 0)
-			now_ms += SECONDS(scene_random(seed, 400));
-		*p = forth ? packet_of(A, B) : packet_of(B, A);
-		if (scene_random(seed, 4) == 0)
-			p->protocol = IPPROTO_UDP;
-		p->number = (uint64_t)i + 1;
-		p->tcp_flags = flags[scene_random(seed, 8)];
-		if ((p->tcp_flags & SYN) != 0 && scene_random(seed, 3) == 0)
-			seq[!forth] = scene_random(seed, 5000);
-		p->tcp_seq = seq[!forth];
-		p->tcp_ack = seq[forth] + 1;
-		p->payload_bytes = (p->tcp_flags & SYN) != 0 ? 0 : scene_random(seed, 3) * 10;
-		p->ip_bytes = 40 + p->payload_bytes;
-		seq[!forth] += p->payload_bytes;
-	}
-}
-
-struct writer {
-	struct packet *packets;
-	int count;
-	uint64_t *seed;
-	uint32_t seq[2];
-	uint32_t losses; /* one in so many is not captured; 0: all are */
-};
-
-static void emit(struct writer *w, bool forth, uint8_t flags, uint32_t payload_bytes)
-{
-	struct packet *p = &w->packets[w->count];
-
-	now_ms += scene_random(w->seed, 40);
-	if (w->count < PACKETS && (w->losses == 0 || scene_random(w->seed, w->losses) != 0)) {
-		*p = forth ? packet_of(A, B) : packet_of(B, A);
-		p->number = (uint64_t)++w->count;
-		p->tcp_flags = flags;
-		p->tcp_seq = w->seq[!forth];
-		p->tcp_ack = (flags & ACK) != 0 ? w->seq[forth] : 0;
-		p->payload_bytes = payload_bytes;
-		p->ip_bytes = 40 + payload_bytes;
-	}
-	w->seq[!forth] += payload_bytes + ((flags & (SYN | 1)) != 0);
-}
-
-static void repeat_last(struct writer *w)
-{
-	if (w->count > 0 && w->count < PACKETS && scene_random(w->seed, 5) == 0) {
-		w->packets[w->count] = w->packets[w->count - 1];
-		w->packets[w->count].time_ns = T(now_ms += 3);
-		w->packets[w->count].number = (uint64_t)w->count + 1;
-		w->count++;
-	}
-}
-
-/* Connections one after the other on one tuple, each as TCP has them. */
-static void tcp_packets(uint64_t *seed, struct packet *packets, uint32_t losses)
-{
-	struct writer w = {.packets = packets, .seed = seed, .losses = losses};
-
-	now_ms = 0;
-	while (w.count < PACKETS) {
-		bool forth = scene_random(seed, 8) != 0;
-
-		w.seq[0] += 1000 + scene_random(seed, 100000);
-		w.seq[1] += 1000 + scene_random(seed, 100000);
-		emit(&w, forth, SYN, 0);
-		repeat_last(&w);
-		if (scene_random(seed, 6) == 0) {
-			emit(&w, !forth, RST_ACK, 0);
-			continue;
-		}
-		emit(&w, !forth, SYN_ACK, 0);
-		repeat_last(&w);
-		emit(&w, forth, ACK, 0);
-		for (uint32_t n = scene_random(seed, 4); n > 0; n--) {
-			emit(&w, scene_random(seed, 2), ACK, 10);
-			repeat_last(&w);
-		}
-		if (scene_random(seed, 4) == 0) {
-			emit(&w, scene_random(seed, 2), RST, 0);
-			continue;
-		}
-		emit(&w, forth, FIN, scene_random(seed, 2) * 5);
-		repeat_last(&w);
-		emit(&w, !forth, ACK, scene_random(seed, 2) * 7);
-		emit(&w, !forth, FIN, 0);
-		emit(&w, forth, ACK, 0);
-	}
-}
-
-static void pass(struct flow_table *to, const struct packet *packets, int count)
-{
-	flow_table_init(to, &flow_default_limits);
-	for (int i = 0; i < count; i++)
-		assert_int_not_equal(flow_table_add(to, &packets[i], &side, &ended), FLOW_NONE);
-}
-
-/* The second part's flows onto the first's, as a merger does it. */
-static void join(struct flow_table *to, const struct flow_table *later)
-{
-	for (size_t i = 0; i < later->count; i++) {
-		const struct flow *flow = &later->flows[i];
-		size_t live = to->count;
-
-		while (live > 0 && !flow_key_equal(&to->flows[live - 1].key, &flow->key))
-			live--;
-		if (live > 0 && flow_continues(&to->flows[live - 1], flow, &flow_default_limits)) {
-			flow_join(&to->flows[live - 1], flow);
-			continue;
-		}
-		assert_int_equal(grow_one(&to->flows, to->count, &to->capacity, sizeof(*to->flows)),
-				 0);
-		to->flows[to->count++] = *flow;
-	}
-}
-
-static bool same_flow(const struct flow *a, const struct flow *b)
-{
-	char h[FLOW_HISTORY_SIZE], g[FLOW_HISTORY_SIZE];
-
-	flow_history(a, h);
-	flow_history(b, g);
-	return strcmp(h, g) == 0 && strcmp(flow_conn_state(a), flow_conn_state(b)) == 0 &&
-	       memcmp(a->count, b->count, sizeof(a->count)) == 0 && a->first_ns == b->first_ns &&
-	       a->last_ns == b->last_ns && a->originator == b->originator &&
-	       a->began_ns == b->began_ns && a->first_number == b->first_number &&
-	       flow_idle_limit(a, &flow_default_limits) == flow_idle_limit(b, &flow_default_limits);
-}
-
-static void tell(const struct packet *packets, int cut)
-{
-	for (int i = 0; i < PACKETS; i++)
-		print_message("%s%d %s %lld ms flags %02x seq %u ack %u payload %u\n",
-			      i == cut ? "-- cut --\n" : "", i,
-			      packets[i].source.port == 80 ? "b>a" : "a>b",
-			      (long long)(packets[i].time_ns - T(0)) / 1000000,
-			      packets[i].protocol == IPPROTO_UDP ? 0 : packets[i].tcp_flags,
-			      packets[i].tcp_seq, packets[i].tcp_ack, packets[i].payload_bytes);
-}
-
-static unsigned check_cuts(const struct packet *packets)
-{
-	struct flow_table whole, first, second;
-	unsigned wrong = 0;
-
-	pass(&whole, packets, PACKETS);
-	for (int cut = 0; cut <= PACKETS; cut++) {
-		bool same;
-
-		pass(&first, packets, cut);
-		pass(&second, packets + cut, PACKETS - cut);
-		join(&first, &second);
-		same = first.count == whole.count;
-		for (size_t i = 0; i < whole.count && same; i++)
-			same = same_flow(&whole.flows[i], &first.flows[i]);
-		if (!same && wrong++ == 0)
-			tell(packets, cut);
-		flow_table_release(&first);
-		flow_table_release(&second);
-	}
-	flow_table_release(&whole);
-	return wrong;
-}
-
-static void what_a_later_part_knew_is_known_after_joining(void **state)
-{
-	struct flow earlier, later;
-
-	(void)state;
-	tcp(A, B, ACK, 101, 901, 10);
-	earlier = table.flows[0];
-	flow_table_clear(&table);
-	tcp(A, B, FIN, 111, 901, 0);
-	later = table.flows[0];
-	assert_true(flow_continues(&earlier, &later, &flow_default_limits));
-	flow_join(&earlier, &later);
-	flow_table_clear(&table);
-	tcp(A, B, ACK, 112, 901, 10);
-	assert_false(flow_continues(&earlier, &table.flows[0], &flow_default_limits));
-	flow_table_clear(&table);
-	tcp(A, B, FIN, 111, 901, 0);
-	assert_true(flow_continues(&earlier, &table.flows[0], &flow_default_limits));
-}
-
-static void cut_random(uint64_t seed, bool long_silences)
-{
-	struct packet packets[PACKETS];
-
-	for (int round = 0; round < 3000; round++) {
-		random_packets(&seed, packets, long_silences);
-		assert_int_equal(check_cuts(packets), 0);
-	}
-}
-
-static void cut_tcp(uint64_t seed, uint32_t losses)
-{
-	struct packet packets[PACKETS + 1];
-
-	for (int round = 0; round < 5000; round++) {
-		tcp_packets(&seed, packets, losses);
-		assert_int_equal(check_cuts(packets), 0);
-	}
-}
-
-static void a_cut_changes_nothing(void **state)
-{
-	(void)state;
-	cut_tcp(1, 0);
-}
-
-static void a_cut_changes_nothing_when_packets_are_missing(void **state)
-{
-	SCENE_OPEN(state);
-	cut_tcp(2, 8);
-}
-
-static void a_cut_changes_nothing_in_nonsense(void **state)
-{
-	SCENE_OPEN(state);
-	cut_random(1, false);
-}
-
-static void a_cut_changes_nothing_with_long_silences(void **state)
-{
-	SCENE_OPEN(state);
-	cut_random(2, true);
-}
-
 #define FACT(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -671,17 +231,7 @@ int main(void)
 		FACT(protocols_versions_and_ports_are_apart),
 		FACT(icmp_query_and_answer_are_one_flow),
 		FACT(the_newest_instance_is_found),
-		FACT(s0_nothing_came_back),
-		FACT(s1_stands),
-		FACT(sf_ended_by_both),
 		FACT(data_with_the_syn_is_of_its_connection),
-		FACT(s2_and_s3_half_closed),
-		FACT(rej_refused),
-		FACT(rsto_rstr_broken_off),
-		FACT(rstos0_rstrh_broken_off_early),
-		FACT(sh_shr_one_sided),
-		FACT(oth_midstream),
-		FACT(udp_states),
 		FACT(a_new_initial_sequence_number_is_a_new_connection),
 		FACT(a_repeated_syn_is_the_same_connection),
 		FACT(a_simultaneous_open_is_one_connection),
@@ -691,11 +241,6 @@ int main(void)
 		FACT(silence_of_tcp_depends_on_how_it_stands),
 		FACT(a_later_fragment_begins_nothing),
 		FACT(many_flows_are_all_found_again),
-		FACT(what_a_later_part_knew_is_known_after_joining),
-		FACT(a_cut_changes_nothing),
-		FACT(a_cut_changes_nothing_when_packets_are_missing),
-		FACT(a_cut_changes_nothing_in_nonsense),
-		FACT(a_cut_changes_nothing_with_long_silences),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

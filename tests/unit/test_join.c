@@ -978,6 +978,32 @@ static void a_listeners_connection_stays_its_own_over_a_rotation(void **state)
 	agree(one, LOAD("two.db", "two"), CONNECTIONS);
 }
 
+/* Data from both sides, and beyond a hole: each could follow a FIN from before the
+ * capture. Nobody sent one, so it is one conversation, with one row for its end. */
+static void a_conversation_that_could_have_ended_before_is_one(void **state)
+{
+	const struct scene_packet packets[] = {
+		OUT(2450, 40000, ACK, 101, 901, 5),  IN(2460, 40000, ACK, 901, 106, 5),
+		OUT(2470, 40000, ACK, 106, 906, 5),  OUT(2480, 40000, ACK, 500, 906, 5),
+		IN(2490, 40000, ACK, 906, 505, 100),
+	};
+	const char *db;
+
+	(void)state;
+	make_directory("one");
+	header(1);
+	scene_frame("key", 2000, 2001);
+	hosts();
+	scene_process('+', 11, OLD, "old");
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_holder('+', 500, 11, OLD, 5);
+	scene_frame("poll", 3000, 3001);
+	write_pair("one", 1, packets, 5);
+	db = LOAD("one.db", "one");
+	answers(db, CONNECTIONS, "tcp|40000|80|orig|11|exact||5|0|0|0|0|0|3|2\n");
+	answers(db, "SELECT count(*), sum(orig_packets), sum(resp_packets) FROM flow", "1|3|2\n");
+}
+
 /* The second segment has losses from before its first packet of the flow, and the heir
  * is refused there: no word of the first segment may name anybody for it. */
 static void losses_after_a_rotation_leave_it_nobodys(void **state)
@@ -1070,6 +1096,7 @@ static void an_heir_of_the_next_segment_has_nothing_of_the_one_before(void **sta
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		FACT(a_conversation_that_could_have_ended_before_is_one),
 		FACT(losses_after_a_rotation_leave_it_nobodys),
 		FACT(an_heir_of_the_next_segment_has_nothing_of_the_one_before),
 		FACT(every_packet_has_its_owner_or_its_reason),
