@@ -1,7 +1,7 @@
 /*
  * decode.h - link layer to transport: bytes into one struct packet.
  *
- * Never allocates, never keeps a pointer, never reads past the captured
+ * Never allocates, keeps no pointer but packet.ip, never reads past the captured
  * bytes. What does not come out as a flow's packet comes out with the reason,
  * so that every packet is accounted for.
  */
@@ -66,6 +66,8 @@ struct packet {
 	uint32_t ip_bytes;	/* layer-3 bytes: IP total length (IPv6: payload + 40), or what the
 				   frame holds on the wire after the link layer where offload leaves it
 				   zero */
+	const uint8_t *ip;	/* the IP header, in the caller's bytes; NULL: none was read */
+	uint32_t ip_captured;	/* bytes there, without padding */
 	uint32_t payload_bytes; /* transport payload, by the IP length, not by what was captured */
 	/* TCP */
 	uint8_t tcp_flags;

@@ -343,6 +343,8 @@ enum decode_outcome decode_ipv4(struct cursor c, struct packet *packet)
 		packet->fragment_last = (place & 0x2000) == 0;
 	}
 	cursor_limit(&c, total_bytes); /* Ethernet's padding ends here */
+	packet->ip = c.at;
+	packet->ip_captured = c.captured;
 	cursor_skip(&c, header_bytes);
 	if (packet->fragment_later) {
 		packet->payload_bytes = c.wire;
@@ -408,6 +410,8 @@ enum decode_outcome decode_ipv6(struct cursor c, struct packet *packet)
 		return DECODE_MALFORMED;
 	packet->ip_bytes = payload_bytes + IPV6_BYTES;
 	cursor_limit(&c, payload_bytes);
+	packet->ip = c.at - IPV6_BYTES;
+	packet->ip_captured = c.captured + IPV6_BYTES;
 	outcome = walk_extensions(&c, &packet->protocol, &fragment);
 	packet->fragment_first = fragment.first;
 	packet->fragment_later = fragment.later;

@@ -366,6 +366,19 @@ uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *
 	return slot == NULL ? FLOW_NONE : slot->place - 1;
 }
 
+bool flow_table_repeat(struct flow_table *table, const struct packet *packet)
+{
+	struct flow_key key;
+	uint32_t place;
+
+	packet_key(packet, &key);
+	place = flow_table_find(table, &key);
+	if (place == FLOW_NONE)
+		return false;
+	table->flows[place].repeats++;
+	return true;
+}
+
 static struct flow_head packet_head(const struct packet *packet, uint8_t side)
 {
 	return (struct flow_head){

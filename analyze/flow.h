@@ -129,6 +129,8 @@ void flow_table_release(struct flow_table *table);
  * Returns the flow's place, FLOW_NONE without memory. */
 uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, uint8_t *side,
 			uint32_t *ended);
+/* Counts a packet as a repeat of one that its flow has. False: no flow of the table has it. */
+bool flow_table_repeat(struct flow_table *table, const struct packet *packet);
 /* The newest flow of a tuple as it stood on the wire; FLOW_NONE: none. */
 uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *key);
 

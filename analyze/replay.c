@@ -36,8 +36,9 @@ int replay_init(struct replay *replay, const struct timeline *timeline, struct p
 		.in = in,
 		.link_type = in == NULL ? -1 : pcapin_link_type(in),
 		.fragments = decode_fragments_new(),
+		.repeats = repeats_new(),
 	};
-	if (replay->fragments == NULL)
+	if (replay->fragments == NULL || replay->repeats == NULL)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	if (bridge_init(&replay->bridge, timeline) != 0)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
@@ -48,6 +49,7 @@ void replay_release(struct replay *replay)
 {
 	bridge_release(&replay->bridge);
 	decode_fragments_free(replay->fragments);
+	repeats_free(replay->repeats);
 	*replay = (struct replay){0};
 }
 
@@ -411,6 +413,10 @@ static int take_packet(struct replay *replay, struct replay_part *part,
 	if (packet.outcome != DECODE_FLOW) {
 		part->ledger.other[packet.outcome].packets++;
 		part->ledger.other[packet.outcome].bytes += packet.ip_bytes;
+		return 0;
+	}
+	if (repeats_seen(replay->repeats, &packet) && flow_table_repeat(&part->flows, &packet)) {
+		part->flow_packets++;
 		return 0;
 	}
 	return take_flow_packet(replay, part, &packet);

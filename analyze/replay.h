@@ -15,6 +15,7 @@
 #include "analyze/flow.h"
 #include "analyze/ledger.h"
 #include "analyze/pcapin.h"
+#include "analyze/repeats.h"
 #include "analyze/timeline.h"
 #include "snapshot/format/error.h"
 
@@ -41,6 +42,7 @@ struct replay {
 	struct replay_options options;
 	struct bridge bridge;
 	struct decode_fragments *fragments;
+	struct repeats *repeats;
 	struct pcapin *in;
 	int link_type;
 	uint64_t parts; /* begun so far */

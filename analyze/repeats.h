@@ -1,0 +1,45 @@
+/*
+ * repeats.h - the same packet, captured on several interfaces.
+ *
+ * A host that captures on all of its interfaces sees a packet on a veth, on its
+ * bridge and on the way out: one packet, several sightings. The first one is
+ * counted. Never is what was sent again taken for what was sent before:
+ *
+ * - A packet can only repeat one of another interface. Of equal packets the
+ *   interface that saw most of them says how many there were.
+ * - Equal is all that identifies it: the IP header but for TTL and checksum, the
+ *   transport header with its options and the beginning of the payload.
+ * - It follows within REPEATS_MARKED_NS if its IP header numbers it (the sender
+ *   gives a retransmission another number), else within REPEATS_UNMARKED_NS,
+ *   which no retransmission timer undercuts. There, a TCP segment behind a later
+ *   one of its own interface is not in the order of the way, and is counted; and
+ *   so is a datagram to a group, which a program sends to each interface alike.
+ *
+ * What the rule does not show to be a repeat is counted: a packet that was
+ * held up on the way, cut into segments by one interface, or translated.
+ */
+#ifndef ANALYZE_REPEATS_H
+#define ANALYZE_REPEATS_H
+
+#include <stdbool.h>
+
+#include "analyze/decode.h"
+
+/* Between two interfaces of a host a packet takes microseconds; the recorder's
+ * ring is filled by several processors, and a queue may hold it for some ms.
+ * Linux takes 65536 numbers for each destination in more than that. */
+#define REPEATS_MARKED_NS INT64_C(10000000)
+/* The shortest timer is that of the tail loss probe: two clock ticks of the
+ * kernel, 2 ms at 1000 ticks a second (RFC 8985 7, tcp_output.c). */
+#define REPEATS_UNMARKED_NS INT64_C(1000000)
+
+struct repeats;
+
+struct repeats *repeats_new(void); /* NULL: no memory */
+/* Notes a sighting of a packet that belongs to a flow, with packet->ip as
+ * decode_packet left it. Whether it repeats one that was noted before. Packets without
+ * ifindex, and loopback's, never do. */
+bool repeats_seen(struct repeats *repeats, const struct packet *packet);
+void repeats_free(struct repeats *repeats);
+
+#endif
