@@ -387,7 +387,7 @@ static int write_header(const struct run *run, const struct import_segment *segm
 		{"interface", NULL},
 		{"filter", NULL},
 		{"snaplen", segment->source ? snaplen : NULL},
-		{"link_type", segment->source ? link_type : NULL},
+		{"link_type", segment->source && segment->link_type >= 0 ? link_type : NULL},
 		{"time_zone", NULL},
 		{"privilege", NULL},
 		{"watcher", "a single reading, imported"},

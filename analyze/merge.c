@@ -311,7 +311,7 @@ int merge_begin(struct merge *merge, const struct merge_segment *segment, struct
 		.snap_bytes = segment->snap_name != NULL ? segment->snap_bytes : STORE_NULL,
 		.pcap_sha256 = segment->pcap_sha256,
 		.snap_sha256 = segment->snap_sha256,
-		.link_type = segment->pcap_name != NULL ? segment->link_type : STORE_NULL,
+		.link_type = segment->link_type >= 0 ? segment->link_type : STORE_NULL,
 		.first_packet_ns = STORE_NULL,
 		.last_packet_ns = STORE_NULL,
 		.dropped = STORE_NULL,

@@ -79,8 +79,8 @@ static int store_new_recording(struct merge *merge, const struct merge_segment *
 		.privilege = merge_meta(merge, "privilege"),
 		.watcher = merge_meta(merge, "watcher"),
 		.snaplen = merge_meta_number(merge, "snaplen"),
-		.link_type = segment->pcap_name != NULL ? segment->link_type
-							: merge_meta_number(merge, "link_type"),
+		.link_type = segment->link_type >= 0 ? segment->link_type
+						     : merge_meta_number(merge, "link_type"),
 		.clock_ticks = merge_meta_number(merge, "clock_ticks"),
 		.net_namespace = tl->capture_netns != 0 ? (int64_t)tl->capture_netns : STORE_NULL,
 		.interval_ns = merge_meta_number(merge, "interval_ns"),

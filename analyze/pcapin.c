@@ -1,5 +1,5 @@
 /*
- * pcapin.c - packets in, through libpcap.
+ * pcapin.c - packets in, through libpcap or pcapng.c.
  *
  * A plain file goes to libpcap as a stdio stream with a large buffer. A gzip
  * file, and anything that is no regular file, goes through a stream of our own
@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "analyze/pcapng.h"
 #include "snapshot/format/quantity.h"
 
 /* Reading through libpcap gets a third faster from stdio's 4 KiB to this, and
@@ -59,11 +60,13 @@ struct pcapin {
 	char *path;
 	FILE *stream; /* owned by pcap, once there is one */
 	pcap_t *pcap;
+	struct pcapng *ng; /* either of the two */
 	char *stream_buffer;
 	struct source *source; /* NULL: a plain file, which stdio reads itself */
 	uint32_t magic;
-	uint32_t record_header_bytes; /* 0: pcapng, whose offsets libpcap does not tell */
+	uint32_t record_header_bytes; /* 0: pcapng */
 	uint32_t snaplen;
+	int link_type; /* of a classic file */
 	uint64_t packets;
 	uint64_t next_offset_bytes;
 	int stopped; /* 1 at the end; negative after a failure, told again by last_error */
@@ -303,10 +306,18 @@ static int open_pcap(struct pcapin *in, struct error *error)
 	char text[PCAP_ERRBUF_SIZE] = "";
 	int snaplen;
 
+	if (in->magic == MAGIC_PCAPNG) {
+		in->ng = pcapng_new(in->stream);
+		if (!in->ng)
+			return error_set(error, ERROR_MEMORY, in->path, -1, "out of memory");
+		in->snaplen = pcapng_snaplen(in->ng);
+		return 0;
+	}
 	in->pcap = pcap_fopen_offline_with_tstamp_precision(in->stream, PCAP_TSTAMP_PRECISION_NANO,
 							    text);
 	if (!in->pcap)
 		return error_damage(error, in->path, 0, "a capture file's header", "%s", text);
+	in->link_type = pcap_datalink(in->pcap);
 	snaplen = pcap_snapshot(in->pcap);
 	in->snaplen = snaplen > 0 ? (uint32_t)snaplen : 0;
 	return 0;
@@ -387,6 +398,7 @@ void pcapin_close(struct pcapin *in)
 		pcap_close(in->pcap);
 	else if (in->stream)
 		fclose(in->stream);
+	pcapng_free(in->ng);
 	source_free(in->source);
 	free(in->stream_buffer);
 	free(in->path);
@@ -395,7 +407,7 @@ void pcapin_close(struct pcapin *in)
 
 int pcapin_link_type(const struct pcapin *in)
 {
-	return pcap_datalink(in->pcap);
+	return in->ng ? pcapng_link_type(in->ng) : in->link_type;
 }
 
 uint32_t pcapin_snaplen(const struct pcapin *in)
@@ -416,29 +428,13 @@ static int64_t classic_time_ns(const struct pcapin *in, const struct timeval *ts
 	return seconds * NS_PER_SECOND + (int64_t)(uint32_t)(ts->tv_usec / 1000) * 1000;
 }
 
-/* pcapng's clock has 64 bits and any resolution. Every packet is accounted
- * for, so a time out of range is moved to the range's nearer end. */
-static int64_t pcapng_time_ns(const struct timeval *ts)
-{
-	int64_t ns;
-
-	if (__builtin_mul_overflow((int64_t)ts->tv_sec, NS_PER_SECOND, &ns) ||
-	    __builtin_add_overflow(ns, (int64_t)ts->tv_usec, &ns))
-		return ts->tv_sec < 0 ? 0 : QUANTITY_MAX_TIME_NS;
-	if (ns < 0)
-		return 0;
-	return ns < QUANTITY_MAX_TIME_NS ? ns : QUANTITY_MAX_TIME_NS;
-}
-
-/* Why libpcap gives no further packet. status is pcap_next_ex()'s. */
-static int stop(struct pcapin *in, int status, struct error *error)
+/* Why there is no further packet: ended, or found says what is wrong. */
+static int stop(struct pcapin *in, bool ended, const char *found, struct error *error)
 {
 	const struct source *source = in->source;
 	int64_t offset = (int64_t)in->next_offset_bytes;
 	char wanted[64];
 
-	if (in->record_header_bytes == 0)
-		offset = (int64_t)ftello(in->stream);
 	snprintf(wanted, sizeof(wanted), "a whole record after packet %llu",
 		 (unsigned long long)in->packets);
 	if (source && source->read_errno)
@@ -450,11 +446,10 @@ static int stop(struct pcapin *in, int status, struct error *error)
 			"a damaged gzip stream, at its byte %llu: %s",
 			(unsigned long long)(source->taken - (source->have - source->at)),
 			source->fault);
-	else if (status == PCAP_ERROR_BREAK)
+	else if (ended)
 		in->stopped = 1;
 	else
-		in->stopped = error_damage(&in->last_error, in->path, offset, wanted, "%s",
-					   pcap_geterr(in->pcap));
+		in->stopped = error_damage(&in->last_error, in->path, offset, wanted, "%s", found);
 	if (in->stopped == 1)
 		return 0;
 	if (error)
@@ -475,6 +470,25 @@ static uint64_t end_of_record(const struct pcapin *in, uint32_t captured_bytes)
 	return in->next_offset_bytes + in->record_header_bytes + captured_bytes;
 }
 
+static int next_of_pcapng(struct pcapin *in, struct pcapin_packet *packet, struct error *error)
+{
+	char found[PCAPNG_TEXT_SIZE] = "";
+	struct pcapng_packet got;
+	int status = pcapng_next(in->ng, &got, &in->next_offset_bytes, found);
+
+	if (status != 1)
+		return stop(in, status == 0, found, error);
+	*packet = (struct pcapin_packet){
+		.time_ns = got.time_ns,
+		.number = ++in->packets,
+		.captured_bytes = got.captured_bytes,
+		.original_bytes = got.original_bytes,
+		.link_type = got.link_type,
+		.data = got.data,
+	};
+	return 1;
+}
+
 int pcapin_next(struct pcapin *in, struct pcapin_packet *packet, struct error *error)
 {
 	struct pcap_pkthdr *header;
@@ -486,20 +500,19 @@ int pcapin_next(struct pcapin *in, struct pcapin_packet *packet, struct error *e
 			*error = in->last_error;
 		return in->stopped < 0 ? in->stopped : 0;
 	}
+	if (in->ng)
+		return next_of_pcapng(in, packet, error);
 	status = pcap_next_ex(in->pcap, &header, &data);
 	if (status != 1)
-		return stop(in, status, error);
+		return stop(in, status == PCAP_ERROR_BREAK, pcap_geterr(in->pcap), error);
 	in->packets++;
 	packet->number = in->packets;
 	packet->offset_bytes = in->next_offset_bytes;
 	packet->captured_bytes = header->caplen;
 	packet->original_bytes = header->len;
+	packet->link_type = in->link_type;
 	packet->data = data;
-	if (in->record_header_bytes) {
-		packet->time_ns = classic_time_ns(in, &header->ts);
-		in->next_offset_bytes = end_of_record(in, header->caplen);
-	} else {
-		packet->time_ns = pcapng_time_ns(&header->ts);
-	}
+	packet->time_ns = classic_time_ns(in, &header->ts);
+	in->next_offset_bytes = end_of_record(in, header->caplen);
 	return 1;
 }

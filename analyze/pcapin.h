@@ -1,6 +1,6 @@
 /*
- * pcapin.h - packets in, through libpcap, from plain or gzip files.
- * The only file of the analyzer that knows libpcap. Never decodes.
+ * pcapin.h - packets in, from plain or gzip files: pcap through libpcap, pcapng
+ * through pcapng.h. The only file of the analyzer that knows libpcap. Never decodes.
  */
 #ifndef ANALYZE_PCAPIN_H
 #define ANALYZE_PCAPIN_H
@@ -17,6 +17,7 @@ struct pcapin_packet {
 	uint64_t offset_bytes;	 /* of the record header in the uncompressed file; 0 for pcapng */
 	uint32_t captured_bytes; /* at data */
 	uint32_t original_bytes; /* on the wire */
+	int link_type;		 /* libpcap DLT number; pcapng: LINKTYPE_ of its interface */
 	const uint8_t *data;	 /* valid until the next call */
 };
 
@@ -24,7 +25,8 @@ struct pcapin_packet {
  * works). ERROR_NO_INPUT, ERROR_DAMAGED (no pcap: says which bytes were
  * found) or ERROR_SYSTEM. An empty capture is fine. */
 int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *error);
-int pcapin_link_type(const struct pcapin *in); /* libpcap DLT number */
+/* libpcap DLT number; pcapng: LINKTYPE_ of the first interface, -1 if it has none. */
+int pcapin_link_type(const struct pcapin *in);
 uint32_t pcapin_snaplen(const struct pcapin *in);
 /* 1 packet, 0 end, ERROR_DAMAGED when the file breaks off or a record header
  * makes no sense: error says at which offset and after which packet; the

@@ -34,7 +34,6 @@ int replay_init(struct replay *replay, const struct timeline *timeline, struct p
 		.timeline = timeline,
 		.options = *options,
 		.in = in,
-		.link_type = in == NULL ? -1 : pcapin_link_type(in),
 		.fragments = decode_fragments_new(),
 		.repeats = repeats_new(),
 	};
@@ -397,8 +396,7 @@ static int take_packet(struct replay *replay, struct replay_part *part,
 {
 	struct packet packet;
 
-	decode_packet(replay->link_type, raw->data, raw->captured_bytes, raw->original_bytes,
-		      &packet);
+	decode_packet(raw->link_type, raw->data, raw->captured_bytes, raw->original_bytes, &packet);
 	packet.time_ns = raw->time_ns;
 	packet.number = raw->number;
 	packet.offset_bytes = raw->offset_bytes;

@@ -44,7 +44,6 @@ struct replay {
 	struct decode_fragments *fragments;
 	struct repeats *repeats;
 	struct pcapin *in;
-	int link_type;
 	uint64_t parts; /* begun so far */
 };
 
