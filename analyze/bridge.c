@@ -613,7 +613,7 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 		return;
 	if (timeline_doubtful(tl, t_ns, &v->from_ns, &v->until_ns))
 		return;
-	if (stream && bridge_judge_stream(bridge, subject, t_ns, v))
+	if (stream && !subject->untold && bridge_judge_stream(bridge, subject, t_ns, v))
 		return;
 	bridge_edge(v, t_ns, tl->first_full_ns);
 	if (tl->last_full_ns < INT64_MAX)

@@ -52,6 +52,7 @@ struct bridge_subject {
 	/* TCP: its payload, and where that begins in the stream of its direction; -1: not known. */
 	uint32_t payload_bytes;
 	int64_t offset_bytes;
+	bool untold;	  /* the kernel does not tell who uses it: MPTCP */
 	bool icmp_query;  /* ICMP query or answer; local.port is the ident */
 	int64_t began_ns; /* this instance began no earlier (its SYN); INT64_MIN: not known */
 	int64_t first_ns; /* its first packet that was captured */

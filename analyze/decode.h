@@ -43,6 +43,7 @@ enum decode_direction {
 #define DECODE_TCP_RST 0x04
 #define DECODE_TCP_PSH 0x08
 #define DECODE_TCP_ACK 0x10
+#define DECODE_TCP_URG 0x20
 
 /* The tuple inside an ICMP error's quotation. */
 struct decode_quoted {
@@ -71,6 +72,8 @@ struct packet {
 	uint32_t payload_bytes; /* transport payload, by the IP length, not by what was captured */
 	/* TCP */
 	uint8_t tcp_flags;
+	bool tcp_multipath; /* has an option of MPTCP (RFC 8684), as all of its segments but resets
+			     */
 	uint32_t tcp_seq, tcp_ack;
 	/* ICMP and ICMPv6 */
 	uint8_t icmp_type, icmp_code;

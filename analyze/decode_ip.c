@@ -209,6 +209,28 @@ static inline void read_ports(const struct cursor *c, struct packet *packet)
 	packet->destination.port = cursor_u16(c, 2);
 }
 
+/* Looks at options only where they are not those of every segment: two of padding and time
+ * stamps, ten bytes. */
+static inline bool has_multipath(const struct cursor *c, uint32_t header_bytes)
+{
+	enum { END = 0, PAD = 1, MULTIPATH = 30, USUAL = 0x0101080a };
+	uint32_t at = TCP_BYTES;
+
+	if (header_bytes <= TCP_BYTES || !cursor_has(c, header_bytes) ||
+	    (header_bytes == TCP_BYTES + 12 && cursor_u32(c, TCP_BYTES) == USUAL))
+		return false;
+	while (at + 1 < header_bytes && cursor_u8(c, at) != END) {
+		uint8_t kind = cursor_u8(c, at), length = cursor_u8(c, at + 1);
+
+		if (kind == MULTIPATH)
+			return true;
+		if (kind != PAD && length < 2)
+			return false;
+		at += kind == PAD ? 1 : length;
+	}
+	return false;
+}
+
 static inline enum decode_outcome decode_tcp(const struct cursor *c, struct packet *packet)
 {
 	uint32_t needed = packet->fragment_first ? TCP_FLAGS_END : TCP_BYTES;
@@ -226,6 +248,7 @@ static inline enum decode_outcome decode_tcp(const struct cursor *c, struct pack
 	/* A first fragment may end inside the options. */
 	if (header_bytes < TCP_BYTES || (header_bytes > c->wire && !packet->fragment_first))
 		return DECODE_MALFORMED;
+	packet->tcp_multipath = has_multipath(c, header_bytes);
 	packet->payload_bytes = c->wire > header_bytes ? c->wire - header_bytes : 0;
 	return DECODE_FLOW;
 }

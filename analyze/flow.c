@@ -263,6 +263,8 @@ static void tcp_note(struct flow *flow, const struct packet *packet, uint8_t sid
 
 	if (packet->fragment_later)
 		return;
+	flow->tcp.multipath[side] = flow->tcp.multipath[side] || packet->tcp_multipath;
+	flow->tcp.urgent[side] = flow->tcp.urgent[side] || (flags & DECODE_TCP_URG) != 0;
 	if ((flags & DECODE_TCP_SYN) != 0)
 		note_syn(flow, packet, side);
 	if (packet->payload_bytes > 0) {

@@ -46,6 +46,8 @@ struct flow_tcp {
 	bool isn_known[2], fin_known[2], data_known[2];
 	bool isn_derived[2]; /* from the other side's acknowledgement alone */
 	bool fin_moot[2];    /* a FIN from before these packets counts no more */
+	/* So far in this part of the conversation, and of no use when parts are joined. */
+	bool multipath[2], urgent[2]; /* sent an option of MPTCP, urgent bytes */
 };
 
 /* The first packet, so that a part can be tested against the one before it

@@ -135,7 +135,11 @@ static struct bridge_subject subject_of(const struct flow *flow, const struct pa
 		.group = flow->group_side == side,
 		.sent = sent,
 		.payload_bytes = packet->payload_bytes,
-		.offset_bytes = stream_offset(flow, packet, sent ? side : !side),
+		/* Urgent bytes are read out of their place, or never. */
+		.offset_bytes = !sent && flow->tcp.urgent[!side]
+					? -1
+					: stream_offset(flow, packet, sent ? side : !side),
+		.untold = flow->tcp.multipath[side],
 		.icmp_query = is_icmp_query(packet),
 		.began_ns = flow->began_ns,
 		.first_ns = flow->first_ns,

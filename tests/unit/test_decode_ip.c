@@ -35,6 +35,34 @@ static void tcp_over_ethernet(void **state)
 	assert_int_equal(p.tcp_flags, DECODE_TCP_SYN);
 }
 
+static void multipath_tcp_is_known_by_its_option(void **state)
+{
+	static const struct {
+		uint8_t options[12];
+		bool is_multipath;
+	} cases[] = {
+		{{1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 30}, false},
+		{{2, 4, 5, 180, 30, 4, 0, 0, 1, 1, 1, 1}, true},
+		{{30, 12}, true},
+		{{1, 1, 1, 30, 8}, true},
+		{{5, 0, 30, 4}, false}, /* no length */
+		{{0, 30, 4}, false},	/* after the end */
+		{{5, 255, 30, 4}, false},
+		{{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 30}, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct packet p;
+
+		frame_make_ethernet_tcp_options();
+		memcpy(frame.bytes + 14 + 32 + 20, cases[i].options, 12);
+		p = frame_decode();
+		frame_assert_flow(&p, 4, 6, 32 + 32 + 5, 5);
+		assert_int_equal(p.tcp_multipath, cases[i].is_multipath);
+	}
+}
+
 static void ipv4_lengths(void **state)
 {
 	struct packet p;
@@ -371,6 +399,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tcp_over_ethernet),
 		cmocka_unit_test(ipv4_lengths),
+		cmocka_unit_test(multipath_tcp_is_known_by_its_option),
 		cmocka_unit_test(tcp_header_length),
 		cmocka_unit_test(udp_lengths),
 		cmocka_unit_test(ipv6_extension_headers),

@@ -1091,12 +1091,44 @@ static void an_heir_of_the_next_segment_has_nothing_of_the_one_before(void **sta
 		"||gap|5\n11|exact||50\n");
 }
 
+/* Who reads them, and whether, is seen at no place of the stream. */
+static void after_urgent_bytes_places_tell_no_receiver(void **state)
+{
+	static const char turn[] =
+		"use ! 1 6 " HOST " 40000 " PEER " 80 0 %lld %s %lld %lld 0 %u %u 500 %u";
+	const struct scene_packet packets[] = {
+		HANDSHAKE(2100, 40000), IN(2200, 40000, ACK, 901, 101, 10),
+		IN(2300, 40000, ACK | 0x20u, 911, 101, 1), IN(2400, 40000, ACK, 912, 101, 10)};
+	const char *db;
+
+	(void)state;
+	make_directory("urgent");
+	header(1);
+	scene_frame("key", 2000, 2001);
+	hosts();
+	scene_frame("event", 2090, 2360);
+	scene_process('!', 10, OLD, "front");
+	scene_process('!', 11, OLD, "back");
+	scene_say(turn, (long long)T(2099), "connect", (long long)T(2099), 0LL, 0, 10, 10);
+	scene_say(turn, (long long)T(2099), "receive", (long long)T(2350), (long long)T(2250), 10,
+		  11, 11);
+	scene_frame("rotate", 3000, 3001);
+	write_pair("urgent", 1, packets, 6);
+	db = LOAD("t.db", "urgent");
+	answers(db,
+		"SELECT p.pid, c.reason, c.received_payload_bytes FROM connection c "
+		"LEFT JOIN process p USING (process_id) WHERE received_payload_bytes > 0 "
+		"ORDER BY c.start_ns",
+		"10||10\n|ambiguous|11\n");
+}
+
 #define FACT(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FACT(a_conversation_that_could_have_ended_before_is_one),
+		FACT(after_urgent_bytes_places_tell_no_receiver),
 		FACT(losses_after_a_rotation_leave_it_nobodys),
 		FACT(an_heir_of_the_next_segment_has_nothing_of_the_one_before),
 		FACT(every_packet_has_its_owner_or_its_reason),

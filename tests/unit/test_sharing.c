@@ -206,6 +206,20 @@ static void bytes_of_unknown_place_are_no_holders(void **state)
 	assert_ambiguous(1500, false, -1);
 }
 
+/* Of MPTCP only the connect() is told; who sends is seen at another socket. */
+static void what_is_not_told_of_a_stream_makes_no_owner(void **state)
+{
+	(void)state;
+	turn("connect", 100, 0, 0, 0, 10, OLD);
+	settle(11);
+	assert_owner(1500, true, 50, 10);
+	subject.untold = true;
+	judge(1500, true, 50);
+	assert_int_not_equal(v.reason, BRIDGE_OWNED);
+	judge(200, true, 50);
+	assert_int_not_equal(v.reason, BRIDGE_OWNED);
+}
+
 #define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -219,6 +233,7 @@ int main(void)
 		FACT(who_stops_before_a_child_gets_it_does_not_share_it),
 		FACT(who_begins_before_the_last_call_has_ended_shares_it),
 		FACT(after_too_many_turns_no_holder_is_named),
+		FACT(what_is_not_told_of_a_stream_makes_no_owner),
 		FACT(bytes_of_unknown_place_are_no_holders),
 	};
 
