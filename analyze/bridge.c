@@ -47,6 +47,9 @@ void bridge_release(struct bridge *bridge)
 	bridge_release_crowds(bridge);
 	free(bridge->listeners);
 	free(bridge->listened);
+	free(bridge->handed);
+	free(bridge->fathers);
+	hashindex_release(&bridge->fathering);
 	hashindex_release(&bridge->listening);
 	free(bridge->accepted);
 	free(bridge->told);
@@ -187,6 +190,17 @@ static bool was_passed(const struct bridge *bridge, const struct bridge_subject 
 	return older;
 }
 
+/* Who accepts and hands on may have been caught in between: unless readings had it in its hands
+ * twice, it is not known who serves. One that began after the connection was made for it. */
+static bool was_caught_accepting(const struct bridge *bridge, const struct bridge_subject *subject,
+				 uint32_t process)
+{
+	return (subject->began_ns == INT64_MIN ||
+		timeline_began(bridge->timeline, process, false) < subject->began_ns) &&
+	       bridge_hands_on(bridge, subject->local.port, process) &&
+	       !bridge_kept(bridge, process);
+}
+
 /* Whether it was ever read whole, and not only looked up for an event. */
 static bool in_full_reading(const struct timeline *tl, const struct timeline_life *life)
 {
@@ -198,6 +212,8 @@ static void judge_connected(struct bridge *bridge, const struct bridge_subject *
 			    uint32_t socket, enum bridge_rule rule, int64_t t_ns,
 			    struct bridge_verdict *v)
 {
+	const struct timeline_socket *s = &bridge->timeline->sockets[socket];
+	uint16_t port = subject->local.port;
 	struct bridge_holding holding;
 
 	bridge_empty_pool(bridge);
@@ -219,12 +235,12 @@ static void judge_connected(struct bridge *bridge, const struct bridge_subject *
 		bridge_say_ambiguous(bridge, subject, v);
 		return;
 	}
-	say_owner(bridge, rule, bridge_pick_holder(bridge, bridge->timeline->sockets[socket].inode),
-		  v);
+	say_owner(bridge, rule, bridge_pick_holder(bridge, s->inode), v);
 	/* Who was caught accepting it may hand it on at once. */
 	if (subject->responder && subject->protocol == IPPROTO_TCP &&
-	    !in_full_reading(bridge->timeline, &bridge->timeline->sockets[socket].life) &&
-	    bridge->accepted[subject->local.port] != v->process)
+	    ((!in_full_reading(bridge->timeline, &s->life) &&
+	      bridge->accepted[port] != v->process) ||
+	     was_caught_accepting(bridge, subject, v->process)))
 		bridge_say_ambiguous(bridge, subject, v);
 }
 
@@ -564,9 +580,17 @@ static bool judge_listener(struct bridge *bridge, const struct bridge_subject *s
 	return judged;
 }
 
+static void refuse_owner(struct bridge_verdict *v)
+{
+	v->process = v->image = TIMELINE_NONE;
+	say_no(v, BRIDGE_GAP);
+	v->refused = true;
+}
+
 /* Who has a connection's descriptor now may have inherited it from who uses it. Uses
  * that were told before some were missing say who does; else a process that began after
- * its own connect() did not connect. */
+ * its own connect() did not connect. One that began in the clock tick of the connect() may have
+ * begun after it: if who forked it has gone since, that may be who connected. */
 static void refuse_heirs(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 			 struct bridge_verdict *v)
 {
@@ -576,20 +600,20 @@ static void refuse_heirs(struct bridge *bridge, const struct bridge_subject *sub
 	if (v->reason != BRIDGE_OWNED || subject->protocol != IPPROTO_TCP)
 		return;
 	if (!bridge_told_user(bridge, subject, t_ns, v->process, &any) && any) {
-		v->process = v->image = TIMELINE_NONE;
-		say_no(v, BRIDGE_GAP);
-		v->refused = true;
+		refuse_owner(v);
 		return;
 	}
 	if (subject->responder || subject->began_ns == INT64_MIN)
 		return;
 	for (size_t i = 0; i < bridge->pool_count; i++) {
-		if (timeline_began(tl, bridge->pool[i].process, false) <= subject->began_ns)
+		uint32_t process = bridge->pool[i].process;
+
+		if (timeline_began(tl, process, true) <= subject->began_ns ||
+		    (timeline_began(tl, process, false) <= subject->began_ns &&
+		     !timeline_orphaned(tl, process, v->first_ns)))
 			return;
 	}
-	v->process = v->image = TIMELINE_NONE;
-	say_no(v, BRIDGE_GAP);
-	v->refused = true;
+	refuse_owner(v);
 }
 
 static void judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
@@ -649,19 +673,16 @@ void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, i
 	bridge->crowded = false;
 	judge(bridge, subject, t_ns, v);
 	/* Not all that could have had it were looked at. */
-	if (v->reason == BRIDGE_OWNED && bridge->crowded) {
-		v->process = v->image = TIMELINE_NONE;
-		say_no(v, BRIDGE_GAP);
-		v->refused = true;
-	}
+	if (v->reason == BRIDGE_OWNED && bridge->crowded)
+		refuse_owner(v);
 	if (v->reason == BRIDGE_OWNED && v->socket != TIMELINE_NONE && !subject->group &&
 	    bridge->timeline->capture_netns != 0 &&
 	    bridge->timeline->sockets[v->socket].netns != bridge->timeline->capture_netns &&
-	    bridge->timeline->sockets[v->socket].netns != 0 && bridge_is_ours(bridge, subject)) {
-		v->process = v->image = TIMELINE_NONE;
-		say_no(v, BRIDGE_GAP);
-		v->refused = true;
-	}
+	    bridge->timeline->sockets[v->socket].netns != 0 && bridge_is_ours(bridge, subject))
+		refuse_owner(v);
 	if (subject->protocol != IPPROTO_TCP && subject->protocol != IPPROTO_SCTP)
 		bridge_judge_datagram(bridge, subject, t_ns, v);
+	/* Which of the two that bear its name is not known. */
+	if (v->reason == BRIDGE_OWNED && bridge->timeline->processes[v->process].forked_twice)
+		refuse_owner(v);
 }

@@ -122,7 +122,14 @@ struct bridge {
 		uint32_t process;
 	} * listeners;
 	size_t listener_count, listener_capacity;
-	uint8_t *listened;		     /* by TCP port: whether a listening socket was seen */
+	uint8_t *listened; /* by TCP port: whether a listening socket was seen */
+	uint8_t *handed;   /* whether one that never held it was seen with what it accepts */
+	struct hashindex fathering; /* whose children were, by port and pid */
+	struct bridge_father {
+		uint16_t port;
+		uint32_t pid;
+	} * fathers;
+	size_t father_count, father_capacity;
 	int64_t full_from_ns, full_until_ns; /* between two full readings: the last one looked up */
 	bool failed; /* out of memory: the verdicts since are not to be used */
 };

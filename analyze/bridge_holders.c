@@ -295,6 +295,87 @@ int bridge_note_listeners(struct bridge *bridge)
 	return status;
 }
 
+static uint64_t hash_of_father(const void *context, uint32_t place)
+{
+	const struct bridge_father *f = &((const struct bridge *)context)->fathers[place];
+
+	return hash_listener(f->port, f->pid);
+}
+
+static bool is_father(const struct bridge *bridge, uint16_t port, uint32_t pid)
+{
+	uint64_t hash = hash_listener(port, pid);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&bridge->fathering, hash, &probe)) != HASHINDEX_NONE) {
+		if (bridge->fathers[i].port == port && bridge->fathers[i].pid == pid)
+			return true;
+	}
+	return false;
+}
+
+/* Somebody was seen with a connection that a port's listener accepted. */
+static int note_server(struct bridge *bridge, uint16_t port, uint32_t process)
+{
+	const struct timeline *tl = bridge->timeline;
+	const struct timeline_process *p = &tl->processes[process];
+	uint32_t parent = p->parent != 0		    ? p->parent
+			  : p->first_image != TIMELINE_NONE ? tl->images[p->first_image].ppid
+							    : 0;
+
+	if (!bridge_held_listener(bridge, port, process))
+		bridge->handed[port] = true;
+	if (parent == 0 || is_father(bridge, port, parent))
+		return 0;
+	if (grow_one(&bridge->fathers, bridge->father_count, &bridge->father_capacity,
+		     sizeof(*bridge->fathers)) != 0)
+		return -1;
+	bridge->fathers[bridge->father_count++] =
+		(struct bridge_father){.port = port, .pid = parent};
+	return hashindex_add(&bridge->fathering, hash_listener(port, parent),
+			     (uint32_t)bridge->father_count - 1, hash_of_father, bridge);
+}
+
+/* Of one accepted connection, once for each inode. */
+static int note_servers(struct bridge *bridge, const struct timeline_socket *s,
+			const uint32_t *known)
+{
+	const struct timeline *tl = bridge->timeline;
+	uint32_t head = timeline_holders(tl, s->inode);
+	int status = 0;
+
+	if (!bridge->listened[s->local.port] || head == TIMELINE_NONE ||
+	    known[head] != TIMELINE_NONE)
+		return 0;
+	for (uint32_t h = head; h != TIMELINE_NONE && status == 0; h = tl->holders[h].next_inode) {
+		walk_step();
+		status = note_server(bridge, s->local.port, tl->holders[h].process);
+	}
+	return status;
+}
+
+bool bridge_hands_on(const struct bridge *bridge, uint16_t port, uint32_t process)
+{
+	return bridge_held_listener(bridge, port, process) &&
+	       (bridge->handed[port] ||
+		is_father(bridge, port, bridge->timeline->processes[process].pid));
+}
+
+bool bridge_kept(const struct bridge *bridge, uint32_t process)
+{
+	const struct timeline *tl = bridge->timeline;
+	const struct bridge_near *near = &bridge->near[BRIDGE_CHAIN_HOLDERS];
+
+	for (size_t n = 0; n < near->count; n++) {
+		const struct timeline_holder *h = &tl->holders[near->places[n]];
+
+		if (h->process == process &&
+		    timeline_fulls_between(tl, h->life.first, h->life.last) > 1)
+			return true;
+	}
+	return false;
+}
+
 /* The one process that was ever seen to hold an inode; several; NONE. known: by its first holder,
  * NONE: not looked at yet. */
 static uint32_t sole_holder(const struct timeline *tl, uint32_t inode, uint32_t several,
@@ -322,9 +403,11 @@ int bridge_note_accepted(struct bridge *bridge)
 	const struct timeline *tl = bridge->timeline;
 	const uint32_t nobody = TIMELINE_NONE, several = TIMELINE_NONE - 1;
 	uint32_t *known = malloc((tl->count.holders + 1) * sizeof(*known));
+	int status = 0;
 
 	bridge->accepted = malloc(PORTS * sizeof(*bridge->accepted));
-	if (bridge->accepted == NULL || known == NULL) {
+	bridge->handed = calloc(PORTS, sizeof(*bridge->handed));
+	if (bridge->accepted == NULL || bridge->handed == NULL || known == NULL) {
 		free(known);
 		return -1;
 	}
@@ -332,12 +415,13 @@ int bridge_note_accepted(struct bridge *bridge)
 		bridge->accepted[i] = nobody;
 	for (size_t i = 0; i < tl->count.holders; i++)
 		known[i] = nobody;
-	for (size_t i = 0; i < tl->count.sockets; i++) {
+	for (size_t i = 0; i < tl->count.sockets && status == 0; i++) {
 		const struct timeline_socket *s = &tl->sockets[i];
 		uint32_t *one = &bridge->accepted[s->local.port], sole;
 
 		if (s->protocol != IPPROTO_TCP || !s->connected || s->inode == 0)
 			continue;
+		status = note_servers(bridge, s, known);
 		sole = sole_holder(tl, s->inode, several, known);
 		if (sole != nobody)
 			*one = *one == nobody || *one == sole ? sole : several;
@@ -347,5 +431,5 @@ int bridge_note_accepted(struct bridge *bridge)
 			bridge->accepted[i] = nobody;
 	}
 	free(known);
-	return 0;
+	return status;
 }

@@ -89,6 +89,11 @@ void bridge_release_crowds(struct bridge *bridge);
 
 /* Whether process was seen to hold a socket that listens on the port. */
 bool bridge_held_listener(const struct bridge *bridge, uint16_t port, uint32_t process);
+/* Whether readings had the socket whose holders were collected last in a process's hands twice,
+ * and not only once or for an event. */
+bool bridge_kept(const struct bridge *bridge, uint32_t process);
+/* Whether process, that accepts on the port, was seen to leave to others what it accepts. */
+bool bridge_hands_on(const struct bridge *bridge, uint16_t port, uint32_t process);
 /* Fills bridge->listeners. 0, or -1 without memory. */
 int bridge_note_listeners(struct bridge *bridge);
 

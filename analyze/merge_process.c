@@ -5,7 +5,6 @@
 
 #include "analyze/arguments.h"
 #include "analyze/grow.h"
-#include "analyze/walk.h"
 
 static uint64_t hash_process(int64_t boot, uint32_t pid, uint64_t start_ticks)
 {
@@ -158,69 +157,30 @@ static int merge_image(struct merge *merge, uint32_t process, uint32_t image, in
 	return put_process(merge, have, process, image, insert, error);
 }
 
-/* The latest process of that pid that had started when the child did. */
-static int64_t parent_of(const struct merge *merge, const uint32_t *by_pid, size_t count,
-			 uint32_t ppid, uint64_t child_start)
-{
-	const struct timeline *tl = merge->timeline;
-	size_t low = 0, high = count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct timeline_process *p = &tl->processes[by_pid[middle]];
-
-		walk_step();
-		if (p->pid < ppid || (p->pid == ppid && p->start_ticks <= child_start))
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low > 0 && tl->processes[by_pid[low - 1]].pid == ppid
-		       ? merge->process_ids[by_pid[low - 1]]
-		       : 0;
-}
-
-static int compare_pids(const void *a, const void *b, void *context)
-{
-	const struct timeline *tl = context;
-	const struct timeline_process *p = &tl->processes[*(const uint32_t *)a];
-	const struct timeline_process *q = &tl->processes[*(const uint32_t *)b];
-
-	if (p->pid != q->pid)
-		return p->pid < q->pid ? -1 : 1;
-	return p->start_ticks < q->start_ticks ? -1 : p->start_ticks > q->start_ticks;
-}
-
 static int merge_parents(struct merge *merge, struct error *error)
 {
 	const struct timeline *tl = merge->timeline;
-	uint32_t *by_pid = malloc((tl->count.processes + 1) * sizeof(*by_pid));
 	int status = 0;
 
-	if (by_pid == NULL)
-		return merge_no_memory(error);
-	for (size_t i = 0; i < tl->count.processes; i++)
-		by_pid[i] = (uint32_t)i;
-	qsort_r(by_pid, tl->count.processes, sizeof(*by_pid), compare_pids, (void *)(uintptr_t)tl);
 	for (size_t i = 0; i < tl->count.processes && status == 0; i++) {
 		const struct timeline_process *tp = &tl->processes[i];
 		struct merge_process *have =
 			tp->same_as != TIMELINE_NONE
 				? NULL
 				: find_process(merge, tp->pid, tp->start_ticks);
-		uint32_t last = tp->last_image;
+		uint32_t last = tp->last_image, found;
 		int64_t parent;
 
 		if (have == NULL || have->parent_process_id != 0 || last == TIMELINE_NONE)
 			continue;
-		parent = parent_of(merge, by_pid, tl->count.processes, tl->images[last].ppid,
-				   tp->start_ticks);
+		/* The latest process of that pid that had started when the child did. */
+		found = timeline_process_of(tl, tl->images[last].ppid, tp->start_ticks);
+		parent = found == TIMELINE_NONE ? 0 : merge->process_ids[found];
 		if (parent == 0 || parent == have->process_id)
 			continue;
 		have->parent_process_id = parent;
 		status = put_process(merge, have, (uint32_t)i, last, false, error);
 	}
-	free(by_pid);
 	return status;
 }
 

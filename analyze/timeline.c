@@ -274,6 +274,7 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->turns);
 	free(timeline->users);
 	free(timeline->images_in_order);
+	free(timeline->by_pid);
 	free(timeline->datagrams);
 	free(timeline->forks);
 	free(timeline->closes_in_order);
@@ -317,6 +318,27 @@ size_t timeline_fulls_until(const struct timeline *timeline, int64_t t_ns)
 			high = middle;
 	}
 	return low;
+}
+
+/* How many of them stand before a frame. */
+static size_t fulls_before(const struct timeline *timeline, uint32_t frame)
+{
+	size_t low = 0, high = timeline->full_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (timeline->full[middle] < frame)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+size_t timeline_fulls_between(const struct timeline *timeline, uint32_t first, uint32_t last)
+{
+	return fulls_before(timeline, last + 1) - fulls_before(timeline, first);
 }
 
 uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns)

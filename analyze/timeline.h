@@ -139,6 +139,7 @@ struct timeline_process {
 	uint32_t first_image, last_image; /* NONE: only its descriptors were seen */
 	int64_t born_ns;		  /* the fork; 0: not known */
 	uint32_t parent;		  /* pid, of who forked it; 0: the fork was not told */
+	bool forked_twice;		  /* two forks of this pid in one clock tick were told */
 	/* Known by its fork alone, whose start is one too high: a reading has that process under
 	 * this number, and all that was told of it; NONE: this is one of its own. */
 	uint32_t same_as;
@@ -242,6 +243,7 @@ struct timeline {
 	uint32_t *lifetimes;			      /* of connected sockets, by tuple and time */
 	struct timeline_turn *turns;		      /* by socket and time */
 	uint32_t *users;			      /* processes, by socket */
+	uint32_t *by_pid;			      /* processes, by pid and start */
 	uint32_t *images_in_order;		      /* by process and time */
 	uint32_t *forks; /* processes whose fork was told, by parent and time */
 	size_t fork_count;
@@ -329,7 +331,14 @@ int64_t timeline_known_ns(const struct timeline *timeline, uint32_t socket);
  * surely: by then it certainly was. INT64_MIN: not known. */
 int64_t timeline_began(const struct timeline *timeline, uint32_t process, bool surely);
 
+/* The latest process of that pid that had started by then; NONE. */
+uint32_t timeline_process_of(const struct timeline *timeline, uint32_t pid, uint64_t until_ticks);
+/* Whether who forked a process had ended by then, as far as is known, or is not known at all. */
+bool timeline_orphaned(const struct timeline *timeline, uint32_t process, int64_t by_ns);
+
 /* The latest key or poll frame whose reading had ended by t; NONE: none. */
+/* How many of those frames lie between two, themselves included. */
+size_t timeline_fulls_between(const struct timeline *timeline, uint32_t first, uint32_t last);
 size_t timeline_fulls_until(const struct timeline *timeline, int64_t t_ns); /* how many */
 uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns);
 

@@ -75,6 +75,7 @@ int timeline_pair(struct timeline *tl);
 int timeline_order_lifetimes(struct timeline *tl);
 int timeline_order_turns(struct timeline *tl);
 int timeline_order_images(struct timeline *tl);
+int timeline_order_pids(struct timeline *tl);
 /* By time, none touching another. */
 void timeline_order_stretches(struct timeline_stretch *stretches, size_t *count);
 /* Of stretches in order: how many begin by t; and whether t is in one, with the

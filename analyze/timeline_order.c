@@ -381,3 +381,59 @@ struct timeline_stretch timeline_image_stretch(const struct timeline *tl, uint32
 		.until_ns = begun < p->image_count ? tl->images[images[begun]].since_ns : INT64_MAX,
 	};
 }
+
+/* --------------------------------------------------------------- pids -- */
+
+static int compare_pids(const void *left, const void *right, void *context)
+{
+	const struct timeline *tl = context;
+	const struct timeline_process *p = &tl->processes[*(const uint32_t *)left];
+	const struct timeline_process *q = &tl->processes[*(const uint32_t *)right];
+
+	if (p->pid != q->pid)
+		return p->pid < q->pid ? -1 : 1;
+	return p->start_ticks < q->start_ticks ? -1 : p->start_ticks > q->start_ticks;
+}
+
+int timeline_order_pids(struct timeline *tl)
+{
+	tl->by_pid = malloc((tl->count.processes + 1) * sizeof(*tl->by_pid));
+	if (tl->by_pid == NULL)
+		return -1;
+	for (uint32_t i = 0; i < tl->count.processes; i++)
+		tl->by_pid[i] = i;
+	qsort_r(tl->by_pid, tl->count.processes, sizeof(*tl->by_pid), compare_pids, tl);
+	return 0;
+}
+
+uint32_t timeline_process_of(const struct timeline *tl, uint32_t pid, uint64_t until_ticks)
+{
+	size_t low = 0, high = tl->count.processes;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct timeline_process *p = &tl->processes[tl->by_pid[middle]];
+
+		walk_step();
+		if (p->pid < pid || (p->pid == pid && p->start_ticks <= until_ticks))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low > 0 && tl->processes[tl->by_pid[low - 1]].pid == pid ? tl->by_pid[low - 1]
+									: TIMELINE_NONE;
+}
+
+bool timeline_orphaned(const struct timeline *tl, uint32_t process, int64_t by_ns)
+{
+	const struct timeline_process *p = &tl->processes[process], *parent;
+	uint32_t ppid = p->first_image != TIMELINE_NONE ? tl->images[p->first_image].ppid : 0;
+	uint32_t found = ppid <= 1 ? TIMELINE_NONE : timeline_process_of(tl, ppid, p->start_ticks);
+
+	if (found == TIMELINE_NONE)
+		return true;
+	parent = &tl->processes[found];
+	return (parent->exit_ns != 0 && parent->exit_ns <= by_ns) ||
+	       (parent->last_image != TIMELINE_NONE &&
+		timeline_gone_end(tl, &tl->images[parent->last_image].life) <= by_ns);
+}

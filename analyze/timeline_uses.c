@@ -229,6 +229,8 @@ int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 
 	if (i == TIMELINE_NONE)
 		return -1;
+	if (tl->processes[i].born_ns != 0 && tl->processes[i].born_ns != born->born_ns)
+		tl->processes[i].forked_twice = true;
 	tl->processes[i].born_ns = born->born_ns;
 	tl->processes[i].parent = born->ppid;
 	return 0;
@@ -541,7 +543,8 @@ int timeline_pair(struct timeline *tl)
 	if (timeline_order_lifetimes(tl) != 0 || timeline_close_told(tl) != 0)
 		return -1;
 	join_processes(tl);
-	if (timeline_settle_images(tl) != 0 || timeline_order_images(tl) != 0)
+	if (timeline_settle_images(tl) != 0 || timeline_order_images(tl) != 0 ||
+	    timeline_order_pids(tl) != 0)
 		return -1;
 	if (tl->count.uses == 0)
 		return timeline_close_read(tl);

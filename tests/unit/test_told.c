@@ -274,7 +274,7 @@ static void who_began_after_the_syn_did_not_connect(void **state)
 	settle();
 	ask_client(101);
 	assert_nobody(1500, true);
-	subject.began_ns = T(121);
+	subject.began_ns = T(131);
 	assert_owner(1500, true, BRIDGE_EXACT, 11);
 	ask_server(101); /* a server's child does take what it inherits */
 	assert_owner(1500, true, BRIDGE_EXACT, 11);

@@ -1,0 +1,290 @@
+/* test_handed.c - facts about connections that go from hand to hand, where readings alone tell
+ * of them: an heir, an acceptor, a pid that came back. */
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "analyze/bridge.h"
+#include "tests/unit/scene.h"
+
+#define CLIENT	 "tcp " HOST " 40000 " PEER " 80 1"
+#define ACCEPTED "tcp " HOST " 80 " PEER " 40000 1"
+#define OTHERS	 "tcp " HOST " 80 " PEER " 40001 1"
+#define LISTENER "tcp 0.0.0.0 80 0.0.0.0 0 10"
+
+static struct timeline tl;
+static struct bridge bridge;
+static struct bridge_verdict v;
+static struct bridge_subject subject;
+
+static int begin(void **state)
+{
+	(void)state;
+	scene_begin();
+	scene_frame("key", 0, 1);
+	scene_address('+', 1, "127.0.0.1", 8);
+	scene_address('+', 1, HOST, 24);
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	bridge_release(&bridge);
+	timeline_release(&tl);
+	scene_free();
+	return 0;
+}
+
+static void settle(void)
+{
+	scene_frame("poll", 100000, 100001);
+	scene_read_whole(&tl);
+	assert_int_equal(bridge_init(&bridge, &tl), 0);
+}
+
+static void ask(uint16_t local_port, uint16_t remote_port, int64_t began_ms)
+{
+	subject = (struct bridge_subject){
+		.protocol = IPPROTO_TCP, .ip_version = 4, .began_ns = T(began_ms), .sent = true};
+	assert_int_equal(endpoint_parse(HOST, &subject.local.address), 0);
+	assert_int_equal(endpoint_parse(PEER, &subject.remote.address), 0);
+	subject.local.port = local_port;
+	subject.remote.port = remote_port;
+	subject.responder = local_port == 80;
+}
+
+static void assert_owner(int64_t ms, uint32_t pid)
+{
+	bridge_judge(&bridge, &subject, T(ms), &v);
+	if (v.reason != BRIDGE_OWNED)
+		fail_msg("at %lld ms: %s", (long long)ms, bridge_reason_name(v.reason));
+	assert_int_equal(tl.processes[v.process].pid, pid);
+}
+
+static void assert_nobody(int64_t ms, enum bridge_reason reason)
+{
+	bridge_judge(&bridge, &subject, T(ms), &v);
+	if (v.reason == BRIDGE_OWNED)
+		fail_msg("at %lld ms: pid %u", (long long)ms, tl.processes[v.process].pid);
+	assert_string_equal(bridge_reason_name(v.reason), bridge_reason_name(reason));
+}
+
+static void child(uint32_t pid, int64_t began_ms, uint32_t parent)
+{
+	scene_say("process + %u %llu %u 1000 a /bin/a a / 1 \\N \\N", pid,
+		  (unsigned long long)TICKS(began_ms), parent);
+}
+
+/* --------------------------------------------------------------- heirs -- */
+
+/* The SYN at 122 ms, in the tick from 120 on in which process 11 began. */
+static void heir_of(uint32_t parent)
+{
+	scene_frame("poll", 1000, 1001);
+	scene_socket('+', CLIENT, 500);
+	child(11, 120, parent);
+	scene_holder('+', 500, 11, TICKS(120), 3);
+}
+
+static void an_heir_in_the_tick_of_the_syn_did_not_connect(void **state)
+{
+	(void)state;
+	scene_process('+', 10, OLD, "a");
+	heir_of(1); /* who forked it has gone */
+	scene_process('-', 10, OLD, "a");
+	settle();
+	ask(40000, 80, 122);
+	assert_nobody(1500, BRIDGE_GAP);
+	assert_true(v.refused);
+	assert_nobody(500, BRIDGE_GAP);
+}
+
+static void an_heir_whose_parent_ended_before_it_was_seen_did_not_connect(void **state)
+{
+	(void)state;
+	scene_process('+', 10, OLD, "a");
+	scene_frame("event", 130, 140);
+	scene_say("process - 10 %llu 0 1000 \\N \\N \\N \\N 0 0 %lld", (unsigned long long)OLD,
+		  (long long)T(125));
+	heir_of(10);
+	settle();
+	ask(40000, 80, 122);
+	assert_nobody(1500, BRIDGE_GAP);
+}
+
+static void a_child_of_one_that_lives_connects_in_its_first_tick(void **state)
+{
+	(void)state;
+	scene_process('+', 10, OLD, "sh");
+	heir_of(10);
+	settle();
+	ask(40000, 80, 122);
+	assert_owner(1500, 11);
+}
+
+static void who_surely_began_before_the_syn_needs_no_parent(void **state)
+{
+	(void)state;
+	heir_of(1);
+	settle();
+	ask(40000, 80, 130);
+	assert_owner(1500, 11);
+}
+
+/* ----------------------------------------------------------- acceptors -- */
+
+static void acceptor(void)
+{
+	scene_process('+', 10, OLD, "acceptor");
+	scene_process('+', 11, OLD, "worker");
+	scene_socket('+', LISTENER, 400);
+	scene_holder('+', 400, 10, OLD, 3);
+}
+
+/* Another connection of the port was seen in the worker's hands. */
+static void hands_on(void)
+{
+	scene_frame("poll", 1000, 1001);
+	scene_socket('+', OTHERS, 501);
+	scene_holder('+', 501, 11, OLD, 5);
+}
+
+static void caught_once(void)
+{
+	scene_frame("poll", 2000, 2001);
+	scene_socket('+', ACCEPTED, 502);
+	scene_holder('+', 502, 10, OLD, 6);
+	scene_frame("poll", 3000, 3001);
+	scene_holder('-', 502, 10, OLD, 6);
+	scene_socket('-', ACCEPTED, 502);
+}
+
+static void an_acceptor_that_was_caught_may_hand_on(void **state)
+{
+	(void)state;
+	acceptor();
+	hands_on();
+	caught_once();
+	settle();
+	ask(80, 40000, 1990);
+	assert_nobody(1995, BRIDGE_AMBIGUOUS);
+	assert_nobody(2500, BRIDGE_AMBIGUOUS);
+	assert_int_equal(tl.processes[v.candidates[0].process].pid, 10);
+}
+
+static void an_acceptor_whose_children_serve_may_hand_on(void **state)
+{
+	(void)state;
+	acceptor();
+	scene_frame("poll", 1000, 1001);
+	scene_socket('+', OTHERS, 501);
+	child(12, 900, 10);
+	scene_holder('+', 400, 12, TICKS(900), 3); /* it still has what it listened on */
+	scene_holder('+', 501, 12, TICKS(900), 5);
+	caught_once();
+	settle();
+	ask(80, 40000, 1990);
+	assert_nobody(2500, BRIDGE_AMBIGUOUS);
+}
+
+static void who_keeps_what_it_accepts_serves_it(void **state)
+{
+	(void)state;
+	acceptor();
+	hands_on();
+	scene_frame("poll", 2000, 2001);
+	scene_socket('+', ACCEPTED, 502);
+	scene_holder('+', 502, 10, OLD, 6);
+	scene_frame("poll", 3000, 3001);
+	scene_frame("poll", 4000, 4001);
+	scene_holder('-', 502, 10, OLD, 6);
+	scene_socket('-', ACCEPTED, 502);
+	settle();
+	ask(80, 40000, 1990);
+	assert_owner(2500, 10);
+}
+
+static void workers_that_accept_themselves_serve_what_they_accept(void **state)
+{
+	(void)state;
+	acceptor();
+	scene_holder('+', 400, 11, OLD, 3);
+	hands_on();
+	caught_once();
+	settle();
+	ask(80, 40000, 1990);
+	assert_owner(2500, 10);
+}
+
+static void a_child_that_was_made_for_a_connection_serves_it(void **state)
+{
+	(void)state;
+	acceptor();
+	hands_on();
+	scene_frame("poll", 2000, 2001);
+	scene_socket('+', ACCEPTED, 502);
+	child(12, 1980, 10);
+	scene_holder('+', 400, 12, TICKS(1980), 3);
+	scene_holder('+', 502, 12, TICKS(1980), 6);
+	scene_frame("poll", 3000, 3001);
+	scene_holder('-', 502, 12, TICKS(1980), 6);
+	scene_socket('-', ACCEPTED, 502);
+	settle();
+	ask(80, 40000, 1970);
+	assert_owner(2500, 12);
+}
+
+/* ---------------------------------------------------------------- pids -- */
+
+static void two_processes_of_one_pid_and_tick_are_not_told_apart(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_born(10, TICKS(120), 1, 121);
+	scene_use("6 " HOST " 40000 " PEER " 80", 122, "connect", 122, SCENE_NEVER, 10, TICKS(120));
+	scene_born(10, TICKS(120), 1, 127);
+	settle();
+	ask(40000, 80, 122);
+	assert_nobody(123, BRIDGE_GAP);
+	assert_true(v.refused);
+}
+
+static void a_fork_that_is_told_again_is_the_same(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_born(10, TICKS(120), 1, 121);
+	scene_use("6 " HOST " 40000 " PEER " 80", 122, "connect", 122, SCENE_NEVER, 10, TICKS(120));
+	scene_frame("event", 170, 180);
+	scene_born(10, TICKS(120), 1, 121);
+	settle();
+	ask(40000, 80, 122);
+	assert_owner(123, 10);
+}
+
+#define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FACT(an_heir_in_the_tick_of_the_syn_did_not_connect),
+		FACT(an_heir_whose_parent_ended_before_it_was_seen_did_not_connect),
+		FACT(a_child_of_one_that_lives_connects_in_its_first_tick),
+		FACT(who_surely_began_before_the_syn_needs_no_parent),
+		FACT(an_acceptor_that_was_caught_may_hand_on),
+		FACT(an_acceptor_whose_children_serve_may_hand_on),
+		FACT(who_keeps_what_it_accepts_serves_it),
+		FACT(workers_that_accept_themselves_serve_what_they_accept),
+		FACT(a_child_that_was_made_for_a_connection_serves_it),
+		FACT(two_processes_of_one_pid_and_tick_are_not_told_apart),
+		FACT(a_fork_that_is_told_again_is_the_same),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
