@@ -176,9 +176,9 @@ $(TALK): $(call obj,$(TRUTH_SRC))
 	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^
 
 # What the benches start and measure with.
-$(BENCH_BIN): $(O)/%: $(O)/%.o
+$(BENCH_BIN): $(O)/%: $(O)/%.o $(FORMAT_LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^
+	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(FORMAT_LIBS)
 
 CLI_TESTS := $(sort $(wildcard tests/cli/*.t))
 TESTS     ?= $(UNIT_BIN) $(REPLAY_BIN) $(CLI_TESTS) tests/truth/truth.t
