@@ -29,6 +29,8 @@ static const char help[] =
 	"  -j, --jobs N         segments analyzed at once (default: all processors)\n"
 	"      --udp-timeout T  a conversation without connection ends after this silence\n"
 	"                       (default 2m)\n"
+	"      --verify         hash the captures too, and tell which are not what\n"
+	"                       custody.log says (snapshots always are)\n"
 	"  -q, --quiet          no progress, no summary\n"
 	"  -h, --help           this text\n"
 	"\n"
@@ -125,7 +127,7 @@ static int bad_value(const char *option, const char *value, const char *wanted)
 	return EXIT_BAD_USAGE;
 }
 
-enum { OPT_BUCKET = 256, OPT_PACKETS, OPT_UDP_TIMEOUT };
+enum { OPT_BUCKET = 256, OPT_PACKETS, OPT_UDP_TIMEOUT, OPT_VERIFY };
 
 static const char letters[] = ":o:j:qh";
 static const struct option long_options[] = {
@@ -134,6 +136,7 @@ static const struct option long_options[] = {
 	{"packets", no_argument, NULL, OPT_PACKETS},
 	{"jobs", required_argument, NULL, 'j'},
 	{"udp-timeout", required_argument, NULL, OPT_UDP_TIMEOUT},
+	{"verify", no_argument, NULL, OPT_VERIFY},
 	{"quiet", no_argument, NULL, 'q'},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
@@ -170,6 +173,9 @@ static int parse_options(int argc, char **argv, struct load_options *options,
 			if (quantity_parse_duration(optarg, &options->limits.idle_ns) != 0 ||
 			    options->limits.idle_ns <= 0)
 				return bad_value("--udp-timeout", optarg, "a duration such as 2m");
+			break;
+		case OPT_VERIFY:
+			options->verify = true;
 			break;
 		case 'q':
 			display->quiet = true;

@@ -64,37 +64,68 @@ static int add_input(struct inputs *inputs, const struct input *model, const cha
 	return 0;
 }
 
-struct repairs {
+struct custody_reading {
 	struct inputs *inputs;
 	size_t first; /* inputs of this directory begin here */
 };
 
-static void note_repair(const struct custody_entry *entry, void *context)
+/* A directory's inputs are by number: the first that is not below it. */
+static size_t first_of_number(const struct custody_reading *reading, uint64_t number)
 {
-	struct repairs *repairs = context;
+	size_t from = reading->first, until = reading->inputs->count;
 
-	if (strcmp(entry->event, "repair") != 0 || entry->file == NULL)
+	while (from < until) {
+		size_t middle = from + (until - from) / 2;
+
+		if (reading->inputs->items[middle].number < number)
+			from = middle + 1;
+		else
+			until = middle;
+	}
+	return from;
+}
+
+static void note_entry(const struct custody_entry *entry, void *context)
+{
+	struct custody_reading *reading = context;
+	struct evidence_stem stem;
+	const char *suffix;
+
+	if (entry->file == NULL || evidence_parse_name(entry->file, &stem, &suffix) != 0)
 		return;
-	for (size_t i = repairs->first; i < repairs->inputs->count; i++) {
-		struct input *input = &repairs->inputs->items[i];
+	for (size_t i = first_of_number(reading, stem.number);
+	     i < reading->inputs->count && reading->inputs->items[i].number == stem.number; i++) {
+		struct input *input = &reading->inputs->items[i];
+		bool pcap = input->pcap != NULL && strcmp(input->pcap, entry->file) == 0;
+		bool snap = input->snap != NULL && strcmp(input->snap, entry->file) == 0;
+		struct input_logged *logged = pcap ? &input->pcap_logged : &input->snap_logged;
 
-		if ((input->pcap != NULL && strcmp(input->pcap, entry->file) == 0) ||
-		    (input->snap != NULL && strcmp(input->snap, entry->file) == 0))
-			input->repaired = true;
+		if (!pcap && !snap)
+			continue;
+		input->repaired |= strcmp(entry->event, "repair") == 0;
+		if (entry->sha256 != NULL && entry->bytes >= 0) {
+			logged->bytes = (uint64_t)entry->bytes;
+			snprintf(logged->sha256, sizeof(logged->sha256), "%s", entry->sha256);
+		}
 	}
 }
 
-/* Evidence without its log is evidence too; a log that does not hold is worth a remark. */
+/* Evidence without its log is evidence too; a log that does not hold is worth a
+ * remark, and vouches for nothing. */
 static void read_custody(struct inputs *inputs, const struct input_directory *directory,
 			 size_t first)
 {
-	struct repairs repairs = {.inputs = inputs, .first = first};
+	struct custody_reading reading = {.inputs = inputs, .first = first};
 	struct error error = ERROR_NONE;
+	int status = custody_verify(directory->fd, directory->path, note_entry, &reading, NULL,
+				    &error);
 
-	if (custody_verify(directory->fd, directory->path, note_repair, &repairs, NULL, &error) ==
-		    ERROR_DAMAGED &&
-	    inputs->broken_custody.code == 0)
+	if (status == ERROR_DAMAGED && inputs->broken_custody.code == 0)
 		inputs->broken_custody = error;
+	for (size_t i = first; i < inputs->count && status != 0; i++) {
+		inputs->items[i].pcap_logged = (struct input_logged){0};
+		inputs->items[i].snap_logged = (struct input_logged){0};
+	}
 }
 
 static int add_segment(struct inputs *inputs, const struct input *group,
@@ -221,16 +252,52 @@ int inputs_find(char *const *paths, size_t count, struct inputs *out, struct err
 
 /* ---------------------------------------------------------- identifying -- */
 
-int input_identify(struct input *input, struct error *error)
+/* 1: it has the size that was logged. */
+static int has_logged_size(const struct input *input, const char *name,
+			   const struct input_logged *logged, struct error *error)
+{
+	struct stat info;
+
+	if (logged->sha256[0] == '\0')
+		return 0;
+	if (fstatat(input->dirfd, name, &info, 0) != 0)
+		return error_errno(error, name, "cannot stat");
+	return S_ISREG(info.st_mode) && (uint64_t)info.st_size == logged->bytes;
+}
+
+static int hash(const struct input *input, const char *name, const struct input_logged *logged,
+		char sha256[CUSTODY_HEX_SIZE], uint64_t *bytes, struct error *altered,
+		struct error *error)
+{
+	int status = custody_hash_file(input->dirfd, name, sha256, bytes, error);
+
+	if (status == 0 && logged->sha256[0] != '\0' && strcmp(sha256, logged->sha256) != 0)
+		error_damage(altered, name, -1, "what " CUSTODY_LOG " has of it",
+			     "another SHA-256: it was changed since, to %s", sha256);
+	return status;
+}
+
+int input_identify(struct input *input, bool verify, struct error *error)
 {
 	int status = 0;
 
-	if (input->pcap != NULL)
-		status = custody_hash_file(input->dirfd, input->pcap, input->pcap_sha256,
-					   &input->pcap_bytes, error);
+	input->pcap_altered = input->snap_altered = (struct error)ERROR_NONE;
+	if (input->pcap != NULL) {
+		const struct input_logged *logged = &input->pcap_logged;
+
+		status = verify ? 0 : has_logged_size(input, input->pcap, logged, error);
+		if (status == 1) {
+			input->pcap_bytes = logged->bytes;
+			memcpy(input->pcap_sha256, logged->sha256, sizeof(logged->sha256));
+			status = 0;
+		} else if (status == 0) {
+			status = hash(input, input->pcap, logged, input->pcap_sha256,
+				      &input->pcap_bytes, &input->pcap_altered, error);
+		}
+	}
 	if (status == 0 && input->snap != NULL)
-		status = custody_hash_file(input->dirfd, input->snap, input->snap_sha256,
-					   &input->snap_bytes, error);
+		status = hash(input, input->snap, &input->snap_logged, input->snap_sha256,
+			      &input->snap_bytes, &input->snap_altered, error);
 	return status;
 }
 

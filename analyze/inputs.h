@@ -24,6 +24,13 @@ struct input {
 	int64_t opened_ns;
 	uint64_t pcap_bytes, snap_bytes;
 	char pcap_sha256[CUSTODY_HEX_SIZE], snap_sha256[CUSTODY_HEX_SIZE];
+	/* What an unbroken custody log says last of each; sha256 "": nothing. */
+	struct input_logged {
+		uint64_t bytes;
+		char sha256[CUSTODY_HEX_SIZE];
+	} pcap_logged, snap_logged;
+	/* Not what the log says; code 0: it is, or nothing is said. */
+	struct error pcap_altered, snap_altered;
 	char group_name[EVIDENCE_NAME_SIZE]; /* first stem in its directory; sorts what began at
 						once */
 };
@@ -46,8 +53,10 @@ struct inputs {
 /* Finds everything that paths name. A missing path is ERROR_NO_INPUT, a file
  * that is neither a capture nor a segment's ERROR_DAMAGED: nothing is loaded then. */
 int inputs_find(char *const *paths, size_t count, struct inputs *out, struct error *error);
-/* Sizes and hashes of one input. */
-int input_identify(struct input *input, struct error *error);
+/* Sizes and hashes of one input. A capture of the size that the custody log has
+ * is taken for the one that was logged, unless verify: to hash it takes longer
+ * than to analyze it. */
+int input_identify(struct input *input, bool verify, struct error *error);
 /* Sorts, once all are identified, and drops what was named twice. */
 void inputs_sort(struct inputs *inputs);
 void inputs_release(struct inputs *inputs);

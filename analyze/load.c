@@ -107,7 +107,8 @@ static void *identify_inputs(void *context)
 		pthread_mutex_unlock(&all->lock);
 		if (mine >= all->load->inputs.count)
 			return NULL;
-		status = input_identify(&all->load->inputs.items[mine], &error);
+		status = input_identify(&all->load->inputs.items[mine],
+					all->load->options->verify, &error);
 		if (status != 0) {
 			pthread_mutex_lock(&all->lock);
 			all->status = status;
@@ -445,6 +446,10 @@ static int merge_job(struct load *load, struct job *job, unsigned *turn, struct 
 		status = merge_parts(load, job, turn, error);
 	if (status == 0 && job->status != 0)
 		goto failed;
+	if (status == 0 && input->snap_altered.code != 0)
+		status = note_damage(load, &input->snap_altered, "altered", input->snap, error);
+	if (status == 0 && input->pcap_altered.code != 0)
+		status = note_damage(load, &input->pcap_altered, "altered", input->pcap, error);
 	if (status == 0 && job->snap_damaged)
 		status = note_damage(load, &job->snap_error, "torn", input->snap, error);
 	if (status == 0 && job->pcap_damaged)
@@ -455,7 +460,8 @@ static int merge_job(struct load *load, struct job *job, unsigned *turn, struct 
 		status = merge_carry(load->merge, error);
 	if (status == 0)
 		status = store_commit(load->store, error);
-	if (job->snap_damaged || job->pcap_damaged)
+	if (job->snap_damaged || job->pcap_damaged || input->snap_altered.code != 0 ||
+	    input->pcap_altered.code != 0)
 		load->result->damaged++;
 	return status;
 failed:

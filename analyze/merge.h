@@ -32,7 +32,7 @@ struct merge_segment {
 
 /* Something missing or skipped that only the loader knows. */
 struct merge_damage {
-	const char *kind; /* "damaged" "torn" "missing" */
+	const char *kind; /* "damaged" "torn" "missing" "altered" */
 	const char *subject, *detail;
 };
 

@@ -1,0 +1,81 @@
+#!/bin/bash
+# pcapwho analyze and custody.log: what the log vouches for, and files that are
+# not what it says.
+# shellcheck disable=SC2154
+. "${0%/*}/lib.sh"
+need_program "$PCAPWHO"
+need_command perl sqlite3 sha256sum
+
+sql() { sqlite3 -readonly -batch "$@"; }
+sum_of() { sha256sum <"$1" | cut -d' ' -f1; }
+# copy NAME: the sample again, in $dir; its first pcap and snapshot file in $pcap, $snap.
+copy() {
+	dir=$TMP/$1
+	cp -r "$ROOT/samples/evidence" "$dir"
+	pcap=$(ls "$dir"/000001-*.pcap)
+	snap=$(ls "$dir"/000001-*.snap.gz)
+}
+analyze() { run "$PCAPWHO" analyze -q -o "$dir.db" "$@" "$dir"; }
+pcap_hash() { sql "$dir.db" "SELECT pcap_sha256 FROM segment WHERE pcap_name = '${pcap##*/}'"; }
+altered() { sql "$dir.db" "SELECT subject FROM coverage WHERE kind = 'altered'"; }
+flip_last_byte() { perl -e 'open my $f, "+<", $ARGV[0]; seek $f, -1, 2; read $f, my $b, 1; seek $f, -1, 2; print $f chr(ord($b) ^ 1)' "$1"; }
+
+copy whole
+analyze --verify
+is "$status$err" 0 "what is as the log says verifies"
+is "$(pcap_hash)" "$(sum_of "$pcap")" "its hash is the file's"
+before=$(sum_of "$dir.db")
+rm "$dir.db"
+analyze
+is "$status$err" 0 "and loads without"
+is "$(sum_of "$dir.db")" "$before" "the same database"
+
+# ---- another byte, the same size ----
+copy byte
+logged=$(sum_of "$pcap")
+flip_last_byte "$pcap"
+analyze --verify
+is "$status" 2 "--verify: a changed byte"
+like "$err" "${pcap##*/}: wanted what custody.log has of it, found another SHA-256.*$(sum_of "$pcap")" \
+	"names the file and what it is now"
+is "$(printf '%s\n' "$err" | wc -l)" 1 "in one line"
+is "$(altered)" "${pcap##*/}" "is in coverage"
+is "$(pcap_hash)" "$(sum_of "$pcap")" "the hash is of what was loaded"
+rm "$dir.db"
+analyze
+is "$status$err$(altered)" 0 "without --verify its size is trusted"
+is "$(pcap_hash)" "$logged" "the hash is the log's"
+
+# ---- another size ----
+copy size
+printf x >>"$pcap"
+analyze
+is "$status" 2 "a file that grew needs no --verify"
+like "$err" "${pcap##*/}: wanted what custody.log has of it" "it is told"
+is "$(altered)" "${pcap##*/}" "and in coverage"
+is "$(pcap_hash)" "$(sum_of "$pcap")" "the hash is of what was loaded"
+
+# ---- snapshots ----
+copy snapshot
+gzip -dc "$snap" | gzip -1 >"$snap.new"
+mv "$snap.new" "$snap"
+analyze
+is "$status" 2 "a snapshot file that was written anew"
+like "$err" "${snap##*/}: wanted what custody.log has of it" "is always told"
+is "$(altered)" "${snap##*/}" "and in coverage"
+
+# ---- a log that says nothing ----
+copy missing
+rm "$dir/custody.log"
+flip_last_byte "$pcap"
+analyze
+is "$status$err" 0 "without a log everything loads"
+is "$(pcap_hash)" "$(sum_of "$pcap")" "hashed"
+copy broken
+flip_last_byte "$pcap"
+perl -pi -e 's/^1\t/9\t/' "$dir/custody.log"
+analyze
+like "$err" "unbroken chain" "a log whose chain does not hold is told"
+is "$(altered)" "" "and vouches for nothing"
+is "$(pcap_hash)" "$(sum_of "$pcap")" "hashed too"
+done_testing
