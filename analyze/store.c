@@ -16,6 +16,9 @@
 #include "analyze/storefile.h"
 #include "snapshot/format/quantity.h"
 
+/* One thread uses a store, so nothing need be locked between threads. */
+#define OPEN_FLAGS (SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX)
+
 /* While a new database is filled nobody else reads it and a crash leaves only
  * a temporary file, so nothing is synced; the journal in memory is for
  * store_rollback. What decides about the bytes of the file is said, not left
@@ -172,7 +175,7 @@ static int open_new(struct store *store, int64_t bucket_ns, bool with_packets, s
 	}
 	store->fill_path = fill; /* from here on removed by release */
 	store->copy_path = copy;
-	if (sqlite3_open_v2(fill, &store->db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
+	if (sqlite3_open_v2(fill, &store->db, OPEN_FLAGS, NULL) != SQLITE_OK)
 		return storefile_fail(store->db, store->path, "open", error);
 	return create_schema(store, error);
 }
@@ -202,7 +205,7 @@ static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packe
 
 	if (!name)
 		return storefile_fail(NULL, store->path, "open", error);
-	if (sqlite3_open_v2(name, &store->db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
+	if (sqlite3_open_v2(name, &store->db, OPEN_FLAGS, NULL) != SQLITE_OK)
 		code = storefile_fail(store->db, store->path, "open", error);
 	sqlite3_free(name);
 	if (code != 0)
