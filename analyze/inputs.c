@@ -117,8 +117,8 @@ static void read_custody(struct inputs *inputs, const struct input_directory *di
 {
 	struct custody_reading reading = {.inputs = inputs, .first = first};
 	struct error error = ERROR_NONE;
-	int status = custody_verify(directory->fd, directory->path, note_entry, &reading, NULL,
-				    &error);
+	int status =
+		custody_verify(directory->fd, directory->path, note_entry, &reading, NULL, &error);
 
 	if (status == ERROR_DAMAGED && inputs->broken_custody.code == 0)
 		inputs->broken_custody = error;

@@ -107,8 +107,8 @@ static void *identify_inputs(void *context)
 		pthread_mutex_unlock(&all->lock);
 		if (mine >= all->load->inputs.count)
 			return NULL;
-		status = input_identify(&all->load->inputs.items[mine],
-					all->load->options->verify, &error);
+		status = input_identify(&all->load->inputs.items[mine], all->load->options->verify,
+					&error);
 		if (status != 0) {
 			pthread_mutex_lock(&all->lock);
 			all->status = status;

@@ -23,7 +23,7 @@ struct load_options {
 	const char *database;
 	int64_t bucket_ns; /* 0: as the database has it, else 1 s */
 	bool with_packets;
-	bool verify; /* hash captures that a custody log vouches for too */
+	bool verify;	  /* hash captures that a custody log vouches for too */
 	unsigned workers; /* >= 1 */
 	struct flow_limits limits;
 	/* Called when there is something to undo from here on: until then a signal may just

@@ -28,7 +28,7 @@
 #define PROCESSES   200u
 #define FIRST_PID   1000u
 #define START_TICKS UINT64_C(5000)
-#define BURST	    4u /* packets of one connection after each other */
+#define BURST	    4u	    /* packets of one connection after each other */
 #define PAUSE_NS    5000000 /* without packets, around a poll */
 #define SLL2_BYTES  20
 #define LINK_TYPE   276
@@ -165,10 +165,8 @@ static void add_host(struct snapframe *frame)
 		.netns = NETNS, .ifindex = 2, .name = "eth0", .hardware_type = 1};
 	snapframe_add(frame, &record);
 	record.type = SNAP_TYPE_ADDRESS;
-	record.u.address = (struct snap_address){.netns = NETNS,
-						 .ifindex = 2,
-						 .address = local_of(0).address,
-						 .prefix_length = 24};
+	record.u.address = (struct snap_address){
+		.netns = NETNS, .ifindex = 2, .address = local_of(0).address, .prefix_length = 24};
 	snapframe_add(frame, &record);
 	for (uint32_t i = 0; i < PROCESSES; i++)
 		add_process(frame, FIRST_PID + i);
@@ -272,7 +270,7 @@ static uint32_t draw_payload(void)
 static void put_packet(FILE *pcap, struct flow *flow, unsigned from, int64_t at_ns)
 {
 	uint8_t head[16 + SLL2_BYTES + 52] = {0}, *link = head + 16, *ip = link + SLL2_BYTES,
-					      *tcp = ip + 20;
+				       *tcp = ip + 20;
 	struct endpoint ends[2] = {local_of(flow->number), remote_of(flow->number)};
 	uint32_t payload = flow->begun ? draw_payload() : 0;
 	uint32_t length = SLL2_BYTES + 52 + payload, words[4];
@@ -331,7 +329,6 @@ static void note(const char *name)
 	if (custody_append(custody, &entry, &error) != 0)
 		fail(name);
 }
-
 
 /* Connections that opened since the last poll, in slots after each other; the
  * last `unbegun` of them have no packet yet. */
