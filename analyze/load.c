@@ -420,7 +420,8 @@ static int merge_parts(struct load *load, struct job *job, unsigned *turn, struc
 	return interrupted(load) ? say_interrupted(error) : status;
 }
 
-static int merge_job(struct load *load, struct job *job, unsigned *turn, struct error *error)
+static int merge_job(struct load *load, struct job *job, unsigned *turn, bool is_last,
+		     struct error *error)
 {
 	const struct input *input = job->input;
 	struct merge_segment segment = {
@@ -456,7 +457,8 @@ static int merge_job(struct load *load, struct job *job, unsigned *turn, struct 
 		status = note_damage(load, &job->pcap_error, "damaged", input->pcap, error);
 	if (status == 0)
 		status = merge_end(load->merge, error);
-	if (status == 0)
+	/* What was loaded in place stands, whatever becomes of the next segment. */
+	if (status == 0 && (is_last || !store_is_new(load->store)))
 		status = merge_carry(load->merge, error);
 	if (status == 0)
 		status = store_commit(load->store, error);
@@ -484,7 +486,9 @@ static int merge_all(struct load *load, struct error *error)
 		status = wait_ready(load, job, error);
 		if (status != 0)
 			break; /* a worker may still be reading it */
-		status = merge_job(load, job, &turns[job->worker], error);
+		status = merge_job(load, job, &turns[job->worker],
+				   load->progress.segments_done + 1 == load->progress.segments,
+				   error);
 		if (status == 0)
 			timeline_release(&job->timeline);
 		load->progress.segments_done++;

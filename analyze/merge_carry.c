@@ -1,7 +1,9 @@
 /*
- * What the merger remembers, as bytes in the database: one record for each
- * thing, unsigned LEB128 numbers in the order of the functions below, which
- * both write and read. Independent of byte order and of structure layout.
+ * What the merger remembers, as bytes in the database: blobs of records of one
+ * kind each, a record's numbers in the order of the functions below, which both
+ * write and read. A number is the difference to the same one of the record
+ * before in its blob (zigzag, LEB128): ids, times and addresses follow each
+ * other. Independent of byte order and of structure layout.
  */
 #include "analyze/merge_internal.h"
 
@@ -11,23 +13,31 @@
 #include "analyze/grow.h"
 
 enum carry_kind { /* a shipped record keeps its fields; a changed one is a new kind */
-		  CARRY_RECORDING = 1,
+		  CARRY_RECORDING = 11,
 		  CARRY_PROCESS,
 		  CARRY_SOCKET,
 		  CARRY_HOLDER,
 		  CARRY_ADDRESS,
 		  CARRY_INTERFACE,
 		  CARRY_SNAPSHOT,
-		  CARRY_FLOW,
-		  CARRY_CONNECTION, /* belongs to the flow before it */
-		  CARRY_COUNTERS,   /* folding leaves ids unused; they stay so */
+		  CARRY_FLOW,	  /* with the connections that belong to it */
+		  CARRY_COUNTERS, /* folding leaves ids unused; they stay so */
 };
+
+#define BLOB_BYTES (64u << 10) /* a blob ends with the record that reaches this */
+/* Of one record: a flow's, the longest, has sixty. Those of connections stand
+ * among flows', and have places of their own. */
+#define FLOW_NUMBERS	   64
+#define CONNECTION_NUMBERS 32
+#define MAX_NUMBERS	   (FLOW_NUMBERS + CONNECTION_NUMBERS)
 
 struct codec {
 	bool writing, failed;
 	uint8_t *bytes;
 	const uint8_t *in;
 	size_t length, capacity;
+	size_t place; /* of the next number in its record */
+	uint64_t before[MAX_NUMBERS];
 };
 
 static void put_byte(struct codec *c, uint8_t byte)
@@ -38,26 +48,46 @@ static void put_byte(struct codec *c, uint8_t byte)
 		c->bytes[c->length++] = byte;
 }
 
-static uint64_t number(struct codec *c, uint64_t value)
+static void put_bits(struct codec *c, uint64_t bits)
 {
-	uint64_t out = 0;
+	for (; bits >= 0x80; bits >>= 7)
+		put_byte(c, (uint8_t)(bits | 0x80));
+	put_byte(c, (uint8_t)bits);
+}
 
-	if (c->writing) {
-		for (out = value; out >= 0x80; out >>= 7)
-			put_byte(c, (uint8_t)(out | 0x80));
-		put_byte(c, (uint8_t)out);
-		return value;
-	}
-	for (unsigned shift = 0; shift < 64; shift += 7) {
-		if (c->length == 0)
-			break;
-		out |= (uint64_t)(*c->in & 0x7f) << shift;
+static uint64_t take_bits(struct codec *c)
+{
+	uint64_t bits = 0;
+
+	for (unsigned shift = 0; shift < 64 && c->length > 0; shift += 7) {
+		bits |= (uint64_t)(*c->in & 0x7f) << shift;
 		c->length--;
 		if ((*c->in++ & 0x80) == 0)
-			return out;
+			return bits;
 	}
 	c->failed = true;
 	return 0;
+}
+
+/* Gives back what it wrote, so what uses it holds for both directions. */
+static uint64_t number(struct codec *c, uint64_t value)
+{
+	uint64_t *before = &c->before[c->place], step;
+
+	if (c->place == MAX_NUMBERS) {
+		c->failed = true;
+		return 0;
+	}
+	c->place++;
+	if (c->writing) {
+		step = value - *before;
+		put_bits(c, step << 1 ^ (step >> 63 ? UINT64_MAX : 0));
+	} else {
+		step = take_bits(c);
+		value = *before + (step >> 1 ^ (0 - (step & 1)));
+	}
+	*before = value;
+	return value;
 }
 
 static void u64(struct codec *c, uint64_t *value)
@@ -65,14 +95,9 @@ static void u64(struct codec *c, uint64_t *value)
 	*value = number(c, *value);
 }
 
-/* number() gives back what it wrote, so all of these hold for both directions.
- * Zigzag, so that small negative numbers are short too. */
 static void i64(struct codec *c, int64_t *value)
 {
-	uint64_t bits = ((uint64_t)*value << 1) ^ (*value < 0 ? UINT64_MAX : 0);
-	uint64_t read = number(c, bits);
-
-	*value = (int64_t)((read >> 1) ^ (0 - (read & 1)));
+	*value = (int64_t)number(c, (uint64_t)*value);
 }
 
 static void u32(struct codec *c, uint32_t *value)
@@ -105,23 +130,23 @@ static void reason(struct codec *c, enum bridge_reason *value)
 		c->failed = true;
 }
 
-static void raw(struct codec *c, uint8_t *bytes, size_t length)
+/* In two halves: where hosts are near, the first is the same. */
+static void address(struct codec *c, uint8_t bytes[16])
 {
-	for (size_t i = 0; i < length; i++) {
-		if (c->writing) {
-			put_byte(c, bytes[i]);
-		} else if (c->length == 0) {
-			c->failed = true;
-		} else {
-			bytes[i] = *c->in++;
-			c->length--;
-		}
+	for (int half = 0; half < 2; half++, bytes += 8) {
+		uint64_t value = 0;
+
+		for (int i = 0; i < 8; i++)
+			value = value << 8 | bytes[i];
+		value = number(c, value);
+		for (int i = 8; i-- > 0; value >>= 8)
+			bytes[i] = (uint8_t)value;
 	}
 }
 
 static void endpoint(struct codec *c, struct endpoint *e)
 {
-	raw(c, e->address.bytes, 16);
+	address(c, e->address.bytes);
 	u16(c, &e->port);
 }
 
@@ -192,7 +217,7 @@ static void code_place(struct codec *c, struct merge_place *p)
 	u64(c, &p->name);
 	u32(c, &p->ifindex);
 	u32(c, &p->prefix_length);
-	raw(c, p->address.bytes, 16);
+	address(c, p->address.bytes);
 	i64(c, &p->place_id);
 	i64(c, &p->first_seen_ns);
 }
@@ -211,15 +236,17 @@ static void code_count(struct codec *c, struct flow_count *count)
 	u64(c, &count->payload_bytes);
 }
 
-static void code_flow(struct codec *c, struct merge_flow *f)
+/* connections: how many of its connections follow. */
+static void code_flow(struct codec *c, struct merge_flow *f, uint32_t *connections)
 {
 	struct flow *flow = &f->flow;
 
+	u32(c, connections);
 	i64(c, &f->recording_id);
 	i64(c, &f->flow_id);
 	i64(c, &f->segment_id);
 	for (int i = 0; i < 2; i++) {
-		raw(c, flow->key.address[i], 16);
+		address(c, flow->key.address[i]);
 		u16(c, &flow->key.port[i]);
 		code_count(c, &flow->count[i]);
 		u32(c, &flow->tcp.isn[i]);
@@ -237,8 +264,9 @@ static void code_flow(struct codec *c, struct merge_flow *f)
 	u8(c, &flow->history_length);
 	if (flow->history_length > FLOW_HISTORY_MAX)
 		c->failed = true;
-	else
-		raw(c, flow->history, flow->history_length);
+	/* All places, so that those behind them stand still. */
+	for (int i = 0; i < FLOW_HISTORY_MAX; i++)
+		u8(c, &flow->history[i]);
 	u8(c, &flow->originator);
 	flag(c, &flow->originator_sure);
 	u8(c, &flow->place);
@@ -254,6 +282,7 @@ static void code_flow(struct codec *c, struct merge_flow *f)
 
 static void code_connection(struct codec *c, struct merge_connection *k)
 {
+	c->place = FLOW_NUMBERS;
 	u8(c, &k->side);
 	flag(c, &k->by_tuple);
 	flag(c, &k->refused);
@@ -286,20 +315,54 @@ static void code_counters(struct codec *c, struct merge *merge)
 
 static int put(struct merge *merge, struct codec *c, enum carry_kind kind, struct error *error)
 {
-	int status;
+	int status = 0;
 
 	if (c->failed)
 		return merge_no_memory(error);
-	status = store_carry_put(merge->store, kind, c->bytes, c->length, error);
+	if (c->length > 0)
+		status = store_carry_put(merge->store, kind, c->bytes, c->length, error);
 	c->length = 0;
+	memset(c->before, 0, sizeof(c->before));
 	return status;
 }
 
 #define PUT_ALL(kind, code, array, n)                                                              \
-	for (size_t i = 0; i < (n) && status == 0; i++) {                                          \
-		code(&c, &(array)[i]);                                                             \
-		status = put(merge, &c, kind, error);                                              \
+	do {                                                                                       \
+		for (size_t i = 0; i < (n) && status == 0; i++) {                                  \
+			c.place = 0;                                                               \
+			code(&c, &(array)[i]);                                                     \
+			if (c.length >= BLOB_BYTES)                                                \
+				status = put(merge, &c, kind, error);                              \
+		}                                                                                  \
+		if (status == 0)                                                                   \
+			status = put(merge, &c, kind, error);                                      \
+	} while (0)
+
+static void put_flow(struct codec *c, struct merge *merge, struct merge_flow *flow)
+{
+	uint32_t count = 0;
+
+	for (uint32_t k = flow->connections; k != UINT32_MAX; k = merge->connections[k].next)
+		count++;
+	c->place = 0;
+	code_flow(c, flow, &count);
+	for (uint32_t k = flow->connections; k != UINT32_MAX; k = merge->connections[k].next)
+		code_connection(c, &merge->connections[k]);
+}
+
+static int put_flows(struct codec *c, struct merge *merge, struct error *error)
+{
+	int status = 0;
+
+	for (size_t f = 0; f < merge->flows_count && status == 0; f++) {
+		if (merge->flows[f].replaced)
+			continue;
+		put_flow(c, merge, &merge->flows[f]);
+		if (c->length >= BLOB_BYTES)
+			status = put(merge, c, CARRY_FLOW, error);
 	}
+	return status == 0 ? put(merge, c, CARRY_FLOW, error) : status;
+}
 
 int merge_carry(struct merge *merge, struct error *error)
 {
@@ -317,120 +380,106 @@ int merge_carry(struct merge *merge, struct error *error)
 	PUT_ALL(CARRY_ADDRESS, code_place, merge->addresses, merge->addresses_count);
 	PUT_ALL(CARRY_INTERFACE, code_place, merge->interfaces, merge->interfaces_count);
 	PUT_ALL(CARRY_SNAPSHOT, code_snapshot, merge->snapshots, merge->snapshot_count);
-	for (size_t f = 0; f < merge->flows_count && status == 0; f++) {
-		if (merge->flows[f].replaced)
-			continue;
-		code_flow(&c, &merge->flows[f]);
-		status = put(merge, &c, CARRY_FLOW, error);
-		for (uint32_t k = merge->flows[f].connections; k != UINT32_MAX && status == 0;
-		     k = merge->connections[k].next) {
-			code_connection(&c, &merge->connections[k]);
-			status = put(merge, &c, CARRY_CONNECTION, error);
-		}
-	}
+	if (status == 0)
+		status = put_flows(&c, merge, error);
 	free(c.bytes);
 	return status;
 }
 
 /* --------------------------------------------------------------- reading -- */
 
-#define READ_INTO(array, n, capacity, code)                                                        \
+#define READ_INTO(array, n, capacity, ...)                                                         \
 	do {                                                                                       \
 		if (grow_one(&(array), (n), &(capacity), sizeof(*(array))) != 0)                   \
-			return merge_no_memory(error);                                             \
+			return -1;                                                                 \
 		memset(&(array)[n], 0, sizeof(*(array)));                                          \
-		code(&c, &(array)[n]);                                                             \
+		c->place = 0;                                                                      \
+		__VA_ARGS__;                                                                       \
 		(n)++;                                                                             \
 	} while (0)
 
-#define INDEX_LAST(field)                                                                          \
+#define INDEX_LAST(field, hash_of)                                                                 \
 	hashindex_add(&merge->field##_index, hash_of(merge, (uint32_t)merge->field##_count - 1),   \
 		      (uint32_t)merge->field##_count - 1, hash_of, merge)
 
-static int link_connection(struct merge *merge)
+static int take_flow(struct merge *merge, struct codec *c)
 {
-	uint32_t place = (uint32_t)merge->connection_count - 1, *link;
+	uint32_t count = 0, last = UINT32_MAX;
+	struct merge_flow *flow;
 
-	if (merge->flows_count == 0)
-		return -1;
-	merge->connections[place].next = UINT32_MAX;
-	link = &merge->flows[merge->flows_count - 1].connections;
-	while (*link != UINT32_MAX)
-		link = &merge->connections[*link].next;
-	*link = place;
-	return 0;
+	READ_INTO(merge->flows, merge->flows_count, merge->flows_capacity,
+		  code_flow(c, &merge->flows[merge->flows_count], &count));
+	flow = &merge->flows[merge->flows_count - 1];
+	flow->connections = UINT32_MAX;
+	for (; count > 0 && !c->failed; count--) {
+		uint32_t place = (uint32_t)merge->connection_count;
+
+		READ_INTO(merge->connections, merge->connection_count, merge->connection_capacity,
+			  code_connection(c, &merge->connections[place]));
+		merge->connections[place].next = UINT32_MAX;
+		*(last == UINT32_MAX ? &flow->connections : &merge->connections[last].next) = place;
+		last = place;
+	}
+	return INDEX_LAST(flows, merge_hash_of_flow);
+}
+
+/* One record. 0, or -1 without memory; damage sets failed. */
+static int take_record(struct merge *merge, int64_t kind, struct codec *c)
+{
+	switch (kind) {
+	case CARRY_RECORDING:
+		READ_INTO(merge->recordings, merge->recording_count, merge->recording_capacity,
+			  code_recording(c, &merge->recordings[merge->recording_count]));
+		return 0;
+	case CARRY_PROCESS:
+		READ_INTO(merge->processes, merge->processes_count, merge->processes_capacity,
+			  code_process(c, &merge->processes[merge->processes_count]));
+		return INDEX_LAST(processes, merge_hash_of_process);
+	case CARRY_SOCKET:
+		READ_INTO(merge->sockets, merge->sockets_count, merge->sockets_capacity,
+			  code_socket(c, &merge->sockets[merge->sockets_count]));
+		return INDEX_LAST(sockets, merge_hash_of_socket);
+	case CARRY_HOLDER:
+		READ_INTO(merge->holders, merge->holders_count, merge->holders_capacity,
+			  code_holder(c, &merge->holders[merge->holders_count]));
+		return INDEX_LAST(holders, merge_hash_of_holder);
+	case CARRY_ADDRESS:
+		READ_INTO(merge->addresses, merge->addresses_count, merge->addresses_capacity,
+			  code_place(c, &merge->addresses[merge->addresses_count]));
+		return INDEX_LAST(addresses, merge_hash_of_address);
+	case CARRY_INTERFACE:
+		READ_INTO(merge->interfaces, merge->interfaces_count, merge->interfaces_capacity,
+			  code_place(c, &merge->interfaces[merge->interfaces_count]));
+		return INDEX_LAST(interfaces, merge_hash_of_interface);
+	case CARRY_SNAPSHOT:
+		READ_INTO(merge->snapshots, merge->snapshot_count, merge->snapshot_capacity,
+			  code_snapshot(c, &merge->snapshots[merge->snapshot_count]));
+		return 0;
+	case CARRY_FLOW:
+		return take_flow(merge, c);
+	case CARRY_COUNTERS:
+		c->place = 0;
+		code_counters(c, merge);
+		return 0;
+	default:
+		c->failed = true;
+		return 0;
+	}
 }
 
 static int take_carried(int64_t kind, const void *bytes, size_t length, void *context,
 			struct error *error)
 {
-	struct merge *merge = context;
-	struct codec c = {.in = bytes, .length = length};
-	uint64_t (*hash_of)(const void *, uint32_t);
-	int status = 0;
+	struct codec c = {.in = bytes, .length = length, .failed = length == 0};
 
-	switch (kind) {
-	case CARRY_RECORDING:
-		READ_INTO(merge->recordings, merge->recording_count, merge->recording_capacity,
-			  code_recording);
-		break;
-	case CARRY_PROCESS:
-		READ_INTO(merge->processes, merge->processes_count, merge->processes_capacity,
-			  code_process);
-		hash_of = merge_hash_of_process;
-		status = INDEX_LAST(processes);
-		break;
-	case CARRY_SOCKET:
-		READ_INTO(merge->sockets, merge->sockets_count, merge->sockets_capacity,
-			  code_socket);
-		hash_of = merge_hash_of_socket;
-		status = INDEX_LAST(sockets);
-		break;
-	case CARRY_HOLDER:
-		READ_INTO(merge->holders, merge->holders_count, merge->holders_capacity,
-			  code_holder);
-		hash_of = merge_hash_of_holder;
-		status = INDEX_LAST(holders);
-		break;
-	case CARRY_ADDRESS:
-		READ_INTO(merge->addresses, merge->addresses_count, merge->addresses_capacity,
-			  code_place);
-		hash_of = merge_hash_of_address;
-		status = INDEX_LAST(addresses);
-		break;
-	case CARRY_INTERFACE:
-		READ_INTO(merge->interfaces, merge->interfaces_count, merge->interfaces_capacity,
-			  code_place);
-		hash_of = merge_hash_of_interface;
-		status = INDEX_LAST(interfaces);
-		break;
-	case CARRY_SNAPSHOT:
-		READ_INTO(merge->snapshots, merge->snapshot_count, merge->snapshot_capacity,
-			  code_snapshot);
-		break;
-	case CARRY_FLOW:
-		READ_INTO(merge->flows, merge->flows_count, merge->flows_capacity, code_flow);
-		merge->flows[merge->flows_count - 1].connections = UINT32_MAX;
-		hash_of = merge_hash_of_flow;
-		status = INDEX_LAST(flows);
-		break;
-	case CARRY_CONNECTION:
-		READ_INTO(merge->connections, merge->connection_count, merge->connection_capacity,
-			  code_connection);
-		if (link_connection(merge) != 0)
-			c.failed = true;
-		break;
-	case CARRY_COUNTERS:
-		code_counters(&c, merge);
-		break;
-	default:
-		c.failed = true;
+	while (c.length > 0 && !c.failed) {
+		if (take_record(context, kind, &c) != 0)
+			return merge_no_memory(error);
 	}
-	if (status != 0)
-		return merge_no_memory(error);
-	if (c.failed || c.length != 0)
-		return error_damage(error, NULL, -1, "a carry record of this version",
-				    "kind %lld of %zu bytes", (long long)kind, length);
+	if (c.failed)
+		return error_damage(error, NULL, -1, "carry records of this version",
+				    "a blob of kind %lld, damaged %zu bytes before its end",
+				    (long long)kind, c.length);
 	return 0;
 }
 

@@ -62,6 +62,11 @@ bool store_with_packets(const struct store *store)
 	return store->with_packets;
 }
 
+bool store_is_new(const struct store *store)
+{
+	return store->is_new;
+}
+
 int64_t store_bucket_ns(const struct store *store)
 {
 	return store->bucket_ns;

@@ -180,6 +180,7 @@ void store_remove_stale(const char *path, void (*report)(const struct error *, v
 /* Whether packet rows are wanted. An existing database decides that: asked for
  * them, one without is refused by store_open; not asked, one that has them goes on. */
 bool store_with_packets(const struct store *store);
+bool store_is_new(const struct store *store); /* made by this load: whole, or absent */
 int64_t store_bucket_ns(const struct store *store);
 /* Whether a segment with these hashes (either may be NULL) is loaded, perhaps
  * with its packets not yet compressed then. 1, 0, negative. */
