@@ -17,7 +17,7 @@ DEPS_BUILD := gcc libc6-dev make pkgconf libpcap-dev zlib1g-dev libssl-dev libca
 DEPS_TEST  := libcmocka-dev perl iproute2 curl bind9-dnsutils nginx dnsmasq-base socat \
               netcat-openbsd openssh-client openssh-server tcpdump tshark sqlite3 procps util-linux
 # For bench only.
-DEPS_BENCH := wireshark-common
+DEPS_BENCH := wireshark-common tshark argus-server
 # For lint, check-format and fuzz only.
 DEPS_LINT  := clang libclang-rt-dev clang-tidy clang-format cppcheck git
 

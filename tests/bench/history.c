@@ -23,15 +23,15 @@
 #include "snapshot/format/quantity.h"
 #include "snapshot/format/snapfile.h"
 
-#define BEGAN_NS    INT64_C(1795290600000000000)
-#define NETNS	    UINT64_C(4026531840)
-#define PROCESSES   200u
-#define FIRST_PID   1000u
-#define START_TICKS UINT64_C(5000)
-#define BURST	    4u	    /* packets of one connection after each other */
-#define PAUSE_NS    5000000 /* without packets, around a poll */
-#define SLL2_BYTES  20
-#define LINK_TYPE   276
+#define BEGAN_NS       INT64_C(1795290600000000000)
+#define NETNS	       UINT64_C(4026531840)
+#define PROCESSES      200u
+#define FIRST_PID      1000u
+#define START_TICKS    UINT64_C(5000)
+#define BURST	       4u      /* packets of one connection after each other */
+#define PAUSE_NS       5000000 /* without packets, around a poll */
+#define ETHERNET_BYTES 14
+#define LINK_TYPE      1
 
 enum { SEGMENTS, PACKETS, FLOWS, SOCKETS, RATE, BYTES, SIZES };
 static uint64_t size[SIZES] = {8, 1000000, 20000, 2000, 10000, 700};
@@ -207,7 +207,7 @@ static void put_header(struct snapfile_writer *writer, uint64_t segment)
 		{"interface", "eth0"},
 		{"filter", ""},
 		{"snaplen", "262144"},
-		{"link_type", "276"},
+		{"link_type", "1"},
 		{"privilege", "full"},
 		{"watcher", "on"},
 		{"source", "recorder"},
@@ -260,8 +260,8 @@ static void put32(uint8_t *at, uint32_t value)
 static uint32_t draw_payload(void)
 {
 	uint32_t longest = 1448, shortest_ip = 52;
-	uint32_t mean = size[BYTES] > SLL2_BYTES + shortest_ip
-				? (uint32_t)size[BYTES] - SLL2_BYTES - shortest_ip
+	uint32_t mean = size[BYTES] > ETHERNET_BYTES + shortest_ip
+				? (uint32_t)size[BYTES] - ETHERNET_BYTES - shortest_ip
 				: 0;
 
 	return draw(longest) < mean ? longest : 0;
@@ -269,20 +269,18 @@ static uint32_t draw_payload(void)
 
 static void put_packet(FILE *pcap, struct flow *flow, unsigned from, int64_t at_ns)
 {
-	uint8_t head[16 + SLL2_BYTES + 52] = {0}, *link = head + 16, *ip = link + SLL2_BYTES,
-				       *tcp = ip + 20;
+	uint8_t head[16 + ETHERNET_BYTES + 52] = {0}, *link = head + 16,
+					   *ip = link + ETHERNET_BYTES, *tcp = ip + 20;
 	struct endpoint ends[2] = {local_of(flow->number), remote_of(flow->number)};
 	uint32_t payload = flow->begun ? draw_payload() : 0;
-	uint32_t length = SLL2_BYTES + 52 + payload, words[4];
+	uint32_t length = ETHERNET_BYTES + 52 + payload, words[4];
 
 	words[0] = (uint32_t)(at_ns / NS_PER_SECOND);
 	words[1] = (uint32_t)(at_ns % NS_PER_SECOND);
 	words[2] = words[3] = length;
 	memcpy(head, words, sizeof(words));
-	put16(link, 0x0800);
-	put32(link + 4, 2);
-	put16(link + 8, 1);
-	link[10] = from == 0 ? 4 : 0;
+	link[from == 0 ? 6 : 0] = 2; /* locally administered: our own address */
+	put16(link + 12, 0x0800);
 	ip[0] = 0x45;
 	put16(ip + 2, 52 + payload);
 	ip[8] = 64;
@@ -295,6 +293,7 @@ static void put_packet(FILE *pcap, struct flow *flow, unsigned from, int64_t at_
 	put32(tcp + 8, flow->begun ? flow->sequence[!from] : 0);
 	tcp[12] = 0x80;
 	tcp[13] = flow->begun ? 0x10 : 0x02;
+	put16(tcp + 14, 0xffff);
 	flow->sequence[from] += flow->begun ? payload : 1;
 	flow->begun = true;
 	if (fwrite(head, sizeof(head), 1, pcap) != 1 ||
