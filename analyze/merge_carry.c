@@ -25,9 +25,9 @@ enum carry_kind { /* a shipped record keeps its fields; a changed one is a new k
 };
 
 #define BLOB_BYTES (64u << 10) /* a blob ends with the record that reaches this */
-/* Of one record: a flow's, the longest, has sixty. Those of connections stand
+/* Of one record: a flow's, the longest, has 64. Those of connections stand
  * among flows', and have places of their own. */
-#define FLOW_NUMBERS	   64
+#define FLOW_NUMBERS	   96
 #define CONNECTION_NUMBERS 32
 #define MAX_NUMBERS	   (FLOW_NUMBERS + CONNECTION_NUMBERS)
 
@@ -253,6 +253,11 @@ static void code_flow(struct codec *c, struct merge_flow *f, uint32_t *connectio
 		u32(c, &flow->tcp.fin_end[i]);
 		flag(c, &flow->tcp.isn_known[i]);
 		flag(c, &flow->tcp.fin_known[i]);
+		u32(c, &flow->tcp.data_from[i]);
+		u32(c, &flow->tcp.data_until[i]);
+		flag(c, &flow->tcp.data_known[i]);
+		flag(c, &flow->tcp.isn_derived[i]);
+		flag(c, &flow->tcp.fin_moot[i]);
 		flag(c, &flow->end[i].local);
 	}
 	u16(c, &flow->key.icmp_id);
