@@ -223,13 +223,19 @@ int timeline_take_untold(struct timeline *tl, bool streams)
 
 /* --------------------------------------------------------------- forks -- */
 
+/* A fork is told again with a later use, and the recorder has compared the clocks anew by then. No
+ * pid comes back so soon. */
+#define SAME_FORK_NS INT64_C(100000)
+
 int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 {
 	uint32_t i = timeline_need_process(tl, born->pid, born->start_ticks);
+	int64_t apart_ns;
 
 	if (i == TIMELINE_NONE)
 		return -1;
-	if (tl->processes[i].born_ns != 0 && tl->processes[i].born_ns != born->born_ns)
+	apart_ns = born->born_ns - tl->processes[i].born_ns;
+	if (tl->processes[i].born_ns != 0 && (apart_ns > SAME_FORK_NS || apart_ns < -SAME_FORK_NS))
 		tl->processes[i].forked_twice = true;
 	tl->processes[i].born_ns = born->born_ns;
 	tl->processes[i].parent = born->ppid;

@@ -262,7 +262,8 @@ static void a_fork_that_is_told_again_is_the_same(void **state)
 	scene_born(10, TICKS(120), 1, 121);
 	scene_use("6 " HOST " 40000 " PEER " 80", 122, "connect", 122, SCENE_NEVER, 10, TICKS(120));
 	scene_frame("event", 170, 180);
-	scene_born(10, TICKS(120), 1, 121);
+	/* Told again, after the clocks were compared anew. */
+	scene_say("born ! 10 %llu 1 %lld", (unsigned long long)TICKS(120), (long long)T(121) + 5);
 	settle();
 	ask(40000, 80, 122);
 	assert_owner(123, 10);
