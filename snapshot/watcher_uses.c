@@ -1,91 +1,12 @@
-#include "snapshot/watcher_uses.h"
+#include "snapshot/watcher_uses_internal.h"
 
 #include <assert.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define STREAMS	  TRACEPOINT_TRANSFERS
-#define DATAGRAMS TRACEPOINT_ROUTES
-
 #define FIRST_SOCKETS 1024 /* a power of two */
 #define FIRST_CPUS    16
-#define SECOND_NS     INT64_C(1000000000)
-
-/* A TCP socket. */
-struct stream {
-	uint64_t sk, cookie;
-	struct endpoint local, remote;
-	uint64_t netns;		    /* of whoever was told first, so that all its uses agree */
-	int64_t opened_ns, last_ns; /* CLOCK_REALTIME; last: of user's last act */
-	uint64_t user;		    /* 0: nobody yet */
-	uint64_t epoch;		    /* in which pid was user */
-	uint64_t gap;		    /* the state of uses.gap when user was told */
-	uint32_t pid;
-	uint16_t turns;
-	uint8_t state;
-	bool has_tuple, is_placed, was_used, was_shut, is_silenced;
-	bool is_counted; /* sent and received are all that there was */
-	uint64_t sent_bytes, received_bytes;
-	bool is_pending;	 /* to be told when the tuple is known */
-	struct watcher_use last; /* what was told, or is to be, when user became it */
-};
-
-/* A way of datagrams. */
-struct way {
-	struct endpoint_address remote;
-	uint64_t netns;
-	uint16_t local_port, remote_port;
-	uint8_t protocol;
-	uint32_t pid;
-	uint64_t user, epoch, gap, segment;
-	int64_t time_ns;	      /* CLOCK_MONOTONIC of the last event; 0: free */
-	int64_t last_ns, previous_ns; /* CLOCK_REALTIME */
-	int64_t second;
-	uint32_t told; /* in that second */
-	/* To tell it once more. */
-	struct endpoint_address local;
-	uint32_t tid;
-	uint8_t looks; /* so far, up to RESTATED_LOOKS + 1 */
-	bool is_placed;
-	bool is_crowded; /* too many in this second, and not of one process */
-};
-
-/* The connect() of a datagram socket looks for its way once or twice, and what it sends then
- * does not; one that is not connected looks each time, and is told then. */
-#define RESTATED_LOOKS 2
-
-struct rate {
-	int64_t window;
-	uint32_t count;
-	bool is_hot;
-};
-
-struct watcher_uses {
-	struct watcher_uses_config config;
-	int64_t real_ns;
-	/* Streams by sk: open addressing, places + 1. */
-	uint32_t *slots;
-	size_t slot_count;
-	struct stream *streams;
-	size_t count, capacity;
-	struct way (*ways)[WATCHER_USES_SET];
-	struct ended { /* streams, a ring */
-		struct watcher_use last;
-		int64_t ended_ns; /* CLOCK_MONOTONIC; 0: none */
-	} * ended;
-	size_t ended_next;
-	int64_t event_ns; /* the latest */
-	struct rate rates[WATCHER_USES_GROUPS];
-	uint64_t segment; /* grows with each restating */
-	uint64_t
-		gap[WATCHER_USES_GROUPS]; /* grow with each stretch in which something is missing */
-	unsigned missing[WATCHER_USES_GROUPS];
-	int64_t missing_since_ns[WATCHER_USES_GROUPS];
-	int64_t *cpu_ns; /* time of each processor's last event */
-	size_t cpu_count;
-	int64_t first_ns; /* of all */
-};
 
 struct watcher_uses *watcher_uses_new(const struct watcher_uses_config *config)
 {
@@ -182,7 +103,7 @@ static void note_cpu(struct watcher_uses *uses, const struct tracepoint_event *e
 	uses->cpu_ns[event->cpu] = event->time_ns;
 }
 
-static void note_rate(struct watcher_uses *uses, enum tracepoint_group group, int64_t time_ns)
+void watcher_uses_note_rate(struct watcher_uses *uses, enum tracepoint_group group, int64_t time_ns)
 {
 	struct rate *rate = &uses->rates[group];
 
@@ -202,15 +123,9 @@ bool watcher_uses_is_hot(struct watcher_uses *uses, enum tracepoint_group group)
 	return is_hot;
 }
 
-static bool has_ports(uint8_t protocol)
-{
-	return protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE || protocol == IPPROTO_SCTP ||
-	       protocol == IPPROTO_DCCP;
-}
-
 /* ------------------------------------------------------------- streams -- */
 
-static uint64_t mix(uint64_t hash, uint64_t value)
+uint64_t watcher_uses_mix(uint64_t hash, uint64_t value)
 {
 	hash = (hash ^ value) * UINT64_C(0x9E3779B97F4A7C15);
 	return hash ^ hash >> 32;
@@ -218,7 +133,7 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 
 static size_t slot_of(const struct watcher_uses *uses, uint64_t sk)
 {
-	return (size_t)mix(0, sk) & (uses->slot_count - 1);
+	return (size_t)watcher_uses_mix(0, sk) & (uses->slot_count - 1);
 }
 
 /* The slot of sk, or the free one where it would be. */
@@ -330,9 +245,9 @@ static void take_tuple(struct stream *stream, const struct tracepoint_event *eve
 }
 
 /* Whoever acts may have to be asked for before the socket is looked at again. */
-static struct watcher_use make_use(const struct watcher_uses *uses,
-				   const struct tracepoint_event *event, enum snap_act act,
-				   const struct watcher_user *user)
+struct watcher_use watcher_uses_make(const struct watcher_uses *uses,
+				     const struct tracepoint_event *event, enum snap_act act,
+				     const struct watcher_user *user)
 {
 	return (struct watcher_use){
 		.use = {.netns = user->netns,
@@ -373,36 +288,10 @@ static void tell_pending(struct watcher_uses *uses, struct stream *stream)
 	tell_stream(uses, stream, &use);
 }
 
-static void restate_way(struct watcher_uses *uses, const struct way *way)
-{
-	struct watcher_use use = {
-		.use = {.netns = way->netns,
-			.protocol = way->protocol,
-			.local = {way->local, way->local_port},
-			.remote = {way->remote, way->remote_port},
-			.act = SNAP_ROUTE,
-			.at_ns = way->last_ns,
-			.previous_ns = way->previous_ns,
-			.sent_bytes = SNAP_UNKNOWN_BYTES,
-			.received_bytes = SNAP_UNKNOWN_BYTES,
-			.pid = way->pid,
-			.tid = way->tid},
-		.user = {way->user, way->netns, way->is_placed},
-		.time_ns = way->time_ns,
-		.is_restated = true,
-	};
-	bool is_late = uses->event_ns - way->time_ns <= WATCHER_USES_LATE_NS;
-
-	if (way->user && way->gap == uses->gap[DATAGRAMS] &&
-	    (is_late || (way->looks <= RESTATED_LOOKS && has_ports(way->protocol))))
-		uses->config.tell(uses->config.context, &use);
-}
-
 void watcher_uses_restate(struct watcher_uses *uses)
 {
 	uses->segment++;
-	for (size_t i = 0; i < WATCHER_USES_WAYS; i++)
-		restate_way(uses, &uses->ways[i / WATCHER_USES_SET][i % WATCHER_USES_SET]);
+	watcher_ways_restate(uses);
 	for (size_t i = 0; i < WATCHER_USES_LATE; i++) {
 		struct watcher_use use = uses->ended[i].last;
 
@@ -424,8 +313,8 @@ void watcher_uses_restate(struct watcher_uses *uses)
 	}
 }
 
-static enum watcher_known ask(struct watcher_uses *uses, enum tracepoint_group group,
-			      const struct tracepoint_event *event, struct watcher_user *user)
+enum watcher_known watcher_uses_ask(struct watcher_uses *uses, enum tracepoint_group group,
+				    const struct tracepoint_event *event, struct watcher_user *user)
 {
 	enum watcher_known known = uses->config.who(uses->config.context, event, user);
 
@@ -441,7 +330,7 @@ static void take_turn(struct watcher_uses *uses, struct stream *stream,
 {
 	bool is_same = stream->user == user->id && stream->gap == uses->gap[STREAMS];
 	bool is_other = stream->user && stream->user != user->id;
-	struct watcher_use use = make_use(uses, event, act, user);
+	struct watcher_use use = watcher_uses_make(uses, event, act, user);
 
 	if (is_same) {
 		stream->pid = event->pid;
@@ -501,7 +390,7 @@ static void on_act(struct watcher_uses *uses, struct stream *stream,
 		return;
 	if (stream->pid != event->pid || stream->gap != uses->gap[STREAMS] ||
 	    stream->epoch != uses->config.epoch(uses->config.context)) {
-		enum watcher_known known = ask(uses, STREAMS, event, &user);
+		enum watcher_known known = watcher_uses_ask(uses, STREAMS, event, &user);
 
 		if (known == WATCHER_KERNEL)
 			silence(uses, stream, event);
@@ -530,10 +419,10 @@ static void on_shut(struct watcher_uses *uses, struct stream *stream,
 	struct watcher_use use;
 
 	if (stream->was_used || stream->was_shut || !stream->has_tuple ||
-	    ask(uses, STREAMS, event, &user) != WATCHER_KNOWN)
+	    watcher_uses_ask(uses, STREAMS, event, &user) != WATCHER_KNOWN)
 		return;
 	stream->was_shut = true;
-	use = make_use(uses, event, SNAP_SHUT, &user);
+	use = watcher_uses_make(uses, event, SNAP_SHUT, &user);
 	tell_stream(uses, stream, &use);
 }
 
@@ -588,7 +477,7 @@ static void on_transfer(struct watcher_uses *uses, const struct tracepoint_event
 	bool receives = event->kind == TRACEPOINT_RECEIVE;
 	struct stream *stream = find_stream(uses, event->sk);
 
-	note_rate(uses, TRACEPOINT_TRANSFERS, event->time_ns);
+	watcher_uses_note_rate(uses, TRACEPOINT_TRANSFERS, event->time_ns);
 	if (!stream)
 		return;
 	if (receives && !uses->config.has_lengths) {
@@ -611,120 +500,6 @@ static void on_destroy(struct watcher_uses *uses, const struct tracepoint_event 
 		drop_stream(uses, stream);
 }
 
-/* ----------------------------------------------------------- datagrams -- */
-
-static bool is_way(const struct way *way, const struct way *key)
-{
-	return way->time_ns && way->protocol == key->protocol && way->netns == key->netns &&
-	       way->local_port == key->local_port && way->remote_port == key->remote_port &&
-	       endpoint_equal(&way->remote, &key->remote);
-}
-
-/* The way of key; a new one has user 0. */
-static struct way *need_way(struct watcher_uses *uses, const struct way *key)
-{
-	uint64_t words[2], hash;
-	struct way *set, *oldest;
-
-	memcpy(words, key->remote.bytes, sizeof(words));
-	hash = mix(mix(mix(key->protocol, key->netns), words[0]), words[1]);
-	hash = mix(hash, (uint64_t)key->local_port << 16 | key->remote_port);
-	set = oldest = uses->ways[hash % (WATCHER_USES_WAYS / WATCHER_USES_SET)];
-	for (size_t i = 0; i < WATCHER_USES_SET; i++) {
-		if (is_way(&set[i], key))
-			return &set[i];
-		if (set[i].time_ns < oldest->time_ns)
-			oldest = &set[i];
-	}
-	*oldest = *key;
-	return oldest;
-}
-
-static bool is_rare(struct way *way, int64_t time_ns)
-{
-	if (way->second != time_ns / SECOND_NS) {
-		way->second = time_ns / SECOND_NS;
-		way->told = 0;
-		way->is_crowded = false;
-	}
-	return ++way->told <= WATCHER_USES_PORTLESS;
-}
-
-static void tell_way(struct watcher_uses *uses, struct way *way,
-		     const struct tracepoint_event *event, const struct watcher_user *user,
-		     enum snap_act act)
-{
-	struct watcher_use use = make_use(uses, event, act, user);
-
-	use.use.protocol = way->protocol;
-	use.use.local = event->u.socket.local;
-	use.use.remote = event->u.socket.remote;
-	use.use.previous_ns = way->previous_ns;
-	uses->config.tell(uses->config.context, &use);
-}
-
-static void take_way(struct watcher_uses *uses, struct way *way,
-		     const struct tracepoint_event *event, const struct watcher_user *user)
-{
-	bool is_known = way->user && way->gap == uses->gap[DATAGRAMS];
-	bool is_other = way->user != user->id;
-	bool is_told = !is_known || is_other || way->segment != uses->segment ||
-		       event->time_ns - way->time_ns > WATCHER_USES_SILENT_NS;
-
-	if (!has_ports(way->protocol)) {
-		is_told = is_rare(way, event->time_ns);
-		/* From here on to the end of the second nobody is known to be who sends. */
-		if (!is_told && (is_other || !is_known) && !way->is_crowded) {
-			way->is_crowded = true;
-			tell_way(uses, way, event, user, SNAP_SEVERAL);
-		}
-	}
-	if (!is_known)
-		way->previous_ns = 0;
-	else if (is_other)
-		way->previous_ns = way->last_ns;
-	if (is_other)
-		way->looks = 0;
-	way->looks += way->looks <= RESTATED_LOOKS;
-	way->user = user->id;
-	way->pid = event->pid;
-	way->tid = event->tid;
-	way->is_placed = user->is_placed;
-	if (!way->time_ns || !endpoint_is_any(&event->u.socket.local.address))
-		way->local = event->u.socket.local.address;
-	way->gap = uses->gap[DATAGRAMS];
-	way->segment = uses->segment;
-	if (event->time_ns > way->time_ns) {
-		way->time_ns = event->time_ns;
-		way->last_ns = event->time_ns + uses->real_ns;
-	}
-	if (is_told)
-		tell_way(uses, way, event, user, SNAP_ROUTE);
-}
-
-static void on_route(struct watcher_uses *uses, const struct tracepoint_event *event)
-{
-	struct way key = {
-		.remote = event->u.socket.remote.address,
-		.local_port = event->u.socket.local.port,
-		.remote_port = event->u.socket.remote.port,
-		.protocol = (uint8_t)event->u.socket.protocol,
-	};
-	struct watcher_user user;
-
-	note_rate(uses, TRACEPOINT_ROUTES, event->time_ns);
-	/* Without a remote port nothing is sent: an address is being chosen. */
-	if (key.protocol == IPPROTO_TCP ||
-	    (has_ports(key.protocol) && (!key.remote_port || !key.local_port)))
-		return;
-	if (ask(uses, DATAGRAMS, event, &user) != WATCHER_KNOWN)
-		return;
-	key.netns = uses->config.place(uses->config.context, &user, &event->u.socket.local,
-				       &event->u.socket.remote);
-	user.netns = key.netns;
-	take_way(uses, need_way(uses, &key), event, &user);
-}
-
 /* ---------------------------------------------------------------- feed -- */
 
 void watcher_uses_feed(struct watcher_uses *uses, const struct tracepoint_event *event)
@@ -743,7 +518,7 @@ void watcher_uses_feed(struct watcher_uses *uses, const struct tracepoint_event 
 		on_destroy(uses, event);
 		break;
 	case TRACEPOINT_ROUTE:
-		on_route(uses, event);
+		watcher_ways_take(uses, event);
 		break;
 	case TRACEPOINT_LOST:
 		note_lost(uses, event);
