@@ -81,30 +81,19 @@ bool bridge_namespace_fits(const struct bridge *bridge, const struct bridge_subj
 			   uint64_t netns)
 {
 	const struct timeline *tl = bridge->timeline;
-	uint32_t i;
 
 	if (subject->group || tl->capture_netns == 0)
 		return true;
 	if (endpoint_is_loopback(&subject->local.address))
 		return netns == tl->capture_netns;
-	i = timeline_by_address(tl, &subject->local.address);
-	if (i == TIMELINE_NONE)
-		return true;
-	for (; i != TIMELINE_NONE; i = tl->addresses[i].next_address) {
-		if (tl->addresses[i].netns == netns)
-			return true;
-	}
-	return false;
+	return timeline_by_address(tl, &subject->local.address) == TIMELINE_NONE ||
+	       timeline_has_address(tl, &subject->local.address, netns);
 }
 
 bool bridge_is_ours(const struct bridge *bridge, const struct bridge_subject *subject)
 {
 	const struct timeline *tl = bridge->timeline;
 
-	for (uint32_t i = timeline_by_address(tl, &subject->local.address); i != TIMELINE_NONE;
-	     i = tl->addresses[i].next_address) {
-		if (tl->capture_netns != 0 && tl->addresses[i].netns == tl->capture_netns)
-			return true;
-	}
-	return false;
+	return tl->capture_netns != 0 &&
+	       timeline_has_address(tl, &subject->local.address, tl->capture_netns);
 }

@@ -139,6 +139,26 @@ uint32_t timeline_by_address(const struct timeline *tl, const struct endpoint_ad
 	return TIMELINE_NONE;
 }
 
+uint64_t timeline_hash_home(const struct endpoint_address *address, uint64_t netns)
+{
+	return hashindex_mix(hashindex_keyed(address->bytes, 16) ^
+			     hashindex_mix(netns + hashindex_seed));
+}
+
+bool timeline_has_address(const struct timeline *tl, const struct endpoint_address *address,
+			  uint64_t netns)
+{
+	uint64_t hash = timeline_hash_home(address, netns);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&tl->by_home, hash, &probe)) != HASHINDEX_NONE) {
+		if (tl->addresses[i].netns == netns &&
+		    endpoint_equal(&tl->addresses[i].address, address))
+			return true;
+	}
+	return false;
+}
+
 /* -------------------------------------------------------------- reading -- */
 
 /* Numbers of the state after each frame, from the lives. */
@@ -266,6 +286,9 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->metas);
 	free(timeline->full);
 	free(timeline->sightings);
+	free(timeline->full_by_end);
+	for (int i = 0; i < TIMELINE_KINDS; i++)
+		free(timeline->open[i].places);
 	free(timeline->doubtful);
 	free(timeline->untold[0].stretches);
 	free(timeline->untold[1].stretches);
@@ -288,6 +311,11 @@ void timeline_release(struct timeline *timeline)
 	hashindex_release(&timeline->by_process);
 	hashindex_release(&timeline->by_inode);
 	hashindex_release(&timeline->by_address);
+	hashindex_release(&timeline->by_holding);
+	hashindex_release(&timeline->by_place);
+	hashindex_release(&timeline->by_home);
+	hashindex_release(&timeline->by_interface);
+	hashindex_release(&timeline->by_absence);
 	*timeline = (struct timeline){0};
 }
 

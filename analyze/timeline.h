@@ -37,6 +37,16 @@ struct timeline_frame {
 	uint32_t sockets, processes; /* in the state after this frame */
 };
 
+/* What has a life. */
+enum timeline_kind {
+	TIMELINE_SOCKET,
+	TIMELINE_IMAGE,
+	TIMELINE_HOLDER,
+	TIMELINE_ADDRESS,
+	TIMELINE_INTERFACE,
+	TIMELINE_KINDS
+};
+
 /* When something was in the state. All are frame numbers. */
 struct timeline_life {
 	uint32_t first;		/* first sighting */
@@ -45,6 +55,7 @@ struct timeline_life {
 				 */
 	uint32_t gone; /* the frame that first had it no more; NONE: still there at the end */
 	bool state;    /* while read: part of the state that polls take differences from */
+	bool listed;   /* while read: among those that a key frame may end */
 };
 
 struct timeline_socket {
@@ -179,6 +190,7 @@ struct timeline_absence {
 	const char *what, *subject, *reason;
 	uint64_t netns;
 	uint32_t pid;
+	uint32_t before; /* while read: one like it that lasts too; NONE */
 };
 
 struct timeline_step {
@@ -261,8 +273,16 @@ struct timeline {
 		size_t count, capacity;
 	} untold[2]; /* of streams: true, of datagrams: false */
 	size_t full_count, full_capacity;
-	struct timeline_sighting *sightings; /* by events, until a full reading settles them */
+	struct hashindex by_holding, by_place, by_home, by_interface, by_absence;
+	struct timeline_sighting *sightings; /* by events, until a full reading settles them: a
+						heap, the first to be settled on top */
 	size_t sighting_count, sighting_capacity;
+	struct timeline_open { /* what a key frame may end */
+		uint32_t *places;
+		size_t count, capacity;
+	} open[TIMELINE_KINDS];
+	uint32_t *full_by_end; /* of the full readings those that no later one ended before */
+	size_t full_by_end_count, full_by_end_capacity;
 };
 
 /* Reads all frames of one snapshot file. Damage: what precedes it is in the
@@ -286,6 +306,10 @@ uint32_t timeline_by_port(const struct timeline *timeline, uint8_t protocol,
 uint32_t timeline_holders(const struct timeline *timeline, uint32_t inode);
 uint32_t timeline_by_address(const struct timeline *timeline,
 			     const struct endpoint_address *address);
+
+/* Whether a namespace was ever seen to have an address. */
+bool timeline_has_address(const struct timeline *timeline, const struct endpoint_address *address,
+			  uint64_t netns);
 
 /* The first told lifetime of a tuple. */
 uint32_t timeline_told(const struct timeline *timeline, uint8_t protocol,

@@ -1,7 +1,8 @@
 /*
  * timeline_internal.h - what timeline.c (chains, reading, questions),
- * timeline_take.c (one record after the other), timeline_life.c (when
- * something was in the state), timeline_uses.c (what the kernel told) and
+ * timeline_take.c (one record after the other), timeline_place.c
+ * (addresses and interfaces of them), timeline_life.c (when something was in the
+ * state), timeline_uses.c (what the kernel told) and
  * timeline_order.c (what is asked by time) share.
  */
 #ifndef ANALYZE_TIMELINE_INTERNAL_H
@@ -18,7 +19,8 @@ struct timeline_block {
 /* What an event showed is no part of the state; the next full reading that
  * began after it tells whether it is still there. */
 struct timeline_sighting {
-	enum { SIGHTED_SOCKET, SIGHTED_IMAGE, SIGHTED_HOLDER } kind;
+	int64_t end_ns;
+	enum timeline_kind kind;
 	uint32_t place;
 };
 
@@ -33,6 +35,7 @@ uint64_t timeline_hash_of_port(const void *context, uint32_t i);
 uint64_t timeline_hash_of_process(const void *context, uint32_t i);
 uint64_t timeline_hash_inode(uint32_t inode);
 uint64_t timeline_hash_of_inode(const void *context, uint32_t i);
+uint64_t timeline_hash_home(const struct endpoint_address *address, uint64_t netns);
 uint64_t timeline_hash_of_address(const void *context, uint32_t i);
 bool timeline_endpoints_equal(const struct endpoint *a, const struct endpoint *b);
 
@@ -41,6 +44,12 @@ bool timeline_endpoints_equal(const struct endpoint *a, const struct endpoint *b
 const char *timeline_keep(struct timeline *tl, const char *text, size_t length, bool *failed);
 const char *timeline_keep_string(struct timeline *tl, const char *text, bool *failed);
 
+bool timeline_same_text(const char *a, const char *b); /* both may be NULL */
+/* The place of the latest one of its key, before or NONE, now leads to a new one. 0, or -1 without
+ * memory. */
+int timeline_index_latest(struct timeline *tl, struct hashindex *index, uint32_t before,
+			  uint32_t place, uint64_t (*hash_of)(const void *, uint32_t));
+
 struct timeline_life timeline_life_begin(const struct timeline *tl, enum snap_op op);
 void timeline_life_confirm(const struct timeline *tl, struct timeline_life *life, enum snap_op op);
 /* Ends a life at the frame in hand, or, without has_gone, at the end of the file. */
@@ -48,9 +57,12 @@ void timeline_life_end(const struct timeline *tl, struct timeline_life *life, bo
 bool timeline_life_open(const struct timeline_life *life);
 bool timeline_life_resumes(const struct timeline *tl, const struct timeline_life *life,
 			   bool has_identity);
-/* Remembers what an event showed. 0, or -1 without memory. */
-int timeline_note_sighting(struct timeline *tl, enum snap_op op, const struct timeline_life *life,
-			   int kind, uint32_t place);
+/* After a life began or was confirmed: whatever an event showed is to be settled, and a key frame
+ * that does not have it ends it. 0, or -1 without memory. */
+int timeline_note_life(struct timeline *tl, enum snap_op op, enum timeline_kind kind,
+		       uint32_t place);
+void timeline_end_unseen(struct timeline *tl);	     /* after a key frame */
+int timeline_note_full(struct timeline *tl);	     /* the frame in hand read everything */
 void timeline_settle_sightings(struct timeline *tl); /* after a full reading */
 
 /* The process of that identity, found or made; NONE without memory. */
@@ -89,6 +101,11 @@ bool timeline_stretch_at(const struct timeline_stretch *stretches, size_t count,
  * readings are paired with them, then those that were read. 0, or -1 without memory. */
 int timeline_close_told(struct timeline *tl);
 int timeline_close_read(struct timeline *tl);
+
+/* timeline_place.c. 0, or -1 without memory. */
+int timeline_take_address(struct timeline *tl, enum snap_op op, const struct snap_address *address);
+int timeline_take_interface(struct timeline *tl, enum snap_op op,
+			    const struct snap_interface *interface);
 
 /* Takes one record in. 0, or -1 without memory. */
 int timeline_take(struct timeline *tl, const struct snap_record *record);

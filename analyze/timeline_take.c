@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "analyze/grow.h"
+#include "analyze/walk.h"
 #include "snapshot/format/quantity.h"
 
 /* ------------------------------------------------------------- records -- */
@@ -82,7 +83,7 @@ static int add_socket(struct timeline *tl, enum snap_op op, const struct timelin
 	else if (hashindex_add(&tl->by_identity, timeline_hash_identity(s), place,
 			       timeline_hash_of_identity, tl) != 0)
 		return -1;
-	if (timeline_note_sighting(tl, op, &s->life, SIGHTED_SOCKET, place) != 0)
+	if (timeline_note_life(tl, op, TIMELINE_SOCKET, place) != 0)
 		return -1;
 	if (s->connected) {
 		head = timeline_by_tuple(tl, s->protocol, &s->local, &s->remote);
@@ -124,7 +125,7 @@ static int take_socket(struct timeline *tl, enum snap_op op, const struct snap_s
 		tl->sockets[i].uid = socket->uid;
 	if (socket->cookie != 0)
 		tl->sockets[i].cookie = socket->cookie;
-	return timeline_note_sighting(tl, op, &tl->sockets[i].life, SIGHTED_SOCKET, i);
+	return timeline_note_life(tl, op, TIMELINE_SOCKET, i);
 }
 
 /* Which socket it speaks of is seen when all is read: the frame that tells of
@@ -189,15 +190,10 @@ uint32_t timeline_need_process(struct timeline *tl, uint32_t pid, uint64_t start
 	return i;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
 static bool same_image(const struct timeline_image *image, const struct snap_process *process)
 {
-	return image->uid == process->uid && same_text(image->comm, process->comm) &&
-	       same_text(image->exe, process->exe) &&
+	return image->uid == process->uid && timeline_same_text(image->comm, process->comm) &&
+	       timeline_same_text(image->exe, process->exe) &&
 	       (image->cmdline == NULL) == (process->cmdline == NULL) &&
 	       image->cmdline_length == process->cmdline_length &&
 	       (image->cmdline == NULL ||
@@ -301,7 +297,7 @@ static int take_process(struct timeline *tl, enum snap_op op, const struct snap_
 	if (is_same && !failed) {
 		timeline_life_confirm(tl, &tl->images[last].life, op);
 		tl->images[last].ppid = process->ppid;
-		return timeline_note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
+		return timeline_note_life(tl, op, TIMELINE_IMAGE, last);
 	}
 	if (failed ||
 	    grow_one(&tl->images, tl->count.images, &tl->capacity.images, sizeof(*tl->images)) != 0)
@@ -324,21 +320,47 @@ static int take_process(struct timeline *tl, enum snap_op op, const struct snap_
 	last = (uint32_t)tl->count.images++;
 	if (failed)
 		return -1;
-	return timeline_note_sighting(tl, op, &tl->images[last].life, SIGHTED_IMAGE, last);
+	return timeline_note_life(tl, op, TIMELINE_IMAGE, last);
+}
+
+static uint64_t hash_holding(const struct timeline_holder *h)
+{
+	return hashindex_mix(timeline_hash_inode(h->inode) ^
+			     hashindex_mix(((uint64_t)h->process << 32 | h->fd) + hashindex_seed) ^
+			     hashindex_mix(h->tid ^ hashindex_seed));
+}
+
+static uint64_t hash_of_holding(const void *context, uint32_t i)
+{
+	return hash_holding(&((const struct timeline *)context)->holders[i]);
+}
+
+static uint32_t find_holding(const struct timeline *tl, const struct timeline_holder *wanted)
+{
+	uint64_t hash = hash_holding(wanted);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(&tl->by_holding, hash, &probe)) != HASHINDEX_NONE) {
+		const struct timeline_holder *h = &tl->holders[i];
+
+		walk_step();
+		if (h->inode == wanted->inode && h->process == wanted->process &&
+		    h->fd == wanted->fd && h->tid == wanted->tid)
+			return i;
+	}
+	return TIMELINE_NONE;
 }
 
 static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_holder *holder)
 {
 	uint32_t process = timeline_need_process(tl, holder->pid, holder->start_ticks);
-	uint32_t head = timeline_holders(tl, holder->inode), i = TIMELINE_NONE, place;
+	const struct timeline_holder wanted = {
+		.inode = holder->inode, .process = process, .fd = holder->fd, .tid = holder->tid};
+	uint32_t head = timeline_holders(tl, holder->inode), place;
+	uint32_t i = find_holding(tl, &wanted); /* the latest */
 
 	if (process == TIMELINE_NONE)
 		return -1;
-	for (uint32_t h = head; h != TIMELINE_NONE; h = tl->holders[h].next_inode) {
-		if (tl->holders[h].process == process && tl->holders[h].fd == holder->fd &&
-		    tl->holders[h].tid == holder->tid)
-			i = h; /* the latest */
-	}
 	if (op == SNAP_GONE) {
 		if (i != TIMELINE_NONE && timeline_life_open(&tl->holders[i].life))
 			timeline_life_end(tl, &tl->holders[i].life, true);
@@ -347,7 +369,7 @@ static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_h
 	/* What it gave away and got back later is another holding. */
 	if (i != TIMELINE_NONE && timeline_life_resumes(tl, &tl->holders[i].life, false)) {
 		timeline_life_confirm(tl, &tl->holders[i].life, op);
-		return timeline_note_sighting(tl, op, &tl->holders[i].life, SIGHTED_HOLDER, i);
+		return timeline_note_life(tl, op, TIMELINE_HOLDER, i);
 	}
 	if (grow_one(&tl->holders, tl->count.holders, &tl->capacity.holders,
 		     sizeof(*tl->holders)) != 0)
@@ -362,7 +384,9 @@ static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_h
 		.next_inode = TIMELINE_NONE,
 		.tail = place,
 	};
-	if (timeline_note_sighting(tl, op, &tl->holders[place].life, SIGHTED_HOLDER, place) != 0)
+	if (timeline_note_life(tl, op, TIMELINE_HOLDER, place) != 0)
+		return -1;
+	if (timeline_index_latest(tl, &tl->by_holding, i, place, hash_of_holding) != 0)
 		return -1;
 	if (head == TIMELINE_NONE)
 		return hashindex_add(&tl->by_inode, timeline_hash_inode(holder->inode), place,
@@ -372,99 +396,64 @@ static int take_holder(struct timeline *tl, enum snap_op op, const struct snap_h
 	return 0;
 }
 
-static int take_address(struct timeline *tl, enum snap_op op, const struct snap_address *address)
+static uint64_t hash_absence(const struct timeline_absence *a)
 {
-	uint32_t head = timeline_by_address(tl, &address->address), i = TIMELINE_NONE, place;
+	uint64_t hash = hashindex_mix(a->netns ^ hashindex_mix(a->pid + hashindex_seed));
 
-	for (uint32_t a = head; a != TIMELINE_NONE; a = tl->addresses[a].next_address) {
-		if (tl->addresses[a].netns == address->netns &&
-		    tl->addresses[a].ifindex == address->ifindex &&
-		    tl->addresses[a].prefix_length == address->prefix_length)
-			i = a; /* the latest */
-	}
-	if (op == SNAP_GONE) {
-		if (i != TIMELINE_NONE && timeline_life_open(&tl->addresses[i].life))
-			timeline_life_end(tl, &tl->addresses[i].life, true);
-		return 0;
-	}
-	if (i != TIMELINE_NONE && timeline_life_resumes(tl, &tl->addresses[i].life, false)) {
-		timeline_life_confirm(tl, &tl->addresses[i].life, op);
-		return 0;
-	}
-	if (grow_one(&tl->addresses, tl->count.addresses, &tl->capacity.addresses,
-		     sizeof(*tl->addresses)) != 0)
-		return -1;
-	place = (uint32_t)tl->count.addresses++;
-	tl->addresses[place] = (struct timeline_address){
-		.life = timeline_life_begin(tl, op),
-		.netns = address->netns,
-		.ifindex = address->ifindex,
-		.address = address->address,
-		.prefix_length = address->prefix_length,
-		.next_address = TIMELINE_NONE,
-		.tail = place,
-	};
-	if (head == TIMELINE_NONE)
-		return hashindex_add(&tl->by_address, hashindex_keyed(address->address.bytes, 16),
-				     place, timeline_hash_of_address, tl);
-	tl->addresses[tl->addresses[head].tail].next_address = place;
-	tl->addresses[head].tail = place;
-	return 0;
+	if (a->what != NULL)
+		hash ^= hashindex_keyed(a->what, strlen(a->what));
+	if (a->subject != NULL)
+		hash = hashindex_mix(hash + hashindex_keyed(a->subject, strlen(a->subject)));
+	return hash;
 }
 
-/* Few: a linear search over what is there. */
-static int take_interface(struct timeline *tl, enum snap_op op,
-			  const struct snap_interface *interface)
+static uint64_t hash_of_absence(const void *context, uint32_t i)
 {
-	bool failed = false;
+	return hash_absence(&((const struct timeline *)context)->absences[i]);
+}
 
-	for (size_t i = tl->count.interfaces; i > 0; i--) {
-		struct timeline_interface *have = &tl->interfaces[i - 1];
+/* The latest of those like it that last, or the last one that did. */
+static uint32_t find_absence(const struct timeline *tl, const struct timeline_absence *wanted)
+{
+	uint64_t hash = hash_absence(wanted);
+	uint32_t probe = (uint32_t)hash, i;
 
-		if (have->netns != interface->netns || have->ifindex != interface->ifindex)
-			continue;
-		if (op == SNAP_GONE) {
-			if (timeline_life_open(&have->life))
-				timeline_life_end(tl, &have->life, true);
-			return 0;
-		}
-		if (same_text(have->name, interface->name)) {
-			timeline_life_confirm(tl, &have->life, op);
-			return 0;
-		}
-		break; /* the index or the name went to another one */
+	while ((i = hashindex_next(&tl->by_absence, hash, &probe)) != HASHINDEX_NONE) {
+		const struct timeline_absence *have = &tl->absences[i];
+
+		walk_step();
+		if (have->pid == wanted->pid && have->netns == wanted->netns &&
+		    timeline_same_text(have->what, wanted->what) &&
+		    timeline_same_text(have->subject, wanted->subject))
+			return i;
 	}
-	if (op == SNAP_GONE)
-		return 0;
-	if (grow_one(&tl->interfaces, tl->count.interfaces, &tl->capacity.interfaces,
-		     sizeof(*tl->interfaces)) != 0)
-		return -1;
-	tl->interfaces[tl->count.interfaces++] = (struct timeline_interface){
-		.life = timeline_life_begin(tl, op),
-		.netns = interface->netns,
-		.ifindex = interface->ifindex,
-		.hardware_type = interface->hardware_type,
-		.name = timeline_keep_string(tl, interface->name, &failed),
-	};
-	return failed ? -1 : 0;
+	return TIMELINE_NONE;
+}
+
+static void end_absence(struct timeline *tl, uint32_t i)
+{
+	struct timeline_absence *have = &tl->absences[i];
+
+	if (have->until != TIMELINE_NONE)
+		return;
+	have->until = (uint32_t)tl->count.frames - 1;
+	if (have->before != TIMELINE_NONE)
+		hashindex_move(&tl->by_absence, hash_absence(have), i, have->before);
 }
 
 static int take_absent(struct timeline *tl, enum snap_op op, const struct snap_absent *absent)
 {
-	uint32_t now = (uint32_t)tl->count.frames - 1;
+	const struct timeline_absence wanted = {.what = absent->what,
+						.subject = absent->subject,
+						.netns = absent->netns,
+						.pid = absent->pid};
+	uint32_t now = (uint32_t)tl->count.frames - 1, place = (uint32_t)tl->count.absences;
+	uint32_t like = op == SNAP_ONCE ? TIMELINE_NONE : find_absence(tl, &wanted);
 	bool failed = false;
 
 	if (op == SNAP_GONE) {
-		for (size_t i = tl->count.absences; i > 0; i--) {
-			struct timeline_absence *have = &tl->absences[i - 1];
-
-			if (have->until == TIMELINE_NONE && have->pid == absent->pid &&
-			    have->netns == absent->netns && same_text(have->what, absent->what) &&
-			    same_text(have->subject, absent->subject)) {
-				have->until = now;
-				break;
-			}
-		}
+		if (like != TIMELINE_NONE)
+			end_absence(tl, like);
 		return 0;
 	}
 	if (grow_one(&tl->absences, tl->count.absences, &tl->capacity.absences,
@@ -478,12 +467,18 @@ static int take_absent(struct timeline *tl, enum snap_op op, const struct snap_a
 		.reason = timeline_keep_string(tl, absent->reason, &failed),
 		.netns = absent->netns,
 		.pid = absent->pid,
+		.before = like != TIMELINE_NONE && tl->absences[like].until == TIMELINE_NONE
+				  ? like
+				  : TIMELINE_NONE,
 	};
+	if (!failed && op != SNAP_ONCE &&
+	    timeline_index_latest(tl, &tl->by_absence, like, place, hash_of_absence) != 0)
+		return -1;
 	if (absent->what != NULL && strcmp(absent->what, "descriptors") == 0)
 		tl->unreadable++;
 	if (failed)
 		return -1;
-	if (!same_text(absent->what, "event") || absent->subject == NULL)
+	if (!timeline_same_text(absent->what, "event") || absent->subject == NULL)
 		return 0;
 	if (strcmp(absent->subject, "uses of streams") == 0)
 		return timeline_take_untold(tl, true);
@@ -553,29 +548,6 @@ static int take_frame(struct timeline *tl, const struct snap_record *record)
 	return failed ? -1 : 0;
 }
 
-#define END_ALL(tl, array, now)                                                                    \
-	do {                                                                                       \
-		for (size_t i_ = 0; i_ < (tl)->count.array; i_++) {                                \
-			struct timeline_life *life_ = &(tl)->array[i_].life;                       \
-			if (timeline_life_open(life_) && life_->last < (now))                      \
-				timeline_life_end(tl, life_, true);                                \
-		}                                                                                  \
-	} while (0)
-
-/* A later key frame has everything; what it has not is gone. */
-static void finish_key(struct timeline *tl)
-{
-	uint32_t now = (uint32_t)tl->count.frames - 1;
-
-	if (now == 0)
-		return;
-	END_ALL(tl, sockets, now);
-	END_ALL(tl, images, now);
-	END_ALL(tl, holders, now);
-	END_ALL(tl, addresses, now);
-	END_ALL(tl, interfaces, now);
-}
-
 /* Readings follow each other; if one begins before the last one ended, the
  * clock was set back, and the times in between came twice. */
 static int note_step_back(struct timeline *tl, const struct timeline_frame *frame)
@@ -602,18 +574,14 @@ static int take_end(struct timeline *tl)
 	if (frame->kind == SNAP_EVENT)
 		return 0;
 	if (frame->kind == SNAP_KEY)
-		finish_key(tl);
+		timeline_end_unseen(tl);
 	timeline_settle_sightings(tl);
 	if (note_step_back(tl, frame) != 0)
 		return -1;
 	if (tl->full_count == 0)
 		tl->first_full_ns = frame->begin_ns;
 	tl->last_full_ns = frame->begin_ns;
-	if (grow_one(&tl->full, tl->full_count, &tl->full_capacity, sizeof(*tl->full)) != 0)
-		return -1;
-	tl->last_full = (uint32_t)tl->count.frames - 1;
-	tl->full[tl->full_count++] = tl->last_full;
-	return 0;
+	return timeline_note_full(tl);
 }
 
 static void take_capture(struct timeline *tl, const struct snap_capture *capture)
@@ -639,9 +607,9 @@ int timeline_take(struct timeline *tl, const struct snap_record *record)
 			tl->capture_netns = record->u.netns.netns;
 		return 0;
 	case SNAP_TYPE_INTERFACE:
-		return take_interface(tl, record->op, &record->u.interface);
+		return timeline_take_interface(tl, record->op, &record->u.interface);
 	case SNAP_TYPE_ADDRESS:
-		return take_address(tl, record->op, &record->u.address);
+		return timeline_take_address(tl, record->op, &record->u.address);
 	case SNAP_TYPE_SOCKET:
 		return take_socket(tl, record->op, &record->u.socket);
 	case SNAP_TYPE_PROCESS:

@@ -149,6 +149,8 @@ static uint32_t need_told(struct timeline *tl, const struct snap_use *use)
 		return TIMELINE_NONE;
 	place = (uint32_t)tl->count.sockets++;
 	tl->sockets[place] = fresh;
+	if (timeline_note_life(tl, SNAP_ADD, TIMELINE_SOCKET, place) != 0)
+		return TIMELINE_NONE;
 	if (hashindex_add(&tl->by_opening, hash_opening(&fresh), place, timeline_hash_of_opening,
 			  tl) != 0)
 		return TIMELINE_NONE;
@@ -242,15 +244,10 @@ int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 	return 0;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
 static bool same_program(const struct timeline_image *a, const struct timeline_image *b)
 {
-	if (a->cmdline_length != b->cmdline_length || !same_text(a->exe, b->exe) ||
-	    !same_text(a->comm, b->comm))
+	if (a->cmdline_length != b->cmdline_length || !timeline_same_text(a->exe, b->exe) ||
+	    !timeline_same_text(a->comm, b->comm))
 		return false;
 	return a->cmdline == NULL || b->cmdline == NULL
 		       ? a->cmdline == b->cmdline

@@ -367,6 +367,82 @@ static void a_connection_of_thousands_is_nobodys(void **state)
 	scene_free();
 }
 
+/* -------------------------------------------------------- the records -- */
+
+static void ask_nothing(struct bridge *bridge, unsigned n)
+{
+	(void)bridge;
+	(void)n;
+}
+
+static void make_descriptors(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		scene_holder('+', 1, 100, OLD, i);
+	for (unsigned i = n; i-- > 0;)
+		scene_holder('~', 1, 100, OLD, i);
+}
+
+static void many_descriptors_of_one_socket(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_descriptors, ask_nothing});
+}
+
+static void make_homes(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		scene_address('+', 10 + i, HOST, 24);
+		scene_say("interface + 1 %u eth%u 1", i + 1, i);
+		scene_say("absent + netns 1 %u x EACCES", i + 1);
+		scene_say("absent + descriptors 1 7 x EACCES");
+	}
+	for (unsigned i = 0; i < n; i++) {
+		scene_address('-', 10 + i, HOST, 24);
+		scene_say("interface - 1 %u eth%u 1", i + 1, i);
+		scene_say("absent - netns 1 %u x EACCES", i + 1);
+		scene_say("absent - descriptors 1 7 x EACCES");
+	}
+}
+
+static void many_namespaces_with_one_address(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_homes, ask_nothing});
+}
+
+/* Each of them says that it was collected until long after. */
+static void make_sightings(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		scene_frame("event", 5, 900000 + (int64_t)i);
+		scene_holder('!', 1, 100 + i, OLD, 3);
+		scene_frame("poll", 10 + (int64_t)i, 10 + (int64_t)i);
+	}
+}
+
+static void many_sightings_that_no_reading_settles(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_sightings, ask_nothing});
+}
+
+static void make_keys(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		scene_holder('+', 1, 100 + i, OLD, 3);
+	for (unsigned i = 0; i < n; i++) {
+		scene_frame("key", 10 + (int64_t)i, 10 + (int64_t)i);
+		scene_holder('+', 2, 7, OLD, 3);
+	}
+}
+
+static void many_key_frames(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_keys, ask_nothing});
+}
+
 /* ------------------------------------------------------------ merging -- */
 
 static void make_addresses(unsigned n)
@@ -407,6 +483,10 @@ int main(void)
 		cmocka_unit_test(many_sockets_on_one_port),
 		cmocka_unit_test(many_holders_of_one_connection),
 		cmocka_unit_test(a_connection_of_thousands_is_nobodys),
+		cmocka_unit_test(many_descriptors_of_one_socket),
+		cmocka_unit_test(many_namespaces_with_one_address),
+		cmocka_unit_test(many_sightings_that_no_reading_settles),
+		cmocka_unit_test(many_key_frames),
 		cmocka_unit_test(many_addresses_and_interfaces),
 		cmocka_unit_test(many_processes_of_one_pid),
 	};
