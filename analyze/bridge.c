@@ -590,7 +590,8 @@ static void refuse_owner(struct bridge_verdict *v)
 /* Who has a connection's descriptor now may have inherited it from who uses it. Uses
  * that were told before some were missing say who does; else a process that began after
  * its own connect() did not connect. One that began in the clock tick of the connect() may have
- * begun after it: if who forked it has gone since, that may be who connected. */
+ * begun after it: if who forked it, and ran the same program, has
+ * gone since, that may be who connected. */
 static void refuse_heirs(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 			 struct bridge_verdict *v)
 {

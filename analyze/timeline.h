@@ -357,7 +357,7 @@ int64_t timeline_began(const struct timeline *timeline, uint32_t process, bool s
 
 /* The latest process of that pid that had started by then; NONE. */
 uint32_t timeline_process_of(const struct timeline *timeline, uint32_t pid, uint64_t until_ticks);
-/* Whether who forked a process had ended by then, as far as is known, or is not known at all. */
+/* Whether who forked a process, and ran the same program, is known to have ended by then. */
 bool timeline_orphaned(const struct timeline *timeline, uint32_t process, int64_t by_ns);
 
 /* The latest key or poll frame whose reading had ended by t; NONE: none. */

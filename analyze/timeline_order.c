@@ -427,13 +427,18 @@ uint32_t timeline_process_of(const struct timeline *tl, uint32_t pid, uint64_t u
 bool timeline_orphaned(const struct timeline *tl, uint32_t process, int64_t by_ns)
 {
 	const struct timeline_process *p = &tl->processes[process], *parent;
-	uint32_t ppid = p->first_image != TIMELINE_NONE ? tl->images[p->first_image].ppid : 0;
-	uint32_t found = ppid <= 1 ? TIMELINE_NONE : timeline_process_of(tl, ppid, p->start_ticks);
+	const struct timeline_image *own, *its;
+	uint32_t found;
 
-	if (found == TIMELINE_NONE)
-		return true;
+	if (p->first_image == TIMELINE_NONE)
+		return false;
+	own = &tl->images[p->first_image];
+	found = timeline_process_of(tl, own->ppid, p->start_ticks);
+	if (found == TIMELINE_NONE || tl->processes[found].last_image == TIMELINE_NONE)
+		return false;
 	parent = &tl->processes[found];
-	return (parent->exit_ns != 0 && parent->exit_ns <= by_ns) ||
-	       (parent->last_image != TIMELINE_NONE &&
-		timeline_gone_end(tl, &tl->images[parent->last_image].life) <= by_ns);
+	its = &tl->images[parent->last_image];
+	return timeline_same_text(own->comm, its->comm) && timeline_same_text(own->exe, its->exe) &&
+	       ((parent->exit_ns != 0 && parent->exit_ns <= by_ns) ||
+		timeline_gone_end(tl, &its->life) <= by_ns);
 }

@@ -209,7 +209,7 @@ static bool is_remnant(const char *exe, size_t cmdline_length)
 /* Whether one of two readings has but the name, which is the other's. */
 static bool completes(const struct timeline_image *image, const struct snap_process *process)
 {
-	return process->comm != NULL && same_text(image->comm, process->comm) &&
+	return process->comm != NULL && timeline_same_text(image->comm, process->comm) &&
 	       (is_remnant(image->exe, image->cmdline_length) ||
 		is_remnant(process->exe, process->cmdline_length));
 }

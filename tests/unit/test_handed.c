@@ -96,7 +96,7 @@ static void an_heir_in_the_tick_of_the_syn_did_not_connect(void **state)
 {
 	(void)state;
 	scene_process('+', 10, OLD, "a");
-	heir_of(1); /* who forked it has gone */
+	heir_of(10);
 	scene_process('-', 10, OLD, "a");
 	settle();
 	ask(40000, 80, 122);
@@ -131,7 +131,9 @@ static void a_child_of_one_that_lives_connects_in_its_first_tick(void **state)
 static void who_surely_began_before_the_syn_needs_no_parent(void **state)
 {
 	(void)state;
-	heir_of(1);
+	scene_process('+', 10, OLD, "a");
+	heir_of(10);
+	scene_process('-', 10, OLD, "a");
 	settle();
 	ask(40000, 80, 130);
 	assert_owner(1500, 11);
