@@ -24,9 +24,12 @@ enum link_type {
 	LINK_RAW = 12,
 	LINK_RAW_OPENBSD = 14,
 	LINK_PPP_SERIAL = 50,
+	LINK_PPP_ETHER = 51,
 	LINK_RAW_FILE = 101,
+	LINK_CISCO_HDLC = 104,
 	LINK_LOOP = 108,
 	LINK_SLL = 113,
+	LINK_PPP_WITH_DIRECTION = 204,
 	LINK_IPV4 = 228,
 	LINK_IPV6 = 229,
 	LINK_SLL2 = 276,
@@ -127,6 +130,16 @@ static enum decode_outcome decode_ppp(struct cursor c, struct packet *packet)
 	if (cursor_u16(&c, 0) == 0xff03)
 		link_done(&c, 2, packet);
 	return decode_ppp_protocol(c, packet);
+}
+
+/* A byte for the direction before it: 0 received, else sent. */
+static enum decode_outcome decode_ppp_directed(struct cursor c, struct packet *packet)
+{
+	if (!cursor_has(&c, 1))
+		return decode_lack(&c, 1);
+	packet->direction = cursor_u8(&c, 0) == 0 ? DECODE_TO_US : DECODE_OUTGOING;
+	link_done(&c, 1, packet);
+	return decode_ppp(c, packet);
 }
 
 /* A PPPoE session packet (RFC 2516): version, code, session, length. */
@@ -232,6 +245,17 @@ static inline enum decode_outcome decode_ethernet(struct cursor c, struct packet
 	return decode_tagged(c, ethertype, packet);
 }
 
+/* Address and control, then an ethertype (RFC 1547 4.3.1). */
+static enum decode_outcome decode_cisco_hdlc(struct cursor c, struct packet *packet)
+{
+	uint16_t ethertype = cursor_u16(&c, 2);
+
+	if (!cursor_has(&c, 4))
+		return decode_lack(&c, 4);
+	link_done(&c, 4, packet);
+	return decode_network(c, ethertype, packet);
+}
+
 static enum decode_direction direction_of(uint32_t packet_type)
 {
 	if (packet_type > DECODE_OUTGOING - DECODE_TO_US)
@@ -325,6 +349,12 @@ static inline enum decode_outcome decode_link(int link_type, const struct cursor
 	case LINK_PPP:
 	case LINK_PPP_SERIAL:
 		return decode_ppp(*c, packet);
+	case LINK_PPP_WITH_DIRECTION:
+		return decode_ppp_directed(*c, packet);
+	case LINK_PPP_ETHER:
+		return decode_pppoe(*c, packet);
+	case LINK_CISCO_HDLC:
+		return decode_cisco_hdlc(*c, packet);
 	default:
 		return DECODE_UNKNOWN_LINK;
 	}

@@ -77,6 +77,10 @@ capture('ipv6', 229, [talk(sub { shift }, 6)]);
 capture('null', 0, [talk(sub { pack('V', 2) . shift }, 4), talk(sub { pack('V', 30) . shift }, 6)]);
 capture('loop', 108, [talk(sub { pack('N', 2) . shift }, 4)]);
 capture('ppp', 9, [talk(sub { "\xff\3\0\x21" . shift }, 4)]);
+capture('ppp-direction', 204, [talk(sub { "\0\xff\3\0\x21" . shift }, 4)]);
+capture('ppp-ether', 51, [talk(sub { my $ip = shift; pack('CCnnn', 0x11, 0, 7, 2 + length $ip, 0x0021) . $ip }, 4)]);
+capture('cisco-hdlc', 104, [talk(sub { pack('nn', 0x0f00, 0x0800) . shift }, 4),
+	talk(sub { pack('nn', 0x0f00, 0x86dd) . shift }, 6)]);
 capture('sctp', 1, [map { $plain->($_) }
 	ip4(132, '192.0.2.1', '198.51.100.2', sctp(3000, 3001, pack('CCnNNnnN', 1, 0, 20, 7, 65535, 1, 1, 9))),
 	ip4(132, '198.51.100.2', '192.0.2.1', sctp(3001, 3000, pack('CCnNNnnN', 2, 0, 20, 7, 65535, 1, 1, 9)))]);
