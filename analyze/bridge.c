@@ -596,11 +596,12 @@ static void refuse_heirs(struct bridge *bridge, const struct bridge_subject *sub
 			 struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
-	bool any;
+	bool any, told;
 
 	if (v->reason != BRIDGE_OWNED || subject->protocol != IPPROTO_TCP)
 		return;
-	if (!bridge_told_user(bridge, subject, t_ns, v->process, &any) && any) {
+	told = bridge_told_user(bridge, subject, t_ns, v->process, &any);
+	if ((!told && any) || (v->turn != TIMELINE_NONE && v->turn != v->process)) {
 		refuse_owner(v);
 		return;
 	}
@@ -631,6 +632,7 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 		.process = TIMELINE_NONE,
 		.image = TIMELINE_NONE,
 		.frame = TIMELINE_NONE,
+		.turn = TIMELINE_NONE,
 		.from_ns = INT64_MIN,
 		.until_ns = INT64_MAX,
 	};
@@ -668,6 +670,21 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 	}
 }
 
+/* A socket of the port closed after a datagram and before the first sighting of the one that is
+ * named: it may have been the datagram's. */
+static bool closed_between(const struct bridge *bridge, const struct bridge_subject *subject,
+			   int64_t t_ns, const struct bridge_verdict *v)
+{
+	const struct timeline *tl = bridge->timeline;
+	int64_t first_ns;
+
+	if (v->reason != BRIDGE_OWNED || v->socket == TIMELINE_NONE || subject->group)
+		return false;
+	first_ns = timeline_first_end(tl, &tl->sockets[v->socket].life);
+	return first_ns > t_ns && timeline_closed(tl, subject->protocol, subject->local.port,
+						  &subject->remote, t_ns, first_ns) > 0;
+}
+
 void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 		  struct bridge_verdict *v)
 {
@@ -681,8 +698,14 @@ void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, i
 	    bridge->timeline->sockets[v->socket].netns != bridge->timeline->capture_netns &&
 	    bridge->timeline->sockets[v->socket].netns != 0 && bridge_is_ours(bridge, subject))
 		refuse_owner(v);
-	if (subject->protocol != IPPROTO_TCP && subject->protocol != IPPROTO_SCTP)
+	if (subject->protocol != IPPROTO_TCP && subject->protocol != IPPROTO_SCTP) {
+		if (closed_between(bridge, subject, t_ns, v)) {
+			v->socket = v->frame = TIMELINE_NONE;
+			v->shared_by = 0;
+			refuse_owner(v);
+		}
 		bridge_judge_datagram(bridge, subject, t_ns, v);
+	}
 	/* Which of the two that bear its name is not known. */
 	if (v->reason == BRIDGE_OWNED && bridge->timeline->processes[v->process].forked_twice)
 		refuse_owner(v);

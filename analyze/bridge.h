@@ -67,16 +67,21 @@ struct bridge_candidate {
  * and sighting; shared_by still counts all. 64 pre-forked workers are usual, 1024 are not. */
 #define BRIDGE_CANDIDATES_MAX 1024
 
+#define BRIDGE_TURN_TORN (TIMELINE_NONE - 1)
+
 struct bridge_verdict {
 	enum bridge_rule rule; /* BRIDGE_NO_RULE unless reason is BRIDGE_OWNED */
 	enum bridge_reason reason;
-	bool refused;  /* nobody, though readings name somebody: they may be wrong, and so may those
-			  of another segment */
-	bool by_tuple; /* rests on a socket of the very five-tuple, owned or not */
-	bool passed;   /* an accepted connection that its holder did not accept itself:
-			  packets before the sighting are not the holder's */
-	bool lapsed;   /* BRIDGE_GAP only because a socket was last seen before t and is
-			  gone in the next reading: socket, process, image and frame are its */
+	bool refused; /* nobody, though readings name somebody: they may be wrong, and so may those
+			 of another segment */
+	/* By the kernel's account, which does not decide, it was this process's turn to use the
+	 * connection; BRIDGE_TURN_TORN: one of several's; NONE: not known. */
+	uint32_t turn;
+	bool by_tuple;		   /* rests on a socket of the very five-tuple, owned or not */
+	bool passed;		   /* an accepted connection that its holder did not accept itself:
+				      packets before the sighting are not the holder's */
+	bool lapsed;		   /* BRIDGE_GAP only because a socket was last seen before t and is
+				      gone in the next reading: socket, process, image and frame are its */
 	uint32_t socket;	   /* NONE: none */
 	uint32_t process, image;   /* NONE: none */
 	uint32_t shared_by;	   /* processes that hold it (or could have taken it) */

@@ -100,7 +100,11 @@ static uint32_t told_socket(const struct bridge *bridge, const struct bridge_sub
 {
 	const struct timeline *tl = bridge->timeline;
 	bool accepted = subject->responder && subject->began_ns != INT64_MIN;
-	int64_t limit_ns = subject->began_ns == INT64_MIN ? t_ns : subject->began_ns;
+	/* Where its SYN was not captured, it began between the last packet of the one before and
+	 * its first. */
+	int64_t limit_ns = subject->began_ns == INT64_MIN		       ? t_ns
+			   : accepted || subject->first_ns < subject->began_ns ? subject->began_ns
+									       : subject->first_ns;
 	uint32_t first = timeline_told(tl, subject->protocol, &subject->local, &subject->remote);
 	uint32_t before = TIMELINE_NONE, after = TIMELINE_NONE;
 	const struct timeline_socket *head;
@@ -301,6 +305,19 @@ static bool refuse(struct bridge_verdict *v, int64_t t_ns)
 	return false;
 }
 
+/* Of a connection that several use, where readings decide: they may not have seen the latest of
+ * them yet. */
+static uint32_t whose_turn(const struct timeline *tl, const struct timeline_socket *s,
+			   const struct bridge_subject *subject, int64_t t_ns)
+{
+	struct turn turn = turn_by_time(tl, s, subject, t_ns);
+
+	if (turn.use == TIMELINE_NONE || t_ns > tl->told_until_ns ||
+	    !all_told(tl, tl->uses[turn.use].at_ns, t_ns))
+		return TIMELINE_NONE;
+	return turn.with != TIMELINE_NONE ? BRIDGE_TURN_TORN : tl->uses[turn.use].process;
+}
+
 bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 			 struct bridge_verdict *v)
 {
@@ -333,6 +350,8 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 		turn = turn_by_bytes(tl, s, subject);
 	if (!turn.by_bytes)
 		turn = turn_by_time(tl, s, subject, t_ns);
+	if (shared && subject->payload_bytes > 0)
+		v->turn = whose_turn(tl, s, subject, t_ns);
 	/* What one process left in the buffer goes out, or is read, in the turn of the next. Who
 	 * has the descriptor by readings is no better known to have moved it. */
 	if (s->users > 1 && (turn.several || (subject->payload_bytes > 0 && !turn.by_bytes))) {
@@ -464,6 +483,19 @@ static bool still_holds(const struct timeline *tl, const struct bridge_subject *
 	       !timeline_forked(tl, use->process, use->at_ns, t_ns);
 }
 
+/* Two looked up, and which of them sends first is not told. */
+static bool is_race(const struct timeline *tl, const struct around *around, int64_t t_ns)
+{
+	const struct timeline_use *use, *other;
+
+	if (around->before == TIMELINE_NONE || around->other == TIMELINE_NONE)
+		return false;
+	use = &tl->uses[around->before];
+	other = &tl->uses[around->other];
+	return t_ns - use->at_ns <= AT_ONCE_NS && use->at_ns - other->at_ns <= RACE_NS &&
+	       !is_gone(tl, other->process, t_ns);
+}
+
 /* Of what is sent: the latest look-up, if it is the packet's own, or if nobody else who
  * lives has looked this way (a connected socket looks once). */
 static uint32_t choose_sender(const struct timeline *tl, const struct bridge_subject *subject,
@@ -479,13 +511,13 @@ static uint32_t choose_sender(const struct timeline *tl, const struct bridge_sub
 		return TIMELINE_NONE;
 	other = around->other == TIMELINE_NONE ? NULL : &tl->uses[around->other];
 	at_once = t_ns - use->at_ns <= AT_ONCE_NS;
-	/* Two looked up, and which of them sends first is not told. */
-	if (at_once && other != NULL && use->at_ns - other->at_ns <= RACE_NS &&
-	    !is_gone(tl, other->process, t_ns))
+	if (is_race(tl, around, t_ns))
 		return TIMELINE_NONE;
+	/* A connected socket looks once, so what a child sends over it looks the same. */
 	if (at_once)
 		return is_gone(tl, use->process, t_ns) || t_ns > tl->told_until_ns ||
-				       timeline_untold(tl, false, use->at_ns, t_ns)
+				       timeline_untold(tl, false, use->at_ns, t_ns) ||
+				       timeline_forked(tl, use->process, use->at_ns, t_ns)
 			       ? TIMELINE_NONE
 			       : around->before;
 	if (!has_ports || !still_holds(tl, subject, around, t_ns) ||
@@ -549,6 +581,31 @@ static bool contradicts(const struct timeline *tl, uint32_t use, int64_t t_ns,
 	       apart_ns >= -ANSWER_NS && !is_gone(tl, tl->uses[use].process, t_ns);
 }
 
+/* Readings after t name somebody, but another process had the way then, and nothing says that
+ * its socket closed. */
+static bool comes_later(const struct timeline *tl, const struct bridge_subject *subject,
+			uint32_t before, int64_t t_ns, const struct bridge_verdict *v)
+{
+	const struct timeline_use *use;
+
+	if (before == TIMELINE_NONE || v->first_ns <= t_ns)
+		return false;
+	use = &tl->uses[before];
+	return use->process != v->process && t_ns - use->at_ns <= ANSWER_NS &&
+	       !is_gone(tl, use->process, t_ns) &&
+	       timeline_closed(tl, subject->protocol, subject->local.port, &subject->remote,
+			       use->at_ns, t_ns) == 0;
+}
+
+/* Who is named forked since the reading that names it: the child has the socket too. */
+static bool has_heir(const struct timeline *tl, int64_t t_ns, const struct bridge_verdict *v)
+{
+	uint32_t full = timeline_full_at(tl, t_ns);
+
+	return v->by_tuple && full != TIMELINE_NONE &&
+	       timeline_forked(tl, v->process, tl->frames[full].begin_ns, t_ns);
+}
+
 static void disown(struct bridge_verdict *v)
 {
 	v->rule = BRIDGE_NO_RULE;
@@ -587,14 +644,23 @@ void bridge_judge_datagram(struct bridge *bridge, const struct bridge_subject *s
 	if (v->reason == BRIDGE_OWNED && (v->by_tuple || !subject->sent)) {
 		/* Readings name one, uses another: either may be late. */
 		if (contradicts(tl, around.before, t_ns, v) ||
-		    contradicts(tl, around.after, t_ns, v))
+		    contradicts(tl, around.after, t_ns, v) || has_heir(tl, t_ns, v) ||
+		    comes_later(tl, subject, around.before, t_ns, v))
 			disown(v);
 		return;
 	}
 	named = subject->sent ? choose_sender(tl, subject, &around, has_ports, t_ns)
 			      : choose_receiver(tl, subject, &around, has_ports, t_ns, v);
-	if (named == TIMELINE_NONE || (!subject->sent && shares_socket(v, tl->uses[named].process)))
+	if (named == TIMELINE_NONE ||
+	    (!subject->sent && shares_socket(v, tl->uses[named].process))) {
+		/* Readings may know one of two who send through one socket. */
+		if (v->reason == BRIDGE_OWNED && subject->sent &&
+		    (is_race(tl, &around, t_ns) || contradicts(tl, around.before, t_ns, v) ||
+		     contradicts(tl, around.other, t_ns, v) ||
+		     comes_later(tl, subject, around.before, t_ns, v)))
+			disown(v);
 		return;
+	}
 	if (v->process != tl->uses[named].process)
 		v->socket = TIMELINE_NONE;
 	v->shared_by = 1;

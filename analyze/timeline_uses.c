@@ -547,15 +547,14 @@ int timeline_pair(struct timeline *tl)
 		return -1;
 	join_processes(tl);
 	if (timeline_settle_images(tl) != 0 || timeline_order_images(tl) != 0 ||
-	    timeline_order_pids(tl) != 0)
+	    timeline_order_pids(tl) != 0 || sort_closes(tl) != 0)
 		return -1;
 	if (tl->count.uses == 0)
 		return timeline_close_read(tl);
 	find_told_until(tl);
 	pair_sockets(tl);
 	return timeline_close_read(tl) != 0 || timeline_order_turns(tl) != 0 ||
-			       sort_datagrams(tl) != 0 || sort_forks(tl) != 0 ||
-			       sort_closes(tl) != 0
+			       sort_datagrams(tl) != 0 || sort_forks(tl) != 0
 		       ? -1
 		       : 0;
 }

@@ -1136,6 +1136,24 @@ static void words(void **state)
 	assert_string_equal(bridge_reason_name(BRIDGE_BEFORE_START), "before-start");
 }
 
+/* The kernel tells of its close, and no reading ever had it. */
+static void what_closed_in_between_may_have_been_the_one(void **state)
+{
+	(void)state;
+	key();
+	scene_frame("event", 600, 601);
+	scene_say("closed ! 1 udp " HOST " 53 " PEER " 9999 0 7 %lld 0 0 0 0 0 0 0 0",
+		  (long long)T(600));
+	scene_frame("poll", 1000, 1001);
+	scene_socket('+', DNS, 500);
+	scene_process('+', 10, OLD, "dnsmasq");
+	scene_holder('+', 500, 10, OLD, 4);
+	settle();
+	ask_udp(53);
+	assert_nobody(500, BRIDGE_GAP);
+	assert_owner(700, BRIDGE_WILDCARD, 10);
+}
+
 #define FACT(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -1195,6 +1213,7 @@ int main(void)
 		FACT(a_verdict_holds_as_long_as_it_says),
 		FACT(a_verdict_holds_when_it_was_asked_for),
 		FACT(words),
+		FACT(what_closed_in_between_may_have_been_the_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
