@@ -552,18 +552,23 @@ static int take_frame(struct timeline *tl, const struct snap_record *record)
  * clock was set back, and the times in between came twice. */
 static int note_step_back(struct timeline *tl, const struct timeline_frame *frame)
 {
-	int64_t previous;
+	const struct timeline_frame *previous;
+	int64_t between_ns;
 
 	if (tl->full_count == 0)
 		return 0;
-	previous = tl->frames[tl->full[tl->full_count - 1]].end_ns;
-	if (frame->begin_ns >= previous)
+	previous = &tl->frames[tl->full[tl->full_count - 1]];
+	if (frame->begin_ns >= previous->end_ns)
 		return 0;
+	/* It may have been set back just before this one, or just after the last. */
+	between_ns = frame->monotonic_ns - previous->monotonic_ns;
+	if (between_ns < 0)
+		between_ns = 0;
 	if (grow_one(&tl->doubtful, tl->doubtful_count, &tl->doubtful_capacity,
 		     sizeof(*tl->doubtful)) != 0)
 		return -1;
-	tl->doubtful[tl->doubtful_count++] =
-		(struct timeline_stretch){.from_ns = frame->begin_ns, .until_ns = previous};
+	tl->doubtful[tl->doubtful_count++] = (struct timeline_stretch){
+		.from_ns = frame->begin_ns - between_ns, .until_ns = previous->end_ns + between_ns};
 	return 0;
 }
 

@@ -22,6 +22,7 @@ static struct {
 	size_t length, capacity, frame_at;
 	unsigned records;
 	uint64_t sequence;
+	int64_t set_ms;
 	bool in_frame;
 } scene;
 
@@ -78,6 +79,7 @@ void scene_begin(void)
 {
 	scene.length = 0;
 	scene.in_frame = false;
+	scene.set_ms = 0;
 	scene_sequence = 1;
 	put_format("pcapwho-snapshot 1");
 	scene_meta("clock_ticks", "100");
@@ -102,7 +104,13 @@ void scene_frame(const char *kind, int64_t begin_ms, int64_t end_ms)
 		   : strcmp(kind, "rotate") == 0 ? "poll"
 						 : kind,
 		   strcmp(kind, "restated") == 0 || strcmp(kind, "rotate") == 0 ? kind : "interval",
-		   T(begin_ms), T(end_ms), T(begin_ms) - T(-1000000), T(begin_ms) - T(-1000000));
+		   T(begin_ms), T(end_ms), T(begin_ms - scene.set_ms) - T(-1000000),
+		   T(begin_ms - scene.set_ms) - T(-1000000));
+}
+
+void scene_set_clock(int64_t ms)
+{
+	scene.set_ms += ms;
 }
 
 void scene_say(const char *format, ...)

@@ -41,6 +41,8 @@ void scene_meta(const char *key, const char *value);
  * "restated" is a key frame, "rotate" the poll that a segment ends with. */
 void scene_frame(const char *kind, int64_t begin_ms, int64_t end_ms);
 extern uint64_t scene_sequence; /* of the next frame */
+/* CLOCK_REALTIME was set by so much: of the frames from here on. */
+void scene_set_clock(int64_t ms);
 /* "+", "~", "-" or "!" is op. where: "tcp 10.0.0.1 40000 10.0.0.2 80 1", the last is the state. */
 void scene_socket(char op, const char *where, uint32_t inode);
 void scene_socket_in(char op, uint64_t netns, const char *where, uint32_t inode);

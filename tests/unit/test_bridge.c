@@ -1154,6 +1154,24 @@ static void what_closed_in_between_may_have_been_the_one(void **state)
 	assert_owner(700, BRIDGE_WILDCARD, 10);
 }
 
+/* Between two readings a second apart it was set back by more than that. */
+static void what_the_clock_passed_twice_is_nobodys_to_its_ends(void **state)
+{
+	(void)state;
+	key();
+	scene_frame("poll", 1000, 1001);
+	scene_socket('+', DNS, 500);
+	scene_process('+', 10, OLD, "dnsmasq");
+	scene_holder('+', 500, 10, OLD, 4);
+	scene_set_clock(-1100);
+	scene_frame("poll", 900, 901);
+	settle();
+	ask_udp(53);
+	assert_nobody(1400, BRIDGE_GAP); /* perhaps before the second reading */
+	assert_nobody(600, BRIDGE_GAP);	 /* perhaps after the first */
+	assert_owner(2200, BRIDGE_WILDCARD, 10);
+}
+
 #define FACT(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -1214,6 +1232,7 @@ int main(void)
 		FACT(a_verdict_holds_when_it_was_asked_for),
 		FACT(words),
 		FACT(what_closed_in_between_may_have_been_the_one),
+		FACT(what_the_clock_passed_twice_is_nobodys_to_its_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
