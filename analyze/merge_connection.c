@@ -89,6 +89,16 @@ static struct merge_connection *find_connection(struct merge *merge, const struc
 	return NULL;
 }
 
+static const struct merge_connection *by_id(const struct merge *merge,
+					    const struct merge_flow *live, int64_t connection_id)
+{
+	uint32_t i = live->connections;
+
+	while (merge->connections[i].connection_id != connection_id)
+		i = merge->connections[i].next;
+	return &merge->connections[i];
+}
+
 static struct merge_connection *new_connection(struct merge *merge, struct merge_flow *live,
 					       uint8_t side)
 {
@@ -336,7 +346,8 @@ int merge_end_live(struct merge *merge, struct merge_flow *live, int64_t next_ns
 			continue;
 		}
 		gap = find_connection(merge, live, c->side, BRIDGE_GAP, 0);
-		if (gap == NULL) {
+		/* It may be one already, of a socket that nobody is named for. */
+		if (gap == NULL || gap == c) {
 			c->reason = BRIDGE_GAP;
 			c->by_tuple = c->listener = false;
 			c->socket_id = c->shared_by = 0;
@@ -437,7 +448,7 @@ int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part
 	bool swapped = !flow->end[0].local && !flow->end[1].local && side != live->flow.originator;
 	unsigned settlers;
 	uint32_t earlier, settler = find_settler(part, flow, side, &settlers);
-	bool tcp = flow->key.protocol == IPPROTO_TCP, fresh;
+	bool tcp = flow->key.protocol == IPPROTO_TCP, fresh, disowned = false;
 	bool settled = has_settled(merge, live, side, &earlier);
 	int status;
 
@@ -464,6 +475,14 @@ int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part
 				&merge->connections[merge->connection_count - 1];
 
 			status = merge_put_connection(merge, live, c, true, error);
+			if (status != 0)
+				return status;
+		}
+		/* What is disowned may meet a row that this very part has made. */
+		disowned = disowned || map->disowned[i];
+		if (!fresh && disowned) {
+			status = merge_put_connection(
+				merge, live, by_id(merge, live, map->span_ids[i]), false, error);
 			if (status != 0)
 				return status;
 		}

@@ -1122,6 +1122,35 @@ static void after_urgent_bytes_places_tell_no_receiver(void **state)
 		"10||10\n|ambiguous|11\n");
 }
 
+/* It has no owner already, as who has its socket began after it: the next connection of the
+ * tuple takes nothing from it, and nothing of it counts twice. */
+static void what_is_nobodys_already_stays_one_row_when_the_next_begins(void **state)
+{
+	const struct scene_packet first[] = {HANDSHAKE(2100, 40000),
+					     OUT(2200, 40000, RST, 101, 0, 0)},
+				  second[] = {OUT(2600, 40000, SYN, 7000, 0, 0),
+					      IN(2601, 40000, SYN | ACK, 8000, 7001, 0)};
+	const char *db;
+
+	(void)state;
+	make_directory("reuse");
+	for (unsigned number = 1; number <= 2; number++) {
+		header(number);
+		scene_frame(number == 1 ? "key" : "restated", 2000, 2001);
+		hosts();
+		scene_frame("poll", 3000, 3001);
+		scene_process('+', 11, TICKS(2150), "new");
+		scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+		scene_holder('+', 500, 11, TICKS(2150), 5);
+		write_pair("reuse", number, number == 1 ? first : second, number == 1 ? 4 : 2);
+	}
+	db = LOAD("t.db", "reuse");
+	answers(db,
+		"SELECT p.pid, c.rule, c.reason, c.sent_packets, c.received_packets "
+		"FROM connection c LEFT JOIN process p USING (process_id) ORDER BY c.start_ns",
+		"||gap|3|1\n11|ahead||1|1\n");
+}
+
 #define FACT(test) cmocka_unit_test_setup_teardown(test, begin, end)
 
 int main(void)
@@ -1153,6 +1182,7 @@ int main(void)
 		FACT(an_owner_reaches_back_over_a_rotation_within_its_own_segment_too),
 		FACT(a_refusal_is_one_wherever_it_was_cut),
 		FACT(a_listeners_connection_stays_its_own_over_a_rotation),
+		FACT(what_is_nobodys_already_stays_one_row_when_the_next_begins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
