@@ -58,11 +58,12 @@ UNIT_SRC    := $(sort $(wildcard tests/unit/test_*.c))
 HELPER_SRC  := $(sort $(filter-out $(UNIT_SRC),$(wildcard tests/unit/*.c)))
 FUZZ_SRC    := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 TRUTH_SRC   := $(sort $(wildcard tests/truth/*.c))
+MODEL_SRC   := $(sort $(wildcard tests/model/*.c))
 BENCH_SRC   := $(sort $(wildcard tests/bench/*.c))
 HEADERS     := $(sort $(wildcard snapshot/*.h snapshot/format/*.h analyze/*.h tests/*/*.h))
 PROGRAM_SRC := $(wildcard snapshot/main.c analyze/main.c)
 SOURCES     := $(FORMAT_SRC) $(RECORD_SRC) $(ANALYZE_SRC) $(PROGRAM_SRC) $(UNIT_SRC) \
-               $(HELPER_SRC) $(FUZZ_SRC) $(TRUTH_SRC) $(BENCH_SRC) $(wildcard tests/fuzz/replay.c)
+               $(HELPER_SRC) $(FUZZ_SRC) $(TRUTH_SRC) $(MODEL_SRC) $(BENCH_SRC) $(wildcard tests/fuzz/replay.c)
 
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 FORMAT_LIB  := $(O)/libformat.a
@@ -175,13 +176,19 @@ $(TALK): $(call obj,$(TRUTH_SRC))
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^
 
+# Random histories through the whole analyzer (tests/model/README.md).
+MODEL := $(O)/tests/model/model
+$(MODEL): $(call obj,$(MODEL_SRC)) $(ANALYZE_LIB) $(RECORD_LIB) $(FORMAT_LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(RECORD_LIBS) $(ANALYZE_LIBS)
+
 # What the benches start and measure with.
 $(BENCH_BIN): $(O)/%: $(O)/%.o $(FORMAT_LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(FORMAT_LIBS)
 
 CLI_TESTS := $(sort $(wildcard tests/cli/*.t))
-TESTS     ?= $(UNIT_BIN) $(REPLAY_BIN) $(CLI_TESTS) tests/truth/truth.t
+TESTS     ?= $(UNIT_BIN) $(REPLAY_BIN) $(MODEL) $(CLI_TESTS) tests/truth/truth.t
 # Units run side by side, the tests of the commands one after the other
 # (tests/rules.yml); one summary closes all.
 prove = BUILD=$(O) CC='$(CC)' LC_ALL=C TZ=UTC CMOCKA_MESSAGE_OUTPUT=TAP \
@@ -191,7 +198,7 @@ prove = BUILD=$(O) CC='$(CC)' LC_ALL=C TZ=UTC CMOCKA_MESSAGE_OUTPUT=TAP \
         prove -j$$(getconf _NPROCESSORS_ONLN) --exec tests/run-one $(1)
 
 check: ## install what is missing, build, run every test (TESTS=… runs only these)
-check: ready $(PROGRAMS) $(UNIT_BIN) $(REPLAY_BIN) $(TALK)
+check: ready $(PROGRAMS) $(UNIT_BIN) $(REPLAY_BIN) $(TALK) $(MODEL)
 	@$(call prove,$(TESTS))
 unit: ## the unit tests
 unit: $(UNIT_BIN)
@@ -204,7 +211,7 @@ truth: ready $(PROGRAMS) $(TALK)
 	@$(call prove,tests/truth/truth.t)
 BENCH ?= $(sort $(wildcard tests/bench/*.sh))
 bench: ## as root: what recording costs, beside its peers (BENCH=… runs only these)
-bench: ready-bench all $(BENCH_BIN) $(TALK)
+bench: ready-bench all $(BENCH_BIN) $(TALK) $(MODEL)
 	@status=0; for bench in $(BENCH); do \
 		printf '\n== %s\n' "$$bench"; \
 		"$$bench" $(BENCH_OPTIONS) || { code=$$?; [ $$code -eq 77 ] || status=1; }; \
@@ -213,7 +220,7 @@ fuzz-replay: ## every file of tests/fuzz/corpus through its fuzz target, without
 fuzz-replay: $(REPLAY_BIN)
 	@$(call prove,$(REPLAY_BIN))
 everything: ## compile and link all programs and all test programs, run nothing
-everything: $(PROGRAMS) $(UNIT_BIN) $(REPLAY_BIN) $(TALK) $(BENCH_BIN)
+everything: $(PROGRAMS) $(UNIT_BIN) $(REPLAY_BIN) $(TALK) $(MODEL) $(BENCH_BIN)
 
 # ---- fuzzing: libFuzzer with clang, in its own configuration ----
 FUZZ_CC      ?= clang
