@@ -381,6 +381,29 @@ static uint32_t taker(const struct question *q, const struct model_reading *r)
 	return 0;
 }
 
+static bool has_port(const struct question *q, const struct model_reading *r)
+{
+	for (size_t i = 0; i < r->rows.count; i++) {
+		const struct snap_socket *row = &r->rows.items[i].row;
+
+		if ((row->table == SNAP_UDP || row->table == SNAP_UDP6) &&
+		    row->local.port == q->local.port)
+			return true;
+	}
+	return false;
+}
+
+/* One missed row in one reading is no absence: the one beyond it counts. */
+static const struct model_reading *beyond_missed(const struct question *q,
+						 const struct model_reading *r, int step)
+{
+	size_t at = (size_t)(r - q->evidence->readings.items);
+
+	if (has_port(q, r) || (step < 0 ? at == 0 : at + 1 == q->evidence->readings.count))
+		return r;
+	return r + step;
+}
+
 static struct set holders_in(const struct question *q, const struct model_reading *r,
 			     uint32_t inode)
 {
@@ -450,6 +473,8 @@ static struct model_opinion ask_datagram(const struct question *q)
 		return opinion;
 	if (before == NULL || after == NULL)
 		return nobody("not between two readings");
+	before = beyond_missed(q, before, -1);
+	after = beyond_missed(q, after, 1);
 	inode = taker(q, before);
 	if (inode == 0 || inode != taker(q, after))
 		return nobody("not one and the same socket before and after");
@@ -605,6 +630,25 @@ static bool is_heir_of_heir(const struct model_world *world, const struct model_
 	return world->processes.items[owner].parent == named && evidence->rotations.count > 1;
 }
 
+/* The socket of the port that process had was closed by then, and the recorder heard of it
+ * only afterwards. */
+static bool is_close_late(const struct model_world *world, const struct model_evidence *evidence,
+			  const struct model_packet *packet, uint16_t port, int process)
+{
+	int64_t t_ns = model_real(world, packet->at);
+
+	for (size_t i = 0; i < evidence->closes.count; i++) {
+		const struct snap_closed *closed = &evidence->closes.items[i];
+		int socket = (int)closed->cookie - 1;
+
+		if (closed->local.port == port && closed->closed_ns > t_ns &&
+		    world->sockets.items[socket].closed <= packet->at &&
+		    ever_held(world, process, socket))
+			return true;
+	}
+	return false;
+}
+
 const char *model_excuse(const struct model_world *world, const struct model_evidence *evidence,
 			 const struct model_packet *packet, int side, int process)
 {
@@ -625,6 +669,9 @@ const char *model_excuse(const struct model_world *world, const struct model_evi
 	    is_heir_of_heir(world, evidence, e->owner, process,
 			    side == 0 ? &packet->to : &packet->from))
 		return "inherited from an heir, after a rotation";
+	if (packet->protocol == IPPROTO_UDP && side == 1 &&
+	    is_close_late(world, evidence, packet, packet->to.port, process))
+		return "the close of the socket before was heard of late";
 	if (is_followed && (packet->protocol == IPPROTO_TCP || side == 0))
 		return NULL;
 	if (is_missed(world, evidence, packet, e->socket, e->owner))

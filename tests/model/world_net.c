@@ -758,6 +758,9 @@ static void choose_service(struct model_world *world, struct service *v, bool is
 	};
 	if (model_chance(world, world->is_busy ? 0.8 : 0.4))
 		v->close = v->open + 2 * SEC + model_between(world, 0, world->until / 2);
+	/* While a reading is under way: those begin at whole seconds, mostly. */
+	if (world->is_busy && v->close != MODEL_NEVER)
+		v->close = v->close / SEC * SEC + model_between(world, 5 * MS, 60 * MS);
 }
 
 /* Of another program, on the same port, soon after. */
@@ -766,23 +769,64 @@ static void succeed_service(struct model_world *world, const struct service *bef
 {
 	choose_service(world, v, before->is_stream, before->port);
 	v->kind = SINGLE;
-	v->open = before->close + model_scaled(world, 100 * US, 300 * MS);
+	v->open =
+		before->close + model_scaled(world, 100 * US, world->is_busy ? 20 * MS : 300 * MS);
 	v->close = model_chance(world, 0.5) ? MODEL_NEVER
 					    : v->open + model_scaled(world, 5 * MS, 3 * SEC);
 }
 
-static int compare_times(const void *left, const void *right)
-{
-	const int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
+struct start {
+	int64_t at;
+	const struct service *service; /* NULL: any */
+};
 
-	return (a > b) - (a < b);
+static int compare_starts(const void *left, const void *right)
+{
+	const struct start *a = left, *b = right;
+
+	return (a->at > b->at) - (a->at < b->at);
+}
+
+static void begin_conversation(struct model_world *world, const struct start *start,
+			       const struct service *services, int service_count)
+{
+	int64_t life = model_scaled(world, 200 * US, 4 * SEC);
+	const struct service *v = &services[model_between(world, 0, service_count - 1)];
+	bool from_here = model_chance(world, 0.5);
+
+	if (!is_open(v, start->at) || model_chance(world, 0.3))
+		v = NULL;
+	if (start->service != NULL) {
+		v = start->service;
+		from_here = false;
+	}
+	if (v == NULL && !from_here)
+		make_others(world, start->at);
+	else if (v != NULL ? v->is_stream : model_chance(world, 0.6))
+		make_stream(world, v, start->at, from_here, life);
+	else
+		make_datagrams(world, v, start->at, from_here, life);
+}
+
+/* Peers that talk to a service just before it closes, and to the next on its port. */
+static int haunt(struct model_world *world, const struct service *v, struct start *starts)
+{
+	int count = 0;
+
+	if (v->close != MODEL_NEVER && v->close > SEC)
+		starts[count++].at = v->close - model_between(world, 1200 * US, 50 * MS);
+	if (v->open > 0 && is_open(v, v->open + 2 * MS))
+		starts[count++].at = v->open + model_between(world, 1200 * US, 50 * MS);
+	for (int i = 0; i < count; i++)
+		starts[i].service = v;
+	return count;
 }
 
 void model_make_traffic(struct model_world *world)
 {
-	enum { SERVICES = 8, STARTS = 40 };
+	enum { SERVICES = 8, STARTS = 40, HAUNTS = 2 };
 	struct service services[2 * SERVICES];
-	int64_t starts[STARTS];
+	struct start starts[STARTS + 2 * SERVICES * HAUNTS] = {{0}};
 	int count = (int)model_between(world, 8, STARTS), service_count = 0;
 
 	for (int i = 0; i < OLD_PROCESSES; i++)
@@ -798,20 +842,10 @@ void model_make_traffic(struct model_world *world)
 		}
 	}
 	for (int i = 0; i < count; i++)
-		starts[i] = model_between(world, -SEC, world->until);
-	qsort(starts, (size_t)count, sizeof(*starts), compare_times);
-	for (int i = 0; i < count; i++) {
-		int64_t life = model_scaled(world, 200 * US, 4 * SEC);
-		const struct service *v = &services[model_between(world, 0, service_count - 1)];
-		bool from_here = model_chance(world, 0.5);
-
-		if (!is_open(v, starts[i]) || model_chance(world, 0.3))
-			v = NULL;
-		if (v == NULL && !from_here)
-			make_others(world, starts[i]);
-		else if (v != NULL ? v->is_stream : model_chance(world, 0.6))
-			make_stream(world, v, starts[i], from_here, life);
-		else
-			make_datagrams(world, v, starts[i], from_here, life);
-	}
+		starts[i].at = model_between(world, -SEC, world->until);
+	for (int i = 0; world->is_busy && i < service_count; i++)
+		count += haunt(world, &services[i], &starts[count]);
+	qsort(starts, (size_t)count, sizeof(*starts), compare_starts);
+	for (int i = 0; i < count; i++)
+		begin_conversation(world, &starts[i], services, service_count);
 }
