@@ -16,8 +16,8 @@
 
 /* What make check plays: some seconds on one core. */
 #define HISTORIES 300
-/* Of the ends whose owner the oracle knows, so many may be unknown to the analyzer: a little more than
- * is. Over fewer ends than that the share says little. */
+/* Of the ends whose owner the oracle knows, so many may be unknown to the analyzer: a little more
+ * than is. Over fewer ends than that the share says little. */
 #define MOST_UNKNOWN_PERCENT 0.9
 #define ENDS_ENOUGH	     5000
 

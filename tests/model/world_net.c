@@ -530,7 +530,7 @@ static bool is_free(const struct model_world *world, const struct endpoint *loca
 	for (size_t i = 0; i < world->sockets.count; i++) {
 		const struct model_socket *s = &world->sockets.items[i];
 
-		if (s->gone + MS > at && s->connect != MODEL_NEVER &&
+		if (s->gone > at - MS && s->connect != MODEL_NEVER &&
 		    s->local.port == local->port && s->remote.port == remote->port &&
 		    endpoint_equal(&s->local.address, &local->address) &&
 		    endpoint_equal(&s->remote.address, &remote->address))
