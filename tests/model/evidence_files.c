@@ -87,7 +87,8 @@ static void put_frame(struct bytes *b, const struct model_packet *p)
 	put_be(b, 6, 1);
 	put_be(b, 0, 8);
 	if (p->protocol == 0) {
-		put_be(b, 0, 28);
+		memset(b->at + b->length, 0, 28);
+		b->length += 28;
 		return;
 	}
 	put_ip(b, p);

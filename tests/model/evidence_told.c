@@ -373,17 +373,17 @@ static void tell_exits(struct model_world *world, struct model_evidence *evidenc
 	for (size_t i = 0; i < world->processes.count; i++) {
 		const struct model_process *p = &world->processes.items[i];
 		struct snap_record record = {.type = SNAP_TYPE_PROCESS, .op = SNAP_GONE};
-		int64_t now = p->exit + model_between(world, 20 * US, 2 * MS);
+		int64_t late = model_between(world, 20 * US, 2 * MS);
 		struct snapframe frame;
 
 		if (p->exit < 0 || p->exit >= world->until || !was_read(evidence, p, p->exit))
 			continue;
-		head(world, &frame, "exit", model_real(world, p->exit), now);
+		head(world, &frame, "exit", model_real(world, p->exit), p->exit + late);
 		record.u.process = model_facts(p, p->exit);
 		record.u.process.exit_known = true;
 		record.u.process.exit_ns = model_real(world, p->exit);
 		snapframe_add(&frame, &record);
-		submit(evidence, &frame, now);
+		submit(evidence, &frame, p->exit + late);
 	}
 }
 

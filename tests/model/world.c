@@ -168,7 +168,7 @@ static void number_processes(struct model_world *world)
 		size_t slot = (size_t)model_between(world, 0, PIDS - 1), tried = 0;
 
 		while (tried < PIDS && last[slot] != NULL &&
-		       (last[slot]->exit + MS > order[i]->born ||
+		       (last[slot]->exit > order[i]->born - MS ||
 			last[slot]->start_ticks + 2 >= order[i]->start_ticks)) {
 			slot = (slot + 1) % PIDS;
 			tried++;
