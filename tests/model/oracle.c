@@ -267,10 +267,12 @@ static struct model_opinion ask_read(const struct question *q)
 {
 	struct set holders = {MODEL_NOBODY, false};
 	uint32_t inode = 0;
-	bool in_reading = false, is_several = false;
+	unsigned readings = 0;
+	bool is_several = false;
 
 	for (size_t i = 0; i < q->evidence->readings.count; i++) {
 		const struct model_reading *r = &q->evidence->readings.items[i];
+		bool is_read = false;
 
 		/* Within the conversation: after its SYN, before the next. */
 		if (r->head.begin_ns < q->began_ns || r->head.end_ns >= q->next_ns)
@@ -284,11 +286,12 @@ static struct model_opinion ask_read(const struct question *q)
 			for (size_t h = 0; h < r->holders.count; h++) {
 				if (r->holders.items[h].inode != inode)
 					continue;
-				in_reading = true;
+				is_read = true;
 				put(&holders, process_of(q->world, r->holders.items[h].pid,
 							 r->holders.items[h].start_ticks));
 			}
 		}
+		readings += is_read;
 	}
 	for (size_t i = 0; i < q->evidence->found.count; i++) {
 		const struct model_found *f = &q->evidence->found.items[i];
@@ -307,7 +310,8 @@ static struct model_opinion ask_read(const struct question *q)
 	if (holders.several)
 		return nobody("several had it");
 	if (same_end(&q->syn->to, &q->local)) {
-		if (!in_reading)
+		/* Who accepts may hand on at once, and one reading may come in between. */
+		if (readings < 2)
 			return nobody("only caught accepting");
 		if (!has_listener(q, holders.process))
 			return nobody("who has it does not listen");
