@@ -395,7 +395,10 @@ static int note_damage(struct load *load, const struct error *why, const char *k
 		       const char *subject, struct error *error)
 {
 	char detail[sizeof(why->message) + 64];
-	struct merge_damage damage = {.kind = kind, .subject = subject, .detail = detail};
+	struct merge_damage damage = {.kind = kind,
+				      .subject = subject,
+				      .detail = detail,
+				      .is_whole = strcmp(kind, "altered") == 0};
 
 	if (why->offset_bytes >= 0)
 		snprintf(detail, sizeof(detail), "at byte %lld: %s", (long long)why->offset_bytes,

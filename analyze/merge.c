@@ -342,14 +342,15 @@ int merge_damaged(struct merge *merge, const struct merge_damage *damage, struct
 {
 	struct store_coverage row = {
 		.kind = damage->kind,
-		.begin_ns = merge->row.last_packet_ns,
+		.begin_ns = damage->is_whole ? STORE_NULL : merge->row.last_packet_ns,
 		.end_ns = STORE_NULL,
 		.count = 1,
 		.subject = damage->subject,
 		.detail = damage->detail,
 	};
 
-	merge->row.state = "damaged";
+	if (!damage->is_whole)
+		merge->row.state = "damaged";
 	return merge_cover(merge, &row, error);
 }
 

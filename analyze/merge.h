@@ -34,6 +34,7 @@ struct merge_segment {
 struct merge_damage {
 	const char *kind; /* "damaged" "torn" "missing" "altered" */
 	const char *subject, *detail;
+	bool is_whole; /* all of the file was read */
 };
 
 int merge_new(struct store *store, const struct flow_limits *limits, struct merge **out,

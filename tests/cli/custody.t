@@ -40,6 +40,7 @@ like "$err" "${pcap##*/}: wanted what custody.log has of it, found another SHA-2
 	"names the file and what it is now"
 is "$(printf '%s\n' "$err" | wc -l)" 1 "in one line"
 is "$(altered)" "${pcap##*/}" "is in coverage"
+is "$(sql "$dir.db" "SELECT DISTINCT state FROM segment")" whole "all of it was read"
 is "$(pcap_hash)" "$(sum_of "$pcap")" "the hash is of what was loaded"
 rm "$dir.db"
 analyze
