@@ -445,6 +445,7 @@ static void begin_flow(struct flow *flow, const struct flow_key *key, const stru
 		.inner_vlan = packet->inner_vlan,
 		.ifindex = packet->ifindex,
 		.first_number = packet->number,
+		.first_offset_bytes = packet->offset_bytes,
 		.before = FLOW_NONE,
 	};
 	if (packet->protocol == IPPROTO_TCP && !packet->fragment_later &&

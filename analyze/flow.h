@@ -95,7 +95,7 @@ struct flow {
 	uint8_t group_side;   /* the side that is a multicast or broadcast address; 2: neither */
 	uint16_t vlan, inner_vlan;
 	uint32_t ifindex;
-	uint64_t first_number; /* packet number in its file */
+	uint64_t first_number, first_offset_bytes; /* of its first packet, in its file */
 	uint64_t repeats;
 	uint32_t before; /* the part of it that precedes this one in the same table; NONE */
 	bool divided;	 /* such a part follows */

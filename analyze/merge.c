@@ -105,6 +105,7 @@ static int put_flow(struct merge *merge, const struct merge_flow *live, bool ins
 		.vlan = f->vlan != 0 ? f->vlan : STORE_NULL,
 		.inner_vlan = f->inner_vlan != 0 ? f->inner_vlan : STORE_NULL,
 		.first_packet_number = (int64_t)f->first_number,
+		.first_packet_offset = (int64_t)f->first_offset_bytes,
 	};
 
 	memcpy(orig.bytes, f->key.address[o], 16);

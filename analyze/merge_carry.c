@@ -280,6 +280,7 @@ static void code_flow(struct codec *c, struct merge_flow *f, uint32_t *connectio
 	u16(c, &flow->inner_vlan);
 	u32(c, &flow->ifindex);
 	u64(c, &flow->first_number);
+	u64(c, &flow->first_offset_bytes);
 	u64(c, &flow->repeats);
 	if (flow->originator > 1)
 		c->failed = true;

@@ -106,6 +106,7 @@ struct store_flow {
 	const char *conn_state, *history, *community_id;
 	int64_t ifindex, vlan, inner_vlan; /* STORE_NULL: none */
 	int64_t first_packet_number;	   /* in its segment's pcap, from 1 */
+	int64_t first_packet_offset;	   /* there, of its record's first byte */
 };
 
 enum store_rule {

@@ -201,6 +201,7 @@ static const struct column flow_columns[] = {ID(flow, flow_id),
 					     NUMBER(flow, vlan),
 					     NUMBER(flow, inner_vlan),
 					     NUMBER(flow, first_packet_number),
+					     NUMBER(flow, first_packet_offset),
 					     END};
 
 static const struct column connection_columns[] = {

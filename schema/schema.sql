@@ -213,7 +213,8 @@ CREATE TABLE flow (
 	ifindex INTEGER,
 	vlan INTEGER,
 	inner_vlan INTEGER,
-	first_packet_number INTEGER
+	first_packet_number INTEGER,
+	first_packet_offset INTEGER
 ) STRICT;
 
 -- An owner goes with a rule, its lack with a reason: never both, never neither.

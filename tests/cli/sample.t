@@ -3,6 +3,7 @@
 # the questions of its README can be asked.
 . "${0%/*}/lib.sh"
 
+export ROOT
 db=$TMP/sample.db
 "$PCAPWHO" analyze -q -o "$db" "$ROOT/samples/evidence"
 is $? 0 "the sample is whole"
@@ -13,6 +14,18 @@ is $? 0 "top.csv is its top table"
 
 is "$("$PCAPWHO" query "$db" "SELECT sum(difference) AS d FROM accounting" --format csv | tail -n 1 |
 	tr -d '\r')" 0 "every packet is accounted for"
+
+# Each flow's first packet begins at the byte that the database says.
+"$PCAPWHO" query "$db" "SELECT pcap_name, first_packet_offset, start_ns
+	FROM flow JOIN segment USING (segment_id)" --format csv | tail -n +2 | tr -d '\r' >"$TMP/offsets"
+perl -F, -lane '
+	open my $in, "<", "$ENV{ROOT}/samples/evidence/$F[0]" or die;
+	seek $in, $F[1], 0;
+	read $in, my $head, 8 or die "$F[0]: nothing at byte $F[1]\n";
+	my ($seconds, $ns) = unpack "VV", $head;
+	die "$F[0]: $_\n" if $seconds * 1_000_000_000 + $ns != $F[2];' "$TMP/offsets" >&2
+is $? 0 "each flow's first packet begins where the database says"
+ok "(there are flows)" test -s "$TMP/offsets"
 
 # The custody log vouches for the files that are there.
 while IFS=$'\t' read -r _ _ event file _ sha256 _; do
