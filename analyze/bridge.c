@@ -136,10 +136,12 @@ static void say_no_holder(const struct bridge *bridge, uint32_t socket, struct b
 
 	v->socket = socket;
 	/* Those that were seen to hold it cannot have held it then. */
-	if (inode != 0 && timeline_holders(tl, inode) != TIMELINE_NONE)
+	if (inode != 0 && timeline_holders(tl, inode) != TIMELINE_NONE) {
+		bridge_tell(bridge, BRIDGE_WHY_HELD_OTHERWISE, socket);
 		say_no(v, BRIDGE_GAP);
-	else
+	} else {
 		say_no(v, tl->unreadable > 0 ? BRIDGE_UNREADABLE : BRIDGE_NO_HOLDER);
+	}
 }
 
 /* The sighting a verdict rests on, for socket and holder together. */
@@ -231,6 +233,7 @@ static void judge_connected(struct bridge *bridge, const struct bridge_subject *
 	if (rule == BRIDGE_AHEAD && v->passed)
 		holding.moved = true;
 	if (holding.moved) {
+		bridge_tell(bridge, BRIDGE_WHY_HANDED_ON, socket);
 		v->socket = socket;
 		bridge_say_ambiguous(bridge, subject, v);
 		return;
@@ -240,8 +243,10 @@ static void judge_connected(struct bridge *bridge, const struct bridge_subject *
 	if (subject->responder && subject->protocol == IPPROTO_TCP &&
 	    ((!in_full_reading(bridge->timeline, &s->life) &&
 	      bridge->accepted[port] != v->process) ||
-	     was_caught_accepting(bridge, subject, v->process)))
+	     was_caught_accepting(bridge, subject, v->process))) {
+		bridge_tell(bridge, BRIDGE_WHY_MAY_HAND_ON, socket);
 		bridge_say_ambiguous(bridge, subject, v);
+	}
 }
 
 /* ------------------------------------------------ sockets of the tuple -- */
@@ -254,6 +259,13 @@ static void push_socket(struct bridge *bridge, uint32_t socket)
 		return;
 	}
 	bridge->sockets[bridge->socket_count++] = socket;
+}
+
+static void say_several(struct bridge *bridge, const struct bridge_subject *subject,
+			struct bridge_verdict *v)
+{
+	bridge_tell(bridge, BRIDGE_WHY_SEVERAL, TIMELINE_NONE);
+	bridge_say_ambiguous(bridge, subject, v);
 }
 
 /* Several sockets of one tuple cannot be told apart at t, unless one process has them all. */
@@ -277,7 +289,7 @@ static void judge_several(struct bridge *bridge, const struct bridge_subject *su
 	else if (bridge->pool_count == 1 && !moved)
 		say_owner(bridge, rule, 0, v);
 	else
-		bridge_say_ambiguous(bridge, subject, v);
+		say_several(bridge, subject, v);
 }
 
 /* Which of the lifetimes in bridge->sockets (all with an inode, of one tuple)
@@ -384,8 +396,10 @@ static int judge_tuple(struct bridge *bridge, const struct bridge_subject *subje
 	enum bridge_rule rule;
 
 	bridge->socket_count = 0;
-	if (subject->protocol != IPPROTO_TCP && !bracketed(tl, t_ns))
+	if (subject->protocol != IPPROTO_TCP && !bracketed(tl, t_ns)) {
+		bridge_tell(bridge, BRIDGE_WHY_OUTSIDE, TIMELINE_NONE);
 		return 0;
+	}
 	bridge_near_clear(bridge, BRIDGE_CHAIN_TUPLE);
 	near = bridge_near_add(
 		bridge, BRIDGE_CHAIN_TUPLE,
@@ -395,23 +409,33 @@ static int judge_tuple(struct bridge *bridge, const struct bridge_subject *subje
 		uint32_t i = near->places[n];
 		const struct timeline_socket *s = &tl->sockets[i];
 
-		if (!bridge_namespace_fits(bridge, subject, s->netns))
+		if (!bridge_namespace_fits(bridge, subject, s->netns)) {
+			bridge_tell(bridge, BRIDGE_WHY_OTHER_NAMESPACE, i);
 			continue;
+		}
 		/* Seen only before this instance began: another connection's. */
 		if (subject->began_ns != INT64_MIN &&
-		    tl->frames[s->life.last].begin_ns < subject->began_ns)
+		    tl->frames[s->life.last].begin_ns < subject->began_ns) {
+			bridge_tell(bridge, BRIDGE_WHY_EARLIER_CONNECTION, i);
 			continue;
+		}
 		bridge_life_edges(tl, &s->life, t_ns, v);
-		if (s->inode != 0)
+		if (s->inode != 0) {
 			push_socket(bridge, i);
-		else
+		} else {
+			bridge_tell(bridge, BRIDGE_WHY_NO_INODE, i);
 			without_inode = true;
+		}
 	}
-	if (bridge->socket_count == 0)
+	if (bridge->socket_count == 0) {
+		bridge_tell(bridge, BRIDGE_WHY_NO_ROW, TIMELINE_NONE);
 		return without_inode ? -1 : 0;
+	}
 	rule = choose_lifetime(bridge, subject, t_ns);
-	if (bridge->socket_count == 0)
+	if (bridge->socket_count == 0) {
+		bridge_tell(bridge, BRIDGE_WHY_NOT_THEN, TIMELINE_NONE);
 		return without_inode ? -1 : 0;
+	}
 	v->by_tuple = true;
 	certain = subject->protocol == IPPROTO_TCP ||
 		  (rule == BRIDGE_EXACT &&
@@ -419,8 +443,10 @@ static int judge_tuple(struct bridge *bridge, const struct bridge_subject *subje
 	if (bridge->socket_count == 1 && !certain && rule == BRIDGE_EXACT) {
 		/* It may have been closed, and its port taken, since. */
 		judge_connected(bridge, subject, bridge->sockets[0], rule, t_ns, v);
-		if (v->reason == BRIDGE_OWNED)
+		if (v->reason == BRIDGE_OWNED) {
+			bridge_tell(bridge, BRIDGE_WHY_MAY_BE_CLOSED, bridge->sockets[0]);
 			say_lapsed(v);
+		}
 		return 1;
 	}
 	if (bridge->socket_count == 1 &&
@@ -530,19 +556,27 @@ static bool judge_unconnected(struct bridge *bridge, const struct bridge_subject
 {
 	enum tier tier;
 
-	if (!bracketed(bridge->timeline, t_ns))
+	if (!bracketed(bridge->timeline, t_ns)) {
+		bridge_tell(bridge, BRIDGE_WHY_PORT_OUTSIDE, TIMELINE_NONE);
 		return false;
+	}
 	tier = collect_unconnected(bridge, subject, protocol, port, t_ns, v);
-	if (bridge->socket_count == 0)
+	if (bridge->socket_count == 0) {
+		bridge_tell(bridge, BRIDGE_WHY_NO_PORT, TIMELINE_NONE);
 		return false;
+	}
 	if (rule == BRIDGE_NO_RULE)
 		rule = tier == TIER_ADDRESS ? BRIDGE_BOUND : BRIDGE_WILDCARD;
 	judge_several(bridge, subject, rule, t_ns, v);
-	if (v->reason == BRIDGE_OWNED && any_stale(bridge, t_ns))
+	if (v->reason == BRIDGE_OWNED && any_stale(bridge, t_ns)) {
+		bridge_tell(bridge, BRIDGE_WHY_PORT_MAY_BE_TAKEN, v->socket);
 		say_lapsed(v);
+	}
 	if (v->reason == BRIDGE_OWNED && rule == BRIDGE_LISTENER &&
-	    bridge->accepted[port] != v->process)
+	    bridge->accepted[port] != v->process) {
+		bridge_tell(bridge, BRIDGE_WHY_NOT_ACCEPTOR, v->socket);
 		bridge_say_ambiguous(bridge, subject, v);
+	}
 	return true;
 }
 
@@ -571,8 +605,10 @@ static bool judge_listener(struct bridge *bridge, const struct bridge_subject *s
 	int64_t from_ns = v->from_ns, until_ns = v->until_ns;
 	bool judged;
 
-	if (subject->began_ns == INT64_MIN)
+	if (subject->began_ns == INT64_MIN) {
+		bridge_tell(bridge, BRIDGE_WHY_NO_SYN, TIMELINE_NONE);
 		return false;
+	}
 	judged = judge_unconnected(bridge, subject, subject->protocol, subject->local.port,
 				   BRIDGE_LISTENER, subject->began_ns, v);
 	v->from_ns = from_ns;
@@ -580,8 +616,9 @@ static bool judge_listener(struct bridge *bridge, const struct bridge_subject *s
 	return judged;
 }
 
-static void refuse_owner(struct bridge_verdict *v)
+static void refuse_owner(const struct bridge *bridge, enum bridge_why why, struct bridge_verdict *v)
 {
+	bridge_tell(bridge, why, v->socket);
 	v->process = v->image = TIMELINE_NONE;
 	say_no(v, BRIDGE_GAP);
 	v->refused = true;
@@ -596,13 +633,17 @@ static void refuse_heirs(struct bridge *bridge, const struct bridge_subject *sub
 			 struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
-	bool any, told;
+	bool any, told, maybe = false;
 
 	if (v->reason != BRIDGE_OWNED || subject->protocol != IPPROTO_TCP)
 		return;
 	told = bridge_told_user(bridge, subject, t_ns, v->process, &any);
-	if ((!told && any) || (v->turn != TIMELINE_NONE && v->turn != v->process)) {
-		refuse_owner(v);
+	if (!told && any) {
+		refuse_owner(bridge, BRIDGE_WHY_NOT_ITS_USER, v);
+		return;
+	}
+	if (v->turn != TIMELINE_NONE && v->turn != v->process) {
+		refuse_owner(bridge, BRIDGE_WHY_NOT_ITS_TURN, v);
 		return;
 	}
 	if (subject->responder || subject->began_ns == INT64_MIN)
@@ -610,12 +651,15 @@ static void refuse_heirs(struct bridge *bridge, const struct bridge_subject *sub
 	for (size_t i = 0; i < bridge->pool_count; i++) {
 		uint32_t process = bridge->pool[i].process;
 
-		if (timeline_began(tl, process, true) <= subject->began_ns ||
-		    (timeline_began(tl, process, false) <= subject->began_ns &&
-		     !timeline_orphaned(tl, process, v->first_ns)))
+		if (timeline_began(tl, process, true) <= subject->began_ns)
 			return;
+		if (timeline_began(tl, process, false) > subject->began_ns)
+			continue;
+		if (!timeline_orphaned(tl, process, v->first_ns))
+			return;
+		maybe = true;
 	}
-	refuse_owner(v);
+	refuse_owner(bridge, maybe ? BRIDGE_WHY_MAY_BE_HEIR : BRIDGE_WHY_HEIR, v);
 }
 
 static void judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
@@ -633,13 +677,20 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 		.image = TIMELINE_NONE,
 		.frame = TIMELINE_NONE,
 		.turn = TIMELINE_NONE,
+		.use = TIMELINE_NONE,
 		.from_ns = INT64_MIN,
 		.until_ns = INT64_MAX,
 	};
-	if (tl->count.frames == 0)
+	if (tl->count.frames == 0) {
+		bridge_tell(bridge, BRIDGE_WHY_NO_FRAMES, TIMELINE_NONE);
 		return;
-	if (timeline_doubtful(tl, t_ns, &v->from_ns, &v->until_ns))
+	}
+	if (timeline_doubtful(tl, t_ns, &v->from_ns, &v->until_ns)) {
+		bridge_tell(bridge, BRIDGE_WHY_CLOCK, TIMELINE_NONE);
 		return;
+	}
+	if (stream && subject->untold)
+		bridge_tell(bridge, BRIDGE_WHY_MULTIPATH, TIMELINE_NONE);
 	if (stream && !subject->untold && bridge_judge_stream(bridge, subject, t_ns, v))
 		return;
 	bridge_edge(v, t_ns, tl->first_full_ns);
@@ -692,21 +743,21 @@ void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, i
 	judge(bridge, subject, t_ns, v);
 	/* Not all that could have had it were looked at. */
 	if (v->reason == BRIDGE_OWNED && bridge->crowded)
-		refuse_owner(v);
+		refuse_owner(bridge, BRIDGE_WHY_CROWDED, v);
 	if (v->reason == BRIDGE_OWNED && v->socket != TIMELINE_NONE && !subject->group &&
 	    bridge->timeline->capture_netns != 0 &&
 	    bridge->timeline->sockets[v->socket].netns != bridge->timeline->capture_netns &&
 	    bridge->timeline->sockets[v->socket].netns != 0 && bridge_is_ours(bridge, subject))
-		refuse_owner(v);
+		refuse_owner(bridge, BRIDGE_WHY_NOT_OUR_NAMESPACE, v);
 	if (subject->protocol != IPPROTO_TCP && subject->protocol != IPPROTO_SCTP) {
 		if (closed_between(bridge, subject, t_ns, v)) {
+			refuse_owner(bridge, BRIDGE_WHY_CLOSED_BETWEEN, v);
 			v->socket = v->frame = TIMELINE_NONE;
 			v->shared_by = 0;
-			refuse_owner(v);
 		}
 		bridge_judge_datagram(bridge, subject, t_ns, v);
 	}
 	/* Which of the two that bear its name is not known. */
 	if (v->reason == BRIDGE_OWNED && bridge->timeline->processes[v->process].forked_twice)
-		refuse_owner(v);
+		refuse_owner(bridge, BRIDGE_WHY_FORKED_TWICE, v);
 }

@@ -86,6 +86,7 @@ struct bridge_verdict {
 	uint32_t process, image;   /* NONE: none */
 	uint32_t shared_by;	   /* processes that hold it (or could have taken it) */
 	uint32_t frame;		   /* the sighting it rests on; NONE */
+	uint32_t use;		   /* the use that it rests on; NONE: on readings */
 	int64_t from_ns, until_ns; /* the same verdict for packets in [from, until) */
 	/* For distances: packets before first_ns count ahead, after last_ns behind. */
 	int64_t first_ns, last_ns;
@@ -103,8 +104,11 @@ struct bridge_near {
 	bool cut; /* there are more */
 };
 
+struct bridge_observer; /* bridge_why.h */
+
 struct bridge {
 	const struct timeline *timeline;
+	const struct bridge_observer *observer; /* borrowed; NULL: nobody asks why */
 	bool addresses_known; /* the snapshots say which addresses are this host's */
 	/* private */
 	uint32_t *accepted; /* by local TCP port: the one process that was seen to hold accepted

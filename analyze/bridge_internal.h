@@ -8,6 +8,7 @@
 #define ANALYZE_BRIDGE_INTERNAL_H
 
 #include "analyze/bridge.h"
+#include "analyze/bridge_why.h"
 
 /* A judgement holds between the moments at which anything it looked at changes. */
 static inline void bridge_edge(struct bridge_verdict *v, int64_t t_ns, int64_t at_ns)

@@ -38,6 +38,7 @@ static void name_process(const struct bridge *bridge, uint32_t place, enum bridg
 	v->image = timeline_image_at(tl, use->process, use->at_ns > t_ns ? use->at_ns : t_ns);
 	bridge_narrow(v, timeline_image_stretch(tl, use->process, t_ns));
 	v->frame = use->frame;
+	v->use = place;
 	v->first_ns = v->last_ns = use->at_ns;
 	v->candidates = NULL;
 	v->candidate_count = 0;
@@ -274,6 +275,7 @@ static void say_turn(struct bridge *bridge, const struct bridge_subject *subject
 	if (turn->by_bytes)
 		bridge_push_rivals(bridge, subject, s, turn->use, v->socket, t_ns);
 	if (bridge->pool_count > 1) {
+		bridge_tell(bridge, BRIDGE_WHY_AT_ONCE, v->socket);
 		bridge_say_ambiguous(bridge, subject, v);
 		return;
 	}
@@ -296,8 +298,10 @@ bool bridge_told_user(const struct bridge *bridge, const struct bridge_subject *
 }
 
 /* The readings decide, and if they name nobody, those of another segment do not either. */
-static bool refuse(struct bridge_verdict *v, int64_t t_ns)
+static bool refuse(const struct bridge *bridge, enum bridge_why why, struct bridge_verdict *v,
+		   int64_t t_ns)
 {
+	bridge_tell(bridge, why, TIMELINE_NONE);
 	v->refused = true;
 	/* The next packet may be one of which it is known. */
 	v->from_ns = t_ns;
@@ -331,8 +335,10 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 
 	bridge_narrow(v, same);
 	told = *v;
-	if (socket == TIMELINE_NONE)
+	if (socket == TIMELINE_NONE) {
+		bridge_tell(bridge, BRIDGE_WHY_NOT_TOLD, TIMELINE_NONE);
 		return false;
+	}
 	s = &tl->sockets[socket];
 	told.socket = s->other != TIMELINE_NONE ? s->other : socket;
 	told.by_tuple = true;
@@ -355,6 +361,7 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 	/* What one process left in the buffer goes out, or is read, in the turn of the next. Who
 	 * has the descriptor by readings is no better known to have moved it. */
 	if (s->users > 1 && (turn.several || (subject->payload_bytes > 0 && !turn.by_bytes))) {
+		bridge_tell(bridge, BRIDGE_WHY_SHARED, told.socket);
 		bridge_empty_pool(bridge);
 		bridge_push_users(bridge, s, told.socket, t_ns);
 		bridge_say_ambiguous(bridge, subject, &told);
@@ -362,18 +369,18 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 		return true;
 	}
 	if (shared && !turn.by_bytes && subject->payload_bytes > 0)
-		return refuse(v, t_ns);
+		return refuse(bridge, BRIDGE_WHY_SHARED, v, t_ns);
 	/* Before Linux 6.3 a child that sends is not told. */
 	if (tl->sends_untold && subject->sent && subject->payload_bytes > 0)
-		return refuse(v, t_ns);
+		return refuse(bridge, BRIDGE_WHY_SENDS_UNTOLD, v, t_ns);
 	if (turn.several || t_ns > tl->told_until_ns || !all_told(tl, s->opened_ns, t_ns))
-		return refuse(v, t_ns);
+		return refuse(bridge, BRIDGE_WHY_USES_MISSING, v, t_ns);
 	/* Who only closed it may have been handed it for that. */
 	if (turn.use == TIMELINE_NONE)
-		return refuse(v, t_ns);
+		return refuse(bridge, BRIDGE_WHY_NO_TURN, v, t_ns);
 	/* Whoever used it in between was not told. */
 	if (!all_told(tl, s->opened_ns, tl->uses[turn.use].at_ns))
-		return refuse(v, t_ns);
+		return refuse(bridge, BRIDGE_WHY_USES_MISSING, v, t_ns);
 	say_turn(bridge, subject, s, &turn, t_ns, &told);
 	*v = told;
 	return true;
@@ -606,8 +613,9 @@ static bool has_heir(const struct timeline *tl, int64_t t_ns, const struct bridg
 	       timeline_forked(tl, v->process, tl->frames[full].begin_ns, t_ns);
 }
 
-static void disown(struct bridge_verdict *v)
+static void disown(const struct bridge *bridge, enum bridge_why why, struct bridge_verdict *v)
 {
+	bridge_tell(bridge, why, v->socket);
 	v->rule = BRIDGE_NO_RULE;
 	v->reason = BRIDGE_GAP;
 	v->refused = true;
@@ -635,8 +643,10 @@ void bridge_judge_datagram(struct bridge *bridge, const struct bridge_subject *s
 			return;
 	}
 	way = timeline_way(tl, subject->protocol, &local, &remote);
-	if (way.count == 0)
+	if (way.count == 0) {
+		bridge_tell(bridge, BRIDGE_WHY_NO_WAY, TIMELINE_NONE);
 		return;
+	}
 	/* What is sent and what is received are judged apart. */
 	v->from_ns = t_ns;
 	v->until_ns = t_ns + 1;
@@ -644,21 +654,30 @@ void bridge_judge_datagram(struct bridge *bridge, const struct bridge_subject *s
 	if (v->reason == BRIDGE_OWNED && (v->by_tuple || !subject->sent)) {
 		/* Readings name one, uses another: either may be late. */
 		if (contradicts(tl, around.before, t_ns, v) ||
-		    contradicts(tl, around.after, t_ns, v) || has_heir(tl, t_ns, v) ||
-		    comes_later(tl, subject, around.before, t_ns, v))
-			disown(v);
+		    contradicts(tl, around.after, t_ns, v))
+			disown(bridge, BRIDGE_WHY_CONTRADICTED, v);
+		else if (has_heir(tl, t_ns, v))
+			disown(bridge, BRIDGE_WHY_HAS_HEIR, v);
+		else if (comes_later(tl, subject, around.before, t_ns, v))
+			disown(bridge, BRIDGE_WHY_COMES_LATER, v);
 		return;
 	}
 	named = subject->sent ? choose_sender(tl, subject, &around, has_ports, t_ns)
 			      : choose_receiver(tl, subject, &around, has_ports, t_ns, v);
 	if (named == TIMELINE_NONE ||
 	    (!subject->sent && shares_socket(v, tl->uses[named].process))) {
+		bridge_tell(bridge, subject->sent ? BRIDGE_WHY_NO_SENDER : BRIDGE_WHY_NO_RECEIVER,
+			    TIMELINE_NONE);
 		/* Readings may know one of two who send through one socket. */
-		if (v->reason == BRIDGE_OWNED && subject->sent &&
-		    (is_race(tl, &around, t_ns) || contradicts(tl, around.before, t_ns, v) ||
-		     contradicts(tl, around.other, t_ns, v) ||
-		     comes_later(tl, subject, around.before, t_ns, v)))
-			disown(v);
+		if (v->reason != BRIDGE_OWNED || !subject->sent)
+			return;
+		if (is_race(tl, &around, t_ns))
+			disown(bridge, BRIDGE_WHY_RACE, v);
+		else if (contradicts(tl, around.before, t_ns, v) ||
+			 contradicts(tl, around.other, t_ns, v))
+			disown(bridge, BRIDGE_WHY_CONTRADICTED, v);
+		else if (comes_later(tl, subject, around.before, t_ns, v))
+			disown(bridge, BRIDGE_WHY_COMES_LATER, v);
 		return;
 	}
 	if (v->process != tl->uses[named].process)

@@ -207,6 +207,18 @@ static void announce(struct load *load, struct job *job, enum job_state state, s
 	pthread_mutex_unlock(&load->lock);
 }
 
+static struct trace *wanted_trace(struct load *load, const struct job *job)
+{
+	struct trace *trace = NULL;
+
+	if (load->options->trace == NULL || job->input->pcap == NULL)
+		return NULL;
+	pthread_mutex_lock(&load->lock);
+	trace = load->options->trace(job->input->pcap, load->options->context);
+	pthread_mutex_unlock(&load->lock);
+	return trace;
+}
+
 static void replay_job(struct worker *worker, struct job *job, unsigned *turn)
 {
 	struct load *load = worker->load;
@@ -220,6 +232,7 @@ static void replay_job(struct worker *worker, struct job *job, unsigned *turn)
 		job->status = replay_init(&replay, &job->timeline, in, &load->replay, &job->error);
 	if (job->status != 0)
 		goto out;
+	replay.trace = wanted_trace(load, job);
 	announce(load, job, JOB_READY, NULL);
 	while (status == 1) {
 		struct slot *slot = free_slot(worker, *turn);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "analyze/flow.h"
+#include "analyze/trace.h"
 #include "snapshot/format/error.h"
 
 struct load_progress {
@@ -33,6 +34,9 @@ struct load_options {
 	/* Damage and skipped input, one call each, in evidence order; NULL: not wanted. */
 	void (*report)(const struct error *error, void *context);
 	void (*progress)(const struct load_progress *progress, void *context); /* or NULL */
+	/* What to ask of the packets of a capture, by its name in its directory; returns NULL
+	 * for nothing. Called in a worker, one at a time. NULL: not wanted. */
+	struct trace *(*trace)(const char *pcap, void *context);
 	void *context;
 };
 

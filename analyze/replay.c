@@ -235,6 +235,28 @@ static void take_answer(const struct replay_part *part, const struct flow_end *e
 	v->until_ns = t_ns + 1;
 }
 
+static void judge_end(struct replay *replay, const struct replay_part *part, uint32_t place,
+		      uint8_t side, const struct packet *packet, bool sent,
+		      struct bridge_verdict *v)
+{
+	const struct flow whole = flow_table_whole(&part->flows, place);
+	struct bridge_subject subject = subject_of(&whole, packet, side, sent);
+
+	if (packet->quoted.present)
+		judge_quoted(replay, part, packet, &subject, v);
+	else
+		bridge_judge(&replay->bridge, &subject, packet->time_ns, v);
+	if (v->lapsed && !sent && !packet->quoted.present)
+		take_answer(part, &whole.end[side], packet->time_ns, v);
+	if (v->lapsed && v->reason != BRIDGE_OWNED) {
+		v->socket = v->process = v->image = v->frame = TIMELINE_NONE;
+		v->shared_by = 0;
+		/* What is sent and what is received differ here. */
+		v->from_ns = packet->time_ns;
+		v->until_ns = packet->time_ns + 1;
+	}
+}
+
 static int count_end(struct replay *replay, struct replay_part *part, struct flow *flow,
 		     uint32_t place, uint8_t side, const struct packet *packet, bool sent)
 {
@@ -243,22 +265,7 @@ static int count_end(struct replay *replay, struct replay_part *part, struct flo
 	int64_t distance = 0;
 
 	if (packet->time_ns < end->from_ns || packet->time_ns >= end->until_ns) {
-		struct flow whole = flow_table_whole(&part->flows, place);
-		struct bridge_subject subject = subject_of(&whole, packet, side, sent);
-
-		if (packet->quoted.present)
-			judge_quoted(replay, part, packet, &subject, &v);
-		else
-			bridge_judge(&replay->bridge, &subject, packet->time_ns, &v);
-		if (v.lapsed && !sent && !packet->quoted.present)
-			take_answer(part, end, packet->time_ns, &v);
-		if (v.lapsed && v.reason != BRIDGE_OWNED) {
-			v.socket = v.process = v.image = v.frame = TIMELINE_NONE;
-			v.shared_by = 0;
-			/* What is sent and what is received differ here. */
-			v.from_ns = packet->time_ns;
-			v.until_ns = packet->time_ns + 1;
-		}
+		judge_end(replay, part, place, side, packet, sent, &v);
 		if (replay->bridge.failed || ledger_turn(&part->ledger, flow, place, side, &v) != 0)
 			return -1;
 	}
@@ -278,10 +285,49 @@ static int count_end(struct replay *replay, struct replay_part *part, struct flo
 	return ledger_count(&part->ledger, flow, side, packet, sent, distance);
 }
 
+/* Judges once more what was just counted, while somebody asks why. */
+static int trace_packet(struct replay *replay, const struct replay_part *part, uint32_t place,
+			const struct packet *packet, uint8_t sender)
+{
+	const struct flow *flow = &part->flows.flows[place];
+	struct trace *trace = replay->trace;
+
+	if (!trace_wants(trace, &part->ledger, flow, packet))
+		return 0;
+	if (trace_begin(trace, &part->ledger, flow, packet, sender) != 0)
+		return -1;
+	for (uint8_t side = 0; side < 2; side++) {
+		struct bridge_verdict v;
+
+		if (!flow->end[side].local)
+			continue;
+		replay->bridge.observer = trace_observer(trace, replay->timeline, side);
+		judge_end(replay, part, place, side, packet, side == sender, &v);
+		replay->bridge.observer = NULL;
+		if (replay->bridge.failed ||
+		    trace_verdict(trace, replay->timeline, side, &v,
+				  bridge_distance(&replay->bridge, &v, packet->time_ns)) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* What the rest of the flow shows against an owner. */
+static void take_back(struct replay *replay, struct replay_part *part, struct flow *flow,
+		      uint32_t span, enum bridge_reason reason, const char *why)
+{
+	if (replay->trace != NULL)
+		trace_taken_back(replay->trace, span, why);
+	ledger_disown(&part->ledger, flow, span, reason);
+}
+
 static bool sighted_by(const struct timeline *tl, uint32_t socket, int64_t t_ns)
 {
 	return socket == TIMELINE_NONE || timeline_known_ns(tl, socket) <= t_ns;
 }
+
+static const char seen_too_late[] =
+	"the socket was first seen when the next connection on the same tuple had begun";
 
 /* Candidates that can only be of the next connection drop out; who is left
  * alone, and was seen before, is the owner. */
@@ -304,7 +350,7 @@ static void settle_candidates(struct replay *replay, struct replay_part *part, s
 			left = c;
 	}
 	if (left == NULL) {
-		ledger_disown(&part->ledger, flow, place, BRIDGE_GAP);
+		take_back(replay, part, flow, place, BRIDGE_GAP, seen_too_late);
 		return;
 	}
 	last_ns = tl->frames[tl->sockets[left->socket].life.last].end_ns;
@@ -327,7 +373,7 @@ static void end_part(struct replay *replay, struct replay_part *part, struct flo
 			if (span->reason == BRIDGE_AMBIGUOUS)
 				settle_candidates(replay, part, flow, i, packet->time_ns);
 			else if (!sighted_by(replay->timeline, span->socket, packet->time_ns))
-				ledger_disown(&part->ledger, flow, i, BRIDGE_GAP);
+				take_back(replay, part, flow, i, BRIDGE_GAP, seen_too_late);
 		}
 	}
 }
@@ -392,6 +438,8 @@ static int take_flow_packet(struct replay *replay, struct replay_part *part,
 	part->flow_packets++;
 	if (status == 0 && replay->options.keep_packets)
 		status = keep_packet(part, place, side, packet);
+	if (status == 0 && replay->trace != NULL)
+		status = trace_packet(replay, part, place, packet, side);
 	return status;
 }
 
@@ -444,9 +492,10 @@ static bool is_listener_span(const struct ledger_span *span)
 	return span->reason == BRIDGE_OWNED && !span->by_tuple && span->rule == BRIDGE_LISTENER;
 }
 
-/* What the whole of a flow shows about one owner of one of its ends. */
+/* What the whole of a flow shows about one owner of one of its ends. *why: in words, if that
+ * is another reason than the one it has. */
 static enum bridge_reason review(const struct replay *replay, const struct flow *flow,
-				 const struct ledger_span *span)
+				 const struct ledger_span *span, const char **why)
 {
 	const struct timeline *tl = replay->timeline;
 	uint8_t protocol = flow->key.protocol;
@@ -463,25 +512,32 @@ static enum bridge_reason review(const struct replay *replay, const struct flow 
 				: &tl->sockets[span->socket].life;
 
 		/* Accepted after the last packet: the next connection's. */
+		*why = "the socket was accepted after the last packet";
 		if (told != TIMELINE_NONE && span->reason == BRIDGE_OWNED &&
 		    tl->sockets[told].opened_ns > flow->last_ns + LATE_ACCEPT_NS)
 			return BRIDGE_GAP;
 
 		/* The kernel itself refused it. */
+		*why = "it answered with nothing but resets: the kernel refused the connection";
 		if (span->side != flow->originator && flow->count[span->side].packets > 0 &&
 		    flow_only_reset(flow, span->side) &&
 		    (span->reason == BRIDGE_GAP || is_listener_span(span)))
 			return BRIDGE_NO_SOCKET;
 		/* A connection of this host stands in the tables; this one did not in two
 		 * readings: it passed through (address translation), or the rows are not ours. */
+		*why = "two complete snapshots during the flow do not have the connection: it "
+		       "passed through, or is not this socket's";
 		if (is_listener_span(span) && within >= 2)
 			return BRIDGE_GAP;
+		*why = "the socket was first seen when silence would long have ended the flow";
 		/* First seen when silence would long have ended the flow. */
 		if (span->by_tuple && span->reason == BRIDGE_OWNED && life != NULL &&
 		    timeline_first_end(tl, life) > flow->last_ns &&
 		    timeline_first_end(tl, life) - flow->last_ns >
 			    flow_idle_limit(flow, &replay->options.limits))
 			return BRIDGE_GAP;
+		*why = "a complete snapshot after the last packet has not the socket, which was "
+		       "seen later only";
 		/* Absent after the last packet and there later: the next connection's. */
 		if (span->by_tuple && span->reason == BRIDGE_OWNED && life != NULL &&
 		    life->absent_before != TIMELINE_NONE &&
@@ -493,29 +549,32 @@ static enum bridge_reason review(const struct replay *replay, const struct flow 
 		   tl->sockets[span->socket].protocol == IPPROTO_RAW && within == 0) {
 		/* A raw socket takes every echo; one that sent this one for long enough
 		 * to be read is the only one there was. */
+		*why = "no complete snapshot during the flow shows that this raw socket was the "
+		       "only one";
 		return BRIDGE_GAP;
 	}
 	return span->reason;
 }
 
 /* whole: the flow with all its parts. */
-static void review_end(const struct replay *replay, struct replay_part *part, struct flow *flow,
+static void review_end(struct replay *replay, struct replay_part *part, struct flow *flow,
 		       const struct flow *whole, uint8_t side)
 {
 	for (uint32_t i = flow->end[side].first_span; i != LEDGER_NONE;
 	     i = part->ledger.spans[i].next) {
 		const struct ledger_span *span = &part->ledger.spans[i];
 		enum bridge_reason reason;
+		const char *why;
 
 		if (span->folded != LEDGER_NONE)
 			continue;
-		reason = review(replay, whole, span);
+		reason = review(replay, whole, span, &why);
 		if (reason != span->reason)
-			ledger_disown(&part->ledger, flow, i, reason);
+			take_back(replay, part, flow, i, reason, why);
 	}
 }
 
-static int finish_flow(const struct replay *replay, struct replay_part *part, uint32_t place)
+static int finish_flow(struct replay *replay, struct replay_part *part, uint32_t place)
 {
 	const struct flow whole = flow_table_whole(&part->flows, place);
 
@@ -531,12 +590,14 @@ static int finish_flow(const struct replay *replay, struct replay_part *part, ui
 	return 0;
 }
 
-static int finish_part(const struct replay *replay, struct replay_part *part)
+static int finish_part(struct replay *replay, struct replay_part *part)
 {
 	for (uint32_t i = 0; i < part->flows.count; i++) {
 		if (!part->flows.flows[i].divided && finish_flow(replay, part, i) != 0)
 			return -1;
 	}
+	if (replay->trace != NULL)
+		trace_settle(replay->trace, replay->timeline, &part->ledger);
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 #include "analyze/pcapin.h"
 #include "analyze/repeats.h"
 #include "analyze/timeline.h"
+#include "analyze/trace.h"
 #include "snapshot/format/error.h"
 
 /* Packets in one part: what bounds the memory of a capture of any size. */
@@ -41,6 +42,7 @@ struct replay {
 	const struct timeline *timeline;
 	struct replay_options options;
 	struct bridge bridge;
+	struct trace *trace; /* borrowed, set after replay_init; NULL: nobody asks why */
 	struct decode_fragments *fragments;
 	struct repeats *repeats;
 	struct pcapin *in;

@@ -1,0 +1,295 @@
+/* test_trace.c - facts about asking why: what is noted of a judgement, and that
+ * asking changes nothing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "analyze/load.h"
+#include "tests/unit/scene.h"
+
+#define CLIENT "tcp " HOST " 40000 " PEER " 80 1"
+
+static char root[64], pcap[128], snap[128], database[128];
+static struct trace trace;
+
+static int begin(void **state)
+{
+	(void)state;
+	snprintf(root, sizeof(root), "/tmp/pcapwho-trace.XXXXXX");
+	assert_non_null(mkdtemp(root));
+	snprintf(pcap, sizeof(pcap), "%s/000001-20261121T200000.000000000Z.pcap", root);
+	snprintf(snap, sizeof(snap), "%s/000001-20261121T200000.000000000Z.snap.gz", root);
+	snprintf(database, sizeof(database), "%s/t.db", root);
+	trace = (struct trace){0};
+	scene_begin();
+	scene_frame("key", 0, 1);
+	scene_address('+', 1, "127.0.0.1", 8);
+	scene_address('+', 1, HOST, 24);
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	trace_release(&trace);
+	scene_free();
+	unlink(pcap);
+	unlink(snap);
+	unlink(database);
+	return rmdir(root);
+}
+
+static struct trace *ask(const char *name, void *context)
+{
+	(void)context;
+	assert_non_null(strstr(pcap, name));
+	return &trace;
+}
+
+static void analyze(const struct scene_packet *packets, size_t count, bool asking)
+{
+	char *paths[] = {root};
+	struct load_result result;
+	struct error error = ERROR_NONE;
+	struct load_options options = {
+		.database = database,
+		.bucket_ns = 1000000000,
+		.with_packets = true,
+		.workers = 1,
+		.limits = flow_default_limits,
+		.trace = asking ? ask : NULL,
+	};
+
+	scene_frame("poll", 9000, 9001);
+	scene_write_snap(snap);
+	scene_write_pcap(pcap, packets, count);
+	if (load_run(paths, 1, &options, &result, &error) != 0)
+		fail_msg("%s", error.message);
+}
+
+/* The one judgement that was asked for, at the end that is 10.0.0.1. */
+static const struct trace_end *judged(void)
+{
+	assert_int_equal(trace.count, 1);
+	assert_true(trace.items[0].settled);
+	for (int side = 0; side < 2; side++) {
+		if (trace.items[0].end[side].local)
+			return &trace.items[0].end[side];
+	}
+	fail();
+	return NULL;
+}
+
+static bool noted(const struct trace_end *end, enum bridge_why why)
+{
+	for (size_t i = 0; i < end->note_count; i++) {
+		if (end->notes[i].why == why)
+			return true;
+	}
+	return false;
+}
+
+static void a_connection_rests_on_its_row_its_holder_and_its_program(void **state)
+{
+	struct scene_packet packets[] = {scene_out(1500, 40000, 80, SYN, 100, 0, 0),
+					 scene_in(1600, 40000, 80, SYN | 0x10, 500, 101, 0)};
+	const struct trace_end *e;
+
+	(void)state;
+	scene_process('+', 10, OLD, "curl");
+	scene_frame("poll", 1000, 1001);
+	scene_socket('+', CLIENT, 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	trace.number = 2;
+	analyze(packets, 2, true);
+	assert_int_equal(trace.items[0].number, 2);
+	e = judged();
+	assert_false(e->sent);
+	/* Seen before the SYN alone it would be another connection's; it goes on after. */
+	assert_true(noted(e, BRIDGE_WHY_NOT_TOLD));
+	assert_int_equal(e->rule, BRIDGE_EXACT);
+	assert_int_equal(e->process.pid, 10);
+	assert_int_equal(e->inode, 500);
+	assert_int_equal(e->frame.sequence, 2);
+	assert_int_equal(e->distance_ns, T(1600) - T(1001));
+	assert_int_equal(e->witness_count, 3);
+	assert_int_equal(e->witness[0].type, SNAP_TYPE_SOCKET);
+	assert_int_equal(e->witness[0].sequence, 2);
+	assert_int_equal(e->witness[1].type, SNAP_TYPE_HOLDER);
+	assert_int_equal(e->witness[1].fd, 5);
+	assert_int_equal(e->witness[2].type, SNAP_TYPE_PROCESS);
+	assert_int_equal(e->witness[2].sequence, 1);
+	assert_int_equal(e->final_reason, BRIDGE_OWNED);
+	assert_int_equal(e->final_process.pid, 10);
+}
+
+static void a_use_that_was_told_is_a_witness(void **state)
+{
+	struct scene_packet packet = scene_out(1500, 40000, 80, SYN, 100, 0, 0);
+	const struct trace_end *e;
+
+	(void)state;
+	scene_process('+', 10, OLD, "curl");
+	scene_frame("event", 1499, 1500);
+	scene_use("6 " HOST " 40000 " PEER " 80", 1499, "connect", 1499, SCENE_NEVER, 10, OLD);
+	trace.number = 1;
+	analyze(&packet, 1, true);
+	e = judged();
+	assert_int_equal(e->note_count, 0); /* the strongest rule held */
+	assert_int_equal(e->act, SNAP_CONNECT);
+	assert_int_equal(e->at_ns, T(1499));
+	assert_int_equal(e->witness[0].type, SNAP_TYPE_USE);
+	assert_int_equal(e->witness[0].at_ns, T(1499));
+}
+
+static void the_row_of_an_earlier_connection_is_named(void **state)
+{
+	struct scene_packet packet = scene_out(3000, 40000, 80, SYN, 100, 0, 0);
+	const struct trace_end *e;
+
+	(void)state;
+	scene_socket('+', CLIENT, 500);
+	scene_frame("poll", 1000, 1001);
+	scene_socket('-', CLIENT, 500);
+	scene_frame("poll", 2000, 2001);
+	trace.number = 1;
+	analyze(&packet, 1, true);
+	e = judged();
+	assert_true(noted(e, BRIDGE_WHY_EARLIER_CONNECTION));
+	assert_true(noted(e, BRIDGE_WHY_NO_ROW));
+	assert_int_equal(e->notes[1].inode, 500);
+	assert_int_equal(e->notes[1].first.sequence, 1);
+	assert_int_equal(e->reason, BRIDGE_GAP);
+	assert_int_equal(e->witness_count, 0);
+}
+
+static void what_the_whole_flow_takes_back_is_told(void **state)
+{
+	struct scene_packet packets[] = {scene_in(1500, 80, 40000, SYN, 100, 0, 0),
+					 scene_out(1501, 80, 40000, RST | 0x10, 0, 101, 0)};
+	const struct trace_end *e;
+
+	(void)state;
+	trace.number = 1;
+	analyze(packets, 2, true);
+	e = judged();
+	assert_int_equal(e->reason, BRIDGE_GAP);
+	assert_int_equal(e->final_reason, BRIDGE_NO_SOCKET);
+	assert_non_null(strstr(e->taken_back, "resets"));
+}
+
+static void of_a_flow_one_packet_of_each_rule_is_kept(void **state)
+{
+	struct scene_packet packets[6];
+	struct endpoint from, to;
+
+	(void)state;
+	scene_process('+', 10, OLD, "curl");
+	scene_frame("poll", 3000, 3001);
+	scene_socket('+', CLIENT, 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	packets[0] = scene_out(1500, 40000, 80, SYN, 100, 0, 0);
+	for (uint32_t i = 1; i < 6; i++)
+		packets[i] = scene_out(1500 + 1000 * i, 40000, 80, ACK, 100 + i, 1, 0);
+	endpoint_parse(HOST, &from.address);
+	endpoint_parse(PEER, &to.address);
+	from.port = 40000;
+	to.port = 80;
+	flow_key_make(6, 4, &from, &to, &trace.key);
+	trace.from_ns = T(0);
+	trace.until_ns = T(9000);
+	analyze(packets, 6, true);
+	assert_int_equal(trace.count, 2);
+	assert_int_equal(trace.items[0].number, 1);
+	assert_int_equal(trace.items[0].end[0].rule, BRIDGE_AHEAD);
+	assert_int_equal(trace.items[1].number, 3);
+	assert_int_equal(trace.items[1].end[0].rule, BRIDGE_EXACT);
+}
+
+static char *read_all(const char *path, size_t *length)
+{
+	FILE *in = fopen(path, "rb");
+	char *bytes;
+
+	assert_non_null(in);
+	fseek(in, 0, SEEK_END);
+	*length = (size_t)ftell(in);
+	rewind(in);
+	bytes = malloc(*length);
+	assert_int_equal(fread(bytes, 1, *length, in), *length);
+	fclose(in);
+	return bytes;
+}
+
+static void asking_changes_nothing(void **state)
+{
+	struct scene_packet packets[] = {scene_in(1500, 80, 40000, SYN, 100, 0, 0),
+					 scene_out(1501, 80, 40000, SYN | 0x10, 7, 101, 0),
+					 scene_out(2500, 40000, 80, SYN, 100, 0, 0)};
+	size_t length[2];
+	char *bytes[2];
+
+	(void)state;
+	scene_process('+', 10, OLD, "curl");
+	scene_socket('+', "tcp 0.0.0.0 80 0.0.0.0 0 10", 400);
+	scene_holder('+', 400, 10, OLD, 3);
+	scene_frame("poll", 2000, 2001);
+	scene_socket('+', CLIENT, 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	trace.number = 2;
+	analyze(packets, 3, false);
+	bytes[0] = read_all(database, &length[0]);
+	unlink(database);
+	scene_begin();
+	scene_frame("key", 0, 1);
+	scene_address('+', 1, "127.0.0.1", 8);
+	scene_address('+', 1, HOST, 24);
+	scene_process('+', 10, OLD, "curl");
+	scene_socket('+', "tcp 0.0.0.0 80 0.0.0.0 0 10", 400);
+	scene_holder('+', 400, 10, OLD, 3);
+	scene_frame("poll", 2000, 2001);
+	scene_socket('+', CLIENT, 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	analyze(packets, 3, true);
+	assert_int_equal(trace.count, 1);
+	bytes[1] = read_all(database, &length[1]);
+	assert_int_equal(length[0], length[1]);
+	assert_memory_equal(bytes[0], bytes[1], length[0]);
+	free(bytes[0]);
+	free(bytes[1]);
+}
+
+static void each_reason_has_words(void **state)
+{
+	(void)state;
+	for (int why = 0; why < BRIDGE_WHYS; why++) {
+		assert_non_null(bridge_why_rules((enum bridge_why)why));
+		assert_non_null(bridge_why_text((enum bridge_why)why));
+		assert_true(bridge_why_text((enum bridge_why)why)[0] != '\0');
+	}
+}
+
+#define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FACT(a_connection_rests_on_its_row_its_holder_and_its_program),
+		FACT(a_use_that_was_told_is_a_witness),
+		FACT(the_row_of_an_earlier_connection_is_named),
+		FACT(what_the_whole_flow_takes_back_is_told),
+		FACT(of_a_flow_one_packet_of_each_rule_is_kept),
+		FACT(asking_changes_nothing),
+		cmocka_unit_test(each_reason_has_words),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
