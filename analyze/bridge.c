@@ -594,6 +594,7 @@ static void judge_raw(struct bridge *bridge, const struct bridge_subject *subjec
 	    judge_unconnected(bridge, subject, IPPROTO_RAW, subject->protocol,
 			      icmp ? BRIDGE_QUOTED : BRIDGE_NO_RULE, t_ns, v))
 		return;
+	bridge_tell(bridge, BRIDGE_WHY_KERNEL, TIMELINE_NONE);
 	say_no(v, BRIDGE_NO_SOCKET);
 }
 

@@ -59,6 +59,9 @@ static const struct {
 	[BRIDGE_WHY_NOT_ACCEPTOR] = {"listener", "who listens was not seen to hold what this port "
 						 "accepts"},
 
+	[BRIDGE_WHY_KERNEL] = {"quoted", "no ping or raw socket sends or takes this: the kernel "
+					 "itself does"},
+
 	[BRIDGE_WHY_CROWDED] = {"all", "so many could have had it that not all were looked at"},
 	[BRIDGE_WHY_CLOSED_BETWEEN] = {"all", "a socket of this port closed between the packet and "
 					      "the first sighting of this one"},

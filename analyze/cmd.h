@@ -10,6 +10,7 @@
 int cmd_record(int argc, char **argv);
 int cmd_analyze(int argc, char **argv);
 int cmd_query(int argc, char **argv);
+int cmd_explain(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 
 /* The error of an option that getopt_long, with opterr 0 and ':' first among its

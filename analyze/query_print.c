@@ -360,7 +360,7 @@ static int csv_row(struct query_printer *printer)
 	return code;
 }
 
-static void json_text(FILE *stream, const char *text, size_t length)
+void query_json_text(FILE *stream, const char *text, size_t length)
 {
 	const uint8_t *at = (const uint8_t *)text, *end = at + length;
 
@@ -399,15 +399,15 @@ static int json_value(struct query_printer *printer, int column)
 		const uint8_t *blob = sqlite3_column_blob(printer->statement, column);
 		size_t length = (size_t)sqlite3_column_bytes(printer->statement, column);
 		code = append_hex(&hex, blob, length);
-		json_text(stream, hex.text ? hex.text : "", hex.length);
+		query_json_text(stream, hex.text ? hex.text : "", hex.length);
 		free(hex.text);
 	} else {
 		const char *text = (const char *)sqlite3_column_text(printer->statement, column);
 		if (!text)
 			code = ERROR_MEMORY;
 		else if (type == SQLITE_TEXT)
-			json_text(stream, text,
-				  (size_t)sqlite3_column_bytes(printer->statement, column));
+			query_json_text(stream, text,
+					(size_t)sqlite3_column_bytes(printer->statement, column));
 		else
 			fputs(text, stream);
 	}
@@ -428,7 +428,7 @@ static int json_row(struct query_printer *printer)
 			return ERROR_MEMORY;
 		if (i > 0)
 			putc(',', stream);
-		json_text(stream, name, strlen(name));
+		query_json_text(stream, name, strlen(name));
 		putc(':', stream);
 		code = json_value(printer, i);
 	}

@@ -19,4 +19,7 @@ int query_printer_row(struct query_printer *printer);
 int query_printer_end(struct query_printer *printer);
 void query_printer_free(struct query_printer *printer);
 
+/* A JSON string: what is not UTF-8 becomes U+FFFD, what steers a terminal an escape. */
+void query_json_text(FILE *stream, const char *text, size_t length);
+
 #endif

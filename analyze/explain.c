@@ -1,0 +1,870 @@
+#include "analyze/explain_internal.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "analyze/community.h"
+#include "analyze/explain_rows.h"
+#include "analyze/grow.h"
+#include "analyze/storefile.h"
+#include "snapshot/format/quantity.h"
+
+int explain_no_memory(struct error *error)
+{
+	return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
+}
+
+struct explain_link *explain_add_link(struct explain_links *links, const char *name)
+{
+	if (grow_one(&links->items, links->count, &links->capacity, sizeof(*links->items)) != 0)
+		return NULL;
+	links->items[links->count] = (struct explain_link){.name = name};
+	return &links->items[links->count++];
+}
+
+/* The first one is kept. */
+void explain_remark(char **remark, const char *format, ...)
+{
+	va_list arguments;
+
+	if (*remark != NULL)
+		return;
+	va_start(arguments, format);
+	if (vasprintf(remark, format, arguments) < 0)
+		*remark = NULL;
+	va_end(arguments);
+}
+
+/* ---------------------------------------------------------------- asking -- */
+
+static int ask(struct explain_report *report, const char *sql, const struct chain_value *values,
+	       size_t count, struct chain_rows *out, struct error *error)
+{
+	return chain_query(report->database, report->options->database, sql, values, count, out,
+			   error);
+}
+
+static int ask_anew(struct explain_report *report, const char *sql,
+		    const struct chain_value *values, size_t count, struct chain_rows *out,
+		    struct error *error)
+{
+	*out = (struct chain_rows){0};
+	if (report->anew == NULL)
+		return 0;
+	return chain_query(report->anew, report->options->evidence, sql, values, count, out, error);
+}
+
+/* Whether what the evidence lacks may be in an earlier segment: a row that is
+ * not there, or the time of a first sighting. */
+static bool is_from_before(const struct explain_link *link)
+{
+	if (chain_field(&link->database, "first_seen_ns") == NULL)
+		return strcmp(link->name, "frame") == 0 && link->evidence.count == 0;
+	for (size_t i = 0; i < link->database.count && link->evidence.count > 0; i++) {
+		const struct chain_field *f = &link->database.fields[i];
+
+		if (!chain_is_internal(f) && strcmp(f->name, "first_seen_ns") != 0 &&
+		    !chain_same_field(f, &link->evidence))
+			return false;
+	}
+	return !chain_same(&link->database, &link->evidence);
+}
+
+static void compare(const struct explain_report *report, struct explain_link *link)
+{
+	if (report->options->evidence == NULL)
+		return;
+	if (report->missing != NULL && is_from_before(link)) {
+		explain_remark(&link->remark, "first seen in %s, which is not in the evidence",
+			       report->missing);
+		return;
+	}
+	link->state = EXPLAIN_DIFFERS;
+	if (link->evidence.count == 0)
+		explain_remark(&link->remark, "the evidence gives no such row");
+	else if (link->database.count == 0)
+		explain_remark(&link->remark, "the database has no such row");
+	else if (chain_same(&link->database, &link->evidence))
+		link->state = EXPLAIN_SAME;
+}
+
+/* The rows of sql in both databases, side by side. */
+static int add_rows(struct explain_report *report, struct explain_links *links, const char *name,
+		    const char *sql, const struct chain_value *here,
+		    const struct chain_value *there, size_t count, struct error *error)
+{
+	struct chain_rows rows, anew = {0};
+	int status = ask(report, sql, here, count, &rows, error);
+
+	if (status == 0 && there[0].number != CHAIN_NULL)
+		status = ask_anew(report, sql, there, count, &anew, error);
+	for (size_t i = 0; status == 0 && (i < rows.count || i < anew.count); i++) {
+		struct explain_link *link = explain_add_link(links, name);
+
+		if (link == NULL) {
+			status = explain_no_memory(error);
+			break;
+		}
+		link->database = chain_take(&rows, i);
+		link->evidence = chain_take(&anew, i);
+		compare(report, link);
+	}
+	chain_rows_release(&rows);
+	chain_rows_release(&anew);
+	return status;
+}
+
+/* ---------------------------------------------------------------- target -- */
+
+static int no_such(struct explain_report *report, const char *what, int64_t id, const char *sql,
+		   struct error *error)
+{
+	int64_t last = 0;
+	int status = storefile_integer(report->database, report->options->database, sql, 0, &last,
+				       error);
+
+	if (status != 0)
+		return status;
+	return error_set(error, ERROR_NO_INPUT, report->options->database, -1,
+			 "wanted %s %" PRId64 ", found none of that number: they go to %" PRId64
+			 " (query it: SELECT %s_id FROM connections)",
+			 what, id, last, what);
+}
+
+static int find_flow(struct explain_report *report, struct error *error)
+{
+	const struct explain_options *o = report->options;
+	struct chain_value id = {.number = o->flow_id != 0 ? o->flow_id : o->connection_id};
+	struct chain_rows rows;
+	int status = ask(report,
+			 o->flow_id != 0 ? "SELECT flow_id FROM flow WHERE flow_id = ?1"
+					 : "SELECT flow_id FROM connection WHERE "
+					   "connection_id = ?1",
+			 &id, 1, &rows, error);
+
+	if (status != 0)
+		return status;
+	if (rows.count > 0)
+		report->flow_id = chain_number(&rows.rows[0], "flow_id");
+	else if (o->flow_id != 0)
+		status =
+			no_such(report, "flow", o->flow_id, "SELECT max(flow_id) FROM flow", error);
+	else
+		status = no_such(report, "connection", o->connection_id,
+				 "SELECT max(connection_id) FROM connection", error);
+	chain_rows_release(&rows);
+	return status;
+}
+
+static int parse_packet(const char *text, char **file, uint64_t *number, struct error *error)
+{
+	const char *colon = strrchr(text, ':'), *slash;
+
+	if (colon == NULL || colon == text ||
+	    quantity_parse_uint(colon + 1, INT64_MAX, number) != 0 || *number == 0)
+		return error_set(error, ERROR_USAGE, NULL, -1,
+				 "--packet: wanted FILE:NUMBER, such as "
+				 "000001-20261121T203000.123456789Z.pcap:17, found \"%.200s\"",
+				 text);
+	for (slash = colon; slash > text && slash[-1] != '/'; slash--)
+		;
+	*file = strndup(slash, (size_t)(colon - slash));
+	return *file == NULL ? explain_no_memory(error) : 0;
+}
+
+static int find_segment(struct explain_report *report, const char *file, struct error *error)
+{
+	struct chain_value name = {.text = file};
+	struct chain_rows rows;
+	int64_t packets;
+	int status = ask(report, explain_segment_sql, &name, 1, &rows, error);
+
+	if (status != 0)
+		return status;
+	packets = rows.count == 0 ? 0 : chain_number(&rows.rows[0], "packets");
+	if (rows.count == 0) {
+		status = error_set(error, ERROR_NO_INPUT, report->options->database, -1,
+				   "wanted a capture named %.120s, found none of that name (query "
+				   "it: SELECT pcap_name FROM segment)",
+				   file);
+	} else if (rows.count > 1) {
+		status = error_set(error, ERROR_USAGE, report->options->database, -1,
+				   "%zu captures are named %.120s: ask by --flow or --connection",
+				   rows.count, file);
+	} else if (report->number > (uint64_t)packets) {
+		status = error_set(error, ERROR_NO_INPUT, file, -1,
+				   "wanted packet %" PRIu64 ", found that it has %" PRId64,
+				   report->number, packets);
+	} else {
+		report->segment_id = chain_number(&rows.rows[0], "segment_id");
+		report->recording_id = chain_number(&rows.rows[0], "recording_id");
+	}
+	chain_rows_release(&rows);
+	return status;
+}
+
+/* The flow of a packet that table packet has. */
+static int find_packet_row(struct explain_report *report, struct error *error)
+{
+	struct chain_value values[] = {{.number = report->segment_id},
+				       {.number = (int64_t)report->number}};
+	struct chain_rows rows;
+	int64_t kept = 0;
+	int status = storefile_integer(report->database, report->options->database,
+				       "SELECT value FROM setting WHERE key = 'with_packets'", 0,
+				       &kept, error);
+
+	if (status == 0 && kept == 0 && report->options->evidence == NULL)
+		return error_set(error, ERROR_USAGE, report->options->database, -1,
+				 "it was made without --packets, so it does not know single "
+				 "packets: give --evidence DIR too");
+	if (status == 0)
+		status = ask(report,
+			     "SELECT flow_id FROM packet WHERE segment_id = ?1 AND number = ?2",
+			     values, 2, &rows, error);
+	if (status != 0)
+		return status;
+	if (rows.count > 0)
+		report->flow_id = chain_number(&rows.rows[0], "flow_id");
+	chain_rows_release(&rows);
+	return 0;
+}
+
+static int find_target(struct explain_report *report, struct error *error)
+{
+	char *file = NULL;
+	int status;
+
+	if (report->options->packet == NULL)
+		return find_flow(report, error);
+	status = parse_packet(report->options->packet, &file, &report->number, error);
+	if (status == 0)
+		status = find_segment(report, file, error);
+	if (status == 0)
+		status = find_packet_row(report, error);
+	free(file);
+	return status;
+}
+
+/* -------------------------------------------------------------- evidence -- */
+
+/* The segments that the answer rests on; those of its packets first in rank. */
+static int choose_segments(struct explain_report *report, struct error *error)
+{
+	struct chain_value values[] = {{.number = report->flow_id}, {.number = report->segment_id}};
+	struct chain_rows rows;
+	int status = ask(report, explain_segments_sql, values, 2, &rows, error);
+
+	if (status != 0)
+		return status;
+	report->segments = calloc(rows.count + 1, sizeof(*report->segments));
+	if (report->segments == NULL)
+		status = explain_no_memory(error);
+	for (size_t i = 0; i < rows.count && status == 0; i++) {
+		struct explain_segment *s = &report->segments[report->segment_count++];
+
+		s->row = chain_take(&rows, i);
+		s->of_flow = chain_number(&s->row, "_of_flow") == 1;
+	}
+	chain_rows_release(&rows);
+	return status;
+}
+
+static void forget_segments(struct explain_report *report)
+{
+	for (size_t i = 0; i < report->segment_count; i++) {
+		struct explain_segment *s = &report->segments[i];
+
+		trace_release(&s->trace);
+		chain_row_release(&s->row);
+		free(s->pcap);
+		free(s->snap);
+	}
+	free(report->segments);
+	report->segments = NULL;
+	report->segment_count = 0;
+	for (size_t i = 0; i < report->files.count; i++) {
+		chain_row_release(&report->files.items[i].database);
+		chain_row_release(&report->files.items[i].evidence);
+		free(report->files.items[i].remark);
+	}
+	report->files.count = 0;
+	if (report->directory >= 0)
+		close(report->directory);
+	report->directory = -1;
+}
+
+static struct explain_segment *segment_of(const struct explain_report *report, int64_t segment_id)
+{
+	for (size_t i = 0; i < report->segment_count; i++) {
+		if (chain_number(&report->segments[i].row, "_segment_id") == segment_id)
+			return &report->segments[i];
+	}
+	return NULL;
+}
+
+/* The database's flow of a packet that was read from the evidence. */
+static int find_flow_of_bytes(struct explain_report *report, struct error *error)
+{
+	const struct explain_packet *p = &report->bytes;
+	char community[2][COMMUNITY_ID_SIZE], protocol[ENDPOINT_PROTOCOL_SIZE];
+	char address[2][ENDPOINT_TEXT_SIZE];
+	struct endpoint_address ends[2];
+	struct chain_rows rows;
+	int status;
+
+	for (int side = 0; side < 2; side++) {
+		memcpy(ends[side].bytes, p->key.address[side], 16);
+		if (community_id(&p->key, (uint8_t)side, community[side]) == NULL)
+			return error_set(error, ERROR_SYSTEM, NULL, -1, "libcrypto failed");
+	}
+	status = ask(report, explain_flow_of_packet_sql,
+		     (struct chain_value[]){
+			     {.number = report->recording_id},
+			     {.number = p->time_ns},
+			     {.text = community[0]},
+			     {.text = community[1]},
+			     {.text = endpoint_protocol_name(p->key.protocol, protocol)},
+			     {.text = endpoint_format(&ends[0], address[0])},
+			     {.text = endpoint_format(&ends[1], address[1])},
+			     {.number = p->key.port[0]},
+			     {.number = p->key.port[1]},
+		     },
+		     9, &rows, error);
+	if (status != 0)
+		return status;
+	if (rows.count > 0)
+		report->flow_id = chain_number(&rows.rows[0], "flow_id");
+	else
+		status =
+			error_set(error, ERROR_SYSTEM, report->options->packet, -1,
+				  "differs: the evidence has the packet (%s %s port %u and %s port "
+				  "%u), and the database no flow that it is in: one of the two was "
+				  "altered",
+				  endpoint_protocol_name(p->key.protocol, protocol), address[0],
+				  p->key.port[0], address[1], p->key.port[1]);
+	chain_rows_release(&rows);
+	return status;
+}
+
+/* Which packet stands for the answer: the one asked for, else the flow's first. */
+static int read_bytes(struct explain_report *report, struct error *error)
+{
+	const struct explain_segment *s = segment_of(report, report->segment_id);
+	struct error why = ERROR_NONE;
+	int status;
+
+	if (s == NULL || s->pcap == NULL)
+		return 0;
+	status = explain_read_packet(report, s->pcap, report->number, &report->bytes, &why);
+	if (status == ERROR_DAMAGED || status == ERROR_NO_INPUT) {
+		/* The evidence's fault: that is what there is to tell. */
+		explain_remark(&report->packet.remark, "%s", why.message);
+		return 0;
+	}
+	if (status != 0)
+		*error = why;
+	return status;
+}
+
+static void ask_traces(struct explain_report *report)
+{
+	int64_t from = chain_number(&report->flow.database, "start_ns");
+	int64_t until = chain_number(&report->flow.database, "end_ns");
+
+	for (size_t i = 0; i < report->segment_count; i++) {
+		struct explain_segment *s = &report->segments[i];
+		bool asked = chain_number(&s->row, "_segment_id") == report->segment_id;
+
+		s->trace.key = report->bytes.key;
+		s->trace.from_ns = from;
+		s->trace.until_ns = until;
+		if (report->options->packet != NULL)
+			s->trace.number = asked ? report->number : UINT64_MAX;
+	}
+}
+
+/* A database without packets knows the flow of one only from the evidence. */
+static int find_flow_in_evidence(struct explain_report *report, struct error *error)
+{
+	int status = choose_segments(report, error);
+
+	if (status == 0)
+		status = explain_find_files(report, error);
+	if (status == 0)
+		status = read_bytes(report, error);
+	if (status == 0 && report->bytes.data != NULL && report->bytes.outcome == NULL)
+		status = find_flow_of_bytes(report, error);
+	free(report->bytes.data);
+	report->bytes = (struct explain_packet){0};
+	forget_segments(report);
+	return status;
+}
+
+/* ----------------------------------------------------------------- links -- */
+
+static int load_flow(struct explain_report *report, struct error *error)
+{
+	struct chain_value id = {.number = report->flow_id};
+	struct chain_rows rows;
+	int status = ask(report, explain_flow_sql, &id, 1, &rows, error);
+
+	if (status != 0)
+		return status;
+	report->flow = (struct explain_link){.name = "flow", .database = chain_take(&rows, 0)};
+	chain_rows_release(&rows);
+	if (report->flow.database.count == 0)
+		return error_damage(error, report->options->database, -1, "the flow of a row",
+				    "no flow %" PRId64, report->flow_id);
+	report->recording_id = chain_number(&report->flow.database, "_recording_id");
+	if (report->options->packet == NULL) {
+		int64_t number = chain_number(&report->flow.database, "first_packet_number");
+
+		report->segment_id = chain_number(&report->flow.database, "_segment_id");
+		report->number = number == CHAIN_NULL ? 0 : (uint64_t)number;
+	}
+	return 0;
+}
+
+static int compare_flow(struct explain_report *report, int64_t *anew_id, struct error *error)
+{
+	const struct chain_row *row = &report->flow.database;
+	struct chain_value values[] = {{.text = chain_text(row, "file")},
+				       {.number = chain_number(row, "first_packet_number")}};
+	struct chain_value id = {.number = CHAIN_NULL};
+	struct chain_rows rows;
+	int status = ask_anew(report, explain_flow_by_packet_sql, values, 2, &rows, error);
+
+	if (status == 0 && rows.count > 0)
+		id.number = chain_number(&rows.rows[0], "flow_id");
+	chain_rows_release(&rows);
+	*anew_id = id.number;
+	if (status == 0)
+		status = ask_anew(report, explain_flow_sql, &id, 1, &rows, error);
+	if (status == 0)
+		report->flow.evidence = chain_take(&rows, 0);
+	chain_rows_release(&rows);
+	if (report->anew == NULL && report->anew_error.code != 0)
+		explain_remark(&report->flow.remark, "the evidence cannot be analyzed: %s: %s",
+			       report->anew_error.path, report->anew_error.message);
+	compare(report, &report->flow);
+	return status;
+}
+
+static int add_packet_facts(struct chain_row *row, const struct explain_packet *p)
+{
+	return chain_add_number(row, "number", (int64_t)p->number) != 0 ||
+			       chain_add_number(row, "offset_bytes", (int64_t)p->offset_bytes) !=
+				       0 ||
+			       chain_add_number(row, "time_ns", p->time_ns) != 0
+		       ? -1
+		       : 0;
+}
+
+static int add_fields(struct chain_row *to, const struct chain_row *from)
+{
+	for (size_t i = 0; i < from->count; i++) {
+		if (chain_field(to, from->fields[i].name) == NULL &&
+		    chain_add(to, &from->fields[i]) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* What table packet has of it; without that table, of a flow's first packet, the flow's row. */
+static int compare_packet(struct explain_report *report, struct error *error)
+{
+	const struct chain_row *flow = &report->flow.database;
+	struct chain_value here[] = {{.number = report->segment_id},
+				     {.number = (int64_t)report->number}};
+	struct chain_rows rows, anew = {0};
+	struct chain_row row;
+	struct explain_segment *s = segment_of(report, report->segment_id);
+	struct chain_value name = {.text = s == NULL ? NULL : chain_text(&s->row, "pcap_name")};
+	int status = ask(report, explain_packet_sql, here, 2, &rows, error);
+
+	if (status == 0 && name.text != NULL) {
+		struct chain_value there[] = {{.number = CHAIN_NULL}, here[1], name};
+
+		status = ask_anew(report, explain_packet_anew_sql, there, 3, &anew, error);
+	}
+	report->packet.name = "packet";
+	report->packet.database = chain_take(&rows, 0);
+	row = chain_take(&anew, 0);
+	if (status == 0 && report->packet.database.count == 0 && flow->count > 0 &&
+	    (int64_t)report->number == chain_number(flow, "first_packet_number") &&
+	    report->segment_id == chain_number(flow, "_segment_id") &&
+	    (chain_add_number(&report->packet.database, "number", (int64_t)report->number) != 0 ||
+	     chain_add_number(&report->packet.database, "offset_bytes",
+			      chain_number(flow, "first_packet_offset")) != 0 ||
+	     chain_add_number(&report->packet.database, "time_ns",
+			      chain_number(flow, "start_ns")) != 0))
+		status = explain_no_memory(error);
+	if (status == 0 && report->packet.database.count == 0 &&
+	    chain_add_number(&report->packet.database, "number", (int64_t)report->number) != 0)
+		status = explain_no_memory(error);
+	if (status == 0 && report->bytes.data != NULL &&
+	    (add_packet_facts(&report->packet.evidence, &report->bytes) != 0 ||
+	     add_fields(&report->packet.evidence, &row) != 0))
+		status = explain_no_memory(error);
+	if (status == 0)
+		compare(report, &report->packet);
+	chain_row_release(&row);
+	chain_rows_release(&rows);
+	chain_rows_release(&anew);
+	return status;
+}
+
+/* -------------------------------------------------------------- judgements -- */
+
+static bool is_side(const struct trace_judgement *j, int side, const struct chain_row *flow,
+		    const char *end)
+{
+	char text[ENDPOINT_TEXT_SIZE];
+	bool orig = strcmp(end, "orig") == 0;
+	const char *address = chain_text(flow, orig ? "orig_address" : "resp_address");
+	int64_t port = chain_number(flow, orig ? "orig_port" : "resp_port");
+
+	return address != NULL &&
+	       strcmp(endpoint_format(&j->end[side].address.address, text), address) == 0 &&
+	       (port == CHAIN_NULL || port == (int64_t)j->end[side].address.port);
+}
+
+static bool is_owner(const struct trace_end *end, const struct chain_row *row)
+{
+	const char *reason = chain_text(row, "reason");
+
+	if (reason != NULL)
+		return end->final_reason != BRIDGE_OWNED &&
+		       strcmp(bridge_reason_name(end->final_reason), reason) == 0;
+	return end->final_reason == BRIDGE_OWNED &&
+	       chain_number(row, "_pid") == (int64_t)end->final_process.pid &&
+	       chain_number(row, "_start_ticks") == (int64_t)end->final_process.start_ticks;
+}
+
+/* How well a judgement stands for a connection; 0: it is not of it. */
+static int fits(const struct explain_report *report, const struct chain_row *row,
+		const struct trace_judgement *j, int side)
+{
+	const struct chain_row *flow =
+		report->flow.evidence.count > 0 ? &report->flow.evidence : &report->flow.database;
+	const char *rule = chain_text(row, "rule"), *end = chain_text(row, "end");
+	const struct trace_end *e = &j->end[side];
+
+	if (end == NULL || !j->settled || !e->local || !is_side(j, side, flow, end) ||
+	    j->time_ns < chain_number(row, "start_ns") || j->time_ns > chain_number(row, "end_ns"))
+		return 0;
+	return 1 + (is_owner(e, row) ? 8 : 0) +
+	       (rule != NULL && e->rule < BRIDGE_RULES &&
+				strcmp(rule, bridge_rule_name(e->rule)) == 0
+			? 4
+			: 0) +
+	       ((int64_t)e->frame.sequence == chain_number(row, "_sequence") ? 2 : 0);
+}
+
+static int find_judgement(struct explain_report *report, struct explain_connection *c)
+{
+	const struct chain_row *row =
+		c->row.evidence.count > 0 ? &c->row.evidence : &c->row.database;
+	int best = 0;
+
+	for (size_t i = 0; i < report->segment_count; i++) {
+		const struct explain_segment *s = &report->segments[i];
+
+		for (size_t n = 0; n < s->trace.count; n++) {
+			for (int side = 0; side < 2; side++) {
+				int score = fits(report, row, &s->trace.items[n], side);
+
+				if (score <= best)
+					continue;
+				best = score;
+				c->judged = &s->trace.items[n];
+				c->side = side;
+				c->pcap = s->pcap;
+				c->snap = s->snap;
+			}
+		}
+	}
+	return best;
+}
+
+/* ------------------------------------------------------------ connections -- */
+
+static int add_people(struct explain_report *report, struct explain_connection *c,
+		      const struct chain_value *here, const struct chain_value *there,
+		      struct error *error)
+{
+	struct explain_links people = {0};
+	int status =
+		add_rows(report, &people, "process", explain_process_sql, here, there, 1, error);
+
+	for (size_t i = 0; i < people.count; i++) {
+		struct explain_links *to = i == 0 ? &c->process : &c->parents;
+		struct explain_link *link =
+			status == 0 ? explain_add_link(to, i == 0 ? "process" : "parent") : NULL;
+
+		if (link == NULL) {
+			chain_row_release(&people.items[i].database);
+			chain_row_release(&people.items[i].evidence);
+			free(people.items[i].remark);
+			status = status != 0 ? status : explain_no_memory(error);
+			continue;
+		}
+		*link = people.items[i];
+		link->name = i == 0 ? "process" : "parent";
+	}
+	free(people.items);
+	return status;
+}
+
+static struct chain_value id_of(const struct chain_row *row, const char *name)
+{
+	return (struct chain_value){.number = chain_number(row, name)};
+}
+
+static int fill_connection(struct explain_report *report, struct explain_connection *c,
+			   struct error *error)
+{
+	const struct chain_row *a = &c->row.database, *b = &c->row.evidence;
+	struct chain_value frame[] = {id_of(a, "_snapshot_id"), id_of(b, "_snapshot_id")};
+	struct chain_value socket[] = {id_of(a, "_socket_id"), id_of(b, "_socket_id")};
+	struct chain_value process[] = {id_of(a, "_process_id"), id_of(b, "_process_id")};
+	struct chain_value self[] = {id_of(a, "_connection_id"), id_of(b, "_connection_id")};
+	struct chain_value holder[2][2] = {{socket[0], process[0]}, {socket[1], process[1]}};
+	int status = add_rows(report, &c->frame, "frame", explain_frame_sql, &frame[0], &frame[1],
+			      1, error);
+
+	if (status == 0)
+		status = add_rows(report, &c->socket, "socket", explain_socket_sql, &socket[0],
+				  &socket[1], 1, error);
+	if (status == 0)
+		status = add_rows(report, &c->holders, "holder", explain_holder_sql, holder[0],
+				  holder[1], 2, error);
+	if (status == 0)
+		status = add_people(report, c, &process[0], &process[1], error);
+	if (status == 0)
+		status = add_rows(report, &c->candidates, "candidate", explain_candidate_sql,
+				  &self[0], &self[1], 1, error);
+	if (status == 0 && report->options->evidence != NULL) {
+		find_judgement(report, c);
+		status = explain_read_lines(report, c, error);
+	}
+	return status;
+}
+
+/* Whether a connection is asked for: all of a flow, one by its number, those a packet is in. */
+static bool is_asked(struct explain_report *report, const struct explain_link *row, int64_t time_ns)
+{
+	const struct explain_options *o = report->options;
+	struct explain_connection probe = {.row = *row};
+	int64_t packet_connection = chain_number(&report->packet.database, "_connection_id");
+	const char *packet_end = chain_text(&report->packet.database, "end");
+	const char *end = chain_text(&row->database, "end");
+	const struct chain_row *r = row->database.count > 0 ? &row->database : &row->evidence;
+
+	if (o->flow_id != 0)
+		return true;
+	if (o->connection_id != 0)
+		return chain_number(&row->database, "_connection_id") == o->connection_id;
+	if (o->evidence != NULL && report->anew != NULL) {
+		int score = find_judgement(report, &probe);
+
+		return score >= 8 || (score > 0 && probe.judged != NULL &&
+				      probe.judged->end[probe.side].final_reason != BRIDGE_OWNED);
+	}
+	if (packet_end != NULL && end != NULL && strcmp(packet_end, end) == 0)
+		return chain_number(&row->database, "_connection_id") == packet_connection;
+	return time_ns == CHAIN_NULL ||
+	       (time_ns >= chain_number(r, "start_ns") && time_ns <= chain_number(r, "end_ns"));
+}
+
+static int keep_connection(struct explain_report *report, struct explain_link *row,
+			   struct error *error)
+{
+	struct explain_connection *grown =
+		reallocarray(report->connections, report->connection_count + 1, sizeof(*grown));
+
+	if (grown == NULL)
+		return explain_no_memory(error);
+	report->connections = grown;
+	grown[report->connection_count] = (struct explain_connection){.row = *row};
+	*row = (struct explain_link){0};
+	return fill_connection(report, &grown[report->connection_count++], error);
+}
+
+/* Those of one end are in the same order in both databases. */
+static int add_connections(struct explain_report *report, int64_t anew_id, struct error *error)
+{
+	struct chain_value here = {.number = report->flow_id}, there = {.number = anew_id};
+	struct explain_links rows = {0};
+	int64_t time_ns = chain_number(report->packet.database.count > 1 ? &report->packet.database
+									 : &report->packet.evidence,
+				       "time_ns");
+	int status = add_rows(report, &rows, "connection", explain_connection_sql, &here, &there, 1,
+			      error);
+
+	for (size_t i = 0; i < rows.count; i++) {
+		struct explain_link *row = &rows.items[i];
+
+		if (status == 0 && is_asked(report, row, time_ns))
+			status = keep_connection(report, row, error);
+		chain_row_release(&row->database);
+		chain_row_release(&row->evidence);
+		free(row->remark);
+	}
+	free(rows.items);
+	if (status == 0 && report->options->evidence != NULL && report->connection_count == 0) {
+		report->packet.state = EXPLAIN_DIFFERS;
+		explain_remark(&report->packet.remark,
+			       "no connection of flow %" PRId64 " has this packet",
+			       report->flow_id);
+	}
+	return status;
+}
+
+/* --------------------------------------------------------------- in short -- */
+
+static void count_state(struct explain_report *report, enum explain_state state)
+{
+	report->same += state == EXPLAIN_SAME;
+	report->differs += state == EXPLAIN_DIFFERS;
+	report->unread += state == EXPLAIN_NOT_READ;
+}
+
+static void count_links(struct explain_report *report, const struct explain_links *links)
+{
+	for (size_t i = 0; i < links->count; i++)
+		count_state(report, links->items[i].state);
+}
+
+static void count_all(struct explain_report *report)
+{
+	count_links(report, &report->files);
+	count_links(report, &report->other);
+	count_state(report, report->packet.state);
+	if (report->flow.database.count > 0)
+		count_state(report, report->flow.state);
+	for (size_t i = 0; i < report->connection_count; i++) {
+		const struct explain_connection *c = &report->connections[i];
+
+		count_state(report, c->row.state);
+		count_links(report, &c->frame);
+		count_links(report, &c->socket);
+		count_links(report, &c->holders);
+		count_links(report, &c->process);
+		count_links(report, &c->parents);
+		count_links(report, &c->candidates);
+		for (size_t n = 0; n < c->lines.count; n++)
+			count_state(report, c->lines.items[n].state);
+	}
+}
+
+/* A packet in no flow: its segment counts it by reason. */
+static int add_other(struct explain_report *report, struct error *error)
+{
+	struct explain_segment *s = segment_of(report, report->segment_id);
+	struct chain_value here[] = {{.number = report->segment_id},
+				     {.text = report->bytes.outcome, .number = CHAIN_NULL},
+				     {.number = CHAIN_NULL}};
+	struct chain_value there[] = {{.number = 0},
+				      here[1],
+				      {.text = s == NULL ? NULL : chain_text(&s->row, "pcap_name"),
+				       .number = CHAIN_NULL}};
+
+	return add_rows(report, &report->other, "other", explain_other_sql, here, there, 3, error);
+}
+
+static int assemble(struct explain_report *report, struct error *error)
+{
+	int64_t anew_id = CHAIN_NULL;
+	int status = 0;
+
+	if (report->flow_id != 0)
+		status = load_flow(report, error);
+	if (status == 0 && report->options->evidence != NULL) {
+		status = choose_segments(report, error);
+		if (status == 0)
+			status = explain_find_files(report, error);
+		if (status == 0)
+			status = read_bytes(report, error);
+		ask_traces(report);
+		if (status == 0)
+			status = explain_analyze_anew(report, error);
+	}
+	if (status == 0 && report->flow_id != 0)
+		status = compare_flow(report, &anew_id, error);
+	if (status == 0)
+		status = compare_packet(report, error);
+	if (status == 0 && report->flow_id != 0)
+		status = add_connections(report, anew_id, error);
+	if (status == 0 && report->flow_id == 0)
+		status = add_other(report, error);
+	if (status == 0)
+		count_all(report);
+	return status;
+}
+
+int explain_run(const struct explain_options *options, struct explain_report *report,
+		struct error *error)
+{
+	int status;
+
+	*report = (struct explain_report){.options = options, .directory = -1};
+	status = storefile_open(options->database, &report->database, error);
+	if (status == 0)
+		status = find_target(report, error);
+	if (status == 0 && report->flow_id == 0 && options->evidence != NULL)
+		status = find_flow_in_evidence(report, error);
+	if (status == 0)
+		status = assemble(report, error);
+	return status;
+}
+
+static void release_link(struct explain_link *link)
+{
+	chain_row_release(&link->database);
+	chain_row_release(&link->evidence);
+	free(link->remark);
+}
+
+static void release_links(struct explain_links *links)
+{
+	for (size_t i = 0; i < links->count; i++)
+		release_link(&links->items[i]);
+	free(links->items);
+}
+
+static void release_connection(struct explain_connection *c)
+{
+	struct explain_links *all[] = {&c->frame,   &c->socket,	 &c->holders,
+				       &c->process, &c->parents, &c->candidates};
+
+	release_link(&c->row);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		release_links(all[i]);
+	for (size_t i = 0; i < c->lines.count; i++) {
+		witness_release(&c->lines.items[i].witness, 1);
+		free(c->lines.items[i].remark);
+	}
+	free(c->lines.items);
+}
+
+void explain_release(struct explain_report *report)
+{
+	for (size_t i = 0; i < report->connection_count; i++)
+		release_connection(&report->connections[i]);
+	free(report->connections);
+	release_link(&report->packet);
+	release_link(&report->flow);
+	release_links(&report->other);
+	free(report->bytes.data);
+	forget_segments(report);
+	free(report->files.items);
+	storefile_close(report->database);
+	storefile_close(report->anew);
+	*report = (struct explain_report){.directory = -1};
+}

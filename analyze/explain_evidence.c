@@ -1,0 +1,583 @@
+#include "analyze/explain_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "analyze/decode.h"
+#include "analyze/grow.h"
+#include "analyze/load.h"
+#include "analyze/pcapin.h"
+#include "analyze/storefile.h"
+
+#define READ_BYTES (256u << 10)
+
+/* --------------------------------------------------------------- digests -- */
+
+/* SHA-256 of what a gzip file holds: a capture that was compressed since. */
+static int hash_content(int dirfd, const char *name, char hex[CUSTODY_HEX_SIZE],
+			struct error *error)
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char digest[EVP_MAX_MD_SIZE], *buffer = malloc(READ_BYTES);
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK), got = -1, status = 0;
+	gzFile in = fd < 0 ? NULL : gzdopen(fd, "rb");
+	unsigned int length = 0;
+
+	if (in == NULL || buffer == NULL || context == NULL ||
+	    EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1) {
+		status = fd < 0 ? error_errno(error, name, "open") : explain_no_memory(error);
+		if (fd >= 0 && in == NULL)
+			close(fd);
+		goto out;
+	}
+	while ((got = gzread(in, buffer, READ_BYTES)) > 0)
+		EVP_DigestUpdate(context, buffer, (size_t)got);
+	if (EVP_DigestFinal_ex(context, digest, &length) != 1 || 2 * length >= CUSTODY_HEX_SIZE)
+		length = 0;
+	for (unsigned int i = 0; i < length; i++) {
+		hex[2 * i] = digits[digest[i] >> 4];
+		hex[2 * i + 1] = digits[digest[i] & 15];
+	}
+	hex[2 * length] = '\0';
+out:
+	if (in != NULL)
+		gzclose(in);
+	EVP_MD_CTX_free(context);
+	free(buffer);
+	return status;
+}
+
+/* What custody.log says last of each file that is asked for. */
+struct vouched {
+	struct explain_report *report;
+	char (*sha256)[2][CUSTODY_HEX_SIZE]; /* by segment: pcap, snap */
+};
+
+static void note_entry(const struct custody_entry *entry, void *context)
+{
+	struct vouched *all = context;
+
+	if (entry->file == NULL || entry->sha256 == NULL)
+		return;
+	for (size_t i = 0; i < all->report->segment_count; i++) {
+		const struct explain_segment *s = &all->report->segments[i];
+		const char *names[2] = {s->pcap, s->snap};
+
+		for (int k = 0; k < 2; k++) {
+			if (names[k] != NULL && strcmp(names[k], entry->file) == 0)
+				snprintf(all->sha256[i][k], CUSTODY_HEX_SIZE, "%s", entry->sha256);
+		}
+	}
+}
+
+static int judge_file(struct explain_link *link, const char *found, const char *vouched)
+{
+	const char *wanted = chain_text(&link->database, "sha256");
+
+	link->state = EXPLAIN_DIFFERS;
+	if (wanted != NULL && strcmp(wanted, found) == 0) {
+		if (vouched[0] == '\0' || strcmp(vouched, found) == 0)
+			link->state = EXPLAIN_SAME;
+		else
+			explain_remark(&link->remark, "custody.log has another SHA-256 for it: %s",
+				       vouched);
+		return 0;
+	}
+	if (vouched[0] != '\0' && wanted != NULL && strcmp(vouched, wanted) == 0)
+		explain_remark(
+			&link->remark,
+			"altered since it was recorded: custody.log has the SHA-256 that the "
+			"database has; take an unaltered copy");
+	else if (vouched[0] != '\0' && strcmp(vouched, found) == 0)
+		explain_remark(&link->remark,
+			       "custody.log vouches for this file: it is other evidence than the "
+			       "database was made from, or the database was altered");
+	else
+		explain_remark(&link->remark, "not the file that the database was made from");
+	return 0;
+}
+
+static int add_file(struct explain_report *report, const char *recorded, const char *name,
+		    const char *sha256, const char *vouched, struct error *error)
+{
+	struct explain_link *link = explain_add_link(&report->files, "file");
+	char found[CUSTODY_HEX_SIZE] = "";
+	uint64_t bytes;
+	int status;
+
+	if (link == NULL)
+		return explain_no_memory(error);
+	if (strcmp(recorded, name) == 0) {
+		status = custody_hash_file(report->directory, name, found, &bytes, error);
+	} else {
+		status = hash_content(report->directory, name, found, error);
+		vouched = ""; /* the log tells of the compressed file */
+	}
+	if (status != 0)
+		return status;
+	if (chain_add_text(&link->database, "file", recorded) != 0 ||
+	    chain_add_text(&link->database, "sha256", sha256) != 0 ||
+	    chain_add_text(&link->evidence, "file", name) != 0 ||
+	    chain_add_text(&link->evidence, "sha256", found) != 0)
+		return explain_no_memory(error);
+	return judge_file(link, found, vouched);
+}
+
+/* ----------------------------------------------------------------- files -- */
+
+static bool is_there(const struct explain_report *report, const char *name)
+{
+	return faccessat(report->directory, name, R_OK, 0) == 0;
+}
+
+/* Names come from the database, which anybody may have written. */
+static bool is_plain_name(const char *name)
+{
+	return name[0] != '\0' && strchr(name, '/') == NULL && strcmp(name, ".") != 0 &&
+	       strcmp(name, "..") != 0;
+}
+
+static int locate(struct explain_report *report, struct explain_segment *segment, const char *field,
+		  char **out, struct error *error)
+{
+	const char *name = chain_text(&segment->row, field);
+	char compressed[NAME_MAX + 1];
+
+	if (name == NULL)
+		return 0;
+	if (!is_plain_name(name))
+		return error_damage(error, report->options->database, -1, "the name of a file",
+				    "\"%.80s\" in table segment", name);
+	snprintf(compressed, sizeof(compressed), "%s.gz", name);
+	if (is_there(report, name))
+		*out = strdup(name);
+	else if (is_there(report, compressed))
+		*out = strdup(compressed);
+	else if (segment->of_flow)
+		return error_set(
+			error, ERROR_NO_INPUT, report->options->evidence, -1,
+			"wanted %.120s, which the answer rests on, found no such file "
+			"(custody.log tells if it expired): give the directory that has it",
+			name);
+	else
+		report->missing = name;
+	if (*out == NULL && report->missing == name)
+		return 0;
+	return *out == NULL ? explain_no_memory(error) : 0;
+}
+
+static int check_custody(struct explain_report *report, struct vouched *vouched,
+			 struct error *error)
+{
+	struct error why = ERROR_NONE;
+	struct explain_link *link;
+	int status;
+
+	if (!is_there(report, CUSTODY_LOG))
+		return 0;
+	status = custody_verify(report->directory, report->options->evidence, note_entry, vouched,
+				NULL, &why);
+	if (status != 0 && status != ERROR_DAMAGED) {
+		*error = why;
+		return status;
+	}
+	link = explain_add_link(&report->files, "custody");
+	if (link == NULL || chain_add_text(&link->evidence, "file", CUSTODY_LOG) != 0)
+		return explain_no_memory(error);
+	link->state = status == 0 ? EXPLAIN_SAME : EXPLAIN_DIFFERS;
+	if (status != 0)
+		explain_remark(&link->remark, "at byte %" PRId64 ": %s", why.offset_bytes,
+			       why.message);
+	return 0;
+}
+
+int explain_find_files(struct explain_report *report, struct error *error)
+{
+	struct vouched vouched = {.report = report};
+	int status = 0;
+
+	report->directory = open(report->options->evidence, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (report->directory < 0)
+		return error_errno(error, report->options->evidence,
+				   "cannot open it as a directory of evidence");
+	vouched.sha256 = calloc(report->segment_count + 1, sizeof(*vouched.sha256));
+	if (vouched.sha256 == NULL)
+		return explain_no_memory(error);
+	for (size_t i = 0; i < report->segment_count && status == 0; i++) {
+		struct explain_segment *s = &report->segments[i];
+
+		status = locate(report, s, "pcap_name", &s->pcap, error);
+		if (status == 0)
+			status = locate(report, s, "snap_name", &s->snap, error);
+	}
+	if (status == 0)
+		status = check_custody(report, &vouched, error);
+	for (size_t i = 0; i < report->segment_count && status == 0; i++) {
+		const struct explain_segment *s = &report->segments[i];
+
+		if (s->pcap != NULL)
+			status = add_file(report, chain_text(&s->row, "pcap_name"), s->pcap,
+					  chain_text(&s->row, "pcap_sha256"), vouched.sha256[i][0],
+					  error);
+		if (status == 0 && s->snap != NULL)
+			status = add_file(report, chain_text(&s->row, "snap_name"), s->snap,
+					  chain_text(&s->row, "snap_sha256"), vouched.sha256[i][1],
+					  error);
+	}
+	free(vouched.sha256);
+	return status;
+}
+
+/* --------------------------------------------------------------- packets -- */
+
+static int keep_packet(const struct pcapin_packet *raw, const struct packet *packet,
+		       struct explain_packet *out, struct error *error)
+{
+	struct flow_table table;
+	uint32_t ended, place = FLOW_NONE;
+
+	out->number = raw->number;
+	out->offset_bytes = raw->offset_bytes;
+	out->time_ns = raw->time_ns;
+	out->captured_bytes = raw->captured_bytes;
+	out->original_bytes = raw->original_bytes;
+	out->data = malloc(raw->captured_bytes + 1);
+	if (out->data == NULL)
+		return explain_no_memory(error);
+	memcpy(out->data, raw->data, raw->captured_bytes);
+	if (packet->outcome != DECODE_FLOW) {
+		out->outcome = decode_outcome_name(packet->outcome);
+		return 0;
+	}
+	flow_table_init(&table, &flow_default_limits);
+	place = flow_table_add(&table, packet, &out->sender, &ended);
+	if (place != FLOW_NONE)
+		out->key = table.flows[place].key;
+	flow_table_release(&table);
+	return place == FLOW_NONE ? explain_no_memory(error) : 0;
+}
+
+int explain_read_packet(struct explain_report *report, const char *pcap, uint64_t number,
+			struct explain_packet *out, struct error *error)
+{
+	struct decode_fragments *fragments = decode_fragments_new();
+	struct pcapin *in = NULL;
+	struct pcapin_packet raw;
+	struct packet packet;
+	uint64_t last = 0;
+	int status = fragments == NULL ? explain_no_memory(error)
+				       : pcapin_open(report->directory, pcap, &in, error);
+
+	while (status == 0 && last < number && (status = pcapin_next(in, &raw, error)) == 1) {
+		last = raw.number;
+		decode_packet(pcapin_link_type(in), raw.data, raw.captured_bytes,
+			      raw.original_bytes, &packet);
+		packet.time_ns = raw.time_ns;
+		packet.number = raw.number;
+		packet.offset_bytes = raw.offset_bytes;
+		if (packet.fragment_first || packet.fragment_later)
+			decode_fragments_apply(fragments, &packet);
+		status = last == number ? keep_packet(&raw, &packet, out, error) : 0;
+	}
+	if (status == 0 && last < number)
+		status = error_set(error, ERROR_NO_INPUT, pcap, -1,
+				   "wanted packet %" PRIu64
+				   ", found that it ends after packet %" PRIu64,
+				   number, last);
+	pcapin_close(in);
+	decode_fragments_free(fragments);
+	return status;
+}
+
+/* ------------------------------------------------------------------ anew -- */
+
+static struct trace *trace_of(const char *pcap, void *context)
+{
+	struct explain_report *report = context;
+
+	for (size_t i = 0; i < report->segment_count; i++) {
+		struct explain_segment *s = &report->segments[i];
+
+		if (s->of_flow && s->pcap != NULL && strcmp(s->pcap, pcap) == 0)
+			return &s->trace;
+	}
+	return NULL;
+}
+
+/* The paths of what is there, each segment by one of its files. */
+static int name_paths(const struct explain_report *report, char ***out, size_t *count,
+		      struct error *error)
+{
+	char **paths = calloc(report->segment_count + 1, sizeof(*paths));
+
+	*out = paths;
+	*count = 0;
+	if (paths == NULL)
+		return explain_no_memory(error);
+	for (size_t i = 0; i < report->segment_count; i++) {
+		const struct explain_segment *s = &report->segments[i];
+		const char *name = s->pcap != NULL ? s->pcap : s->snap;
+
+		if (name == NULL)
+			continue;
+		if (asprintf(&paths[*count], "%s/%s", report->options->evidence, name) < 0) {
+			paths[*count] = NULL;
+			return explain_no_memory(error);
+		}
+		(*count)++;
+	}
+	return 0;
+}
+
+static int setting(struct explain_report *report, const char *sql, int64_t *out,
+		   struct error *error)
+{
+	return storefile_integer(report->database, report->options->database, sql, 0, out, error);
+}
+
+static void forward(const struct error *error, void *context)
+{
+	const struct explain_report *report = context;
+
+	if (report->options->report != NULL)
+		report->options->report(error, report->options->context);
+}
+
+static int load_into(struct explain_report *report, const char *path, struct error *error)
+{
+	struct load_options options = {
+		.database = path,
+		.workers = report->options->workers,
+		.limits = report->options->limits,
+		.stop = report->options->stop,
+		.report = forward,
+		.trace = trace_of,
+		.context = report,
+	};
+	struct load_result result;
+	int64_t with_packets;
+	size_t count = 0;
+	char **paths = NULL;
+	int status = setting(report, "SELECT value FROM setting WHERE key = 'bucket_ns'",
+			     &options.bucket_ns, error);
+
+	if (status == 0)
+		status = setting(report, "SELECT value FROM setting WHERE key = 'with_packets'",
+				 &with_packets, error);
+	if (status == 0)
+		status = name_paths(report, &paths, &count, error);
+	if (status == 0) {
+		options.with_packets = with_packets != 0;
+		status = load_run(paths, count, &options, &result, &report->anew_error);
+		if (status == ERROR_DAMAGED || status == ERROR_NO_INPUT)
+			status = 0; /* the evidence's fault: nothing came out */
+		else if (status != 0)
+			*error = report->anew_error;
+	}
+	for (size_t i = 0; paths != NULL && i < count; i++)
+		free(paths[i]);
+	free(paths);
+	return status;
+}
+
+int explain_analyze_anew(struct explain_report *report, struct error *error)
+{
+	const char *parent = getenv("TMPDIR");
+	char *directory = NULL, *path = NULL;
+	int status = 0;
+
+	report->anew_error = (struct error)ERROR_NONE;
+	if (asprintf(&directory, "%s/pcapwho-explain.XXXXXX",
+		     parent != NULL && parent[0] != '\0' ? parent : "/tmp") < 0)
+		directory = NULL;
+	if (directory == NULL)
+		return explain_no_memory(error);
+	if (mkdtemp(directory) == NULL) {
+		status = error_errno(error, directory, "cannot make a directory (TMPDIR)");
+		free(directory);
+		return status;
+	}
+	if (asprintf(&path, "%s/anew.db", directory) < 0)
+		path = NULL;
+	status = path == NULL ? explain_no_memory(error) : load_into(report, path, error);
+	if (status == 0 && report->anew_error.code == 0)
+		status = storefile_open(path, &report->anew, error);
+	/* What is open stays readable. */
+	if (path != NULL)
+		unlink(path);
+	rmdir(directory);
+	free(path);
+	free(directory);
+	return status;
+}
+
+/* ----------------------------------------------------------------- lines -- */
+
+static struct explain_line *add_line(struct explain_lines *lines, const char *file,
+				     const struct witness *witness)
+{
+	struct explain_line *line;
+
+	if (grow_one(&lines->items, lines->count, &lines->capacity, sizeof(*lines->items)) != 0)
+		return NULL;
+	line = &lines->items[lines->count++];
+	*line = (struct explain_line){.file = file, .witness = *witness};
+	return line;
+}
+
+/* Whether a line says what the row says that it stands for. */
+static void judge_line(struct explain_line *line)
+{
+	const struct witness *w = &line->witness;
+	const struct chain_row *row = line->row;
+	int64_t uid = row == NULL ? CHAIN_NULL : chain_number(row, "uid");
+
+	line->state = EXPLAIN_DIFFERS;
+	if (w->line == 0 && w->sequence != 0)
+		explain_remark(&line->remark, "there is no such record in frame %" PRIu64,
+			       w->sequence);
+	else if (w->line == 0)
+		explain_remark(&line->remark, "there is no record of pid %u with this program",
+			       w->pid);
+	else if (row != NULL && w->type == SNAP_TYPE_SOCKET && w->inode != 0 &&
+		 chain_number(row, "inode") != (int64_t)w->inode)
+		explain_remark(&line->remark, "the database has inode %" PRId64,
+			       chain_number(row, "inode"));
+	else if (row != NULL && w->type == SNAP_TYPE_PROCESS &&
+		 chain_number(row, "pid") != (int64_t)w->pid)
+		explain_remark(&line->remark, "the database has pid %" PRId64,
+			       chain_number(row, "pid"));
+	else if (w->type == SNAP_TYPE_PROCESS && !w->same_program)
+		explain_remark(&line->remark, "the database has another program");
+	else if (w->type == SNAP_TYPE_PROCESS && uid != CHAIN_NULL && uid != (int64_t)w->uid)
+		explain_remark(&line->remark, "the database has uid %" PRId64, uid);
+	else
+		line->state = EXPLAIN_SAME;
+}
+
+static const struct chain_row *row_of(const struct explain_links *links)
+{
+	return links->count > 0 && links->items[0].database.count > 0 ? &links->items[0].database
+								      : NULL;
+}
+
+static void expect_program(struct witness *w, const struct chain_row *row)
+{
+	if (row == NULL || w->type != SNAP_TYPE_PROCESS)
+		return;
+	w->comm = chain_text(row, "comm");
+	w->exe = chain_text(row, "exe");
+	w->cmdline = chain_text(row, "cmdline");
+}
+
+/* The line of a parent or a candidate, in the segment that saw it first. */
+static int want_person(const struct explain_report *report, struct explain_connection *c,
+		       const struct chain_row *row, struct error *error)
+{
+	int64_t pid = chain_number(row, "pid"), start = chain_number(row, "start_ticks");
+	struct witness person = {.type = SNAP_TYPE_PROCESS,
+				 .pid = (uint32_t)pid,
+				 .start_ticks = (uint64_t)start,
+				 .only_program = true};
+	const char *snap = NULL;
+	struct explain_line *line;
+
+	if (pid == CHAIN_NULL || start == CHAIN_NULL)
+		return 0;
+	for (size_t i = 0; i < report->segment_count; i++) {
+		if (chain_number(&report->segments[i].row, "_segment_id") ==
+		    chain_number(row, "_segment_id"))
+			snap = report->segments[i].snap;
+	}
+	expect_program(&person, row);
+	line = snap == NULL ? NULL : add_line(&c->lines, snap, &person);
+	if (line != NULL)
+		line->row = row;
+	return snap != NULL && line == NULL ? explain_no_memory(error) : 0;
+}
+
+static int want_lines(const struct explain_report *report, struct explain_connection *c,
+		      struct error *error)
+{
+	const struct trace_end *end = &c->judged->end[c->side];
+	struct witness frame = {.type = SNAP_TYPE_FRAME, .sequence = end->frame.sequence};
+	int status = 0;
+
+	if (end->frame.sequence != 0 && add_line(&c->lines, c->snap, &frame) == NULL)
+		return explain_no_memory(error);
+	for (size_t i = 0; i < end->witness_count; i++) {
+		struct explain_line *line = add_line(&c->lines, c->snap, &end->witness[i]);
+
+		if (line == NULL)
+			return explain_no_memory(error);
+		line->row = line->witness.type == SNAP_TYPE_SOCKET    ? row_of(&c->socket)
+			    : line->witness.type == SNAP_TYPE_PROCESS ? row_of(&c->process)
+								      : NULL;
+		expect_program(&line->witness, line->row);
+	}
+	for (size_t i = 0; i < c->parents.count && status == 0; i++)
+		status = want_person(report, c, &c->parents.items[i].database, error);
+	for (size_t i = 0; i < c->candidates.count && status == 0; i++)
+		status = want_person(report, c, &c->candidates.items[i].database, error);
+	return status;
+}
+
+/* Reads the lines of one file. */
+static int read_lines_of(struct explain_report *report, struct explain_connection *c,
+			 const char *file, struct error *error)
+{
+	struct witness *wanted = calloc(c->lines.count, sizeof(*wanted));
+	struct error why = ERROR_NONE;
+	size_t count = 0;
+	int status;
+
+	if (wanted == NULL)
+		return explain_no_memory(error);
+	for (size_t i = 0; i < c->lines.count; i++) {
+		if (c->lines.items[i].file == file)
+			wanted[count++] = c->lines.items[i].witness;
+	}
+	status = witness_read(report->directory, file, wanted, count, &why);
+	count = 0;
+	for (size_t i = 0; i < c->lines.count; i++) {
+		if (c->lines.items[i].file == file)
+			c->lines.items[i].witness = wanted[count++];
+	}
+	free(wanted);
+	if (status != 0 && status != ERROR_DAMAGED) {
+		*error = why;
+		return status;
+	}
+	return 0;
+}
+
+int explain_read_lines(struct explain_report *report, struct explain_connection *c,
+		       struct error *error)
+{
+	int status;
+
+	if (c->judged == NULL || c->snap == NULL)
+		return 0;
+	status = want_lines(report, c, error);
+	for (size_t i = 0; i < c->lines.count && status == 0; i++) {
+		const char *file = c->lines.items[i].file;
+		size_t first = 0;
+
+		while (c->lines.items[first].file != file)
+			first++;
+		if (first == i)
+			status = read_lines_of(report, c, file, error);
+	}
+	for (size_t i = 0; i < c->lines.count && status == 0; i++)
+		judge_line(&c->lines.items[i]);
+	return status;
+}

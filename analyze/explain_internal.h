@@ -1,0 +1,31 @@
+/*
+ * explain_internal.h - what the files of explain share: explain.c (which rows,
+ * and whether they are the same), explain_evidence.c (files, packets, the analysis
+ * anew, lines), explain_text.c and explain_json.c (printing).
+ */
+#ifndef ANALYZE_EXPLAIN_INTERNAL_H
+#define ANALYZE_EXPLAIN_INTERNAL_H
+
+#include "analyze/explain.h"
+
+/* explain_evidence.c. Those that return int: 0 or a negative code. */
+
+/* Finds the files of report->segments in the directory and compares their SHA-256 with the
+ * database's and with custody.log's: report->files. */
+int explain_find_files(struct explain_report *report, struct error *error);
+/* Reads one packet of a capture in the evidence, and what flow it is of. */
+int explain_read_packet(struct explain_report *report, const char *pcap, uint64_t number,
+			struct explain_packet *out, struct error *error);
+/* Analyzes the segments anew into report->anew. What only the evidence is to blame for
+ * is no failure: report->anew_error says it, and report->anew stays NULL. */
+int explain_analyze_anew(struct explain_report *report, struct error *error);
+/* Reads the lines that a connection rests on. */
+int explain_read_lines(struct explain_report *report, struct explain_connection *connection,
+		       struct error *error);
+
+/* explain.c */
+int explain_no_memory(struct error *error);
+struct explain_link *explain_add_link(struct explain_links *links, const char *name);
+void explain_remark(char **remark, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif
