@@ -104,8 +104,12 @@ static void note(struct witness *w, const struct snap_record *r, uint64_t sequen
 
 /* ---------------------------------------------------- lines as they stand -- */
 
+struct line {
+	struct witness *witness;
+};
+
 struct lines {
-	struct witness **by_line; /* in order of line */
+	struct line *by_line; /* in order of line */
 	size_t count, next;
 	uint64_t line, offset_bytes;
 	bool failed;
@@ -114,8 +118,8 @@ struct lines {
 /* The part <bytes, length> of the line in hand, for all that want it. */
 static void take_part(struct lines *l, const char *bytes, size_t length, bool first)
 {
-	for (size_t i = l->next; i < l->count && l->by_line[i]->line == l->line; i++) {
-		struct witness *w = l->by_line[i];
+	for (size_t i = l->next; i < l->count && l->by_line[i].witness->line == l->line; i++) {
+		struct witness *w = l->by_line[i].witness;
 		size_t room = w->length < WITNESS_TEXT_BYTES ? WITNESS_TEXT_BYTES - w->length : 0;
 		size_t taken = length < room ? length : room;
 		char *text = realloc(w->text, w->length + taken + 1);
@@ -147,7 +151,7 @@ static void take_block(struct lines *l, const char *bytes, size_t length, bool *
 		length -= part + (end != NULL);
 		if (end == NULL)
 			continue;
-		while (l->next < l->count && l->by_line[l->next]->line == l->line)
+		while (l->next < l->count && l->by_line[l->next].witness->line == l->line)
 			l->next++;
 		l->line++;
 	}
@@ -155,9 +159,9 @@ static void take_block(struct lines *l, const char *bytes, size_t length, bool *
 
 static int compare_lines(const void *a, const void *b)
 {
-	const struct witness *p = *(struct witness *const *)a, *q = *(struct witness *const *)b;
+	const struct line *p = a, *q = b;
 
-	return (p->line > q->line) - (p->line < q->line);
+	return (p->witness->line > q->witness->line) - (p->witness->line < q->witness->line);
 }
 
 static int read_lines(int dirfd, const char *name, struct lines *l, struct error *error)
@@ -194,7 +198,7 @@ static int read_texts(int dirfd, const char *name, struct witness *wanted, size_
 		return error_set(error, ERROR_MEMORY, name, -1, "out of memory");
 	for (size_t i = 0; i < count; i++) {
 		if (wanted[i].line != 0)
-			l.by_line[l.count++] = &wanted[i];
+			l.by_line[l.count++].witness = &wanted[i];
 	}
 	qsort(l.by_line, l.count, sizeof(*l.by_line), compare_lines);
 	status = read_lines(dirfd, name, &l, error);
