@@ -1,7 +1,7 @@
 /*
- * explain_internal.h - what the files of explain share: explain.c (which rows,
- * and whether they are the same), explain_evidence.c (files, packets, the analysis
- * anew, lines), explain_text.c and explain_json.c (printing).
+ * explain_internal.h - what the files of explain share: explain_target.c (which
+ * flow), explain.c (which rows, and whether they are the same), explain_evidence.c (files, packets,
+ * the analysis anew, lines), explain_text.c and explain_json.c (printing).
  */
 #ifndef ANALYZE_EXPLAIN_INTERNAL_H
 #define ANALYZE_EXPLAIN_INTERNAL_H
@@ -23,7 +23,17 @@ int explain_analyze_anew(struct explain_report *report, struct error *error);
 int explain_read_lines(struct explain_report *report, struct explain_connection *connection,
 		       struct error *error);
 
+/* explain_target.c */
+
+/* The flow that is asked for, into report->flow_id; it stays 0 where only the evidence
+ * can tell. Of a packet the segment and the number too. */
+int explain_find_target(struct explain_report *report, struct error *error);
+/* The database's flow of the packet that was read into report->bytes. */
+int explain_find_flow_of_bytes(struct explain_report *report, struct error *error);
+
 /* explain.c */
+int explain_ask(struct explain_report *report, const char *sql, const struct chain_value *values,
+		size_t count, struct chain_rows *out, struct error *error);
 int explain_no_memory(struct error *error);
 struct explain_link *explain_add_link(struct explain_links *links, const char *name);
 void explain_remark(char **remark, const char *format, ...) __attribute__((format(printf, 2, 3)));
