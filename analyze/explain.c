@@ -37,6 +37,13 @@ void explain_remark(char **remark, const char *format, ...)
 	va_end(arguments);
 }
 
+static void release_link(struct explain_link *link)
+{
+	chain_row_release(&link->database);
+	chain_row_release(&link->evidence);
+	free(link->remark);
+}
+
 /* ---------------------------------------------------------------- asking -- */
 
 int explain_ask(struct explain_report *report, const char *sql, const struct chain_value *values,
@@ -153,11 +160,8 @@ static void forget_segments(struct explain_report *report)
 	free(report->segments);
 	report->segments = NULL;
 	report->segment_count = 0;
-	for (size_t i = 0; i < report->files.count; i++) {
-		chain_row_release(&report->files.items[i].database);
-		chain_row_release(&report->files.items[i].evidence);
-		free(report->files.items[i].remark);
-	}
+	for (size_t i = 0; i < report->files.count; i++)
+		release_link(&report->files.items[i]);
 	report->files.count = 0;
 	if (report->directory >= 0)
 		close(report->directory);
@@ -341,79 +345,6 @@ static int compare_packet(struct explain_report *report, struct error *error)
 	return status;
 }
 
-/* -------------------------------------------------------------- judgements -- */
-
-static bool is_side(const struct trace_judgement *j, int side, const struct chain_row *flow,
-		    const char *end)
-{
-	char text[ENDPOINT_TEXT_SIZE];
-	bool orig = strcmp(end, "orig") == 0;
-	const char *address = chain_text(flow, orig ? "orig_address" : "resp_address");
-	int64_t port = chain_number(flow, orig ? "orig_port" : "resp_port");
-
-	return address != NULL &&
-	       strcmp(endpoint_format(&j->end[side].address.address, text), address) == 0 &&
-	       (port == CHAIN_NULL || port == (int64_t)j->end[side].address.port);
-}
-
-static bool is_owner(const struct trace_end *end, const struct chain_row *row)
-{
-	const char *reason = chain_text(row, "reason");
-
-	if (reason != NULL)
-		return end->final_reason != BRIDGE_OWNED &&
-		       strcmp(bridge_reason_name(end->final_reason), reason) == 0;
-	return end->final_reason == BRIDGE_OWNED &&
-	       chain_number(row, "_pid") == (int64_t)end->final_process.pid &&
-	       chain_number(row, "_start_ticks") == (int64_t)end->final_process.start_ticks;
-}
-
-/* How well a judgement stands for a connection; 0: it is not of it. */
-static int fits(const struct explain_report *report, const struct chain_row *row,
-		const struct trace_judgement *j, int side)
-{
-	const struct chain_row *flow =
-		report->flow.evidence.count > 0 ? &report->flow.evidence : &report->flow.database;
-	const char *rule = chain_text(row, "rule"), *end = chain_text(row, "end");
-	const struct trace_end *e = &j->end[side];
-
-	if (end == NULL || !j->settled || !e->local || !is_side(j, side, flow, end) ||
-	    j->time_ns < chain_number(row, "start_ns") || j->time_ns > chain_number(row, "end_ns"))
-		return 0;
-	return 1 + (is_owner(e, row) ? 8 : 0) +
-	       (rule != NULL && e->rule < BRIDGE_RULES &&
-				strcmp(rule, bridge_rule_name(e->rule)) == 0
-			? 4
-			: 0) +
-	       ((int64_t)e->frame.sequence == chain_number(row, "_sequence") ? 2 : 0);
-}
-
-static int find_judgement(struct explain_report *report, struct explain_connection *c)
-{
-	const struct chain_row *row =
-		c->row.evidence.count > 0 ? &c->row.evidence : &c->row.database;
-	int best = 0;
-
-	for (size_t i = 0; i < report->segment_count; i++) {
-		const struct explain_segment *s = &report->segments[i];
-
-		for (size_t n = 0; n < s->trace.count; n++) {
-			for (int side = 0; side < 2; side++) {
-				int score = fits(report, row, &s->trace.items[n], side);
-
-				if (score <= best)
-					continue;
-				best = score;
-				c->judged = &s->trace.items[n];
-				c->side = side;
-				c->pcap = s->pcap;
-				c->snap = s->snap;
-			}
-		}
-	}
-	return best;
-}
-
 /* ------------------------------------------------------------ connections -- */
 
 static int add_people(struct explain_report *report, struct explain_connection *c,
@@ -472,18 +403,18 @@ static int fill_connection(struct explain_report *report, struct explain_connect
 		status = add_rows(report, &c->candidates, "candidate", explain_candidate_sql,
 				  &self[0], &self[1], 1, error);
 	if (status == 0 && report->options->evidence != NULL) {
-		find_judgement(report, c);
+		explain_find_judgement(report, c);
 		status = explain_read_lines(report, c, error);
 	}
 	return status;
 }
 
 /* Whether a connection is asked for: all of a flow, one by its number, those a packet is in. */
-static bool is_asked(struct explain_report *report, const struct explain_link *row, int64_t time_ns)
+static bool is_asked(struct explain_report *report, const struct explain_links *rows, size_t which,
+		     int64_t time_ns)
 {
 	const struct explain_options *o = report->options;
-	struct explain_connection probe = {.row = *row};
-	int64_t packet_connection = chain_number(&report->packet.database, "_connection_id");
+	const struct explain_link *row = &rows->items[which];
 	const char *packet_end = chain_text(&report->packet.database, "end");
 	const char *end = chain_text(&row->database, "end");
 	const struct chain_row *r = row->database.count > 0 ? &row->database : &row->evidence;
@@ -492,14 +423,11 @@ static bool is_asked(struct explain_report *report, const struct explain_link *r
 		return true;
 	if (o->connection_id != 0)
 		return chain_number(&row->database, "_connection_id") == o->connection_id;
-	if (o->evidence != NULL && report->anew != NULL) {
-		int score = find_judgement(report, &probe);
-
-		return score >= 8 || (score > 0 && probe.judged != NULL &&
-				      probe.judged->end[probe.side].final_reason != BRIDGE_OWNED);
-	}
+	if (o->evidence != NULL && report->anew != NULL)
+		return explain_is_judged(report, rows, which);
 	if (packet_end != NULL && end != NULL && strcmp(packet_end, end) == 0)
-		return chain_number(&row->database, "_connection_id") == packet_connection;
+		return chain_number(&row->database, "_connection_id") ==
+		       chain_number(&report->packet.database, "_connection_id");
 	return time_ns == CHAIN_NULL ||
 	       (time_ns >= chain_number(r, "start_ns") && time_ns <= chain_number(r, "end_ns"));
 }
@@ -528,17 +456,21 @@ static int add_connections(struct explain_report *report, int64_t anew_id, struc
 				       "time_ns");
 	int status = add_rows(report, &rows, "connection", explain_connection_sql, &here, &there, 1,
 			      error);
+	bool *asked = calloc(rows.count + 1, sizeof(*asked));
 
-	for (size_t i = 0; i < rows.count; i++) {
-		struct explain_link *row = &rows.items[i];
-
-		if (status == 0 && is_asked(report, row, time_ns))
-			status = keep_connection(report, row, error);
-		chain_row_release(&row->database);
-		chain_row_release(&row->evidence);
-		free(row->remark);
+	if (status == 0 && asked == NULL)
+		status = explain_no_memory(error);
+	for (size_t i = 0; i < rows.count && status == 0; i++) {
+		asked[i] = is_asked(report, &rows, i, time_ns);
 	}
+	for (size_t i = 0; i < rows.count && status == 0; i++) {
+		if (asked[i])
+			status = keep_connection(report, &rows.items[i], error);
+	}
+	for (size_t i = 0; i < rows.count; i++)
+		release_link(&rows.items[i]);
 	free(rows.items);
+	free(asked);
 	if (status == 0 && report->options->evidence != NULL && report->connection_count == 0) {
 		report->packet.state = EXPLAIN_DIFFERS;
 		explain_remark(&report->packet.remark,
@@ -644,13 +576,6 @@ int explain_run(const struct explain_options *options, struct explain_report *re
 	if (status == 0)
 		status = assemble(report, error);
 	return status;
-}
-
-static void release_link(struct explain_link *link)
-{
-	chain_row_release(&link->database);
-	chain_row_release(&link->evidence);
-	free(link->remark);
 }
 
 static void release_links(struct explain_links *links)

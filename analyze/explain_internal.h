@@ -1,6 +1,7 @@
 /*
  * explain_internal.h - what the files of explain share: explain_target.c (which
- * flow), explain.c (which rows, and whether they are the same), explain_evidence.c (files, packets,
+ * flow), explain.c (which rows, and whether they are the same), explain_judged.c (which
+ * judgement), explain_evidence.c (files, packets,
  * the analysis anew, lines), explain_text.c and explain_json.c (printing).
  */
 #ifndef ANALYZE_EXPLAIN_INTERNAL_H
@@ -30,6 +31,14 @@ int explain_read_lines(struct explain_report *report, struct explain_connection 
 int explain_find_target(struct explain_report *report, struct error *error);
 /* The database's flow of the packet that was read into report->bytes. */
 int explain_find_flow_of_bytes(struct explain_report *report, struct error *error);
+
+/* explain_judged.c */
+
+/* Finds the judgement that stands for a connection, into it. How well it does; 0: none. */
+int explain_find_judgement(const struct explain_report *report, struct explain_connection *c);
+/* Of the owners of one end, rows: whether this one is who the judgement of the packet names. */
+bool explain_is_judged(const struct explain_report *report, const struct explain_links *rows,
+		       size_t which);
 
 /* explain.c */
 int explain_ask(struct explain_report *report, const char *sql, const struct chain_value *values,

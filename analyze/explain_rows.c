@@ -131,9 +131,8 @@ const char explain_process_sql[] =
 	"WITH RECURSIVE line(process_id) AS (SELECT ?1\n"
 	" UNION SELECT p.parent_process_id FROM line JOIN process p USING (process_id)\n"
 	"  WHERE p.parent_process_id IS NOT NULL)\n"
-	"SELECT p.pid, p.start_ticks, p.uid, p.comm, p.exe, p.cmdline, p.cgroup, p.container_id,\n"
-	" p.net_namespace, p.first_seen_ns,\n" FIRST_SEEN_IN
-	"FROM line CROSS JOIN process p USING (process_id)";
+	"SELECT p.pid, p.start_ticks, p.uid, p.comm, p.exe, p.cmdline, "
+	"p.first_seen_ns,\n" FIRST_SEEN_IN "FROM line CROSS JOIN process p USING (process_id)";
 
 const char explain_candidate_sql[] =
 	"SELECT p.pid, p.start_ticks, p.uid, p.comm, p.exe, p.cmdline, p.first_seen_ns, "

@@ -1,8 +1,8 @@
 /*
  * explain_rows.h - what explain asks of a database. A column whose name begins
  * with "_" only leads on: see chain.h. What a later segment may change (last
- * sightings, states, ends) is not asked for, so that the segments of an answer are
- * enough to check it.
+ * sightings, states, ends, a process's namespace and control group) is not asked for, so that the
+ * segments of an answer are enough to check it.
  */
 #ifndef ANALYZE_EXPLAIN_ROWS_H
 #define ANALYZE_EXPLAIN_ROWS_H

@@ -552,6 +552,11 @@ void explain_print_text(const struct explain_report *report, const struct explai
 	for (size_t i = 0; i < report->connection_count; i++)
 		say_connection(&page, &report->connections[i]);
 	putchar('\n');
+	if (report->options->evidence == NULL && report->options->packet != NULL &&
+	    report->connection_count > 2)
+		say(&page, 0,
+		    "One end had several owners then; which of them has this packet, "
+		    "the evidence tells.");
 	if (report->options->evidence == NULL)
 		say(&page, 0, "From the database alone; --evidence DIR reads it all again.");
 	else if (report->differs == 0)

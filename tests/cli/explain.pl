@@ -44,12 +44,15 @@ sub wire_of {
 	my ($file, $number) = @_;
 	$wire{$file} //= do {
 		my @fields = map { "-e $_" } qw(frame.number ip.src ip.dst ipv6.src ipv6.dst tcp.srcport
-			tcp.dstport udp.srcport udp.dstport);
+			tcp.dstport udp.srcport udp.dstport ip.proto ipv6.nxt);
 		my %by;
 		for (split /\n/, slurp("tshark -n -r '$evidence/$file' -T fields -E occurrence=f @fields 2>/dev/null")) {
 			my ($n, @f) = split /\t/, $_, -1;
+			my $protocol = $f[8] || $f[9];
 			$by{$n} = {src => $f[0] || $f[2], dst => $f[1] || $f[3], sport => $f[4] || $f[6],
-				dport => $f[5] || $f[7], tcp => $f[4] ne ''};
+				dport => $f[5] || $f[7]};
+			# An ICMP error quotes the ports of another packet.
+			$by{$n}{sport} = '' unless ($protocol || 0) =~ /^(6|17)$/;
 		}
 		\%by;
 	};
@@ -133,11 +136,12 @@ sub check_owner {
 	}
 	my $judged = $c->{judgement};
 	my ($local, $remote) = ($judged->{local}, $judged->{remote});
+	my $ports = wire_of($judged->{pcap}, $judged->{number})->{sport};
 	if (my $s = $line{socket}) {
 		my $f = $s->{fields};
 		same($c->{socket}[0]{database}{inode}, $f->[10], 'inode of the socket');
-		same($local->{port}, $f->[5], 'local port of the socket');
-		same($remote->{port}, $f->[7], 'remote port of the socket') if $f->[7];
+		same($local->{port}, $f->[5], 'local port of the socket') if $ports;
+		same($remote->{port}, $f->[7], 'remote port of the socket') if $ports && $f->[7];
 		same($remote->{address}, $f->[6] =~ s/^::ffff:(?=\d+\.)//r, 'remote address of the socket')
 			if $f->[7];
 	}
@@ -148,8 +152,8 @@ sub check_owner {
 			unless grep { ($_->{database}{fd} // -1) == $h->{fields}[6] } @{$c->{holders}};
 	}
 	if (my $u = $line{use}) {
-		same($local->{port}, $u->{fields}[5], 'local port of the use');
-		same($remote->{port}, $u->{fields}[7], 'remote port of the use');
+		same($local->{port}, $u->{fields}[5], 'local port of the use') if $ports;
+		same($remote->{port}, $u->{fields}[7], 'remote port of the use') if $ports;
 		same($judged->{pid}, $u->{fields}[15], 'pid of the use');
 		check_use($judged, $u, $packet);
 	}
@@ -219,6 +223,9 @@ sub check {
 	my $wire = wire_of($file, $number);
 	check_flow($e, $wire, $packet);
 	wrong('no connection') unless @{$e->{connections}};
+	my %ends;
+	$ends{$_->{connection}{database}{end}}++ for @{$e->{connections}};
+	same($ends{$_}, 1, 'owners of one end') for keys %ends;
 	for my $c (@{$e->{connections}}) {
 		my $j = $c->{judgement} or return wrong('no judgement');
 		my $end = $c->{connection}{database}{end};
