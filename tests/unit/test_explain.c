@@ -1,0 +1,144 @@
+/* test_explain.c - facts about which owner an explanation of a packet names. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "analyze/explain.h"
+#include "analyze/load.h"
+#include "tests/unit/scene.h"
+
+#define WAY "17 0.0.0.0 53 " PEER " 40000"
+
+static char root[64], pcap[128], snap[128], database[128];
+static struct explain_report report;
+
+static int begin(void **state)
+{
+	(void)state;
+	snprintf(root, sizeof(root), "/tmp/pcapwho-explain-test.XXXXXX");
+	assert_non_null(mkdtemp(root));
+	snprintf(pcap, sizeof(pcap), "%s/000001-20261121T200000.000000000Z.pcap", root);
+	snprintf(snap, sizeof(snap), "%s/000001-20261121T200000.000000000Z.snap.gz", root);
+	snprintf(database, sizeof(database), "%s/t.db", root);
+	scene_begin();
+	scene_frame("key", 0, 1);
+	scene_address('+', 1, "127.0.0.1", 8);
+	scene_address('+', 1, HOST, 24);
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	scene_free();
+	unlink(pcap);
+	unlink(snap);
+	unlink(database);
+	return rmdir(root);
+}
+
+static struct scene_packet datagram(int64_t ms)
+{
+	return (struct scene_packet){.time_ns = T(ms),
+				     .from = HOST,
+				     .from_port = 53,
+				     .to = PEER,
+				     .to_port = 40000,
+				     .protocol = 17,
+				     .payload_bytes = 30};
+}
+
+/* Two workers send by one socket in turn: 10, 11, 10. */
+static void turns(void)
+{
+	struct scene_packet packets[] = {datagram(1001), datagram(2001), datagram(3001)};
+	char *paths[] = {root};
+	struct load_result result;
+	struct load_options options = {.database = database,
+				       .bucket_ns = 1000000000,
+				       .workers = 1,
+				       .limits = flow_default_limits};
+
+	scene_process('+', 10, OLD, "dns");
+	scene_process('+', 11, OLD, "dns");
+	scene_socket('+', "udp 0.0.0.0 53 0.0.0.0 0 7", 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	scene_holder('+', 500, 11, OLD, 5);
+	scene_frame("event", 1000, 1001);
+	scene_use(WAY, SCENE_NEVER, "route", 1000, SCENE_NEVER, 10, OLD);
+	scene_frame("event", 2000, 2001);
+	scene_use(WAY, SCENE_NEVER, "route", 2000, 1000, 11, OLD);
+	scene_frame("event", 3000, 3001);
+	scene_use(WAY, SCENE_NEVER, "route", 3000, 2000, 10, OLD);
+	scene_frame("poll", 9000, 9001);
+	scene_write_snap(snap);
+	scene_write_pcap(pcap, packets, 3);
+	assert_int_equal(load_run(paths, 1, &options, &result, NULL), 0);
+}
+
+static void explain(const char *packet)
+{
+	struct error error = ERROR_NONE;
+	struct explain_options options = {.database = database,
+					  .evidence = root,
+					  .packet = packet,
+					  .flow_id = packet == NULL,
+					  .limits = flow_default_limits,
+					  .workers = 1};
+
+	if (explain_run(&options, &report, &error) != 0)
+		fail_msg("%s", error.message);
+	assert_int_equal(report.differs, 0);
+}
+
+static void a_packet_between_anothers_has_one_owner(void **state)
+{
+	static const struct {
+		const char *packet;
+		int64_t pid;
+	} facts[] = {{"000001-20261121T200000.000000000Z.pcap:1", 10},
+		     {"000001-20261121T200000.000000000Z.pcap:2", 11},
+		     {"000001-20261121T200000.000000000Z.pcap:3", 10}};
+
+	(void)state;
+	turns();
+	for (size_t i = 0; i < 3; i++) {
+		explain(facts[i].packet);
+		assert_int_equal(report.connection_count, 1);
+		assert_int_equal(
+			chain_number(&report.connections[0].process.items[0].database, "pid"),
+			facts[i].pid);
+		assert_int_equal(report.connections[0].judged->number, i + 1);
+		explain_release(&report);
+	}
+}
+
+static void a_flow_has_all_owners_of_its_end(void **state)
+{
+	(void)state;
+	turns();
+	explain(NULL);
+	assert_int_equal(report.connection_count, 2);
+	assert_true(report.connections[0].judged != report.connections[1].judged);
+	assert_int_equal(report.unread, 0);
+	explain_release(&report);
+}
+
+#define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FACT(a_packet_between_anothers_has_one_owner),
+		FACT(a_flow_has_all_owners_of_its_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
