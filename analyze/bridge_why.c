@@ -28,7 +28,8 @@ static const struct {
 					   "flow began"},
 	[BRIDGE_WHY_NO_INODE] = {ROWS, "a row of this five-tuple has no inode (closing, or not yet "
 				       "accepted)"},
-	[BRIDGE_WHY_NO_ROW] = {ROWS, "no snapshot has a socket of this five-tuple for this flow"},
+	[BRIDGE_WHY_NO_ROW] =
+		{ROWS, "no snapshot has a socket with an inode of this five-tuple for this flow"},
 	[BRIDGE_WHY_NOT_THEN] = {ROWS,
 				 "the rows of this five-tuple are not of the time of the packet"},
 	[BRIDGE_WHY_SEVERAL] = {"all", "several processes had a socket that fits, or one went from "
