@@ -346,6 +346,7 @@ static void say_process(struct page *page, const struct explain_connection *c,
 		return;
 	say_lines(page, c, SNAP_TYPE_PROCESS, (uint32_t)pid);
 	say_lines(page, c, SNAP_TYPE_BORN, (uint32_t)pid);
+	say_lines(page, c, SNAP_TYPE_EXEC, (uint32_t)pid);
 }
 
 /* ------------------------------------------------------------------- why -- */

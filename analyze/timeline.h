@@ -368,6 +368,8 @@ uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns);
 
 /* The image that a process ran at t: the latest seen by then, else its first; NONE: no facts. */
 uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns);
+/* Whether an image is there since an exec that the kernel told of: at its since_ns. */
+bool timeline_exec_told(const struct timeline *timeline, uint32_t image);
 
 /* From when until when, exclusive, the answer is the same. An image runs from the end of the
  * reading that has it first. An event's frame is collected for a while, and what it says of a

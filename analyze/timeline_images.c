@@ -45,6 +45,17 @@ static size_t find_execs(const struct timeline *tl, uint32_t process, size_t *co
 	return low;
 }
 
+bool timeline_exec_told(const struct timeline *tl, uint32_t image)
+{
+	size_t count, first = find_execs(tl, tl->images[image].process, &count);
+
+	for (size_t i = first; i < first + count; i++) {
+		if (tl->execs[i].at_ns == tl->images[image].since_ns)
+			return true;
+	}
+	return false;
+}
+
 /* By readings alone: an event's is of what had just begun, and a whole one may
  * have come to the process at its end. */
 static int64_t read_since(const struct timeline *tl, const struct timeline_image *image)

@@ -215,6 +215,12 @@ static void want_process(struct trace_end *end, const struct timeline *tl, uint3
 		return; /* only its descriptors were seen */
 	}
 	want(end, &witness);
+	if (image == TIMELINE_NONE || !timeline_exec_told(tl, image))
+		return;
+	witness.type = SNAP_TYPE_EXEC;
+	witness.sequence = 0; /* any frame may tell of it */
+	witness.at_ns = tl->images[image].since_ns;
+	want(end, &witness);
 }
 
 int trace_verdict(struct trace *trace, const struct timeline *timeline, uint8_t side,

@@ -41,8 +41,9 @@ struct trace_candidate {
 	uint32_t inode;
 };
 
-/* A socket whose records are to be read, its use, its holder and the holder's program. */
-#define TRACE_WITNESSES 4
+/* A socket whose records are to be read, its use, its holder, the holder's program and its
+ * exec. */
+#define TRACE_WITNESSES 5
 
 /* One local end of the packet. */
 struct trace_end {

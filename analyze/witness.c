@@ -26,6 +26,8 @@ const char *witness_kind(enum snap_type type)
 		return "use";
 	case SNAP_TYPE_BORN:
 		return "born";
+	case SNAP_TYPE_EXEC:
+		return "exec";
 	default:
 		return "record";
 	}
@@ -61,6 +63,9 @@ static bool is_wanted(const struct witness *w, const struct snap_record *r)
 		       same_start(w, r->u.use.start_ticks);
 	case SNAP_TYPE_BORN:
 		return r->u.born.pid == w->pid && same_start(w, r->u.born.start_ticks);
+	case SNAP_TYPE_EXEC:
+		return r->u.exec.pid == w->pid && r->u.exec.exec_ns == w->at_ns &&
+		       same_start(w, r->u.exec.start_ticks);
 	default:
 		return false;
 	}

@@ -19,18 +19,18 @@
 
 struct witness {
 	/* wanted */
-	enum snap_type type; /* FRAME, SOCKET, HOLDER, PROCESS, USE or BORN */
+	enum snap_type type; /* FRAME, SOCKET, HOLDER, PROCESS, USE, BORN or EXEC */
 	uint64_t sequence;   /* of its frame; 0: the first record of this identity in the file */
 	uint64_t netns;	     /* SOCKET: its identity */
 	enum snap_table table;
 	struct endpoint local, remote;
 	uint32_t inode; /* SOCKET, HOLDER */
-	/* HOLDER, PROCESS, USE, BORN. A start that was told may be one higher than
+	/* HOLDER, PROCESS, USE, BORN, EXEC. A start that was told may be one higher than
 	 * the one that was read. */
 	uint32_t pid;
 	uint64_t start_ticks;
 	uint32_t fd;   /* HOLDER */
-	int64_t at_ns; /* USE */
+	int64_t at_ns; /* USE, EXEC */
 	/* PROCESS: this program, its arguments as one line (arguments.h), is expected;
 	 * with only_program no other record is taken. Borrowed; NULL: not known. */
 	const char *comm, *exe, *cmdline;

@@ -36,7 +36,7 @@ rewrite() { # FILE PERL: on each line
 mkdir "$TMP/readings"
 cp "$EVIDENCE"/0* "$TMP/readings"
 for snap in "$TMP"/readings/*.snap.gz; do
-	rewrite "$snap" '$_ = "" if /^(use|born)\t/'
+	rewrite "$snap" '$_ = "" if /^(use|born|exec)\t/'
 done
 "$PCAPWHO" analyze -q -o "$TMP/readings.db" "$TMP/readings" || bail "no database"
 SEED=$(date +%N)

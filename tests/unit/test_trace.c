@@ -150,6 +150,48 @@ static void a_use_that_was_told_is_a_witness(void **state)
 	assert_int_equal(e->witness[0].at_ns, T(1499));
 }
 
+static void an_exec_that_the_image_rests_on_is_a_witness(void **state)
+{
+	struct scene_packet packet = scene_out(1500, 40000, 80, SYN, 100, 0, 0);
+	const struct trace_end *e;
+
+	(void)state;
+	scene_process('+', 10, OLD, "sh");
+	scene_frame("event", 1499, 1500);
+	scene_use("6 " HOST " 40000 " PEER " 80", 1499, "connect", 1499, SCENE_NEVER, 10, OLD);
+	scene_exec(10, OLD, 1400);
+	scene_frame("event", 1600, 1601);
+	scene_process('~', 10, OLD, "curl");
+	trace.number = 1;
+	analyze(&packet, 1, true);
+	e = judged();
+	assert_int_equal(e->witness_count, 3);
+	assert_int_equal(e->witness[1].type, SNAP_TYPE_PROCESS);
+	assert_int_equal(e->witness[1].sequence, 3);
+	assert_int_equal(e->witness[2].type, SNAP_TYPE_EXEC);
+	assert_int_equal(e->witness[2].at_ns, T(1400));
+	assert_int_equal(e->witness[2].pid, 10);
+}
+
+static void an_image_that_was_only_read_has_no_exec(void **state)
+{
+	struct scene_packet packet = scene_out(1500, 40000, 80, SYN, 100, 0, 0);
+	const struct trace_end *e;
+
+	(void)state;
+	scene_process('+', 10, OLD, "sh");
+	scene_frame("event", 1300, 1301);
+	scene_process('~', 10, OLD, "curl");
+	scene_frame("event", 1499, 1500);
+	scene_use("6 " HOST " 40000 " PEER " 80", 1499, "connect", 1499, SCENE_NEVER, 10, OLD);
+	scene_exec(10, OLD, 1350); /* of the same program: no reading shows another */
+	trace.number = 1;
+	analyze(&packet, 1, true);
+	e = judged();
+	assert_int_equal(e->witness_count, 2);
+	assert_int_equal(e->witness[1].type, SNAP_TYPE_PROCESS);
+}
+
 static void the_row_of_an_earlier_connection_is_named(void **state)
 {
 	struct scene_packet packet = scene_out(3000, 40000, 80, SYN, 100, 0, 0);
@@ -284,6 +326,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FACT(a_connection_rests_on_its_row_its_holder_and_its_program),
 		FACT(a_use_that_was_told_is_a_witness),
+		FACT(an_exec_that_the_image_rests_on_is_a_witness),
+		FACT(an_image_that_was_only_read_has_no_exec),
 		FACT(the_row_of_an_earlier_connection_is_named),
 		FACT(what_the_whole_flow_takes_back_is_told),
 		FACT(of_a_flow_one_packet_of_each_rule_is_kept),

@@ -139,6 +139,22 @@ static void a_process_is_found_by_its_program(void **state)
 	assert_int_equal(wanted[1].in_frame, 1);
 }
 
+static void an_exec_is_found_by_its_moment(void **state)
+{
+	(void)state;
+	scene_exec(10, OLD, 1200);
+	scene_exec(10, OLD, 1300);
+	for (int i = 0; i < 2; i++)
+		wanted[i] = (struct witness){.type = SNAP_TYPE_EXEC,
+					     .pid = 10,
+					     .start_ticks = OLD,
+					     .at_ns = T(i == 0 ? 1300 : 1400)};
+	assert_int_equal(read_both(), 0);
+	assert_stands(&wanted[0], "exec\t!\t10\t");
+	assert_non_null(strstr(wanted[0].text, "1795290601300000000"));
+	assert_int_equal(wanted[1].line, 0);
+}
+
 static void before_damage_things_are_found(void **state)
 {
 	struct stat st;
@@ -168,6 +184,7 @@ int main(void)
 		FACT(a_record_is_found_as_it_stands), FACT(one_line_may_be_wanted_twice),
 		FACT(what_is_gone_is_no_witness),     FACT(a_process_is_found_by_its_program),
 		FACT(before_damage_things_are_found), FACT(a_file_that_is_not_there_is_an_error),
+		FACT(an_exec_is_found_by_its_moment),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
