@@ -187,6 +187,8 @@ static int read_bytes(struct explain_report *report, struct error *error)
 	if (s == NULL || s->pcap == NULL)
 		return 0;
 	status = explain_read_packet(report, s->pcap, report->number, &report->bytes, &why);
+	if (status == 0 && report->options->packet != NULL && report->bytes.outcome == NULL)
+		status = explain_find_first_sighting(report, s->pcap, &report->bytes, &why);
 	if (status == ERROR_DAMAGED || status == ERROR_NO_INPUT) {
 		/* The evidence's fault: that is what there is to tell. */
 		explain_remark(&report->packet.remark, "%s", why.message);
@@ -201,6 +203,7 @@ static void ask_traces(struct explain_report *report)
 {
 	int64_t from = chain_number(&report->flow.database, "start_ns");
 	int64_t until = chain_number(&report->flow.database, "end_ns");
+	bool repeat = explain_is_repeat(&report->bytes);
 
 	for (size_t i = 0; i < report->segment_count; i++) {
 		struct explain_segment *s = &report->segments[i];
@@ -209,8 +212,12 @@ static void ask_traces(struct explain_report *report)
 		s->trace.key = report->bytes.key;
 		s->trace.from_ns = from;
 		s->trace.until_ns = until;
-		if (report->options->packet != NULL)
-			s->trace.number = asked ? report->number : UINT64_MAX;
+		if (report->options->packet == NULL)
+			continue;
+		s->trace.number = !asked   ? UINT64_MAX
+				  : repeat ? report->bytes.counted
+					   : report->number;
+		s->trace.repeat = asked && repeat ? report->number : 0;
 	}
 }
 
@@ -532,6 +539,36 @@ static int add_other(struct explain_report *report, struct error *error)
 	return add_rows(report, &report->other, "other", explain_other_sql, here, there, 3, error);
 }
 
+/* What a part of the capture begins with is counted, even if the part before ended with an
+ * equal packet: then it is judged itself. */
+static bool was_counted(const struct explain_report *report)
+{
+	const struct explain_segment *s = segment_of(report, report->segment_id);
+
+	return explain_is_repeat(&report->bytes) && report->anew != NULL && s != NULL &&
+	       !s->trace.repeated;
+}
+
+static int analyze_anew(struct explain_report *report, struct error *error)
+{
+	int status;
+
+	ask_traces(report);
+	status = explain_analyze_anew(report, error);
+	if (status != 0 || !was_counted(report))
+		return status;
+	for (size_t i = 0; i < report->segment_count; i++) {
+		trace_release(&report->segments[i].trace);
+		report->segments[i].trace = (struct trace){0};
+	}
+	storefile_close(report->anew);
+	report->anew = NULL;
+	report->bytes.counted = report->number;
+	report->bytes.counted_ns = report->bytes.time_ns;
+	ask_traces(report);
+	return explain_analyze_anew(report, error);
+}
+
 static int assemble(struct explain_report *report, struct error *error)
 {
 	int64_t anew_id = CHAIN_NULL;
@@ -545,9 +582,8 @@ static int assemble(struct explain_report *report, struct error *error)
 			status = explain_find_files(report, error);
 		if (status == 0)
 			status = read_bytes(report, error);
-		ask_traces(report);
 		if (status == 0)
-			status = explain_analyze_anew(report, error);
+			status = analyze_anew(report, error);
 	}
 	if (status == 0 && report->flow_id != 0)
 		status = compare_flow(report, &anew_id, error);

@@ -86,11 +86,21 @@ struct explain_packet {
 	uint64_t number, offset_bytes;
 	int64_t time_ns;
 	uint32_t captured_bytes, original_bytes;
+	int link_type;
 	uint8_t *data;	     /* heap */
 	const char *outcome; /* why it is in no flow; NULL: it is in one */
 	struct flow_key key;
 	uint8_t sender;
+	/* Another number than its own: it is a second sighting, on another interface, of that
+	 * packet, which is counted. */
+	uint64_t counted;
+	int64_t counted_ns;
 };
+
+static inline bool explain_is_repeat(const struct explain_packet *packet)
+{
+	return packet->counted != packet->number;
+}
 
 struct explain_segment {
 	struct chain_row row;

@@ -11,10 +11,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "analyze/decode.h"
 #include "analyze/grow.h"
 #include "analyze/load.h"
-#include "analyze/pcapin.h"
 #include "analyze/storefile.h"
 
 #define READ_BYTES (256u << 10)
@@ -234,67 +232,6 @@ int explain_find_files(struct explain_report *report, struct error *error)
 					  error);
 	}
 	free(vouched.sha256);
-	return status;
-}
-
-/* --------------------------------------------------------------- packets -- */
-
-static int keep_packet(const struct pcapin_packet *raw, const struct packet *packet,
-		       struct explain_packet *out, struct error *error)
-{
-	struct flow_table table;
-	uint32_t ended, place = FLOW_NONE;
-
-	out->number = raw->number;
-	out->offset_bytes = raw->offset_bytes;
-	out->time_ns = raw->time_ns;
-	out->captured_bytes = raw->captured_bytes;
-	out->original_bytes = raw->original_bytes;
-	out->data = malloc(raw->captured_bytes + 1);
-	if (out->data == NULL)
-		return explain_no_memory(error);
-	memcpy(out->data, raw->data, raw->captured_bytes);
-	if (packet->outcome != DECODE_FLOW) {
-		out->outcome = decode_outcome_name(packet->outcome);
-		return 0;
-	}
-	flow_table_init(&table, &flow_default_limits);
-	place = flow_table_add(&table, packet, &out->sender, &ended);
-	if (place != FLOW_NONE)
-		out->key = table.flows[place].key;
-	flow_table_release(&table);
-	return place == FLOW_NONE ? explain_no_memory(error) : 0;
-}
-
-int explain_read_packet(struct explain_report *report, const char *pcap, uint64_t number,
-			struct explain_packet *out, struct error *error)
-{
-	struct decode_fragments *fragments = decode_fragments_new();
-	struct pcapin *in = NULL;
-	struct pcapin_packet raw;
-	struct packet packet;
-	uint64_t last = 0;
-	int status = fragments == NULL ? explain_no_memory(error)
-				       : pcapin_open(report->directory, pcap, &in, error);
-
-	while (status == 0 && last < number && (status = pcapin_next(in, &raw, error)) == 1) {
-		last = raw.number;
-		decode_packet(pcapin_link_type(in), raw.data, raw.captured_bytes,
-			      raw.original_bytes, &packet);
-		packet.time_ns = raw.time_ns;
-		packet.number = raw.number;
-		packet.offset_bytes = raw.offset_bytes;
-		if (packet.fragment_first || packet.fragment_later)
-			decode_fragments_apply(fragments, &packet);
-		status = last == number ? keep_packet(&raw, &packet, out, error) : 0;
-	}
-	if (status == 0 && last < number)
-		status = error_set(error, ERROR_NO_INPUT, pcap, -1,
-				   "wanted packet %" PRIu64
-				   ", found that it ends after packet %" PRIu64,
-				   number, last);
-	pcapin_close(in);
-	decode_fragments_free(fragments);
 	return status;
 }
 

@@ -1,8 +1,8 @@
 /*
  * explain_internal.h - what the files of explain share: explain_target.c (which
  * flow), explain.c (which rows, and whether they are the same), explain_judged.c (which
- * judgement), explain_evidence.c (files, packets,
- * the analysis anew, lines), explain_text.c and explain_json.c (printing).
+ * judgement), explain_packet.c (a packet of a capture), explain_evidence.c (files, the
+ * analysis anew, lines), explain_text.c and explain_json.c (printing).
  */
 #ifndef ANALYZE_EXPLAIN_INTERNAL_H
 #define ANALYZE_EXPLAIN_INTERNAL_H
@@ -14,15 +14,21 @@
 /* Finds the files of report->segments in the directory and compares their SHA-256 with the
  * database's and with custody.log's: report->files. */
 int explain_find_files(struct explain_report *report, struct error *error);
-/* Reads one packet of a capture in the evidence, and what flow it is of. */
-int explain_read_packet(struct explain_report *report, const char *pcap, uint64_t number,
-			struct explain_packet *out, struct error *error);
 /* Analyzes the segments anew into report->anew. What only the evidence is to blame for
  * is no failure: report->anew_error says it, and report->anew stays NULL. */
 int explain_analyze_anew(struct explain_report *report, struct error *error);
 /* Reads the lines that a connection rests on. */
 int explain_read_lines(struct explain_report *report, struct explain_connection *connection,
 		       struct error *error);
+
+/* explain_packet.c */
+
+/* Reads one packet of a capture in the evidence, and what flow it is of. */
+int explain_read_packet(struct explain_report *report, const char *pcap, uint64_t number,
+			struct explain_packet *out, struct error *error);
+/* Which packet the one that was read is a second sighting of, into out->counted. */
+int explain_find_first_sighting(struct explain_report *report, const char *pcap,
+				struct explain_packet *out, struct error *error);
 
 /* explain_target.c */
 

@@ -252,6 +252,8 @@ void explain_print_json(const struct explain_report *report)
 		fputs(",\n\"bytes\":{\"number\":", stdout);
 		printf("%" PRIu64, report->bytes.number);
 		bytes_field(&report->bytes);
+		if (explain_is_repeat(&report->bytes))
+			number_field("second_sighting_of", (int64_t)report->bytes.counted);
 		putchar('}');
 	}
 	if (report->flow.database.count > 0) {

@@ -97,6 +97,24 @@ static int find_segment(struct explain_report *report, const char *file, struct 
 	return status;
 }
 
+/* A packet without a row is in no flow, or was counted at its first sighting. */
+static int check_repeats(struct explain_report *report, struct error *error)
+{
+	struct chain_value id = {.number = report->recording_id};
+	struct chain_rows rows;
+	int status = explain_ask(report,
+				 "SELECT 1 FROM flow WHERE recording_id = ?1 AND repeat_packets > "
+				 "0 LIMIT 1",
+				 &id, 1, &rows, error);
+
+	if (status == 0 && rows.count > 0)
+		status = error_set(error, ERROR_USAGE, report->options->database, -1,
+				   "it has no row of this packet, which is in no flow or a second "
+				   "sighting of one: give --evidence DIR too");
+	chain_rows_release(&rows);
+	return status;
+}
+
 /* The flow of a packet that table packet has. */
 static int find_packet_row(struct explain_report *report, struct error *error)
 {
@@ -120,8 +138,10 @@ static int find_packet_row(struct explain_report *report, struct error *error)
 		return status;
 	if (rows.count > 0)
 		report->flow_id = chain_number(&rows.rows[0], "flow_id");
+	else if (report->options->evidence == NULL)
+		status = check_repeats(report, error);
 	chain_rows_release(&rows);
-	return 0;
+	return status;
 }
 
 int explain_find_target(struct explain_report *report, struct error *error)
@@ -157,7 +177,7 @@ int explain_find_flow_of_bytes(struct explain_report *report, struct error *erro
 	status = explain_ask(report, explain_flow_of_packet_sql,
 			     (struct chain_value[]){
 				     {.number = report->recording_id},
-				     {.number = p->time_ns},
+				     {.number = p->counted_ns},
 				     {.text = community[0]},
 				     {.text = community[1]},
 				     {.text = endpoint_protocol_name(p->key.protocol, protocol)},

@@ -223,6 +223,11 @@ static void say_packet(struct page *page)
 	if (time_ns != CHAIN_NULL)
 		say(page, INDENT, "at byte %" PRId64 " of the capture, %s", offset,
 		    time_text(time_ns, time));
+	if (explain_is_repeat(&r->bytes))
+		say(page, INDENT,
+		    "a second sighting of packet %" PRIu64 " on another interface: that one is "
+		    "counted and judged below, this one is among the flow's repeats",
+		    r->bytes.counted);
 	say_differences(page, &r->packet);
 	say_bytes(page, &r->bytes);
 }
@@ -246,6 +251,9 @@ static void say_flow(struct page *page)
 	say(page, INDENT, "begins with packet %s of %s, at byte %s",
 	    or_none(chain_text(row, "first_packet_number")), or_none(chain_text(row, "file")),
 	    or_none(chain_text(row, "first_packet_offset")));
+	if (chain_number(row, "repeat_packets") > 0)
+		say(page, INDENT, "second sightings on other interfaces, which are not counted: %s",
+		    chain_text(row, "repeat_packets"));
 	say_differences(page, link);
 }
 

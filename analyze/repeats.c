@@ -36,6 +36,7 @@ struct repeats_entry {
 
 struct repeats {
 	struct repeats_entry entries[REPEATS_SETS][REPEATS_WAYS];
+	struct repeats_sighting last;
 };
 
 /* What tells a packet from every other one, with zeros for what differs by interface. */
@@ -206,10 +207,27 @@ bool repeats_seen(struct repeats *repeats, const struct packet *packet)
 	count = ++here->count;
 	here->time_ns = packet->time_ns;
 	all = entry_of(set, key, packet->time_ns, limit_ns);
+	repeats->last = (struct repeats_sighting){count, count > all->count};
 	if (count <= all->count && !doubtful)
 		return true;
 	if (count > all->count)
 		all->count = count;
 	all->time_ns = packet->time_ns;
 	return false;
+}
+
+struct repeats_sighting repeats_last(const struct repeats *repeats)
+{
+	return repeats->last;
+}
+
+bool repeats_equal(const struct packet *a, const struct packet *b)
+{
+	struct identity one, other;
+
+	if (a->ip == NULL || b->ip == NULL || a->ip_bytes != b->ip_bytes)
+		return false;
+	identify(a, &one);
+	identify(b, &other);
+	return one.length == other.length && memcmp(one.bytes, other.bytes, one.length) == 0;
 }

@@ -22,6 +22,7 @@
 #define ANALYZE_REPEATS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "analyze/decode.h"
 
@@ -40,6 +41,16 @@ struct repeats *repeats_new(void); /* NULL: no memory */
  * decode_packet left it. Whether it repeats one that was noted before. Packets without
  * ifindex, and loopback's, never do. */
 bool repeats_seen(struct repeats *repeats, const struct packet *packet);
+/* Of the sighting that was noted last: which of the equal packets of its interface it was,
+ * from 1, and whether no other interface had as many before it. */
+struct repeats_sighting {
+	uint32_t ordinal;
+	bool first;
+};
+struct repeats_sighting repeats_last(const struct repeats *repeats);
+/* Whether two packets, with packet->ip as decode_packet left it, are equal: sightings of one,
+ * or of what was sent twice. */
+bool repeats_equal(const struct packet *a, const struct packet *b);
 void repeats_free(struct repeats *repeats);
 
 #endif

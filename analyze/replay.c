@@ -467,6 +467,8 @@ static int take_packet(struct replay *replay, struct replay_part *part,
 	}
 	if (repeats_seen(replay->repeats, &packet) && flow_table_repeat(&part->flows, &packet)) {
 		part->flow_packets++;
+		if (replay->trace != NULL)
+			trace_repeated(replay->trace, packet.number);
 		return 0;
 	}
 	return take_flow_packet(replay, part, &packet);

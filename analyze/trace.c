@@ -263,6 +263,11 @@ int trace_verdict(struct trace *trace, const struct timeline *timeline, uint8_t 
 	return trace->failed ? -1 : 0;
 }
 
+void trace_repeated(struct trace *trace, uint64_t number)
+{
+	trace->repeated = trace->repeated || number == trace->repeat;
+}
+
 void trace_taken_back(struct trace *trace, uint32_t span, const char *why)
 {
 	for (size_t i = trace->count; i > 0 && !trace->items[i - 1].settled; i--) {

@@ -89,11 +89,13 @@ struct trace_judgement {
 struct trace {
 	/* wanted */
 	uint64_t number; /* this packet; 0: those of the flow, one for each rule and owner */
+	uint64_t repeat; /* a second sighting of it; 0: none is asked for */
 	struct flow_key key;
 	int64_t from_ns, until_ns;
 	/* found */
 	struct trace_judgement *items;
 	size_t count, capacity;
+	bool repeated; /* that sighting was counted as one */
 	/* private */
 	struct bridge_observer observer;
 	const struct timeline *timeline;
@@ -112,6 +114,8 @@ const struct bridge_observer *trace_observer(struct trace *trace, const struct t
 					     uint8_t side);
 int trace_verdict(struct trace *trace, const struct timeline *timeline, uint8_t side,
 		  const struct bridge_verdict *v, int64_t distance_ns);
+/* A packet that is counted as a repeat and not judged. */
+void trace_repeated(struct trace *trace, uint64_t number);
 void trace_taken_back(struct trace *trace, uint32_t span, const char *why);
 /* At the end of a part: what its stretches came to. */
 void trace_settle(struct trace *trace, const struct timeline *timeline,

@@ -256,4 +256,30 @@ cp "$EVIDENCE/$FIRST.pcap" "$TMP/bare/host.pcap"
 explain "$TMP/bare.db" --packet host.pcap:30 --evidence "$TMP/bare"
 is "$status" 0 "a capture without snapshots"
 like "$out" "there are no snapshots beside these packets" "and why nobody is named"
+
+# Packet 30 once more, a microsecond later on interface 77 (cooked frames: SLL2).
+perl -e 'undef $/; my ($n, $i) = (1, 24); my $all = <STDIN>;
+	print substr $all, 0, 24;
+	while ($i < length $all) {
+		my ($s, $ns, $bytes, $wire) = unpack "V4", substr $all, $i, 16;
+		my $data = substr $all, $i + 16, $bytes;
+		print substr $all, $i, 16 + $bytes;
+		if ($n++ == 30) {
+			substr($data, 4, 4) = pack "N", 77;
+			print pack("V4", $s, $ns + 1000, $bytes, $wire), $data;
+		}
+		$i += 16 + $bytes;
+	}' <"$EVIDENCE/$FIRST.pcap" >"$TMP/bare/twice.pcap"
+"$PCAPWHO" analyze -q --packets -o "$TMP/twice.db" "$TMP/bare/twice.pcap"
+is "$(sql "$TMP/twice.db" "SELECT sum(repeat_packets) FROM flow")" 1 "(a packet that two interfaces saw)"
+explain "$TMP/twice.db" --packet twice.pcap:31 --evidence "$TMP/bare"
+is "$status" 0 "a second sighting: explained"
+like "$out" "a second sighting of packet 30 on another interface" "as one"
+like "$out" "rules tried for packet twice.pcap:30" "by the packet that is counted"
+explain "$TMP/twice.db" --packet twice.pcap:31 --evidence "$TMP/bare" --format json
+like "$out" '"second_sighting_of":30' "in JSON too"
+explain "$TMP/twice.db" --packet twice.pcap:32 --evidence "$TMP/bare"
+unlike "$out" "second sighting of packet" "the packet after it is none"
+fails 64 "no row of this packet, which is in no flow or a second sighting of one: give --evidence" \
+	"a second sighting without the evidence" "$TMP/twice.db" --packet twice.pcap:31
 done_testing

@@ -293,14 +293,14 @@ static size_t put_transport(uint8_t *at, const struct scene_packet *p)
 	return n + put_be(at + n, 65535, 6);
 }
 
-static size_t put_frame(uint8_t *at, const struct scene_packet *p)
+static size_t put_frame(uint8_t *at, const struct scene_packet *p, uint32_t ifindex)
 {
 	bool outgoing = p->from != NULL && strcmp(p->from, HOST) == 0;
 	size_t n = 0, transport_bytes = p->protocol == 6 ? 20 : 8;
 
 	n += put_be(at + n, p->protocol == 0 ? 0x0806 : 0x0800, 2);
 	n += put_be(at + n, 0, 2);
-	n += put_be(at + n, 2, 4);
+	n += put_be(at + n, ifindex, 4);
 	n += put_be(at + n, 1, 2);
 	n += put_be(at + n, outgoing ? 4 : 0, 1);
 	n += put_be(at + n, 6, 1);
@@ -314,6 +314,12 @@ static size_t put_frame(uint8_t *at, const struct scene_packet *p)
 }
 
 void scene_write_pcap(const char *path, const struct scene_packet *packets, size_t count)
+{
+	scene_write_pcap_of(path, packets, NULL, count);
+}
+
+void scene_write_pcap_of(const char *path, const struct scene_packet *packets,
+			 const uint32_t *ifindex, size_t count)
 {
 	FILE *file = fopen(path, "wb");
 	uint8_t bytes[4096], head[24];
@@ -330,7 +336,7 @@ void scene_write_pcap(const char *path, const struct scene_packet *packets, size
 		size_t length;
 
 		assert_in_range(packets[i].payload_bytes, 0, 2000);
-		length = put_frame(bytes, &packets[i]);
+		length = put_frame(bytes, &packets[i], ifindex != NULL ? ifindex[i] : 2);
 		n = put_le(head, (uint64_t)packets[i].time_ns / 1000000000, 4);
 		n += put_le(head + n, (uint64_t)packets[i].time_ns % 1000000000, 4);
 		n += put_le(head + n, length, 4);

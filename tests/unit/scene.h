@@ -85,7 +85,10 @@ struct scene_packet scene_out(int64_t ms, uint16_t port, uint16_t peer_port, uin
 			      uint32_t seq, uint32_t ack, uint32_t payload_bytes);
 struct scene_packet scene_in(int64_t ms, uint16_t port, uint16_t peer_port, uint8_t flags,
 			     uint32_t seq, uint32_t ack, uint32_t payload_bytes);
-/* Nanosecond pcap of cooked frames (SLL2). protocol 0: an ARP frame. */
+/* Nanosecond pcap of cooked frames (SLL2). protocol 0: an ARP frame. ifindex: of the interface
+ * of each packet; NULL: all on 2. */
+void scene_write_pcap_of(const char *path, const struct scene_packet *packets,
+			 const uint32_t *ifindex, size_t count);
 void scene_write_pcap(const char *path, const struct scene_packet *packets, size_t count);
 
 /* Small numbers from a seed, the same everywhere. */

@@ -131,6 +131,57 @@ static void a_flow_has_all_owners_of_its_end(void **state)
 	explain_release(&report);
 }
 
+/* Two equal datagrams leave through a bridge (3) and its cable (2), within a millisecond, and a
+ * third one when nothing is left of them. */
+static void sightings(void)
+{
+	static const uint32_t ifindex[] = {3, 3, 2, 2, 2};
+	static const int64_t after_us[] = {0, 100, 150, 200, 300000};
+	struct scene_packet packets[5];
+	char *paths[] = {root};
+	struct load_result result;
+	struct load_options options = {.database = database,
+				       .bucket_ns = 1000000000,
+				       .workers = 1,
+				       .limits = flow_default_limits};
+
+	for (size_t i = 0; i < 5; i++) {
+		packets[i] = datagram(1001);
+		packets[i].time_ns += after_us[i] * 1000;
+	}
+	scene_process('+', 10, OLD, "dns");
+	scene_socket('+', "udp 0.0.0.0 53 0.0.0.0 0 7", 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	scene_frame("poll", 9000, 9001);
+	scene_write_snap(snap);
+	scene_write_pcap_of(pcap, packets, ifindex, 5);
+	assert_int_equal(load_run(paths, 1, &options, &result, NULL), 0);
+}
+
+static void a_second_sighting_is_explained_by_the_first(void **state)
+{
+	static const struct {
+		const char *packet;
+		uint64_t counted;
+	} facts[] = {{"000001-20261121T200000.000000000Z.pcap:1", 1},
+		     {"000001-20261121T200000.000000000Z.pcap:2", 2},
+		     {"000001-20261121T200000.000000000Z.pcap:3", 1},
+		     {"000001-20261121T200000.000000000Z.pcap:4", 2},
+		     {"000001-20261121T200000.000000000Z.pcap:5", 5}};
+
+	(void)state;
+	sightings();
+	for (size_t i = 0; i < 5; i++) {
+		explain(facts[i].packet);
+		assert_int_equal(report.bytes.number, i + 1);
+		assert_int_equal(report.bytes.counted, facts[i].counted);
+		assert_int_equal(chain_number(&report.flow.database, "repeat_packets"), 2);
+		assert_int_equal(report.connection_count, 1);
+		assert_int_equal(report.connections[0].judged->number, facts[i].counted);
+		explain_release(&report);
+	}
+}
+
 #define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -138,6 +189,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FACT(a_packet_between_anothers_has_one_owner),
 		FACT(a_flow_has_all_owners_of_its_end),
+		FACT(a_second_sighting_is_explained_by_the_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
