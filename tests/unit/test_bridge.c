@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "analyze/bridge.h"
+#include "tests/unit/asked.h"
 #include "tests/unit/scene.h"
 
 #define NONE	 TIMELINE_NONE
@@ -86,7 +87,7 @@ static void ask_udp(uint16_t port)
 
 static void judge(int64_t t_ns)
 {
-	bridge_judge(&bridge, &subject, t_ns, &v);
+	asked_judge(&bridge, &subject, t_ns, &v);
 	assert_false(bridge.failed);
 	assert_true(v.reason == BRIDGE_OWNED
 			    ? v.process != NONE && v.rule < BRIDGE_RULES
@@ -1151,6 +1152,7 @@ static void what_closed_in_between_may_have_been_the_one(void **state)
 	settle();
 	ask_udp(53);
 	assert_nobody(500, BRIDGE_GAP);
+	assert_true(asked_told(BRIDGE_WHY_CLOSED_BETWEEN));
 	assert_owner(700, BRIDGE_WILDCARD, 10);
 }
 

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "analyze/bridge.h"
+#include "tests/unit/asked.h"
 #include "tests/unit/scene.h"
 
 #define CLIENT	 "tcp " HOST " 40000 " PEER " 80 1"
@@ -61,7 +62,7 @@ static void ask(uint16_t local_port, uint16_t remote_port, int64_t began_ms)
 
 static void assert_owner(int64_t ms, uint32_t pid)
 {
-	bridge_judge(&bridge, &subject, T(ms), &v);
+	asked_judge(&bridge, &subject, T(ms), &v);
 	if (v.reason != BRIDGE_OWNED)
 		fail_msg("at %lld ms: %s", (long long)ms, bridge_reason_name(v.reason));
 	assert_int_equal(tl.processes[v.process].pid, pid);
@@ -69,7 +70,7 @@ static void assert_owner(int64_t ms, uint32_t pid)
 
 static void assert_nobody(int64_t ms, enum bridge_reason reason)
 {
-	bridge_judge(&bridge, &subject, T(ms), &v);
+	asked_judge(&bridge, &subject, T(ms), &v);
 	if (v.reason == BRIDGE_OWNED)
 		fail_msg("at %lld ms: pid %u", (long long)ms, tl.processes[v.process].pid);
 	assert_string_equal(bridge_reason_name(v.reason), bridge_reason_name(reason));
@@ -116,6 +117,7 @@ static void an_heir_whose_parent_ended_before_it_was_seen_did_not_connect(void *
 	settle();
 	ask(40000, 80, 122);
 	assert_nobody(1500, BRIDGE_GAP);
+	assert_true(asked_told(BRIDGE_WHY_MAY_BE_HEIR));
 }
 
 static void a_child_of_one_that_lives_connects_in_its_first_tick(void **state)
@@ -255,6 +257,7 @@ static void two_processes_of_one_pid_and_tick_are_not_told_apart(void **state)
 	ask(40000, 80, 122);
 	assert_nobody(123, BRIDGE_GAP);
 	assert_true(v.refused);
+	assert_true(asked_told(BRIDGE_WHY_FORKED_TWICE));
 }
 
 static void a_fork_that_is_told_again_is_the_same(void **state)

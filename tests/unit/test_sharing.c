@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "analyze/bridge.h"
+#include "tests/unit/asked.h"
 #include "tests/unit/scene.h"
 
 #define USED "6 " HOST " 40000 " PEER " 80"
@@ -75,7 +76,7 @@ static void judge(int64_t ms, bool sent, int64_t offset_bytes)
 {
 	subject.sent = sent;
 	subject.offset_bytes = offset_bytes;
-	bridge_judge(&bridge, &subject, T(ms), &v);
+	asked_judge(&bridge, &subject, T(ms), &v);
 }
 
 static void assert_owner(int64_t ms, bool sent, int64_t offset_bytes, uint32_t pid)
@@ -106,6 +107,7 @@ static void bytes_of_two_that_send_in_turn_are_of_either(void **state)
 	assert_ambiguous(120, true, 50);
 	assert_ambiguous(160, true, 150);
 	assert_ambiguous(200, true, 250);
+	assert_true(asked_told(BRIDGE_WHY_AT_ONCE));
 	assert_owner(200, false, 50, 10); /* nobody else received */
 }
 
@@ -218,6 +220,7 @@ static void what_is_not_told_of_a_stream_makes_no_owner(void **state)
 	assert_int_not_equal(v.reason, BRIDGE_OWNED);
 	judge(200, true, 50);
 	assert_int_not_equal(v.reason, BRIDGE_OWNED);
+	assert_true(asked_told(BRIDGE_WHY_MULTIPATH));
 }
 
 #define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "analyze/bridge.h"
+#include "tests/unit/asked.h"
 #include "tests/unit/scene.h"
 
 #define NONE	 TIMELINE_NONE
@@ -75,7 +76,7 @@ static void ask_server(int64_t began_ms)
 static void assert_owner(int64_t ms, bool sent, enum bridge_rule rule, uint32_t pid)
 {
 	subject.sent = sent;
-	bridge_judge(&bridge, &subject, T(ms), &v);
+	asked_judge(&bridge, &subject, T(ms), &v);
 	if (v.reason != BRIDGE_OWNED)
 		fail_msg("at %lld ms: %s", (long long)ms, bridge_reason_name(v.reason));
 	assert_int_equal(tl.processes[v.process].pid, pid);
@@ -86,7 +87,7 @@ static void assert_owner(int64_t ms, bool sent, enum bridge_rule rule, uint32_t 
 static void assert_nobody(int64_t ms, bool sent)
 {
 	subject.sent = sent;
-	bridge_judge(&bridge, &subject, T(ms), &v);
+	asked_judge(&bridge, &subject, T(ms), &v);
 	if (v.reason == BRIDGE_OWNED)
 		fail_msg("at %lld ms: pid %u", (long long)ms, tl.processes[v.process].pid);
 }
@@ -810,6 +811,7 @@ static void a_reading_that_does_not_know_the_latest_turn_names_nobody(void **sta
 	assert_nobody(1100, true);
 	assert_nobody(1250, true);
 	assert_nobody(1400, true);
+	assert_true(asked_told(BRIDGE_WHY_SHARED));
 }
 
 static void a_connection_without_its_syn_is_not_the_one_before(void **state)
@@ -853,6 +855,7 @@ static void a_child_born_since_the_reading_has_the_socket_too(void **state)
 	ask(IPPROTO_UDP, 40000, 53);
 	assert_owner(1400, true, BRIDGE_EXACT, 10);
 	assert_nobody(1510, true);
+	assert_true(asked_told(BRIDGE_WHY_HAS_HEIR));
 }
 
 static void who_is_read_later_did_not_send_what_another_looked_up(void **state)
@@ -865,6 +868,7 @@ static void who_is_read_later_did_not_send_what_another_looked_up(void **state)
 	settle();
 	ask(IPPROTO_UDP, 40000, 53);
 	assert_nobody(200, false);
+	assert_true(asked_told(BRIDGE_WHY_COMES_LATER));
 }
 
 static void the_same_holds_of_a_socket_that_any_peer_may_use(void **state)
@@ -891,6 +895,7 @@ static void of_two_who_look_up_at_once_readings_do_not_name_one(void **state)
 	settle();
 	ask(IPPROTO_UDP, 40000, 53);
 	assert_nobody(1003, true);
+	assert_true(asked_told(BRIDGE_WHY_RACE));
 }
 
 #define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
