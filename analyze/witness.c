@@ -86,15 +86,26 @@ static bool same_program(const struct witness *w, const struct snap_process *pro
 	return same;
 }
 
+/* The first record stands, unless its frame has the expected program too: a frame may tell of
+ * both sides of an exec. */
+static bool is_settled(const struct witness *w, uint64_t sequence)
+{
+	return w->line != 0 &&
+	       (w->type != SNAP_TYPE_PROCESS || w->same_program || w->in_frame != sequence);
+}
+
 static void note(struct witness *w, const struct snap_record *r, uint64_t sequence)
 {
-	if (r->type != w->type || w->line != 0 || (w->sequence != 0 && w->sequence != sequence) ||
-	    r->op == SNAP_GONE || !is_wanted(w, r))
+	bool same = false;
+
+	if (r->type != w->type || is_settled(w, sequence) ||
+	    (w->sequence != 0 && w->sequence != sequence) || r->op == SNAP_GONE || !is_wanted(w, r))
 		return;
 	if (w->type == SNAP_TYPE_PROCESS)
-		w->same_program = same_program(w, &r->u.process);
-	if (w->only_program && !w->same_program)
+		same = same_program(w, &r->u.process);
+	if (!same && (w->only_program || w->line != 0))
 		return;
+	w->same_program = same;
 	w->line = r->line;
 	w->in_frame = sequence;
 	if (w->type == SNAP_TYPE_SOCKET)

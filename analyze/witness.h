@@ -31,8 +31,9 @@ struct witness {
 	uint64_t start_ticks;
 	uint32_t fd;   /* HOLDER */
 	int64_t at_ns; /* USE, EXEC */
-	/* PROCESS: this program, its arguments as one line (arguments.h), is expected;
-	 * with only_program no other record is taken. Borrowed; NULL: not known. */
+	/* PROCESS: this program, its arguments as one line (arguments.h), is expected, where
+	 * a frame tells of several; with only_program no other record is taken. Borrowed;
+	 * NULL: not known. */
 	const char *comm, *exe, *cmdline;
 	bool only_program;
 

@@ -139,6 +139,31 @@ static void a_process_is_found_by_its_program(void **state)
 	assert_int_equal(wanted[1].in_frame, 1);
 }
 
+static void of_two_programs_in_a_frame_the_expected_one_is_found(void **state)
+{
+	static const char *const names[] = {"sh", "wget"}, *const files[] = {"/bin/sh",
+									     "/bin/wget"};
+
+	(void)state;
+	scene_frame("event", 3000, 3001);
+	scene_process('!', 12, OLD, "sh");
+	scene_process('!', 12, OLD, "wget");
+	for (int i = 0; i < 2; i++)
+		wanted[i] = (struct witness){.type = SNAP_TYPE_PROCESS,
+					     .sequence = scene_sequence - 1,
+					     .pid = 12,
+					     .start_ticks = OLD,
+					     .comm = names[i],
+					     .exe = files[i],
+					     .cmdline = names[i]};
+	assert_int_equal(read_both(), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_true(wanted[i].same_program);
+		assert_non_null(strstr(wanted[i].text, files[i]));
+	}
+	assert_int_equal(wanted[1].line, wanted[0].line + 1);
+}
+
 static void an_exec_is_found_by_its_moment(void **state)
 {
 	(void)state;
@@ -181,10 +206,14 @@ static void a_file_that_is_not_there_is_an_error(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		FACT(a_record_is_found_as_it_stands), FACT(one_line_may_be_wanted_twice),
-		FACT(what_is_gone_is_no_witness),     FACT(a_process_is_found_by_its_program),
-		FACT(before_damage_things_are_found), FACT(a_file_that_is_not_there_is_an_error),
+		FACT(a_record_is_found_as_it_stands),
+		FACT(one_line_may_be_wanted_twice),
+		FACT(what_is_gone_is_no_witness),
+		FACT(a_process_is_found_by_its_program),
+		FACT(before_damage_things_are_found),
+		FACT(a_file_that_is_not_there_is_an_error),
 		FACT(an_exec_is_found_by_its_moment),
+		FACT(of_two_programs_in_a_frame_the_expected_one_is_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
