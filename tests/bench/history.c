@@ -369,7 +369,7 @@ static void put_segment(uint64_t number, int64_t *now_ns, double *turns)
 	struct evidence_stem stem = {.number = number, .opened_ns = *now_ns};
 	char pcap_name[EVIDENCE_NAME_SIZE], snap_name[EVIDENCE_NAME_SIZE];
 	int64_t gap_ns = NS_PER_SECOND / (int64_t)size[RATE];
-	struct snapfile_writer *writer;
+	struct snapfile_writer *writer = NULL;
 	struct error error = ERROR_NONE;
 	struct flow *flow = flows;
 	FILE *pcap;
