@@ -52,10 +52,11 @@ struct bridge_subject {
 	/* TCP: its payload, and where that begins in the stream of its direction; -1: not known. */
 	uint32_t payload_bytes;
 	int64_t offset_bytes;
-	bool untold;	  /* the kernel does not tell who uses it: MPTCP */
-	bool icmp_query;  /* ICMP query or answer; local.port is the ident */
-	int64_t began_ns; /* this instance began no earlier (its SYN); INT64_MIN: not known */
-	int64_t first_ns; /* its first packet that was captured */
+	bool untold;	   /* the kernel does not tell who uses it: MPTCP */
+	uint32_t ip_bytes; /* of the whole packet; 0: not known, or a fragment */
+	bool icmp_query;   /* ICMP query or answer; local.port is the ident */
+	int64_t began_ns;  /* this instance began no earlier (its SYN); INT64_MIN: not known */
+	int64_t first_ns;  /* its first packet that was captured */
 };
 
 struct bridge_candidate {
@@ -162,6 +163,11 @@ enum bridge_locality bridge_locality(struct bridge *bridge, const struct packet 
 /* Judges. *verdict is filled whole. */
 void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 		  struct bridge_verdict *verdict);
+
+/* Whether what comes at t in answer to an echo that process sent at since goes to it: the ident
+ * is its socket's, which nobody else has got since. */
+bool bridge_awaits_echo(const struct bridge *bridge, uint32_t process, int64_t since_ns,
+			int64_t t_ns);
 
 /* How far a packet at t is from the sighting that its verdict rests on, ns >= 0. */
 int64_t bridge_distance(struct bridge *bridge, const struct bridge_verdict *verdict, int64_t t_ns);

@@ -1,8 +1,9 @@
 /*
  * bridge_internal.h - what the files of the bridge share: bridge.c judges,
  * bridge_place.c knows whose an address is, bridge_holders.c who held a socket,
- * bridge_told.c whom the kernel told to use it, bridge_sharing.c who did at the
- * same time, bridge_crowd.c what of a long chain can matter.
+ * bridge_told.c whom the kernel told to use it, bridge_echo.c who sent an echo,
+ * bridge_sharing.c who used a connection at the same time, bridge_crowd.c what of a
+ * long chain can matter.
  */
 #ifndef ANALYZE_BRIDGE_INTERNAL_H
 #define ANALYZE_BRIDGE_INTERNAL_H
@@ -65,6 +66,14 @@ static inline bool bridge_is_stale(const struct timeline *tl, const struct timel
 /* Between the clock of the packets and that of the uses: the recorder reads
  * both within a microsecond. */
 #define BRIDGE_CLOCKS_NS INT64_C(5000)
+/* So long after it was sent is an answer surely its sender's, in whose hands
+ * the port has been; and so long before its answer a request. */
+#define BRIDGE_ANSWER_NS INT64_C(30000000000)
+/* The look-up of a way is this close to its packet. */
+#define BRIDGE_AT_ONCE_NS INT64_C(5000000)
+/* Between its look-up and its packet a process may lose the processor for so long, and so may
+ * the kernel before it passes on what a call has sent. */
+#define BRIDGE_RACE_NS INT64_C(5000000)
 
 struct bridge_holding {
 	enum bridge_rule rule; /* exact, ahead, behind; NO_RULE: none */
@@ -123,6 +132,25 @@ void bridge_push_rivals(struct bridge *bridge, const struct bridge_subject *subj
 			int64_t t_ns);
 void bridge_push_users(struct bridge *bridge, const struct timeline_socket *s, uint32_t socket,
 		       int64_t t_ns);
+
+/* Whether its process had ended by t. */
+static inline bool bridge_is_gone(const struct timeline *tl, uint32_t process, int64_t t_ns)
+{
+	const struct timeline_process *p = &tl->processes[process];
+
+	return p->exit_ns != 0 && p->exit_ns < t_ns;
+}
+
+/* Whether a use in this namespace may be of the end that is asked for. */
+bool bridge_use_fits(const struct bridge *bridge, const struct bridge_subject *subject,
+		     uint64_t netns);
+/* The place in the way of the first use after t. */
+size_t bridge_first_after(const struct timeline *tl, const struct timeline_way *way, int64_t t_ns);
+/* Of an echo that is sent: the use of the one process that was in a call that sends a message of
+ * this length to this host, or may have been; NONE: there are several, or it is not known. */
+uint32_t bridge_choose_echoer(const struct bridge *bridge, const struct bridge_subject *subject,
+			      const struct endpoint *local, const struct timeline_way *way,
+			      int64_t t_ns);
 
 /* By uses told of the connection's own socket: true and *v, else *v is as it was. */
 bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,

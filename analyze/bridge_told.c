@@ -6,17 +6,11 @@
 #include "analyze/walk.h"
 #include "snapshot/format/quantity.h"
 
-/* So long after it was sent is an answer surely its sender's, in whose hands
- * the port has been; and so long before its answer a request. */
-#define ANSWER_NS INT64_C(30000000000)
 /* The kernel tells that a socket closed, and the recorder when it heard of it, so late. */
 #define LATE_CLOSE_NS INT64_C(200000000)
-/* A raw or ping socket's look-up is this close to its packet. */
-#define AT_ONCE_NS INT64_C(5000000)
-/* Between its look-up and its packet a process may lose the processor for so long. */
-#define RACE_NS INT64_C(5000000)
 
-static bool fits(const struct bridge *bridge, const struct bridge_subject *subject, uint64_t netns)
+bool bridge_use_fits(const struct bridge *bridge, const struct bridge_subject *subject,
+		     uint64_t netns)
 {
 	if (netns == 0)
 		return !endpoint_is_loopback(&subject->local.address);
@@ -64,7 +58,7 @@ int bridge_note_told(struct bridge *bridge)
 		if (head->opened_ns == 0 || head->lifetime_count == 0)
 			continue;
 		for (uint32_t k = 0; k < head->lifetime_count; k++) {
-			if (fits(bridge, &subject, tl->sockets[all[k]].netns))
+			if (bridge_use_fits(bridge, &subject, tl->sockets[all[k]].netns))
 				*kept++ = all[k];
 		}
 		while (kept < bridge->told + head->lifetimes_at + head->lifetime_count)
@@ -388,17 +382,10 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 
 /* ----------------------------------------------------------- datagrams -- */
 
-static bool is_gone(const struct timeline *tl, uint32_t process, int64_t t_ns)
-{
-	const struct timeline_process *p = &tl->processes[process];
-
-	return p->exit_ns != 0 && p->exit_ns < t_ns;
-}
-
 static bool takes(const struct bridge *bridge, const struct bridge_subject *subject,
 		  const struct endpoint *local, const struct timeline_use *use)
 {
-	return fits(bridge, subject, use->netns) &&
+	return use->act != SNAP_SEND && bridge_use_fits(bridge, subject, use->netns) &&
 	       (endpoint_is_any(&use->local.address) ||
 		endpoint_equal(&use->local.address, &local->address));
 }
@@ -409,23 +396,30 @@ struct around {
 	uint32_t before, after, other;
 };
 
-static struct around uses_around(const struct bridge *bridge, const struct bridge_subject *subject,
-				 const struct endpoint *local, const struct timeline_way *way,
-				 int64_t t_ns)
+size_t bridge_first_after(const struct timeline *tl, const struct timeline_way *way, int64_t t_ns)
 {
-	const struct timeline *tl = bridge->timeline;
-	struct around out = {TIMELINE_NONE, TIMELINE_NONE, TIMELINE_NONE};
 	size_t low = 0, high = way->count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
 		walk_step();
-		if (tl->uses[way->uses[middle]].at_ns <= t_ns + BRIDGE_CLOCKS_NS)
+		if (tl->uses[way->uses[middle]].at_ns <= t_ns)
 			low = middle + 1;
 		else
 			high = middle;
 	}
+	return low;
+}
+
+static struct around uses_around(const struct bridge *bridge, const struct bridge_subject *subject,
+				 const struct endpoint *local, const struct timeline_way *way,
+				 int64_t t_ns)
+{
+	const struct timeline *tl = bridge->timeline;
+	struct around out = {TIMELINE_NONE, TIMELINE_NONE, TIMELINE_NONE};
+	size_t low = bridge_first_after(tl, way, t_ns + BRIDGE_CLOCKS_NS);
+
 	for (size_t i = low; i < way->count && out.after == TIMELINE_NONE; i++) {
 		if (takes(bridge, subject, local, &tl->uses[way->uses[i]]))
 			out.after = way->uses[i];
@@ -433,7 +427,7 @@ static struct around uses_around(const struct bridge *bridge, const struct bridg
 	for (size_t i = low; i > 0 && out.other == TIMELINE_NONE; i--) {
 		const struct timeline_use *use = &tl->uses[way->uses[i - 1]];
 
-		if (t_ns - use->at_ns > ANSWER_NS && out.before != TIMELINE_NONE)
+		if (t_ns - use->at_ns > BRIDGE_ANSWER_NS && out.before != TIMELINE_NONE)
 			break;
 		if (!takes(bridge, subject, local, use))
 			continue;
@@ -451,7 +445,7 @@ static bool could_receive(const struct timeline *tl, uint32_t use, uint32_t proc
 {
 	uint32_t other = use == TIMELINE_NONE ? process : tl->uses[use].process;
 
-	return other != process && !is_gone(tl, other, t_ns) &&
+	return other != process && !bridge_is_gone(tl, other, t_ns) &&
 	       timeline_began(tl, other, false) <= t_ns;
 }
 
@@ -463,7 +457,7 @@ static bool will_answer(const struct timeline *tl, const struct bridge_subject *
 	const struct timeline_use *use = &tl->uses[after];
 	int64_t began_ns = timeline_began(tl, use->process, true);
 
-	return use->at_ns - t_ns <= ANSWER_NS && use->previous_ns <= t_ns &&
+	return use->at_ns - t_ns <= BRIDGE_ANSWER_NS && use->previous_ns <= t_ns &&
 	       began_ns != INT64_MIN && began_ns <= t_ns && use->at_ns <= tl->told_until_ns &&
 	       timeline_closed(tl, subject->protocol, subject->local.port, &subject->remote, t_ns,
 			       use->at_ns) == 0 &&
@@ -480,10 +474,10 @@ static bool still_holds(const struct timeline *tl, const struct bridge_subject *
 	uint16_t port = subject->local.port;
 	/* That of a user before, who is gone, may come only now. */
 	bool others = around->other != TIMELINE_NONE &&
-		      is_gone(tl, tl->uses[around->other].process, use->at_ns);
+		      bridge_is_gone(tl, tl->uses[around->other].process, use->at_ns);
 	int64_t since_ns = use->at_ns + (others ? LATE_CLOSE_NS : 0);
 
-	return !is_gone(tl, use->process, t_ns) && t_ns <= tl->told_until_ns &&
+	return !bridge_is_gone(tl, use->process, t_ns) && t_ns <= tl->told_until_ns &&
 	       !timeline_untold(tl, false, use->at_ns, t_ns) &&
 	       timeline_closed(tl, subject->protocol, port, &subject->remote, since_ns, t_ns) ==
 		       0 &&
@@ -499,14 +493,15 @@ static bool is_race(const struct timeline *tl, const struct around *around, int6
 		return false;
 	use = &tl->uses[around->before];
 	other = &tl->uses[around->other];
-	return t_ns - use->at_ns <= AT_ONCE_NS && use->at_ns - other->at_ns <= RACE_NS &&
-	       !is_gone(tl, other->process, t_ns);
+	return t_ns - use->at_ns <= BRIDGE_AT_ONCE_NS &&
+	       use->at_ns - other->at_ns <= BRIDGE_RACE_NS &&
+	       !bridge_is_gone(tl, other->process, t_ns);
 }
 
 /* Of what is sent: the latest look-up, if it is the packet's own, or if nobody else who
  * lives has looked this way (a connected socket looks once). */
 static uint32_t choose_sender(const struct timeline *tl, const struct bridge_subject *subject,
-			      const struct around *around, bool has_ports, int64_t t_ns)
+			      const struct around *around, int64_t t_ns)
 {
 	const struct timeline_use *use, *other;
 	bool at_once;
@@ -517,18 +512,18 @@ static uint32_t choose_sender(const struct timeline *tl, const struct bridge_sub
 	if (use->act == SNAP_SEVERAL)
 		return TIMELINE_NONE;
 	other = around->other == TIMELINE_NONE ? NULL : &tl->uses[around->other];
-	at_once = t_ns - use->at_ns <= AT_ONCE_NS;
+	at_once = t_ns - use->at_ns <= BRIDGE_AT_ONCE_NS;
 	if (is_race(tl, around, t_ns))
 		return TIMELINE_NONE;
 	/* A connected socket looks once, so what a child sends over it looks the same. */
 	if (at_once)
-		return is_gone(tl, use->process, t_ns) || t_ns > tl->told_until_ns ||
+		return bridge_is_gone(tl, use->process, t_ns) || t_ns > tl->told_until_ns ||
 				       timeline_untold(tl, false, use->at_ns, t_ns) ||
 				       timeline_forked(tl, use->process, use->at_ns, t_ns)
 			       ? TIMELINE_NONE
 			       : around->before;
-	if (!has_ports || !still_holds(tl, subject, around, t_ns) ||
-	    (other != NULL && !is_gone(tl, other->process, t_ns)))
+	if (!still_holds(tl, subject, around, t_ns) ||
+	    (other != NULL && !bridge_is_gone(tl, other->process, t_ns)))
 		return TIMELINE_NONE;
 	return around->before;
 }
@@ -543,7 +538,7 @@ static uint32_t choose_receiver(const struct timeline *tl, const struct bridge_s
 	if (around->before != TIMELINE_NONE) {
 		const struct timeline_use *use = &tl->uses[around->before];
 
-		if (use->act != SNAP_SEVERAL && t_ns - use->at_ns <= ANSWER_NS &&
+		if (use->act != SNAP_SEVERAL && t_ns - use->at_ns <= BRIDGE_ANSWER_NS &&
 		    still_holds(tl, subject, around, t_ns))
 			named = around->before;
 	} else if (around->after != TIMELINE_NONE && has_ports &&
@@ -584,8 +579,8 @@ static bool contradicts(const struct timeline *tl, uint32_t use, int64_t t_ns,
 	if (use == TIMELINE_NONE || tl->uses[use].process == v->process)
 		return false;
 	apart_ns = tl->uses[use].at_ns - t_ns;
-	return tl->uses[use].at_ns >= v->first_ns && apart_ns <= ANSWER_NS &&
-	       apart_ns >= -ANSWER_NS && !is_gone(tl, tl->uses[use].process, t_ns);
+	return tl->uses[use].at_ns >= v->first_ns && apart_ns <= BRIDGE_ANSWER_NS &&
+	       apart_ns >= -BRIDGE_ANSWER_NS && !bridge_is_gone(tl, tl->uses[use].process, t_ns);
 }
 
 /* Readings after t name somebody, but another process had the way then, and nothing says that
@@ -598,8 +593,8 @@ static bool comes_later(const struct timeline *tl, const struct bridge_subject *
 	if (before == TIMELINE_NONE || v->first_ns <= t_ns)
 		return false;
 	use = &tl->uses[before];
-	return use->process != v->process && t_ns - use->at_ns <= ANSWER_NS &&
-	       !is_gone(tl, use->process, t_ns) &&
+	return use->process != v->process && t_ns - use->at_ns <= BRIDGE_ANSWER_NS &&
+	       !bridge_is_gone(tl, use->process, t_ns) &&
 	       timeline_closed(tl, subject->protocol, subject->local.port, &subject->remote,
 			       use->at_ns, t_ns) == 0;
 }
@@ -662,8 +657,12 @@ void bridge_judge_datagram(struct bridge *bridge, const struct bridge_subject *s
 			disown(bridge, BRIDGE_WHY_COMES_LATER, v);
 		return;
 	}
-	named = subject->sent ? choose_sender(tl, subject, &around, has_ports, t_ns)
-			      : choose_receiver(tl, subject, &around, has_ports, t_ns, v);
+	if (!subject->sent)
+		named = choose_receiver(tl, subject, &around, has_ports, t_ns, v);
+	else if (has_ports)
+		named = choose_sender(tl, subject, &around, t_ns);
+	else
+		named = bridge_choose_echoer(bridge, subject, &local, &way, t_ns);
 	if (named == TIMELINE_NONE ||
 	    (!subject->sent && shares_socket(v, tl->uses[named].process))) {
 		bridge_tell(bridge, subject->sent ? BRIDGE_WHY_NO_SENDER : BRIDGE_WHY_NO_RECEIVER,

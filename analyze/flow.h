@@ -70,6 +70,7 @@ struct flow_end {
 	uint32_t span;		   /* current one; NONE before the first packet */
 	uint32_t first_span;	   /* all of this end's, linked */
 	uint32_t sent_span;	   /* that of the last packet it sent; NONE */
+	int64_t sent_ns;	   /* and its time */
 	int64_t bucket;		   /* the open bucket; INT64_MIN: none */
 	uint32_t sent_packets, received_packets;
 	uint64_t sent_bytes, received_bytes; /* in the open bucket */

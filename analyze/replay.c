@@ -140,6 +140,7 @@ static struct bridge_subject subject_of(const struct flow *flow, const struct pa
 					? -1
 					: stream_offset(flow, packet, sent ? side : !side),
 		.untold = flow->tcp.multipath[side],
+		.ip_bytes = packet->fragment_first || packet->fragment_later ? 0 : packet->ip_bytes,
 		.icmp_query = is_icmp_query(packet),
 		.began_ns = flow->began_ns,
 		.first_ns = flow->first_ns,
@@ -235,6 +236,33 @@ static void take_answer(const struct replay_part *part, const struct flow_end *e
 	v->until_ns = t_ns + 1;
 }
 
+/* The answer to an echo comes for the ident, which is the socket that sent it, whoever else
+ * pings the same host. */
+static void take_echo(const struct replay *replay, const struct replay_part *part,
+		      const struct flow *flow, const struct flow_end *end, int64_t t_ns,
+		      struct bridge_verdict *v)
+{
+	const struct ledger_span *asked;
+
+	if (flow->key.icmp_id == 0 || v->refused || end->sent_span == LEDGER_NONE ||
+	    (v->reason != BRIDGE_NO_SOCKET && v->reason != BRIDGE_GAP))
+		return;
+	asked = &part->ledger.spans[ledger_final(&part->ledger, end->sent_span)];
+	if (asked->reason != BRIDGE_OWNED ||
+	    !bridge_awaits_echo(&replay->bridge, asked->process, end->sent_ns, t_ns))
+		return;
+	v->reason = BRIDGE_OWNED;
+	v->rule = BRIDGE_QUOTED;
+	v->socket = asked->socket;
+	v->process = asked->process;
+	v->image = asked->image;
+	v->frame = asked->frame;
+	v->shared_by = asked->shared_by;
+	v->first_ns = v->last_ns = end->sent_ns;
+	v->from_ns = t_ns;
+	v->until_ns = t_ns + 1;
+}
+
 static void judge_end(struct replay *replay, const struct replay_part *part, uint32_t place,
 		      uint8_t side, const struct packet *packet, bool sent,
 		      struct bridge_verdict *v)
@@ -248,6 +276,8 @@ static void judge_end(struct replay *replay, const struct replay_part *part, uin
 		bridge_judge(&replay->bridge, &subject, packet->time_ns, v);
 	if (v->lapsed && !sent && !packet->quoted.present)
 		take_answer(part, &whole.end[side], packet->time_ns, v);
+	if (!sent && subject.icmp_query && !subject.responder)
+		take_echo(replay, part, &whole, &whole.end[side], packet->time_ns, v);
 	if (v->lapsed && v->reason != BRIDGE_OWNED) {
 		v->socket = v->process = v->image = v->frame = TIMELINE_NONE;
 		v->shared_by = 0;
@@ -280,8 +310,10 @@ static int count_end(struct replay *replay, struct replay_part *part, struct flo
 			distance = bridge_distance(&replay->bridge, &v, packet->time_ns);
 		}
 	}
-	if (sent)
+	if (sent) {
 		end->sent_span = end->span;
+		end->sent_ns = packet->time_ns;
+	}
 	return ledger_count(&part->ledger, flow, side, packet, sent, distance);
 }
 

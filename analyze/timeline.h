@@ -100,9 +100,12 @@ struct timeline_use {
 	uint64_t netns;	     /* 0: not known */
 	/* Streams: what had gone through before it; SNAP_UNKNOWN_BYTES. */
 	uint64_t sent_bytes, received_bytes;
-	/* Datagrams only; the local address may be any. */
+	/* Datagrams only; the local address may be any. A send of one without ports is a call
+	 * that looked up its way at looked_ns, ended at at_ns, and sent sent_bytes. */
 	uint8_t protocol;
 	struct endpoint local, remote;
+	uint32_t tid;
+	int64_t looked_ns;
 };
 
 /* A use by which somebody took a stream over (all but SNAP_SHUT), in order of time. Places are

@@ -197,6 +197,8 @@ int timeline_take_use(struct timeline *tl, const struct snap_use *use)
 		.protocol = use->protocol,
 		.local = use->local,
 		.remote = use->remote,
+		.tid = use->tid,
+		.looked_ns = is_stream(use->protocol) ? 0 : use->opened_ns,
 		.sent_bytes = use->sent_bytes,
 		.received_bytes = use->received_bytes,
 	};

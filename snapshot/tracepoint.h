@@ -23,7 +23,7 @@
 
 enum tracepoint_kind {
 	TRACEPOINT_STATE = 1, /* sock:inet_sock_set_state: a TCP or SCTP socket changes its state */
-	TRACEPOINT_SEND,      /* sock:sock_send_length (Linux 6.3), TCP only */
+	TRACEPOINT_SEND,      /* sock:sock_send_length (Linux 6.3), TCP and ICMP only */
 	TRACEPOINT_RECEIVE,   /* sock:sock_recv_length, TCP only; before 6.3
 				 tcp:tcp_rcv_space_adjust */
 	TRACEPOINT_ROUTE,     /* fib:fib_table_lookup, fib6:fib6_table_lookup: a route is looked up
@@ -66,6 +66,7 @@ struct tracepoint_event {
 			      the pid namespace that tracepoint_open was called in; 0: of none */
 	bool in_task;	   /* not in an interrupt, a soft interrupt or with those held off. SEND,
 			      RECEIVE and ROUTE always are: others are left out */
+	uint8_t protocol;  /* SEND, RECEIVE: IPPROTO_* */
 	uint64_t sk;	   /* the socket's address in the kernel: its identity from its opening to
 			      DESTROY; 0 for ROUTE */
 	union {

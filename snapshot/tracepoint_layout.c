@@ -16,7 +16,8 @@ const struct tracepoint_name tracepoint_names[TRACEPOINT_COUNT] = {
 	[TRACEPOINT_SET_STATE] = {"sock", "inet_sock_set_state",
 				  "protocol == 6 || protocol == 132"},
 	[TRACEPOINT_DESTROY_SOCK] = {"tcp", "tcp_destroy_sock", NULL},
-	[TRACEPOINT_SEND_LENGTH] = {"sock", "sock_send_length", "protocol == 6"},
+	[TRACEPOINT_SEND_LENGTH] = {"sock", "sock_send_length",
+				    "protocol == 6 || protocol == 1 || protocol == 58"},
 	[TRACEPOINT_RECV_LENGTH] = {"sock", "sock_recv_length", "protocol == 6"},
 	[TRACEPOINT_SPACE_ADJUST] = {"tcp", "tcp_rcv_space_adjust", NULL},
 	[TRACEPOINT_FIB] = {"fib", "fib_table_lookup", ROUTE_FILTER},
@@ -245,6 +246,8 @@ static bool is_wanted(enum tracepoint_number number, const struct tracepoint_fie
 	case TRACEPOINT_SET_STATE:
 		return protocol == IPPROTO_TCP || protocol == IPPROTO_SCTP;
 	case TRACEPOINT_SEND_LENGTH:
+		return in_task && (protocol == IPPROTO_TCP || protocol == IPPROTO_ICMP ||
+				   protocol == IPPROTO_ICMPV6);
 	case TRACEPOINT_RECV_LENGTH:
 		return in_task && protocol == IPPROTO_TCP;
 	case TRACEPOINT_SPACE_ADJUST:
@@ -364,6 +367,7 @@ static int parse_sample(const struct tracepoint_layout *layout, const uint8_t *r
 		read_socket((enum tracepoint_number)number, fields, raw, out);
 	else if (fields[FIELD_LENGTH].size)
 		out->u.length = read_length(fields, raw);
+	out->protocol = (uint8_t)read_field(raw, fields[FIELD_PROTOCOL]);
 	return 1;
 }
 

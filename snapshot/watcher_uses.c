@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "snapshot/watcher_calls.h"
+
 #define FIRST_SOCKETS 1024 /* a power of two */
 #define FIRST_CPUS    16
 
@@ -21,10 +23,12 @@ struct watcher_uses *watcher_uses_new(const struct watcher_uses_config *config)
 	uses->streams = calloc(FIRST_SOCKETS, sizeof(*uses->streams));
 	uses->capacity = FIRST_SOCKETS;
 	uses->ways = calloc(WATCHER_USES_WAYS / WATCHER_USES_SET, sizeof(*uses->ways));
+	uses->calls = calloc(1, sizeof(*uses->calls));
 	uses->ended = calloc(WATCHER_USES_LATE, sizeof(*uses->ended));
 	uses->cpu_ns = calloc(FIRST_CPUS, sizeof(*uses->cpu_ns));
 	uses->cpu_count = FIRST_CPUS;
-	if (uses->slots && uses->streams && uses->ways && uses->ended && uses->cpu_ns)
+	if (uses->slots && uses->streams && uses->ways && uses->calls && uses->ended &&
+	    uses->cpu_ns)
 		return uses;
 	watcher_uses_free(uses);
 	return NULL;
@@ -37,6 +41,7 @@ void watcher_uses_free(struct watcher_uses *uses)
 	free(uses->slots);
 	free(uses->streams);
 	free(uses->ways);
+	free(uses->calls);
 	free(uses->ended);
 	free(uses->cpu_ns);
 	free(uses);
@@ -472,12 +477,25 @@ static void on_state(struct watcher_uses *uses, const struct tracepoint_event *e
 		on_shut(uses, stream, event);
 }
 
+/* Of an echo: what goes with its look-up. */
+static void on_message(struct watcher_uses *uses, const struct tracepoint_event *event)
+{
+	struct watcher_use use;
+
+	if (watcher_calls_end(uses->calls, event, uses->real_ns, &use))
+		uses->config.tell(uses->config.context, &use);
+}
+
 static void on_transfer(struct watcher_uses *uses, const struct tracepoint_event *event)
 {
 	bool receives = event->kind == TRACEPOINT_RECEIVE;
 	struct stream *stream = find_stream(uses, event->sk);
 
 	watcher_uses_note_rate(uses, TRACEPOINT_TRANSFERS, event->time_ns);
+	if (event->protocol == IPPROTO_ICMP || event->protocol == IPPROTO_ICMPV6) {
+		on_message(uses, event);
+		return;
+	}
 	if (!stream)
 		return;
 	if (receives && !uses->config.has_lengths) {

@@ -11,7 +11,7 @@
  * first act of a socket and whenever another process acts than last time.
  * Datagrams are told by protocol, namespace, local port, remote address and
  * port, when these are new, of another process, or silent for 2 s; those
- * without ports each, as long as they are few.
+ * without ports each, as long as they are few, and of echoes how long they were.
  */
 #ifndef SNAPSHOT_WATCHER_USES_H
 #define SNAPSHOT_WATCHER_USES_H
@@ -32,9 +32,10 @@
 #define WATCHER_USES_WAYS      65536
 #define WATCHER_USES_SET       4
 #define WATCHER_USES_SILENT_NS INT64_C(2000000000)
-/* Of one way without ports, in a second. What the same process does beyond is
+/* Look-ups of one way without ports, in a second: 100 echoes, each of which may look up
+ * several tables. What the same process does beyond is
  * not told; what another one does is missing. */
-#define WATCHER_USES_PORTLESS 100
+#define WATCHER_USES_PORTLESS 400
 /* What a file that begins may still need: packets of before are on their way to it. */
 #define WATCHER_USES_LATE_NS INT64_C(2000000000)
 #define WATCHER_USES_LATE    16384

@@ -64,6 +64,7 @@ struct watcher_uses {
 	struct stream *streams;
 	size_t count, capacity;
 	struct way (*ways)[WATCHER_USES_SET];
+	struct watcher_calls *calls;
 	struct ended { /* streams, a ring */
 		struct watcher_use last;
 		int64_t ended_ns; /* CLOCK_MONOTONIC; 0: none */

@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "snapshot/watcher_calls.h"
+
 #define SECOND_NS INT64_C(1000000000)
 
 /* The connect() of a datagram socket looks for its way once or twice, and what it sends then
@@ -54,9 +56,9 @@ static bool is_rare(struct way *way, int64_t time_ns)
 	return ++way->told <= WATCHER_USES_PORTLESS;
 }
 
-static void tell_way(struct watcher_uses *uses, struct way *way,
-		     const struct tracepoint_event *event, const struct watcher_user *user,
-		     enum snap_act act)
+static struct watcher_use make_look(const struct watcher_uses *uses, const struct way *way,
+				    const struct tracepoint_event *event,
+				    const struct watcher_user *user, enum snap_act act)
 {
 	struct watcher_use use = watcher_uses_make(uses, event, act, user);
 
@@ -64,6 +66,15 @@ static void tell_way(struct watcher_uses *uses, struct way *way,
 	use.use.local = event->u.socket.local;
 	use.use.remote = event->u.socket.remote;
 	use.use.previous_ns = way->previous_ns;
+	return use;
+}
+
+static void tell_way(struct watcher_uses *uses, const struct way *way,
+		     const struct tracepoint_event *event, const struct watcher_user *user,
+		     enum snap_act act)
+{
+	struct watcher_use use = make_look(uses, way, event, user, act);
+
 	uses->config.tell(uses->config.context, &use);
 }
 
@@ -104,6 +115,11 @@ static void take_way(struct watcher_uses *uses, struct way *way,
 	}
 	if (is_told)
 		tell_way(uses, way, event, user, SNAP_ROUTE);
+	if (!has_ports(way->protocol)) {
+		struct watcher_use look = make_look(uses, way, event, user, SNAP_ROUTE);
+
+		watcher_calls_look(uses->calls, &look, is_told);
+	}
 }
 
 void watcher_ways_take(struct watcher_uses *uses, const struct tracepoint_event *event)

@@ -24,10 +24,9 @@ while IFS=$'\t' read -r kind _ _ none wrong _ _ _ _ _ _ _ more _ reasons; do
 	is "$wrong" 0 "$kind: no wrong owner" || diag "no owner: $reasons"
 	is "$more" 0 "$kind: no process has more payload than it moved"
 	# Workers with one socket cannot be told apart by what they take, nor those who use one
-	# connection at the same time, nor two processes that ping one host at the same moment;
-	# with one port, one after the other, seldom.
+	# connection at the same time; processes with one port, one after the other, seldom.
 	case $kind in
-	udpworkers\ bound | atonce\ client | ping* | rawping* | udpreuse*) whole_kind=0 ;;
+	udpworkers\ bound | atonce\ client | udpreuse*) whole_kind=0 ;;
 	*) whole_kind=1 ;;
 	esac
 	if [ "$whole" = 1 ] && [ "$missing" = 0 ] && [ "$whole_kind" = 1 ]; then

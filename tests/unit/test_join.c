@@ -834,6 +834,47 @@ static void an_answer_belongs_to_the_socket_that_asked(void **state)
 		"udp|40000|53|orig|||gap|0|0|0|0|0|0|1|1\n");
 }
 
+#define PING(ms, type, from_host, to_host, ident, payload)                                         \
+	{                                                                                          \
+		.time_ns = T(ms), .from = from_host, .from_port = ident, .to = to_host,            \
+		.protocol = 1, .flags = type, .payload_bytes = payload                             \
+	}
+
+/* Two ping one host; each has its own ident, and so what comes for it. */
+static void an_echo_comes_back_to_who_sent_it(void **state)
+{
+	static const char end[] =
+		"use ! 1 1 0.0.0.0 0 " PEER " 0 0 %lld send %lld 0 %u \\N %u 500 %u";
+	const struct scene_packet packets[] = {
+		PING(1100, 8, HOST, PEER, 7, 56),  PING(1102, 8, HOST, PEER, 8, 100),
+		PING(1104, 0, PEER, HOST, 8, 100), PING(1105, 0, PEER, HOST, 7, 56),
+		PING(1700, 0, PEER, HOST, 8, 100), /* of one that is gone by then */
+	};
+
+	(void)state;
+	make_directory("echo");
+	header(1);
+	scene_frame("key", 0, 1);
+	hosts();
+	scene_process('+', 11, OLD, "ping");
+	scene_process('+', 12, OLD, "fping");
+	scene_frame("event", 1090, 1200);
+	for (unsigned i = 0; i < 2; i++) {
+		scene_use("1 0.0.0.0 0 " PEER " 0", SCENE_NEVER, "route", 1099 + i, SCENE_NEVER,
+			  11 + i, OLD);
+		scene_say(end, (long long)T(1099 + i), (long long)T(1103), i ? 108u : 64u, 11 + i,
+			  11 + i);
+	}
+	scene_frame("event", 1500, 1510);
+	scene_say("process - 12 500 1 1000 fping /bin/fping fping / 1 0 %lld", (long long)T(1505));
+	scene_frame("rotate", 2000, 2001);
+	write_pair("echo", 1, packets, 5);
+	answers(LOAD("echo.db", "echo"),
+		"SELECT pid, rule, reason, sent_packets, received_packets FROM connections "
+		"WHERE direction = 'outbound' ORDER BY pid",
+		"||no-socket|0|1\n11|quoted||1|1\n12|quoted||1|1\n");
+}
+
 /* Readings that had no such socket bound how far an owner reaches back, with a
  * rotation in between as well as without. */
 static void looking_ahead_over_a_rotation_stops_where_it_does_within(void **state)
@@ -1171,6 +1212,7 @@ int main(void)
 		FACT(packet_rows_join_up),
 		FACT(packet_rows_have_the_rules_of_their_connection),
 		FACT(an_answer_belongs_to_the_socket_that_asked),
+		FACT(an_echo_comes_back_to_who_sent_it),
 		FACT(a_copy_under_another_name_is_loaded_once),
 		FACT(a_torn_capture_and_torn_snapshots_keep_what_precedes),
 		FACT(the_next_segments_connection_does_not_own_the_one_before),

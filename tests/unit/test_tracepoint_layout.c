@@ -285,6 +285,9 @@ static void test_bytes_sent_and_received(void **state)
 	assert_int_equal(record_parse(&layout, &event), 1);
 	assert_int_equal(event.kind, TRACEPOINT_RECEIVE);
 	assert_true(event.u.length == -11);
+	record_set(make_length(TRACEPOINT_SEND_LENGTH, 64, 0) + 4, IPPROTO_ICMPV6, 2);
+	assert_int_equal(record_parse(&layout, &event), 1);
+	assert_true(event.protocol == IPPROTO_ICMPV6 && event.u.length == 64);
 }
 
 static void test_bytes_only_looked_at_count_nothing(void **state)

@@ -822,17 +822,34 @@ static void test_pings_are_told_each_while_they_are_few(void **state)
 		ping_at(world, T0 + i * MS, CLIENT);
 	assert_int_equal(world->count, WATCHER_USES_PORTLESS);
 	/* Beyond, the same process goes on, and that is known. */
-	ping_at(world, T0 + 200 * MS, CLIENT);
+	ping_at(world, T0 + 500 * MS, CLIENT);
 	assert_int_equal(world->count, WATCHER_USES_PORTLESS);
 	expect_whole(world);
-	ping_at(world, T0 + 201 * MS, CHILD);
-	ping_at(world, T0 + 202 * MS, CLIENT);
+	ping_at(world, T0 + 501 * MS, CHILD);
+	ping_at(world, T0 + 502 * MS, CLIENT);
 	assert_int_equal(world->count, WATCHER_USES_PORTLESS + 1);
 	assert_int_equal(last(world)->use.act, SNAP_SEVERAL);
 	expect_whole(world);
 	ping_at(world, T0 + SECOND, CLIENT);
 	assert_int_equal(world->count, WATCHER_USES_PORTLESS + 2);
 	assert_int_equal(last(world)->use.act, SNAP_ROUTE);
+}
+
+static void test_of_a_ping_its_length_is_told(void **state)
+{
+	struct world *world = *state;
+	struct tracepoint_event event = socket_event(TRACEPOINT_SEND, T0 + MS, CLIENT, 1);
+
+	event.protocol = IPPROTO_ICMP;
+	event.u.length = 64;
+	ping_at(world, T0, CLIENT);
+	watcher_uses_feed(world->uses, &event);
+	assert_int_equal(world->count, 2);
+	assert_int_equal(last(world)->use.act, SNAP_SEND);
+	assert_true(last(world)->use.sent_bytes == 64);
+	assert_int_equal(last(world)->use.opened_ns, T0 + REAL);
+	assert_int_equal(last(world)->use.at_ns, T0 + MS + REAL);
+	assert_int_equal(last(world)->use.remote.address.bytes[15], 2);
 }
 
 /* ---------------------------------------------------------------- live -- */
@@ -994,6 +1011,7 @@ int main(void)
 		TEST(test_choosing_an_address_is_no_use),
 		TEST(test_the_longest_silent_way_is_forgotten),
 		TEST(test_pings_are_told_each_while_they_are_few),
+		TEST(test_of_a_ping_its_length_is_told),
 		cmocka_unit_test(test_the_kernel_tells_who_connected_and_who_received),
 	};
 
