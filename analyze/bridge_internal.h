@@ -2,8 +2,8 @@
  * bridge_internal.h - what the files of the bridge share: bridge.c judges,
  * bridge_place.c knows whose an address is, bridge_holders.c who held a socket,
  * bridge_told.c whom the kernel told to use it, bridge_echo.c who sent an echo,
- * bridge_sharing.c who used a connection at the same time, bridge_crowd.c what of a
- * long chain can matter.
+ * bridge_hands.c who else has a socket of datagrams, bridge_sharing.c who used a connection
+ * at the same time, bridge_crowd.c what of a long chain can matter.
  */
 #ifndef ANALYZE_BRIDGE_INTERNAL_H
 #define ANALYZE_BRIDGE_INTERNAL_H
@@ -69,6 +69,8 @@ static inline bool bridge_is_stale(const struct timeline *tl, const struct timel
 /* So long after it was sent is an answer surely its sender's, in whose hands
  * the port has been; and so long before its answer a request. */
 #define BRIDGE_ANSWER_NS INT64_C(30000000000)
+/* The kernel tells that a socket closed, and the recorder when it heard of it, so late. */
+#define BRIDGE_LATE_CLOSE_NS INT64_C(200000000)
 /* The look-up of a way is this close to its packet. */
 #define BRIDGE_AT_ONCE_NS INT64_C(5000000)
 /* Between its look-up and its packet a process may lose the processor for so long, and so may
@@ -162,5 +164,9 @@ bool bridge_told_user(const struct bridge *bridge, const struct bridge_subject *
  * name nobody, or a socket that any peer may use. */
 void bridge_judge_datagram(struct bridge *bridge, const struct bridge_subject *subject,
 			   int64_t t_ns, struct bridge_verdict *v);
+/* Takes an owner of a datagram away where another process has the same socket, and may be the
+ * one: both are candidates then. */
+void bridge_check_hands(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
+			struct bridge_verdict *v);
 
 #endif

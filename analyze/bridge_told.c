@@ -6,9 +6,6 @@
 #include "analyze/walk.h"
 #include "snapshot/format/quantity.h"
 
-/* The kernel tells that a socket closed, and the recorder when it heard of it, so late. */
-#define LATE_CLOSE_NS INT64_C(200000000)
-
 bool bridge_use_fits(const struct bridge *bridge, const struct bridge_subject *subject,
 		     uint64_t netns)
 {
@@ -475,7 +472,7 @@ static bool still_holds(const struct timeline *tl, const struct bridge_subject *
 	/* That of a user before, who is gone, may come only now. */
 	bool others = around->other != TIMELINE_NONE &&
 		      bridge_is_gone(tl, tl->uses[around->other].process, use->at_ns);
-	int64_t since_ns = use->at_ns + (others ? LATE_CLOSE_NS : 0);
+	int64_t since_ns = use->at_ns + (others ? BRIDGE_LATE_CLOSE_NS : 0);
 
 	return !bridge_is_gone(tl, use->process, t_ns) && t_ns <= tl->told_until_ns &&
 	       !timeline_untold(tl, false, use->at_ns, t_ns) &&
@@ -498,6 +495,14 @@ static bool is_race(const struct timeline *tl, const struct around *around, int6
 	       !bridge_is_gone(tl, other->process, t_ns);
 }
 
+/* Whether the kernel may send this way without a look-up, and so without a word: to IPv4 groups
+ * where the caller names the interface or its own address. */
+static bool may_be_silent(const struct endpoint_address *remote)
+{
+	return endpoint_is_broadcast(remote) ||
+	       (endpoint_is_ipv4(remote) && endpoint_is_multicast(remote));
+}
+
 /* Of what is sent: the latest look-up, if it is the packet's own, or if nobody else who
  * lives has looked this way (a connected socket looks once). */
 static uint32_t choose_sender(const struct timeline *tl, const struct bridge_subject *subject,
@@ -506,7 +511,7 @@ static uint32_t choose_sender(const struct timeline *tl, const struct bridge_sub
 	const struct timeline_use *use, *other;
 	bool at_once;
 
-	if (around->before == TIMELINE_NONE)
+	if (around->before == TIMELINE_NONE || may_be_silent(&subject->remote.address))
 		return TIMELINE_NONE;
 	use = &tl->uses[around->before];
 	if (use->act == SNAP_SEVERAL)

@@ -23,8 +23,8 @@
 
 enum tracepoint_kind {
 	TRACEPOINT_STATE = 1, /* sock:inet_sock_set_state: a TCP or SCTP socket changes its state */
-	TRACEPOINT_SEND,      /* sock:sock_send_length (Linux 6.3), TCP and ICMP only */
-	TRACEPOINT_RECEIVE,   /* sock:sock_recv_length, TCP only; before 6.3
+	TRACEPOINT_SEND,      /* sock:sock_send_length (Linux 6.3): TCP, UDP, ICMP */
+	TRACEPOINT_RECEIVE,   /* sock:sock_recv_length: TCP, UDP; before 6.3
 				 tcp:tcp_rcv_space_adjust */
 	TRACEPOINT_ROUTE,     /* fib:fib_table_lookup, fib6:fib6_table_lookup: a route is looked up
 				 for a datagram to send, or by its connect(). Neither TCP's nor

@@ -17,8 +17,10 @@ const struct tracepoint_name tracepoint_names[TRACEPOINT_COUNT] = {
 				  "protocol == 6 || protocol == 132"},
 	[TRACEPOINT_DESTROY_SOCK] = {"tcp", "tcp_destroy_sock", NULL},
 	[TRACEPOINT_SEND_LENGTH] = {"sock", "sock_send_length",
-				    "protocol == 6 || protocol == 1 || protocol == 58"},
-	[TRACEPOINT_RECV_LENGTH] = {"sock", "sock_recv_length", "protocol == 6"},
+				    "protocol == 6 || protocol == 17 || protocol == 136 || "
+				    "protocol == 1 || protocol == 58"},
+	[TRACEPOINT_RECV_LENGTH] = {"sock", "sock_recv_length",
+				    "protocol == 6 || protocol == 17 || protocol == 136"},
 	[TRACEPOINT_SPACE_ADJUST] = {"tcp", "tcp_rcv_space_adjust", NULL},
 	[TRACEPOINT_FIB] = {"fib", "fib_table_lookup", ROUTE_FILTER},
 	[TRACEPOINT_FIB6] = {"fib6", "fib6_table_lookup", ROUTE_FILTER},
@@ -236,6 +238,12 @@ static int damaged(const char *wanted, size_t found)
 	return error_damage(NULL, "perf", -1, wanted, "%zu bytes", found);
 }
 
+/* Protocols of which each call that sends or receives is. */
+static bool is_told_of(uint64_t protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE;
+}
+
 /* What the kernel's filters would keep. */
 static bool is_wanted(enum tracepoint_number number, const struct tracepoint_field *fields,
 		      const uint8_t *raw, bool in_task)
@@ -246,10 +254,10 @@ static bool is_wanted(enum tracepoint_number number, const struct tracepoint_fie
 	case TRACEPOINT_SET_STATE:
 		return protocol == IPPROTO_TCP || protocol == IPPROTO_SCTP;
 	case TRACEPOINT_SEND_LENGTH:
-		return in_task && (protocol == IPPROTO_TCP || protocol == IPPROTO_ICMP ||
+		return in_task && (is_told_of(protocol) || protocol == IPPROTO_ICMP ||
 				   protocol == IPPROTO_ICMPV6);
 	case TRACEPOINT_RECV_LENGTH:
-		return in_task && protocol == IPPROTO_TCP;
+		return in_task && is_told_of(protocol);
 	case TRACEPOINT_SPACE_ADJUST:
 		return in_task;
 	case TRACEPOINT_FIB:

@@ -1,9 +1,10 @@
 /*
- * watcher_calls.h - calls that send without ports (ICMP echoes), each from its
- * look-up of the way to its end, where the kernel tells how long the message was.
+ * watcher_calls.h - calls that send datagrams, each from its look-up of the way to
+ * its end.
  *
  * Two processes that ping one host at one moment differ by nothing else that
- * the kernel tells. Pure logic, as watcher_uses.h, which feeds it.
+ * the kernel tells; and only its look-up tells the port of a socket that sends. Pure logic, as
+ * watcher_uses.h, which feeds it.
  */
 #ifndef SNAPSHOT_WATCHER_CALLS_H
 #define SNAPSHOT_WATCHER_CALLS_H
@@ -30,5 +31,9 @@ void watcher_calls_look(struct watcher_calls *calls, const struct watcher_use *u
 /* A call ended: true and *out, what is to be told of it. */
 bool watcher_calls_end(struct watcher_calls *calls, const struct tracepoint_event *event,
 		       int64_t real_ns, struct watcher_use *out);
+
+/* The latest look-up of the task that sent now, once: false if there is none. */
+bool watcher_calls_take(struct watcher_calls *calls, const struct tracepoint_event *event,
+			struct watcher_use *out);
 
 #endif

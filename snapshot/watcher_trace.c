@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -305,8 +306,8 @@ static void tell(void *context, const struct watcher_use *use)
 	} else if (!use->is_restated) {
 		/* A connect of long ago, whose process is forgotten by now. */
 		watcher_uses_miss(trace->uses,
-				  use->use.act == SNAP_ROUTE ? TRACEPOINT_ROUTES
-							     : TRACEPOINT_TRANSFERS,
+				  use->use.protocol == IPPROTO_TCP ? TRACEPOINT_TRANSFERS
+								   : TRACEPOINT_ROUTES,
 				  WATCHER_UNTOLD_STRANGER, use->time_ns);
 	}
 	procfs_facts_unref(person.facts);
@@ -354,6 +355,10 @@ static void shed(struct watcher_trace *trace)
 		}
 		watcher_uses_miss(trace->uses, group, WATCHER_UNTOLD_SHED,
 				  trace->shed_told_ns[group]);
+		/* Who uses the socket of another is told by transfers too. */
+		if (group == TRACEPOINT_TRANSFERS)
+			watcher_uses_miss(trace->uses, TRACEPOINT_ROUTES, WATCHER_UNTOLD_SHED,
+					  trace->shed_told_ns[group]);
 		trace->shed_told_ns[group] = now_ns;
 	}
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "snapshot/watcher_calls.h"
+#include "snapshot/watcher_hands.h"
 
 #define FIRST_SOCKETS 1024 /* a power of two */
 #define FIRST_CPUS    16
@@ -24,11 +25,12 @@ struct watcher_uses *watcher_uses_new(const struct watcher_uses_config *config)
 	uses->capacity = FIRST_SOCKETS;
 	uses->ways = calloc(WATCHER_USES_WAYS / WATCHER_USES_SET, sizeof(*uses->ways));
 	uses->calls = calloc(1, sizeof(*uses->calls));
+	uses->hands = calloc(1, sizeof(*uses->hands));
 	uses->ended = calloc(WATCHER_USES_LATE, sizeof(*uses->ended));
 	uses->cpu_ns = calloc(FIRST_CPUS, sizeof(*uses->cpu_ns));
 	uses->cpu_count = FIRST_CPUS;
-	if (uses->slots && uses->streams && uses->ways && uses->calls && uses->ended &&
-	    uses->cpu_ns)
+	if (uses->slots && uses->streams && uses->ways && uses->calls && uses->hands &&
+	    uses->ended && uses->cpu_ns)
 		return uses;
 	watcher_uses_free(uses);
 	return NULL;
@@ -42,6 +44,7 @@ void watcher_uses_free(struct watcher_uses *uses)
 	free(uses->streams);
 	free(uses->ways);
 	free(uses->calls);
+	free(uses->hands);
 	free(uses->ended);
 	free(uses->cpu_ns);
 	free(uses);
@@ -477,25 +480,21 @@ static void on_state(struct watcher_uses *uses, const struct tracepoint_event *e
 		on_shut(uses, stream, event);
 }
 
-/* Of an echo: what goes with its look-up. */
-static void on_message(struct watcher_uses *uses, const struct tracepoint_event *event)
-{
-	struct watcher_use use;
-
-	if (watcher_calls_end(uses->calls, event, uses->real_ns, &use))
-		uses->config.tell(uses->config.context, &use);
-}
-
 static void on_transfer(struct watcher_uses *uses, const struct tracepoint_event *event)
 {
 	bool receives = event->kind == TRACEPOINT_RECEIVE;
-	struct stream *stream = find_stream(uses, event->sk);
+	struct stream *stream;
 
 	watcher_uses_note_rate(uses, TRACEPOINT_TRANSFERS, event->time_ns);
 	if (event->protocol == IPPROTO_ICMP || event->protocol == IPPROTO_ICMPV6) {
-		on_message(uses, event);
+		watcher_ways_echo(uses, event);
 		return;
 	}
+	if (event->protocol == IPPROTO_UDP || event->protocol == IPPROTO_UDPLITE) {
+		watcher_ways_datagram(uses, event);
+		return;
+	}
+	stream = find_stream(uses, event->sk);
 	if (!stream)
 		return;
 	if (receives && !uses->config.has_lengths) {

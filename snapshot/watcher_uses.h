@@ -11,7 +11,8 @@
  * first act of a socket and whenever another process acts than last time.
  * Datagrams are told by protocol, namespace, local port, remote address and
  * port, when these are new, of another process, or silent for 2 s; those
- * without ports each, as long as they are few, and of echoes how long they were.
+ * without ports each, as long as they are few, and of echoes how long they were. Who sends
+ * and receives on a socket of datagrams is told when another process does than before.
  */
 #ifndef SNAPSHOT_WATCHER_USES_H
 #define SNAPSHOT_WATCHER_USES_H

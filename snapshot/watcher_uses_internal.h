@@ -65,6 +65,7 @@ struct watcher_uses {
 	size_t count, capacity;
 	struct way (*ways)[WATCHER_USES_SET];
 	struct watcher_calls *calls;
+	struct watcher_hands *hands;
 	struct ended { /* streams, a ring */
 		struct watcher_use last;
 		int64_t ended_ns; /* CLOCK_MONOTONIC; 0: none */
@@ -93,8 +94,11 @@ enum watcher_known watcher_uses_ask(struct watcher_uses *uses, enum tracepoint_g
 void watcher_uses_note_rate(struct watcher_uses *uses, enum tracepoint_group group,
 			    int64_t time_ns);
 
-/* watcher_ways.c */
+/* watcher_ways.c: who looks up a way; of an echo, the end of its call, which goes with its
+ * look-up; and who sent or received on a socket with ports. */
 void watcher_ways_take(struct watcher_uses *uses, const struct tracepoint_event *event);
+void watcher_ways_echo(struct watcher_uses *uses, const struct tracepoint_event *event);
+void watcher_ways_datagram(struct watcher_uses *uses, const struct tracepoint_event *event);
 void watcher_ways_restate(struct watcher_uses *uses); /* for the next segment */
 
 #endif

@@ -1,10 +1,12 @@
 /* Datagrams: who last looked up each way. */
 #include "snapshot/watcher_uses_internal.h"
 
+#include <assert.h>
 #include <netinet/in.h>
 #include <string.h>
 
 #include "snapshot/watcher_calls.h"
+#include "snapshot/watcher_hands.h"
 
 #define SECOND_NS INT64_C(1000000000)
 
@@ -85,6 +87,7 @@ static void take_way(struct watcher_uses *uses, struct way *way,
 	bool is_other = way->user != user->id;
 	bool is_told = !is_known || is_other || way->segment != uses->segment ||
 		       event->time_ns - way->time_ns > WATCHER_USES_SILENT_NS;
+	struct watcher_use look;
 
 	if (!has_ports(way->protocol)) {
 		is_told = is_rare(way, event->time_ns);
@@ -115,11 +118,8 @@ static void take_way(struct watcher_uses *uses, struct way *way,
 	}
 	if (is_told)
 		tell_way(uses, way, event, user, SNAP_ROUTE);
-	if (!has_ports(way->protocol)) {
-		struct watcher_use look = make_look(uses, way, event, user, SNAP_ROUTE);
-
-		watcher_calls_look(uses->calls, &look, is_told);
-	}
+	look = make_look(uses, way, event, user, SNAP_ROUTE);
+	watcher_calls_look(uses->calls, &look, is_told);
 }
 
 void watcher_ways_take(struct watcher_uses *uses, const struct tracepoint_event *event)
@@ -143,6 +143,43 @@ void watcher_ways_take(struct watcher_uses *uses, const struct tracepoint_event 
 				       &event->u.socket.remote);
 	user.netns = key.netns;
 	take_way(uses, need_way(uses, &key), event, &user);
+}
+
+void watcher_ways_echo(struct watcher_uses *uses, const struct tracepoint_event *event)
+{
+	struct watcher_use use;
+
+	if (watcher_calls_end(uses->calls, event, uses->real_ns, &use))
+		uses->config.tell(uses->config.context, &use);
+}
+
+void watcher_ways_datagram(struct watcher_uses *uses, const struct tracepoint_event *event)
+{
+	bool receives = event->kind == TRACEPOINT_RECEIVE, forgot;
+	struct watcher_hand *hand = watcher_hands_find(uses->hands, event->sk);
+	struct watcher_use act, look, told[2];
+	uint64_t epoch = uses->config.epoch(uses->config.context);
+	bool has_look = !receives && watcher_calls_take(uses->calls, event, &look);
+	struct watcher_user user;
+	size_t count;
+
+	if (event->u.length < 0 || (receives && event->u.length == 0))
+		return;
+	if (hand && hand->last.use.pid == event->pid && hand->epoch == epoch)
+		user = hand->last.user;
+	else if (watcher_uses_ask(uses, DATAGRAMS, event, &user) != WATCHER_KNOWN)
+		return;
+	act = watcher_uses_make(uses, event, receives ? SNAP_RECEIVE : SNAP_SEND, &user);
+	act.use.protocol = event->protocol;
+	count = watcher_hands_take(uses->hands, event->sk, &act, has_look ? &look : NULL, told,
+				   &forgot);
+	if (forgot)
+		watcher_uses_miss(uses, DATAGRAMS, WATCHER_UNTOLD_SHED, event->time_ns);
+	hand = watcher_hands_find(uses->hands, event->sk);
+	assert(hand != NULL);
+	hand->epoch = epoch;
+	for (size_t i = 0; i < count; i++)
+		uses->config.tell(uses->config.context, &told[i]);
 }
 
 static void restate_way(struct watcher_uses *uses, const struct way *way)
@@ -170,8 +207,22 @@ static void restate_way(struct watcher_uses *uses, const struct way *way)
 		uses->config.tell(uses->config.context, &use);
 }
 
+/* Who has a socket now that went from hand to hand. */
+static void restate_hands(struct watcher_uses *uses)
+{
+	for (size_t i = 0; i < WATCHER_HANDS; i++) {
+		struct watcher_use use;
+
+		if (!watcher_hands_restate(uses->hands, i, &use))
+			continue;
+		use.is_restated = true;
+		uses->config.tell(uses->config.context, &use);
+	}
+}
+
 void watcher_ways_restate(struct watcher_uses *uses)
 {
 	for (size_t i = 0; i < WATCHER_USES_WAYS; i++)
 		restate_way(uses, &uses->ways[i / WATCHER_USES_SET][i % WATCHER_USES_SET]);
+	restate_hands(uses);
 }

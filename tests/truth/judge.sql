@@ -173,8 +173,11 @@ SELECT w.kind, w.pid, w.start_ticks, w.is_tcp,
 FROM whole w LEFT JOIN given g USING (pid, start_ticks);
 
 -- Which one of several that share a socket took a datagram, or moved which bytes of
--- a stream at the same time, nobody outside the kernel knows.
-CREATE VIEW unknowable AS SELECT 'udpworkers bound' AS kind UNION SELECT 'atonce client';
+-- a stream at the same time, nobody outside the kernel knows; and what goes to a
+-- group leaves without a word.
+CREATE VIEW unknowable (kind) AS VALUES ('udpworkers bound'), ('udpzero4 client'),
+	('udpzero6 client'), ('udppass client'), ('udphelper bound'), ('udpcast client'),
+	('atonce client');
 
 CREATE VIEW result AS
 SELECT

@@ -136,53 +136,12 @@ static void hand_to_child(struct house *house, struct session *session)
 /* After one exchange the connection goes to the worker, through a UNIX socket. */
 static void hand_over(struct house *house, struct session *session)
 {
-	char byte = 0;
-	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct msghdr message = {.msg_iov = &iov,
-				 .msg_iovlen = 1,
-				 .msg_control = &control,
-				 .msg_controllen = sizeof(control)};
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(header), &session->talk.fd, sizeof(int));
 	while (session->talk.received == 0 || session->got != 0) {
 		if (session_step(session, 0) <= 0)
 			break;
 	}
-	(void)sendmsg(house->handover, &message, 0);
+	(void)descriptor_pass(house->handover, session->talk.fd);
 	talk_close(house->plan, &session->talk);
-}
-
-/* A connection received by hand_over, or -1. */
-static int receive_descriptor(int source)
-{
-	char byte;
-	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct msghdr message = {.msg_iov = &iov,
-				 .msg_iovlen = 1,
-				 .msg_control = &control,
-				 .msg_controllen = sizeof(control)};
-	struct cmsghdr *header;
-	int fd;
-
-	if (recvmsg(source, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0)
-		return -1;
-	header = CMSG_FIRSTHDR(&message);
-	if (header == NULL || header->cmsg_type != SCM_RIGHTS)
-		return -1;
-	memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-	return fd;
 }
 
 static void house_grow(struct house *house)
@@ -201,7 +160,7 @@ static void house_grow(struct house *house)
 static void house_take(struct house *house)
 {
 	struct session session;
-	int fd = house->received ? receive_descriptor(house->source)
+	int fd = house->received ? descriptor_take(house->source, MSG_DONTWAIT)
 				 : accept4(house->source, NULL, NULL, SOCK_CLOEXEC);
 
 	if (fd < 0)
@@ -279,11 +238,17 @@ static void house_run(struct house *house)
 
 /* ----------------------------------------------------- processes of it -- */
 
+static bool is_of_datagrams(const struct kind *kind)
+{
+	return kind->run == run_datagrams || kind->run == run_datagram_reuse ||
+	       kind->run == run_datagram_zero || kind->run == run_datagram_pass;
+}
+
 static void serve(struct plan *plan, int fd, int stop)
 {
 	struct house house = {.plan = plan, .source = fd, .stop = stop, .handover = -1};
 
-	if (plan->kind->run == run_datagrams || plan->kind->run == run_datagram_reuse) {
+	if (is_of_datagrams(plan->kind)) {
 		serve_datagrams(plan, fd, stop);
 		return;
 	}
@@ -374,7 +339,7 @@ static void serve_and_pass(struct plan *plan, int fd, int stop)
 
 static void server_main(struct plan *plan, int stop, int to)
 {
-	bool datagrams = plan->kind->run == run_datagrams || plan->kind->run == run_datagram_reuse;
+	bool datagrams = is_of_datagrams(plan->kind);
 	int type = datagrams ? SOCK_DGRAM : SOCK_STREAM, fd;
 	struct sockaddr_storage address;
 

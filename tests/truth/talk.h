@@ -135,6 +135,10 @@ void address_unmap(struct sockaddr_storage *address);
 int socket_bound(int type, struct sockaddr_storage *address, bool dual_stack, bool reuseport);
 /* A port of the address that nobody has now; 0 on failure. */
 uint16_t port_free(int type, const struct sockaddr_storage *address);
+/* Gives a descriptor to who has the other end of a UNIX socket. 0 or -1. */
+int descriptor_pass(int to, int fd);
+/* One that was given, or -1. */
+int descriptor_take(int from, int flags);
 /* Who is at both ends of a connected socket. 0 or -1. */
 int talk_names(struct talk *talk);
 /* Whole, and counted. 0 or -1. */
@@ -169,6 +173,10 @@ int run_port_reuse(struct plan *plan);
 int run_pid_reuse(struct plan *plan);
 int run_refused(struct plan *plan);
 int run_datagram_refused(struct plan *plan);
+int run_datagram_zero(struct plan *plan);
+int run_datagram_pass(struct plan *plan);
+int run_datagram_helper(struct plan *plan);
+int run_datagram_cast(struct plan *plan);
 int run_ping(struct plan *plan);
 int run_raw_ping(struct plan *plan);
 

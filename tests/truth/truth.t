@@ -26,7 +26,8 @@ while IFS=$'\t' read -r kind _ _ none wrong _ _ _ _ _ _ _ more _ reasons; do
 	# Workers with one socket cannot be told apart by what they take, nor those who use one
 	# connection at the same time; processes with one port, one after the other, seldom.
 	case $kind in
-	udpworkers\ bound | atonce\ client | udpreuse*) whole_kind=0 ;;
+	udpworkers\ bound | atonce\ client | udpreuse* | udpzero*client | udppass\ client | \
+		udphelper\ bound | udpcast*) whole_kind=0 ;;
 	*) whole_kind=1 ;;
 	esac
 	if [ "$whole" = 1 ] && [ "$missing" = 0 ] && [ "$whole_kind" = 1 ]; then

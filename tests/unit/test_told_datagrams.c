@@ -37,11 +37,16 @@ static int end(void **state)
 	return 0;
 }
 
-static void settle(void)
+static void settle_at(int64_t ms)
 {
-	scene_frame("poll", 10000, 10001);
+	scene_frame("poll", ms, ms + 1);
 	scene_read_whole(&tl);
 	assert_int_equal(bridge_init(&bridge, &tl), 0);
+}
+
+static void settle(void)
+{
+	settle_at(10000);
 }
 
 static void ask(uint8_t protocol, uint16_t local_port, uint16_t remote_port)
@@ -174,6 +179,180 @@ static void where_pings_were_too_many_to_be_told_nobody_is_named(void **state)
 	assert_nobody(102, true);
 }
 
+/* --------------------------------------------------------------- hands -- */
+
+#define QUERY "17 " HOST " 40000 " PEER " 53"
+#define HANDS "17 :: 40000 :: 0"
+
+static void closed(int64_t ms)
+{
+	scene_say("closed ! 1 udp " HOST " 40000 0.0.0.0 0 0 0 %lld 0 0 0 0 0 0 0 0",
+		  (long long)T(ms));
+}
+
+/* It looked up the way at 100; another one uses the socket from 200 on. */
+static void hand_on(void)
+{
+	scene_frame("event", 450, 460);
+	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(HANDS, NEVER, "send", 150, NEVER, 10, OLD);
+	scene_use(HANDS, NEVER, "send", 200, 150, 11, OLD);
+}
+
+static void a_connected_socket_that_was_passed_on_is_who_acts_next(void **state)
+{
+	(void)state;
+	hand_on();
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_owner(101, true, BRIDGE_EXACT, 10);
+	assert_owner(150, true, BRIDGE_EXACT, 10);
+	assert_nobody(190, true); /* the call that ended at 200 */
+	assert_string_equal(bridge_reason_name(v.reason), "ambiguous");
+	assert_int_equal(v.candidate_count, 2);
+	assert_true(v.refused && v.until_ns - v.from_ns == 1);
+	assert_nobody(5000, true);
+	assert_nobody(160, false); /* the next one may read it */
+	assert_nobody(5000, false);
+}
+
+static void who_has_had_it_for_long_may_read_what_comes(void **state)
+{
+	(void)state;
+	hand_on();
+	scene_frame("event", 50050, 50060);
+	scene_use(QUERY, NEVER, "route", 50000, 100, 10, OLD);
+	settle_at(100000);
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_nobody(50001, false);
+}
+
+static void in_its_own_turn_a_process_is_sure(void **state)
+{
+	(void)state;
+	hand_on();
+	scene_frame("event", 650, 660);
+	scene_use(QUERY, NEVER, "route", 299, 100, 10, OLD);
+	scene_use(HANDS, NEVER, "send", 301, 298, 10, OLD);
+	scene_use(HANDS, NEVER, "send", 400, 340, 11, OLD);
+	scene_use(HANDS, NEVER, "send", 500, 450, 10, OLD);
+	scene_use(HANDS, NEVER, "send", 503, 502, 11, OLD);
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_owner(300, true, BRIDGE_EXACT, 10); /* it looked up after the other's last */
+	assert_owner(320, true, BRIDGE_EXACT, 10);
+	assert_nobody(341, true);
+	assert_nobody(452, true); /* the other's may leave late */
+	assert_owner(456, true, BRIDGE_EXACT, 10);
+	assert_nobody(501, true); /* both were in a call */
+}
+
+static void after_its_close_a_port_is_in_other_hands(void **state)
+{
+	(void)state;
+	hand_on();
+	scene_frame("event", 650, 660);
+	closed(600);
+	scene_use(QUERY, NEVER, "route", 1000, 100, 12, OLD);
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_owner(1001, true, BRIDGE_EXACT, 12);
+}
+
+/* A place that was used again: what was told of the port before is not its own. */
+static void a_use_after_the_close_says_nothing_of_before(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_frame("event", 450, 460);
+	closed(400);
+	scene_use(HANDS, NEVER, "send", 101, NEVER, 10, OLD);
+	scene_use(HANDS, NEVER, "receive", 1000, 101, 11, OLD);
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_owner(101, true, BRIDGE_EXACT, 10);
+	assert_owner(150, true, BRIDGE_EXACT, 10);
+	assert_owner(120, false, BRIDGE_EXACT, 10);
+}
+
+static void who_had_ended_or_was_not_there_is_no_rival(void **state)
+{
+	(void)state;
+	scene_frame("event", 450, 460);
+	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(HANDS, NEVER, "send", 50, NEVER, 9, OLD);
+	scene_say("process - 9 %u 1 1000 x /bin/x x / 1 0 %lld", (unsigned)OLD, (long long)T(60));
+	scene_use(HANDS, NEVER, "send", 101, 50, 10, OLD);
+	scene_use(HANDS, NEVER, "send", 400, 350, 11, TICKS(300));
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_owner(100, true, BRIDGE_EXACT, 10);
+	assert_owner(110, false, BRIDGE_EXACT, 10);
+}
+
+/* The dispatcher receives and its helper answers. */
+static void who_answers_need_not_be_who_received(void **state)
+{
+	(void)state;
+	scene_frame("event", 450, 460);
+	scene_use(QUERY, NEVER, "route", 110, NEVER, 11, OLD);
+	scene_use(HANDS, NEVER, "receive", 101, NEVER, 10, OLD);
+	scene_use(HANDS, NEVER, "send", 111, 101, 11, OLD);
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	subject.responder = true;
+	assert_nobody(100, false);
+	assert_string_equal(bridge_reason_name(v.reason), "ambiguous");
+	assert_owner(110, true, BRIDGE_EXACT, 11);
+	assert_nobody(300, false);
+}
+
+static void of_too_many_hands_nobody_is_named(void **state)
+{
+	(void)state;
+	scene_frame("event", 450, 460);
+	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(HANDS, NEVER, "several", 90, 80, 10, OLD);
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_nobody(101, true);
+}
+
+/* The reading shows the one it was passed to, who did not send what was sent before. */
+static void whom_readings_show_later_did_not_send_what_was_sent_before(void **state)
+{
+	(void)state;
+	hand_on();
+	scene_frame("poll", 1000, 1001);
+	scene_process('+', 11, OLD, "second");
+	scene_socket('+', "udp " HOST " 40000 " PEER " 53 1", 500);
+	scene_holder('+', 500, 11, OLD, 3);
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_nobody(101, true);
+	assert_nobody(300, true);
+	assert_owner(1500, true, BRIDGE_EXACT, 11);
+}
+
+/* With the interface or its own address named, no way is looked up. */
+static void to_a_group_a_look_up_does_not_tell_who_sends(void **state)
+{
+	static const char *const groups[] = {"224.0.0.251", "239.255.77.1", "255.255.255.255"};
+
+	(void)state;
+	scene_frame("event", 450, 460);
+	for (size_t i = 0; i < 3; i++)
+		scene_say("use ! 1 17 " HOST " 40000 %s 53 0 0 route %lld 0 \\N \\N 10 500 10",
+			  groups[i], (long long)T(100));
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(endpoint_parse(groups[i], &subject.remote.address), 0);
+		assert_nobody(101, true);
+	}
+}
+
 #define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -185,6 +364,16 @@ int main(void)
 		FACT(a_look_up_without_an_end_may_be_of_any_length),
 		FACT(an_end_across_what_is_missing_is_none),
 		FACT(where_pings_were_too_many_to_be_told_nobody_is_named),
+		FACT(a_connected_socket_that_was_passed_on_is_who_acts_next),
+		FACT(who_has_had_it_for_long_may_read_what_comes),
+		FACT(in_its_own_turn_a_process_is_sure),
+		FACT(after_its_close_a_port_is_in_other_hands),
+		FACT(a_use_after_the_close_says_nothing_of_before),
+		FACT(who_had_ended_or_was_not_there_is_no_rival),
+		FACT(who_answers_need_not_be_who_received),
+		FACT(of_too_many_hands_nobody_is_named),
+		FACT(whom_readings_show_later_did_not_send_what_was_sent_before),
+		FACT(to_a_group_a_look_up_does_not_tell_who_sends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

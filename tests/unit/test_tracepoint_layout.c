@@ -303,15 +303,20 @@ static void test_bytes_only_looked_at_count_nothing(void **state)
 	assert_true(event.u.length == -11);
 }
 
-static void test_transfers_of_interrupts_and_of_udp_are_left_out(void **state)
+static void test_transfers_of_interrupts_and_of_other_protocols_are_left_out(void **state)
 {
 	struct tracepoint_event event;
 
 	(void)state;
 	make_length(TRACEPOINT_SEND_LENGTH, 1, 0)[1] = 0x10;
 	assert_int_equal(record_parse(&layout, &event), 0);
-	record_set(make_length(TRACEPOINT_RECV_LENGTH, 1, 0) + 4, IPPROTO_UDP, 2);
+	record_set(make_length(TRACEPOINT_RECV_LENGTH, 1, 0) + 4, IPPROTO_ICMP, 2);
 	assert_int_equal(record_parse(&layout, &event), 0);
+	record_set(make_length(TRACEPOINT_SEND_LENGTH, 1, 0) + 4, IPPROTO_RAW, 2);
+	assert_int_equal(record_parse(&layout, &event), 0);
+	record_set(make_length(TRACEPOINT_RECV_LENGTH, 1, 0) + 4, IPPROTO_UDP, 2);
+	assert_int_equal(record_parse(&layout, &event), 1);
+	assert_int_equal(event.protocol, IPPROTO_UDP);
 }
 
 static uint8_t *make_route(enum tracepoint_number number)
@@ -497,7 +502,7 @@ int main(void)
 		TEST(interrupts_are_no_task),
 		TEST(bytes_sent_and_received),
 		TEST(bytes_only_looked_at_count_nothing),
-		TEST(transfers_of_interrupts_and_of_udp_are_left_out),
+		TEST(transfers_of_interrupts_and_of_other_protocols_are_left_out),
 		TEST(a_route_is_looked_up),
 		TEST(routes_of_others_are_left_out),
 		TEST(a_socket_is_destroyed),

@@ -117,6 +117,19 @@ static void a_call_whose_look_up_was_not_told_is_not_either(void **state)
 	assert_true(ends(210, PING, PING, IPPROTO_ICMP, 64));
 }
 
+static void a_look_up_is_taken_once(void **state)
+{
+	struct tracepoint_event event = {
+		.kind = TRACEPOINT_SEND, .pid = PING, .tid = PING, .protocol = IPPROTO_ICMP};
+
+	(void)state;
+	assert_false(watcher_calls_take(&calls, &event, &told));
+	look(100, PING, "10.0.0.2", false);
+	assert_true(watcher_calls_take(&calls, &event, &told));
+	assert_int_equal(told.use.at_ns, REAL + 100);
+	assert_false(watcher_calls_take(&calls, &event, &told));
+}
+
 #define FACT(name) cmocka_unit_test_setup(name, begin)
 
 int main(void)
@@ -128,6 +141,7 @@ int main(void)
 		FACT(a_taken_place_is_lost_and_not_mixed_up),
 		FACT(what_failed_has_no_length),
 		FACT(a_call_whose_look_up_was_not_told_is_not_either),
+		FACT(a_look_up_is_taken_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -852,6 +852,40 @@ static void test_of_a_ping_its_length_is_told(void **state)
 	assert_int_equal(last(world)->use.remote.address.bytes[15], 2);
 }
 
+static void datagram_at(struct world *world, int64_t time_ns, uint32_t pid,
+			enum tracepoint_kind kind)
+{
+	struct tracepoint_event event = socket_event(kind, time_ns, pid, 1);
+
+	event.protocol = IPPROTO_UDP;
+	event.u.length = 30;
+	watcher_uses_feed(world->uses, &event);
+}
+
+static void test_a_second_user_of_a_datagram_socket_is_told(void **state)
+{
+	struct world *world = *state;
+
+	udp_at(world, T0, CLIENT, 5, 6);
+	datagram_at(world, T0 + MS, CLIENT, TRACEPOINT_SEND);
+	datagram_at(world, T0 + 2 * MS, CLIENT, TRACEPOINT_RECEIVE);
+	datagram_at(world, T0 + 3 * MS, KERNEL, TRACEPOINT_SEND);
+	assert_int_equal(world->count, 1);
+	datagram_at(world, T0 + 4 * MS, CHILD, TRACEPOINT_SEND);
+	assert_int_equal(world->count, 3);
+	assert_int_equal(last(world)->use.act, SNAP_SEND);
+	assert_int_equal(last(world)->use.pid, CHILD);
+	assert_int_equal(last(world)->use.protocol, IPPROTO_UDP);
+	assert_int_equal(last(world)->use.local.port, 5);
+	assert_int_equal(last(world)->use.previous_ns, T0 + 2 * MS + REAL);
+	assert_true(endpoint_is_any(&last(world)->use.remote.address));
+	watcher_uses_restate(world->uses);
+	assert_true(last(world)->is_restated);
+	assert_int_equal(last(world)->use.pid, CHILD);
+	datagram_at(world, T0 + 5 * MS, STRANGER, TRACEPOINT_SEND);
+	expect_missing(world, WATCHER_UNTOLD_STRANGER, T0 + 5 * MS);
+}
+
 /* ---------------------------------------------------------------- live -- */
 
 struct frames {
@@ -1012,6 +1046,7 @@ int main(void)
 		TEST(test_the_longest_silent_way_is_forgotten),
 		TEST(test_pings_are_told_each_while_they_are_few),
 		TEST(test_of_a_ping_its_length_is_told),
+		TEST(test_a_second_user_of_a_datagram_socket_is_told),
 		cmocka_unit_test(test_the_kernel_tells_who_connected_and_who_received),
 	};
 
