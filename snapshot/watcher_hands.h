@@ -20,7 +20,7 @@
 
 #include "snapshot/watcher_uses.h"
 
-/* Sockets that were used lately; the longest silent one of a set is forgotten. 8 MB, of
+/* Sockets that were used lately; the longest silent one of a set is forgotten. 7 MB, of
  * which only what is used is touched. */
 #define WATCHER_HANDS	  32768
 #define WATCHER_HANDS_SET 4
