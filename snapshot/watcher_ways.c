@@ -169,6 +169,8 @@ void watcher_ways_datagram(struct watcher_uses *uses, const struct tracepoint_ev
 		user = hand->last.user;
 	else if (watcher_uses_ask(uses, DATAGRAMS, event, &user) != WATCHER_KNOWN)
 		return;
+	/* One of before with the same pid made it. */
+	has_look = has_look && look.user.id == user.id;
 	act = watcher_uses_make(uses, event, receives ? SNAP_RECEIVE : SNAP_SEND, &user);
 	act.use.protocol = event->protocol;
 	count = watcher_hands_take(uses->hands, event->sk, &act, has_look ? &look : NULL, told,

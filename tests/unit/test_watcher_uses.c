@@ -886,6 +886,20 @@ static void test_a_second_user_of_a_datagram_socket_is_told(void **state)
 	expect_missing(world, WATCHER_UNTOLD_STRANGER, T0 + 5 * MS);
 }
 
+static void test_the_look_up_of_one_with_the_same_pid_is_not_its_own(void **state)
+{
+	struct world *world = *state;
+
+	udp_at(world, T0, CLIENT, 5, 6);
+	udp_at(world, T0, CHILD, 7, 8);
+	datagram_at(world, T0 + MS, CHILD, TRACEPOINT_SEND);
+	world->again = 1000;
+	world->epoch++;
+	datagram_at(world, T0 + 2 * MS, CLIENT, TRACEPOINT_SEND);
+	assert_int_equal(world->count, 4);
+	assert_int_equal(last(world)->use.local.port, 7);
+}
+
 /* ---------------------------------------------------------------- live -- */
 
 struct frames {
@@ -1047,6 +1061,7 @@ int main(void)
 		TEST(test_pings_are_told_each_while_they_are_few),
 		TEST(test_of_a_ping_its_length_is_told),
 		TEST(test_a_second_user_of_a_datagram_socket_is_told),
+		TEST(test_the_look_up_of_one_with_the_same_pid_is_not_its_own),
 		cmocka_unit_test(test_the_kernel_tells_who_connected_and_who_received),
 	};
 
