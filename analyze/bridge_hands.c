@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 
+#include "analyze/walk.h"
 #include "snapshot/format/quantity.h"
 
 /* The turns of a port around t: who used it last before, and who is the next. */
@@ -28,12 +29,14 @@ static struct turns find_turns(const struct bridge *bridge, const struct bridge_
 	for (size_t i = after; i > 0 && out.now == NULL; i--) {
 		const struct timeline_use *use = &tl->uses[way->uses[i - 1]];
 
+		walk_step();
 		if (bridge_use_fits(bridge, subject, use->netns))
 			out.now = use;
 	}
 	for (size_t i = after; i < way->count && out.next == NULL; i++) {
 		const struct timeline_use *use = &tl->uses[way->uses[i]];
 
+		walk_step();
 		if (bridge_use_fits(bridge, subject, use->netns))
 			out.next = use;
 	}
@@ -44,13 +47,19 @@ static struct turns find_turns(const struct bridge *bridge, const struct bridge_
 	return out;
 }
 
-/* Whether the user of a turn is another one than process, and could be the one at t. */
-static bool is_rival(const struct timeline *tl, const struct timeline_use *use, uint32_t process,
+/* Whether the user of a turn is another one than process, and lives at t or later. */
+static bool is_other(const struct timeline *tl, const struct timeline_use *use, uint32_t process,
 		     int64_t t_ns)
 {
 	return use != NULL && (use->process != process || use->act == SNAP_SEVERAL) &&
-	       !bridge_is_gone(tl, use->process, t_ns) &&
-	       timeline_began(tl, use->process, false) <= t_ns;
+	       !bridge_is_gone(tl, use->process, t_ns);
+}
+
+/* And could be the one that sends at t. */
+static bool is_rival(const struct timeline *tl, const struct timeline_use *use, uint32_t process,
+		     int64_t t_ns)
+{
+	return is_other(tl, use, process, t_ns) && timeline_began(tl, use->process, false) <= t_ns;
 }
 
 /* What is sent left in a call that ended at or after t: the last of one turn, or the first of the
@@ -78,7 +87,49 @@ static const struct timeline_use *rival_sender(const struct timeline *tl, const 
 	return now;
 }
 
-/* Any of the users may take what is received, at once or later. */
+/* So many generations lie between who opens a socket and who uses it, at most. */
+#define GENERATIONS 8
+
+/* Whether a process may have inherited what another one had: it may descend from it. Who began
+ * before it does not. */
+static bool may_inherit(const struct timeline *tl, uint32_t heir, uint32_t process)
+{
+	int64_t since_ns = timeline_began(tl, process, false);
+
+	for (unsigned i = 0; i < GENERATIONS && heir != TIMELINE_NONE; i++) {
+		const struct timeline_process *p = &tl->processes[heir];
+		int64_t began_ns = timeline_began(tl, heir, true);
+		uint32_t parent = p->parent;
+
+		if (parent == 0 && p->first_image != TIMELINE_NONE)
+			parent = tl->images[p->first_image].ppid;
+		if (heir == process || parent == tl->processes[process].pid || p->forked_twice)
+			return true;
+		if (began_ns != INT64_MIN && began_ns < since_ns)
+			return false;
+		heir = timeline_process_of(tl, parent, p->start_ticks);
+	}
+	return true;
+}
+
+/* Whether a user of the port may take what is received at t: at once or later. Who was not there
+ * yet may inherit the socket, if that did not close before; or be handed it, if nothing says that
+ * it closed: a close is told late, and what is told of the port may be of another socket then. */
+static bool may_receive(const struct timeline *tl, const struct bridge_subject *subject,
+			const struct timeline_use *use, uint32_t process, int64_t t_ns)
+{
+	bool inherits;
+
+	if (!is_other(tl, use, process, t_ns))
+		return false;
+	if (timeline_began(tl, use->process, false) <= t_ns)
+		return use->at_ns <= t_ns ? !closed_between(tl, subject, use->at_ns, t_ns)
+					  : !closed_between(tl, subject, t_ns, use->at_ns);
+	inherits = may_inherit(tl, use->process, process);
+	return timeline_closed(tl, subject->protocol, subject->local.port, &subject->remote, t_ns,
+			       use->at_ns + (inherits ? 0 : BRIDGE_LATE_CLOSE_NS)) == 0;
+}
+
 static const struct timeline_use *rival_receiver(const struct bridge *bridge,
 						 const struct bridge_subject *subject,
 						 const struct timeline_way *way,
@@ -91,14 +142,12 @@ static const struct timeline_use *rival_receiver(const struct bridge *bridge,
 		return turns->now;
 	for (size_t i = bridge_first_after(tl, way, t_ns - BRIDGE_ANSWER_NS); i < way->count; i++) {
 		const struct timeline_use *use = &tl->uses[way->uses[i]];
-		bool is_past = use->at_ns <= t_ns;
 
+		walk_step();
 		if (use->at_ns > t_ns + BRIDGE_ANSWER_NS)
 			break;
 		if (bridge_use_fits(bridge, subject, use->netns) &&
-		    is_rival(tl, use, process, t_ns) &&
-		    !closed_between(tl, subject, is_past ? use->at_ns : t_ns,
-				    is_past ? t_ns : use->at_ns))
+		    may_receive(tl, subject, use, process, t_ns))
 			return use;
 	}
 	return NULL;

@@ -135,12 +135,13 @@ void bridge_push_rivals(struct bridge *bridge, const struct bridge_subject *subj
 void bridge_push_users(struct bridge *bridge, const struct timeline_socket *s, uint32_t socket,
 		       int64_t t_ns);
 
-/* Whether its process had ended by t. */
+/* Whether its process had ended by t; of two of one pid and clock tick, the later one. */
 static inline bool bridge_is_gone(const struct timeline *tl, uint32_t process, int64_t t_ns)
 {
 	const struct timeline_process *p = &tl->processes[process];
 
-	return p->exit_ns != 0 && p->exit_ns < t_ns;
+	return p->exit_ns != 0 && p->exit_ns < t_ns &&
+	       (!p->forked_twice || p->exit_ns >= p->forks.until_ns);
 }
 
 /* Whether a use in this namespace may be of the end that is asked for. */

@@ -70,14 +70,15 @@ static bool began_later(const struct timeline *tl, const struct bridge_subject *
 		began_ns > tl->uses[next].previous_ns);
 }
 
-/* Whether a was born with the socket of b, who went on using it. */
+/* Whether a was born with the socket of b, who went on using it. Of two of one pid and clock tick
+ * either may have been. */
 static bool is_heir(const struct timeline *tl, const struct timeline_socket *s, const struct run *a,
 		    const struct run *b)
 {
-	int64_t born_ns = tl->processes[a->process].born_ns;
+	const struct timeline_process *p = &tl->processes[a->process];
 
-	return b->last < a->first && born_ns > s->opened_ns &&
-	       born_ns < tl->uses[a->use].previous_ns;
+	return b->last < a->first && p->forks.until_ns > s->opened_ns &&
+	       p->forks.from_ns < tl->uses[a->use].previous_ns;
 }
 
 static bool at_once(const struct timeline *tl, const struct timeline_socket *s, const struct run *a,

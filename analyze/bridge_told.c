@@ -588,20 +588,23 @@ static bool contradicts(const struct timeline *tl, uint32_t use, int64_t t_ns,
 	       apart_ns >= -BRIDGE_ANSWER_NS && !bridge_is_gone(tl, tl->uses[use].process, t_ns);
 }
 
-/* Readings after t name somebody, but another process had the way then, and nothing says that
- * its socket closed. */
+/* Readings after t name somebody, but another process had the way then, or has it before them, and
+ * nothing says that its socket closed: what waited may be read by who inherits it. */
 static bool comes_later(const struct timeline *tl, const struct bridge_subject *subject,
-			uint32_t before, int64_t t_ns, const struct bridge_verdict *v)
+			uint32_t place, int64_t t_ns, const struct bridge_verdict *v)
 {
 	const struct timeline_use *use;
+	int64_t from_ns, until_ns;
 
-	if (before == TIMELINE_NONE || v->first_ns <= t_ns)
+	if (place == TIMELINE_NONE || v->first_ns <= t_ns)
 		return false;
-	use = &tl->uses[before];
-	return use->process != v->process && t_ns - use->at_ns <= BRIDGE_ANSWER_NS &&
+	use = &tl->uses[place];
+	from_ns = use->at_ns < t_ns ? use->at_ns : t_ns;
+	until_ns = use->at_ns < t_ns ? t_ns : use->at_ns;
+	return use->process != v->process && until_ns - from_ns <= BRIDGE_ANSWER_NS &&
 	       !bridge_is_gone(tl, use->process, t_ns) &&
 	       timeline_closed(tl, subject->protocol, subject->local.port, &subject->remote,
-			       use->at_ns, t_ns) == 0;
+			       from_ns, until_ns) == 0;
 }
 
 /* Who is named forked since the reading that names it: the child has the socket too. */
@@ -658,7 +661,8 @@ void bridge_judge_datagram(struct bridge *bridge, const struct bridge_subject *s
 			disown(bridge, BRIDGE_WHY_CONTRADICTED, v);
 		else if (has_heir(tl, t_ns, v))
 			disown(bridge, BRIDGE_WHY_HAS_HEIR, v);
-		else if (comes_later(tl, subject, around.before, t_ns, v))
+		else if (comes_later(tl, subject, around.before, t_ns, v) ||
+			 comes_later(tl, subject, around.after, t_ns, v))
 			disown(bridge, BRIDGE_WHY_COMES_LATER, v);
 		return;
 	}

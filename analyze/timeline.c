@@ -404,7 +404,7 @@ int64_t timeline_began(const struct timeline *timeline, uint32_t process, bool s
 	const struct timeline_process *p = &timeline->processes[process];
 
 	if (p->born_ns != 0)
-		return p->born_ns;
+		return surely ? p->forks.until_ns : p->forks.from_ns;
 	if (p->start_ns == INT64_MIN || !surely)
 		return p->start_ns;
 	/* A start time is cut to the clock tick: it began within the tick after it. */

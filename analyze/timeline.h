@@ -146,12 +146,22 @@ struct timeline_exec {
 	int64_t at_ns;
 };
 
+struct timeline_stretch {
+	int64_t from_ns, until_ns; /* both included */
+};
+
+struct timeline_fork {
+	uint32_t parent; /* pid */
+	int64_t born_ns;
+};
+
 struct timeline_process {
 	uint32_t pid;
 	uint64_t start_ticks;
 	int64_t start_ns;		  /* Unix time, to the clock tick; INT64_MIN: not known */
 	uint32_t first_image, last_image; /* NONE: only its descriptors were seen */
-	int64_t born_ns;		  /* the fork; 0: not known */
+	int64_t born_ns;		  /* the fork that was told last; 0: not known */
+	struct timeline_stretch forks;	  /* from the first to the last that were told */
 	uint32_t parent;		  /* pid, of who forked it; 0: the fork was not told */
 	bool forked_twice;		  /* two forks of this pid in one clock tick were told */
 	/* Known by its fork alone, whose start is one too high: a reading has that process under
@@ -212,10 +222,6 @@ struct timeline_places {
 	size_t count;
 };
 
-struct timeline_stretch {
-	int64_t from_ns, until_ns; /* both included */
-};
-
 struct timeline_array_counts {
 	size_t frames, sockets, images, processes, holders, addresses, interfaces, absences, steps,
 		metas, uses, closes, execs;
@@ -260,8 +266,8 @@ struct timeline {
 	uint32_t *users;			      /* processes, by socket */
 	uint32_t *by_pid;			      /* processes, by pid and start */
 	uint32_t *images_in_order;		      /* by process and time */
-	uint32_t *forks; /* processes whose fork was told, by parent and time */
-	size_t fork_count;
+	struct timeline_fork *forks;		      /* all, by parent and time */
+	size_t fork_count, fork_capacity;
 	uint32_t *closes_in_order; /* of datagram sockets, by protocol, port and time */
 	size_t closes_in_order_count;
 	uint32_t *datagrams; /* their uses, by way and time */

@@ -231,18 +231,36 @@ int timeline_take_untold(struct timeline *tl, bool streams)
  * pid comes back so soon. */
 #define SAME_FORK_NS INT64_C(100000)
 
+static int note_fork(struct timeline *tl, const struct timeline_process *p)
+{
+	if (grow_one(&tl->forks, tl->fork_count, &tl->fork_capacity, sizeof(*tl->forks)) != 0)
+		return -1;
+	tl->forks[tl->fork_count++] = (struct timeline_fork){p->parent, p->born_ns};
+	return 0;
+}
+
 int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 {
 	uint32_t i = timeline_need_process(tl, born->pid, born->start_ticks);
-	int64_t apart_ns;
+	struct timeline_process *p;
 
 	if (i == TIMELINE_NONE)
 		return -1;
-	apart_ns = born->born_ns - tl->processes[i].born_ns;
-	if (tl->processes[i].born_ns != 0 && (apart_ns > SAME_FORK_NS || apart_ns < -SAME_FORK_NS))
-		tl->processes[i].forked_twice = true;
-	tl->processes[i].born_ns = born->born_ns;
-	tl->processes[i].parent = born->ppid;
+	p = &tl->processes[i];
+	if (p->born_ns != 0 && (born->born_ns - p->born_ns > SAME_FORK_NS ||
+				p->born_ns - born->born_ns > SAME_FORK_NS)) {
+		p->forked_twice = true;
+		if (note_fork(tl, p) != 0)
+			return -1;
+	}
+	if (p->born_ns == 0 || !p->forked_twice)
+		p->forks = (struct timeline_stretch){born->born_ns, born->born_ns};
+	if (born->born_ns < p->forks.from_ns)
+		p->forks.from_ns = born->born_ns;
+	if (born->born_ns > p->forks.until_ns)
+		p->forks.until_ns = born->born_ns;
+	p->born_ns = born->born_ns;
+	p->parent = born->ppid;
 	return 0;
 }
 
@@ -295,6 +313,8 @@ static void join_processes(struct timeline *tl)
 		told->same_as = same;
 		told->first_image = told->last_image = TIMELINE_NONE;
 		read->born_ns = told->born_ns;
+		read->forks = told->forks;
+		read->forked_twice = told->forked_twice;
 		read->parent = told->parent;
 		if (read->exit_ns == 0) {
 			read->exit_ns = told->exit_ns;
@@ -421,27 +441,26 @@ static void pair_sockets(struct timeline *tl)
 	}
 }
 
-static int compare_forks(const void *left, const void *right, void *context)
+static int compare_forks(const void *left, const void *right)
 {
-	const struct timeline *tl = context;
-	const struct timeline_process *a = &tl->processes[*(const uint32_t *)left];
-	const struct timeline_process *b = &tl->processes[*(const uint32_t *)right];
+	const struct timeline_fork *a = left, *b = right;
 
 	if (a->parent != b->parent)
 		return a->parent < b->parent ? -1 : 1;
 	return (a->born_ns > b->born_ns) - (a->born_ns < b->born_ns);
 }
 
+/* Those that another fork of the same pid and tick followed are there already. */
 static int sort_forks(struct timeline *tl)
 {
-	tl->forks = malloc((tl->count.processes + 1) * sizeof(*tl->forks));
-	if (tl->forks == NULL)
-		return -1;
 	for (uint32_t i = 0; i < tl->count.processes; i++) {
-		if (tl->processes[i].parent != 0 && tl->processes[i].same_as == TIMELINE_NONE)
-			tl->forks[tl->fork_count++] = i;
+		const struct timeline_process *p = &tl->processes[i];
+
+		if (p->parent != 0 && p->same_as == TIMELINE_NONE && note_fork(tl, p) != 0)
+			return -1;
 	}
-	qsort_r(tl->forks, tl->fork_count, sizeof(*tl->forks), compare_forks, tl);
+	if (tl->fork_count > 0)
+		qsort(tl->forks, tl->fork_count, sizeof(*tl->forks), compare_forks);
 	return 0;
 }
 
@@ -452,16 +471,16 @@ bool timeline_forked(const struct timeline *tl, uint32_t process, int64_t from_n
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		const struct timeline_process *p = &tl->processes[tl->forks[middle]];
+		const struct timeline_fork *fork = &tl->forks[middle];
 
 		walk_step();
-		if (p->parent < pid || (p->parent == pid && p->born_ns <= from_ns))
+		if (fork->parent < pid || (fork->parent == pid && fork->born_ns <= from_ns))
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < tl->fork_count && tl->processes[tl->forks[low]].parent == pid &&
-	       tl->processes[tl->forks[low]].born_ns <= until_ns;
+	return low < tl->fork_count && tl->forks[low].parent == pid &&
+	       tl->forks[low].born_ns <= until_ns;
 }
 
 static int order_closes(const struct snap_closed *a, uint8_t protocol, uint16_t port, int64_t at_ns)

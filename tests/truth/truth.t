@@ -21,15 +21,6 @@ missing=$(printf '%s\n' "$out" | grep -cE '^missing:' || true)
 
 while IFS=$'\t' read -r kind _ _ none wrong _ _ _ _ _ _ _ more _ reasons; do
 	[ "$kind" = kind ] && continue
-	# A known hole: where all kinds are played at once, about one in a hundred of these
-	# still has a wrong owner (README.md, what the kernel does not tell).
-	case $kind in
-	udpzero4\ client | udppass\ client)
-		diag "$kind: $wrong wrong owners"
-		skip 3 "$kind: not stable yet"
-		continue
-		;;
-	esac
 	is "$wrong" 0 "$kind: no wrong owner" || diag "no owner: $reasons"
 	is "$more" 0 "$kind: no process has more payload than it moved"
 	# Workers with one socket cannot be told apart by what they take, nor those who use one

@@ -288,7 +288,109 @@ static void who_had_ended_or_was_not_there_is_no_rival(void **state)
 	settle();
 	ask(IPPROTO_UDP, 40000, 53);
 	assert_owner(100, true, BRIDGE_EXACT, 10);
+	assert_nobody(110, false); /* but what waits may be read by whom it is handed to */
+}
+
+static void born(uint32_t pid, int64_t ms, uint32_t parent, int64_t at_ms)
+{
+	scene_say("born ! %u %llu %u %lld", pid, (unsigned long long)TICKS(ms), parent,
+		  (long long)T(at_ms));
+}
+
+/* 11 begins after what comes at 110, and uses the socket. */
+static void use_later(uint32_t parent)
+{
+	scene_process('+', 9, OLD - 100, "elder");
+	scene_process('+', 10, OLD, "first");
+	scene_frame("event", 450, 460);
+	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	born(11, 300, parent, 300);
+	scene_use(HANDS, NEVER, "send", 101, NEVER, 10, OLD);
+	scene_use(HANDS, NEVER, "receive", 400, 101, 11, TICKS(300));
+}
+
+static void what_waits_may_be_read_by_who_inherits_it(void **state)
+{
+	(void)state;
+	use_later(10);
+	closed(500);
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_nobody(110, false);
+	assert_owner(102, true, BRIDGE_EXACT, 10);
+}
+
+/* A close is told late. */
+static void who_inherits_nothing_may_have_the_next_socket(void **state)
+{
+	(void)state;
+	use_later(9);
+	closed(500);
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
 	assert_owner(110, false, BRIDGE_EXACT, 10);
+}
+
+static void who_inherits_nothing_may_be_handed_what_stays_open(void **state)
+{
+	(void)state;
+	use_later(9);
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_nobody(110, false);
+}
+
+/* A pid came back within a clock tick: the first to have it was forked by 10. */
+static void fork_two(void)
+{
+	scene_frame("event", 450, 460);
+	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	born(11, 120, 10, 121);
+	born(11, 120, 9, 128);
+	scene_say("process - 11 %llu 1 1000 x /bin/x x / 1 0 %lld", (unsigned long long)TICKS(120),
+		  (long long)T(127));
+}
+
+static void of_two_with_one_pid_and_tick_either_is_a_rival(void **state)
+{
+	(void)state;
+	fork_two();
+	scene_use(HANDS, NEVER, "send", 101, NEVER, 10, OLD);
+	scene_use(HANDS, NEVER, "send", 125, 102, 11, TICKS(120));
+	scene_use(HANDS, NEVER, "send", 132, 125, 10, OLD);
+	scene_use(HANDS, NEVER, "send", 140, 133, 11, TICKS(120));
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_owner(101, true, BRIDGE_EXACT, 10);
+	assert_nobody(124, true);
+	assert_nobody(139, true);
+}
+
+static void a_fork_stays_one_when_its_pid_comes_back(void **state)
+{
+	(void)state;
+	fork_two();
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_owner(119, true, BRIDGE_EXACT, 10);
+	assert_nobody(150, true);
+}
+
+/* A worker is born, reads what waited, and answers, before any reading has the socket. */
+static void whom_readings_show_first_need_not_have_received(void **state)
+{
+	(void)state;
+	scene_process('+', 10, OLD, "first");
+	scene_frame("event", 450, 460);
+	born(11, 115, 10, 115);
+	scene_use(QUERY, NEVER, "route", 120, NEVER, 11, TICKS(115));
+	scene_frame("poll", 1000, 1001);
+	scene_socket('+', "udp " HOST " 40000 0.0.0.0 0 7", 500);
+	scene_holder('+', 500, 10, OLD, 3);
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	subject.responder = true;
+	assert_nobody(110, false);
 }
 
 /* The dispatcher receives and its helper answers. */
@@ -372,6 +474,12 @@ int main(void)
 		FACT(who_had_ended_or_was_not_there_is_no_rival),
 		FACT(who_answers_need_not_be_who_received),
 		FACT(of_too_many_hands_nobody_is_named),
+		FACT(what_waits_may_be_read_by_who_inherits_it),
+		FACT(who_inherits_nothing_may_have_the_next_socket),
+		FACT(who_inherits_nothing_may_be_handed_what_stays_open),
+		FACT(of_two_with_one_pid_and_tick_either_is_a_rival),
+		FACT(a_fork_stays_one_when_its_pid_comes_back),
+		FACT(whom_readings_show_first_need_not_have_received),
 		FACT(whom_readings_show_later_did_not_send_what_was_sent_before),
 		FACT(to_a_group_a_look_up_does_not_tell_who_sends),
 	};
