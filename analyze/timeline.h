@@ -163,7 +163,7 @@ struct timeline_process {
 	int64_t born_ns;		  /* the fork that was told last; 0: not known */
 	struct timeline_stretch forks;	  /* from the first to the last that were told */
 	uint32_t parent;		  /* pid, of who forked it; 0: the fork was not told */
-	bool forked_twice;		  /* two forks of this pid in one clock tick were told */
+	bool forked_twice; /* there were two of this pid in one clock tick, and so two forks */
 	/* Known by its fork alone, whose start is one too high: a reading has that process under
 	 * this number, and all that was told of it; NONE: this is one of its own. */
 	uint32_t same_as;

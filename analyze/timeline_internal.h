@@ -75,6 +75,9 @@ uint64_t timeline_hash_of_way(const void *context, uint32_t i);
 /* timeline_uses.c. 0, or -1 without memory. */
 int timeline_take_use(struct timeline *tl, const struct snap_use *use);
 int timeline_take_born(struct timeline *tl, const struct snap_born *born);
+/* What a process did, or its end, at a time before its fork was another one's of that pid and clock
+ * tick, whose fork was not told. */
+void timeline_note_before(struct timeline_process *process, int64_t at_ns);
 /* timeline_images.c */
 int timeline_take_exec(struct timeline *tl, const struct snap_exec *exec);
 int timeline_settle_images(struct timeline *tl);	     /* once processes are joined */

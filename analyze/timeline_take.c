@@ -283,8 +283,10 @@ static int take_process(struct timeline *tl, enum snap_op op, const struct snap_
 			tl->processes[p].exit_known = true;
 			tl->processes[p].exit_code = process->exit_code;
 		}
-		if (process->exit_ns != 0)
+		if (process->exit_ns != 0) {
 			tl->processes[p].exit_ns = process->exit_ns;
+			timeline_note_before(&tl->processes[p], process->exit_ns);
+		}
 		return 0;
 	}
 	if (last != TIMELINE_NONE) {

@@ -231,6 +231,14 @@ int timeline_take_untold(struct timeline *tl, bool streams)
  * pid comes back so soon. */
 #define SAME_FORK_NS INT64_C(100000)
 
+void timeline_note_before(struct timeline_process *p, int64_t at_ns)
+{
+	if (p->born_ns == 0 || at_ns >= p->forks.from_ns - SAME_FORK_NS)
+		return;
+	p->forked_twice = true;
+	p->forks.from_ns = p->start_ns < at_ns ? p->start_ns : at_ns;
+}
+
 static int note_fork(struct timeline *tl, const struct timeline_process *p)
 {
 	if (grow_one(&tl->forks, tl->fork_count, &tl->fork_capacity, sizeof(*tl->forks)) != 0)
@@ -261,6 +269,8 @@ int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 		p->forks.until_ns = born->born_ns;
 	p->born_ns = born->born_ns;
 	p->parent = born->ppid;
+	if (p->exit_ns != 0)
+		timeline_note_before(p, p->exit_ns);
 	return 0;
 }
 
@@ -327,6 +337,7 @@ static void join_processes(struct timeline *tl)
 
 		if (same != TIMELINE_NONE)
 			tl->uses[i].process = same;
+		timeline_note_before(&tl->processes[tl->uses[i].process], tl->uses[i].at_ns);
 	}
 	for (size_t i = 0; i < tl->count.holders; i++) {
 		uint32_t same = tl->processes[tl->holders[i].process].same_as;

@@ -366,6 +366,36 @@ static void of_two_with_one_pid_and_tick_either_is_a_rival(void **state)
 	assert_nobody(139, true);
 }
 
+/* The fork of the first was not told. */
+static void who_acted_before_its_fork_is_another_with_its_pid(void **state)
+{
+	(void)state;
+	scene_frame("event", 450, 460);
+	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(HANDS, NEVER, "send", 101, NEVER, 10, OLD);
+	scene_use(HANDS, NEVER, "send", 125, 102, 11, TICKS(120));
+	born(11, 120, 9, 128);
+	settle();
+	ask(IPPROTO_UDP, 40000, 53);
+	assert_owner(101, true, BRIDGE_EXACT, 10);
+	assert_nobody(124, true);
+	assert_true(tl.processes[timeline_process_of(&tl, 11, TICKS(120))].forked_twice);
+}
+
+static void who_ended_before_its_fork_is_another_with_its_pid(void **state)
+{
+	(void)state;
+	scene_frame("event", 450, 460);
+	for (unsigned i = 0; i < 2; i++) {
+		born(11 + i, 120, 9, i == 0 ? 128 : 121);
+		scene_say("process - %u %llu 1 1000 x /bin/x x / 1 0 %lld", 11 + i,
+			  (unsigned long long)TICKS(120), (long long)T(125));
+	}
+	settle();
+	assert_true(tl.processes[timeline_process_of(&tl, 11, TICKS(120))].forked_twice);
+	assert_false(tl.processes[timeline_process_of(&tl, 12, TICKS(120))].forked_twice);
+}
+
 static void a_fork_stays_one_when_its_pid_comes_back(void **state)
 {
 	(void)state;
@@ -478,6 +508,8 @@ int main(void)
 		FACT(who_inherits_nothing_may_have_the_next_socket),
 		FACT(who_inherits_nothing_may_be_handed_what_stays_open),
 		FACT(of_two_with_one_pid_and_tick_either_is_a_rival),
+		FACT(who_acted_before_its_fork_is_another_with_its_pid),
+		FACT(who_ended_before_its_fork_is_another_with_its_pid),
 		FACT(a_fork_stays_one_when_its_pid_comes_back),
 		FACT(whom_readings_show_first_need_not_have_received),
 		FACT(whom_readings_show_later_did_not_send_what_was_sent_before),
