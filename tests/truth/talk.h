@@ -78,6 +78,7 @@ struct plan {
 	char **argv;	 /* as given, for what executes the program anew */
 	int64_t born_ns; /* CLOCK_MONOTONIC at the start of this process */
 	uint64_t random; /* state of the generator */
+	pid_t next_pid;	 /* of the next client; 0: as it comes */
 };
 
 /* One process's use of one socket. */
