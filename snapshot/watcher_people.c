@@ -548,8 +548,12 @@ static void read_one(struct watcher_people *people, struct procfs_facts *facts, 
 		take_facts(people, person, facts, image_ns, read_ns);
 		if (poll)
 			person->seen = poll;
-		if (is_told)
+		/* Another one of that pid and tick may have been read, whose fork is still to
+		 * come: the fork of this one is to be told. */
+		if (is_told && (!person->born_ns || facts->record.ppid == person->parent))
 			set_told(people, person);
+		else if (is_told)
+			person->named_start = person->start_ticks;
 	}
 	pthread_mutex_unlock(&people->lock);
 }

@@ -320,7 +320,7 @@ static void tell_heir(struct watcher_trace *trace, const struct tracepoint_event
 	struct watcher_person parent = {0}, child = {0};
 
 	if (watcher_people_find(people, event->pid, event->tid, event->time_ns, &parent) &&
-	    parent.is_told &&
+	    (parent.is_told || parent.is_named) &&
 	    watcher_people_find(people, event->u.child, event->u.child, event->time_ns, &child) &&
 	    !child.is_told && !child.is_kernel) {
 		open_frame(trace, "use", event->time_ns + trace->real_ns);

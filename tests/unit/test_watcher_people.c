@@ -507,6 +507,18 @@ static void test_a_lost_frame_told_nothing(void **state)
 	assert_false(person_at(*state, 7, T0).is_told);
 }
 
+/* Its parent has ended; or this is the next of that pid and tick. */
+static void test_whom_another_parent_is_read_of_is_told_by_its_fork(void **state)
+{
+	fork_at(*state, T0, 7, 8);
+	poll_at(*state, T0 + MS, 8, TICKS0, "/bin/next"); /* a child of 1 */
+	assert_false(person_at(*state, 8, T0).is_told);
+	assert_true(person_at(*state, 8, T0).is_named);
+	fork_at(*state, T0, 1, 9);
+	poll_at(*state, T0 + 2 * MS, 9, TICKS0, "/bin/next");
+	assert_true(person_at(*state, 9, T0).is_told);
+}
+
 static void test_an_exit_has_the_start_that_was_told(void **state)
 {
 	int64_t exit_ns = 0;
@@ -577,6 +589,7 @@ int main(void)
 		TEST(test_what_is_left_of_a_zombie_is_less_than_what_is_known),
 		TEST(test_a_kernel_thread_that_executes_a_program_is_none_any_more),
 		TEST(test_told_lasts_until_a_program_nobody_told),
+		TEST(test_whom_another_parent_is_read_of_is_told_by_its_fork),
 		TEST(test_an_exec_is_told_once),
 		TEST(test_a_lost_frame_told_nothing),
 		TEST(test_an_exit_has_the_start_that_was_told),
