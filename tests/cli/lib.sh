@@ -230,7 +230,7 @@ NETNS_COUNT=0
 netns_add() {
 	local -n made=$1
 	NETNS_COUNT=$((NETNS_COUNT + 1))
-	made=pcapwho-$$-$NETNS_COUNT
+	made=pcapwho-${TMP##*.}-$NETNS_COUNT # a pid is not one of its own in a namespace of pids
 	ip netns add "$made" || bail "ip netns add failed"
 	at_exit ip netns delete "$made"
 	ip -n "$made" link set lo up
