@@ -184,9 +184,11 @@ static int merge_traffic(struct merge *merge, const struct replay_part *part,
 {
 	size_t count = part->ledger.traffic_count;
 	struct store_traffic *rows = malloc((count + 1) * sizeof(*rows));
-	int status = rows == NULL ? merge_no_memory(error) : 0;
+	int status = 0;
 
-	for (size_t i = 0; i < count && status == 0; i++) {
+	if (rows == NULL)
+		return merge_no_memory(error);
+	for (size_t i = 0; i < count; i++) {
 		const struct ledger_traffic *t = &part->ledger.traffic[i];
 		uint32_t span = ledger_final(&part->ledger, t->span);
 		bool swap = map->swapped[span];
@@ -200,8 +202,7 @@ static int merge_traffic(struct merge *merge, const struct replay_part *part,
 			.received_bytes = (int64_t)(swap ? t->sent_bytes : t->received_bytes),
 		};
 	}
-	if (status == 0)
-		qsort(rows, count, sizeof(*rows), compare_traffic);
+	qsort(rows, count, sizeof(*rows), compare_traffic);
 	for (size_t i = 0; i < count && status == 0; i++)
 		status = store_traffic(merge->store, &rows[i], error);
 	free(rows);
