@@ -154,6 +154,45 @@ static bool has_not_run(int dir, uint32_t threads, const struct procfs_fds *fds)
 	return true;
 }
 
+/* --------------------------------------------------- a whole process -- */
+
+#define MOST_PATIENCE 31 /* readings in which a busy process is not asked whether it has run */
+
+static bool same_run(const struct procfs_run *a, const struct procfs_run *b)
+{
+	return a->tid == b->tid && a->times == b->times && a->run_ns == b->run_ns;
+}
+
+bool procfs_fds_sleeps(int proc_fd, uint32_t pid, struct procfs_fds *fds)
+{
+	char path[sizeof("/task//schedstat") + 2 * PROCFS_NUMBER_SIZE], number[PROCFS_NUMBER_SIZE];
+	struct procfs_run now = {.tid = pid};
+	const char *text = procfs_format_number(pid, number);
+
+	if (!fds->whole.tid)
+		return false;
+	snprintf(path, sizeof(path), "%s/task/%s/schedstat", text, text);
+	if (read_runs(proc_fd, path, &now) && same_run(&now, &fds->whole)) {
+		fds->patience = 0;
+		return true;
+	}
+	fds->whole.tid = 0;
+	fds->patience = fds->patience * 2 + 1;
+	if (fds->patience > MOST_PATIENCE)
+		fds->patience = MOST_PATIENCE;
+	fds->unnoted = fds->patience;
+	return false;
+}
+
+void procfs_fds_note(int dir, uint32_t pid, struct procfs_fds *fds)
+{
+	fds->whole.tid = 0;
+	if (fds->unnoted > 0)
+		fds->unnoted--;
+	else if (!read_thread_runs(dir, pid, &fds->whole))
+		fds->whole.tid = 0;
+}
+
 /* ------------------------------------------------------------- reading -- */
 
 /* Whether fd has the descriptors of the list and no others; then all were read.
@@ -231,7 +270,8 @@ static int keep_sockets(const struct procfs_walk *walk, size_t first, struct pro
 	return 0;
 }
 
-static int repeat(const struct procfs_fds *fds, struct snap_holder holder, struct procfs_walk *walk)
+int procfs_fds_repeat(const struct procfs_fds *fds, struct snap_holder holder,
+		      struct procfs_walk *walk)
 {
 	int result = 0;
 
@@ -269,7 +309,7 @@ int procfs_fds_reread(int dir, uint32_t threads, struct snap_holder holder, stru
 	if ((!count || count == fds->numbers.count) && has_not_run(dir, threads, fds)) {
 		*repeated = true;
 		close(fd);
-		return repeat(fds, holder, walk);
+		return procfs_fds_repeat(fds, holder, walk);
 	}
 	result = note_runs(dir, threads, fds, walk);
 	if (!result && !read_listed(fd, &fds->numbers, holder, walk, &result)) {

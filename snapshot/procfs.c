@@ -239,17 +239,50 @@ static int add_process(struct procfs_walk *walk, const struct procfs_process *pr
 	return 0;
 }
 
+/* As it was known: it has not run since. */
+static int repeat_process(const struct procfs_process *known, struct procfs_walk *walk)
+{
+	size_t holders = walk->holder_count, netns_fds = walk->netns_fd_count;
+	struct procfs_process process = *known;
+	struct snap_holder holder = {.pid = process.stat.pid,
+				     .tid = process.stat.pid,
+				     .start_ticks = process.stat.start_ticks};
+	int result = procfs_fds_repeat(&process.facts->fds, holder, walk);
+
+	process.facts->references++;
+	if (!result)
+		result = add_process(walk, &process);
+	if (result)
+		drop(walk, &process, holders, netns_fds);
+	return result;
+}
+
+/* Whether what was noted ahead of the reading tells when it need not be done again: all of it was
+ * of the one thread, and nothing is left out of what fds keeps. */
+static bool is_repeatable(const struct procfs_process *known, const struct procfs_process *process,
+			  bool has_netns_fds)
+{
+	return process->facts == known->facts && process->stat.threads == 1 &&
+	       process->via_tid == process->stat.pid && !is_dead(&process->stat) &&
+	       !process->descriptors_errno && process->netns && !has_netns_fds;
+}
+
 int procfs_read_process(int proc_fd, uint32_t pid, const struct procfs_process *known,
 			struct procfs_walk *walk)
 {
+	struct procfs_fds *before = known && known->facts ? &known->facts->fds : NULL;
 	size_t holders = walk->holder_count, netns_fds = walk->netns_fd_count;
 	struct procfs_process process = {0};
 	char number[PROCFS_NUMBER_SIZE];
 	int dir, stat_fd = -1, result;
 
+	if (before && procfs_fds_sleeps(proc_fd, pid, before))
+		return repeat_process(known, walk);
 	dir = openat(proc_fd, procfs_format_number(pid, number), O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return errno;
+	if (before)
+		procfs_fds_note(dir, pid, before);
 	stat_fd = openat(dir, "stat", O_RDONLY | O_CLOEXEC);
 	result = stat_fd < 0 ? errno : read_stat(stat_fd, &walk->stat, &process.stat);
 	if (result == EACCES || result == EPERM) {
@@ -262,6 +295,8 @@ int procfs_read_process(int proc_fd, uint32_t pid, const struct procfs_process *
 	} else if (!result) {
 		result = read_stable(dir, stat_fd, known, &process, walk);
 	}
+	if (before && (result || !is_repeatable(known, &process, walk->netns_fd_count > netns_fds)))
+		before->whole.tid = 0;
 	if (!result) {
 		result = add_process(walk, &process);
 		if (result)

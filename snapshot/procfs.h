@@ -128,6 +128,10 @@ struct procfs_fds {
 	size_t socket_count, socket_capacity;
 	struct procfs_run *runs; /* every thread's; run_count 0: not known */
 	size_t run_count, run_capacity;
+	/* The only thread's, noted ahead of a reading of all of the process; {0}: not known. Not
+	 * noted for so many readings more, twice as many each time that it had run. */
+	struct procfs_run whole;
+	unsigned unnoted, patience;
 };
 void procfs_fds_release(struct procfs_fds *fds);
 
@@ -199,6 +203,16 @@ int procfs_fds_read(int base, struct snap_holder holder, struct procfs_walk *wal
  * changes that one's too: it shows there when their number changes or it runs. */
 int procfs_fds_reread(int dir, uint32_t threads, struct snap_holder holder, struct procfs_fds *fds,
 		      struct procfs_walk *walk, bool *repeated);
+
+/* The same for all of a process: whether its only thread, found below proc_fd, has not run since
+ * all of it was read. Then no more need be read: only by running it changes, but for its parent's
+ * end. */
+bool procfs_fds_sleeps(int proc_fd, uint32_t pid, struct procfs_fds *fds);
+/* Ahead of a reading of a process with one thread. */
+void procfs_fds_note(int dir, uint32_t pid, struct procfs_fds *fds);
+/* Appends the sockets that were read last. holder as above. 0 or ENOMEM. */
+int procfs_fds_repeat(const struct procfs_fds *fds, struct snap_holder holder,
+		      struct procfs_walk *walk);
 
 /* Facts of process (all but facts set), one reference, or NULL without memory.
  * dir: /proc/PID; base: the same, or the directory of a living thread where

@@ -360,6 +360,88 @@ static void test_threads_that_are_not_known_of(void **state)
 	stop_sleeper(&sleeper);
 }
 
+/* ------------------------------------------------ a process as a whole -- */
+
+/* The sleeper as a whole, with what the reading before knew. Whether that was
+ * repeated: then not even its stat was read. */
+static bool read_whole(const struct sleeper *sleeper)
+{
+	struct procfs_walk swap = before;
+
+	before = now;
+	now = swap;
+	procfs_walk_reset(&now);
+	now.stat.length = 0;
+	assert_int_equal(procfs_read_process(proc_fd, (uint32_t)sleeper->pid,
+					     before.process_count ? before.processes : NULL, &now),
+			 0);
+	assert_int_equal(now.process_count, 1);
+	assert_int_equal(now.processes[0].stat.pid, sleeper->pid);
+	assert_non_null(now.processes[0].facts);
+	assert_holds_what_it_holds(sleeper);
+	return now.stat.length == 0;
+}
+
+/* Readings until one is repeated. */
+static unsigned readings_until_repeated(const struct sleeper *sleeper)
+{
+	unsigned count = 1;
+
+	while (!read_whole(sleeper) && count < 100)
+		count++;
+	return count;
+}
+
+static void test_who_sleeps_is_repeated_whole(void **state)
+{
+	struct sleeper sleeper = {0};
+
+	(void)state;
+	start_sleeper(&sleeper, 1);
+	assert_int_equal(readings_until_repeated(&sleeper), 3);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(read_whole(&sleeper));
+	tell(&sleeper, ORDER_SWAP);
+	assert_false(read_whole(&sleeper));
+	assert_int_equal(readings_until_repeated(&sleeper), 2);
+	stop_sleeper(&sleeper);
+}
+
+/* It is asked less and less often whether it has run, and as ever once it sleeps. */
+static void test_who_runs_is_asked_seldom(void **state)
+{
+	struct sleeper sleeper = {0};
+	unsigned last = 0;
+
+	(void)state;
+	start_sleeper(&sleeper, 1);
+	readings_until_repeated(&sleeper);
+	for (unsigned i = 0; i < 5; i++) {
+		unsigned asked = 0;
+
+		do {
+			tell(&sleeper, ORDER_WAKE);
+			assert_false(read_whole(&sleeper));
+			asked++;
+		} while (!now.processes[0].facts->fds.whole.tid);
+		assert_true(asked > last);
+		last = asked;
+	}
+	assert_int_equal(readings_until_repeated(&sleeper), 1);
+	stop_sleeper(&sleeper);
+}
+
+static void test_who_has_threads_is_read_each_time(void **state)
+{
+	struct sleeper sleeper = {0};
+
+	(void)state;
+	start_sleeper(&sleeper, 2);
+	for (unsigned i = 0; i < 5; i++)
+		assert_false(read_whole(&sleeper));
+	stop_sleeper(&sleeper);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -373,6 +455,10 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_each_thread_of_it_counts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_threads_that_are_not_known_of, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_who_sleeps_is_repeated_whole, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_who_runs_is_asked_seldom, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_who_has_threads_is_read_each_time, setup,
 						teardown),
 	};
 
