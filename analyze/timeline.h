@@ -370,10 +370,11 @@ uint32_t timeline_process_of(const struct timeline *timeline, uint32_t pid, uint
 bool timeline_orphaned(const struct timeline *timeline, uint32_t process, int64_t by_ns);
 
 /* The latest key or poll frame whose reading had ended by t; NONE: none. */
-/* How many of those frames lie between two, themselves included. */
-size_t timeline_fulls_between(const struct timeline *timeline, uint32_t first, uint32_t last);
-size_t timeline_fulls_until(const struct timeline *timeline, int64_t t_ns); /* how many */
 uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns);
+/* How many readings of such frames had ended by t. */
+size_t timeline_fulls_until(const struct timeline *timeline, int64_t t_ns);
+/* How many such frames lie between two, themselves included. */
+size_t timeline_fulls_between(const struct timeline *timeline, uint32_t first, uint32_t last);
 
 /* The image that a process ran at t: the latest seen by then, else its first; NONE: no facts. */
 uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns);

@@ -2,7 +2,8 @@
  * timeline_internal.h - what timeline.c (chains, reading, questions),
  * timeline_take.c (one record after the other), timeline_place.c
  * (addresses and interfaces of them), timeline_life.c (when something was in the
- * state), timeline_uses.c (what the kernel told) and
+ * state), timeline_uses.c (what the kernel told), timeline_closes.c (which
+ * socket closed), timeline_images.c (since when a program ran) and
  * timeline_order.c (what is asked by time) share.
  */
 #ifndef ANALYZE_TIMELINE_INTERNAL_H
