@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* To ask whether a thread has run costs about two links, and is in vain where
@@ -72,6 +73,39 @@ static size_t count_descriptors(int fd)
 
 /* ---------------------------------------------- whether it has run since -- */
 
+/* Processors without a tick (nohz_full) add up seldom. */
+static bool has_tickless_processors(void)
+{
+	static _Atomic int known; /* 0: not looked */
+	char text[8];
+	ssize_t got;
+	int fd;
+
+	if (known)
+		return known > 1;
+	fd = open("/sys/devices/system/cpu/nohz_full", O_RDONLY | O_CLOEXEC);
+	got = fd < 0 ? 0 : read(fd, text, sizeof(text));
+	if (fd >= 0)
+		close(fd);
+	/* "(null)" or nothing but a line's end: none. */
+	known = got > 0 && text[0] >= '0' && text[0] <= '9' ? 2 : 1;
+	return known > 1;
+}
+
+static int64_t monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/* Whether what was noted tells by now. */
+static bool would_show(int64_t noted_ns)
+{
+	return monotonic_ns() - noted_ns >= PROCFS_RUN_SHOWS_NS;
+}
+
 /* "NANOSECONDS WAITED TIMES" of a thread: how long it has run, and how often it
  * was given a processor (kernel/sched/stats.h). False where the kernel does
  * not count. */
@@ -121,7 +155,9 @@ static int note_runs(int dir, uint32_t threads, struct procfs_fds *fds, struct p
 	size_t count;
 
 	fds->run_count = 0;
-	if (!threads || fds->numbers.count / FDS_WORTH_A_THREAD < threads ||
+	fds->runs_ns = monotonic_ns();
+	if (!threads || has_tickless_processors() ||
+	    fds->numbers.count / FDS_WORTH_A_THREAD < threads ||
 	    procfs_list_directory(dir, "task", &walk->listing, &walk->tids))
 		return 0;
 	count = walk->tids.count;
@@ -142,7 +178,7 @@ static int note_runs(int dir, uint32_t threads, struct procfs_fds *fds, struct p
  * the descriptors that were read after that. */
 static bool has_not_run(int dir, uint32_t threads, const struct procfs_fds *fds)
 {
-	if (!fds->run_count || fds->run_count != threads)
+	if (!fds->run_count || fds->run_count != threads || !would_show(fds->runs_ns))
 		return false;
 	for (size_t i = 0; i < fds->run_count; i++) {
 		struct procfs_run now;
@@ -169,7 +205,7 @@ bool procfs_fds_sleeps(int proc_fd, uint32_t pid, struct procfs_fds *fds)
 	struct procfs_run now = {.tid = pid};
 	const char *text = procfs_format_number(pid, number);
 
-	if (!fds->whole.tid)
+	if (!fds->whole.tid || !would_show(fds->whole_ns))
 		return false;
 	snprintf(path, sizeof(path), "%s/task/%s/schedstat", text, text);
 	if (read_runs(proc_fd, path, &now) && same_run(&now, &fds->whole)) {
@@ -187,9 +223,10 @@ bool procfs_fds_sleeps(int proc_fd, uint32_t pid, struct procfs_fds *fds)
 void procfs_fds_note(int dir, uint32_t pid, struct procfs_fds *fds)
 {
 	fds->whole.tid = 0;
+	fds->whole_ns = monotonic_ns();
 	if (fds->unnoted > 0)
 		fds->unnoted--;
-	else if (!read_thread_runs(dir, pid, &fds->whole))
+	else if (has_tickless_processors() || !read_thread_runs(dir, pid, &fds->whole))
 		fds->whole.tid = 0;
 }
 

@@ -120,6 +120,10 @@ struct procfs_run {
 	uint64_t times, run_ns; /* given a processor how often, ran for how long */
 };
 
+/* So long after it was noted, one that has run since shows it: while a thread has its processor
+ * the kernel adds up at each tick (at least 100 a second) only. */
+#define PROCFS_RUN_SHOWS_NS INT64_C(30000000)
+
 /* The descriptors of one process as last read, and what its threads had run
  * just before that. {0}: never read. */
 struct procfs_fds {
@@ -128,9 +132,11 @@ struct procfs_fds {
 	size_t socket_count, socket_capacity;
 	struct procfs_run *runs; /* every thread's; run_count 0: not known */
 	size_t run_count, run_capacity;
+	int64_t runs_ns; /* CLOCK_MONOTONIC: when they were noted */
 	/* The only thread's, noted ahead of a reading of all of the process; {0}: not known. Not
 	 * noted for so many readings more, twice as many each time that it had run. */
 	struct procfs_run whole;
+	int64_t whole_ns;
 	unsigned unnoted, patience;
 };
 void procfs_fds_release(struct procfs_fds *fds);

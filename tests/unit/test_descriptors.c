@@ -288,12 +288,19 @@ static void stop_sleeper(struct sleeper *sleeper)
 	procfs_fds_release(&sleeper->fds);
 }
 
+/* Before that nothing is repeated. */
+static void until_runs_show(void)
+{
+	usleep(PROCFS_RUN_SHOWS_NS / 1000 + 1000);
+}
+
 /* Whether the reading before was repeated. */
 static bool reread(struct sleeper *sleeper, unsigned threads)
 {
 	struct snap_holder holder = {.pid = (uint32_t)sleeper->pid};
 	bool repeated;
 
+	until_runs_show();
 	procfs_walk_reset(&now);
 	assert_int_equal(
 		procfs_fds_reread(sleeper->dir, threads, holder, &sleeper->fds, &now, &repeated),
@@ -368,6 +375,7 @@ static bool read_whole(const struct sleeper *sleeper)
 {
 	struct procfs_walk swap = before;
 
+	until_runs_show();
 	before = now;
 	now = swap;
 	procfs_walk_reset(&now);
@@ -431,6 +439,26 @@ static void test_who_runs_is_asked_seldom(void **state)
 	stop_sleeper(&sleeper);
 }
 
+/* A thread that has its processor all the while has not been counted yet. */
+static void test_too_soon_nothing_is_repeated(void **state)
+{
+	struct snap_holder holder = {0};
+	struct sleeper sleeper = {0};
+	bool repeated = true;
+
+	(void)state;
+	start_sleeper(&sleeper, 1);
+	holder.pid = (uint32_t)sleeper.pid;
+	reread(&sleeper, 1);
+	reread(&sleeper, 1);
+	assert_true(reread(&sleeper, 1));
+	sleeper.fds.runs_ns = INT64_MAX / 2; /* as if it were now */
+	assert_int_equal(procfs_fds_reread(sleeper.dir, 1, holder, &sleeper.fds, &now, &repeated),
+			 0);
+	assert_false(repeated);
+	stop_sleeper(&sleeper);
+}
+
 static void test_who_has_threads_is_read_each_time(void **state)
 {
 	struct sleeper sleeper = {0};
@@ -458,6 +486,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_who_sleeps_is_repeated_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_runs_is_asked_seldom, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_too_soon_nothing_is_repeated, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_has_threads_is_read_each_time, setup,
 						teardown),
 	};
