@@ -66,7 +66,9 @@ int socket_bound(int type, struct sockaddr_storage *address, bool dual_stack, bo
 	fd = socket(address->ss_family, type | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	/* With it the kernel gives two datagram sockets one port, even where it chooses. */
+	if (type != SOCK_DGRAM)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (reuseport)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	if (dual_stack)
