@@ -85,25 +85,22 @@ int64_t bridge_distance(struct bridge *bridge, const struct bridge_verdict *v, i
 	return t_ns - (bridge->full_from_ns > v->first_ns ? bridge->full_from_ns : v->first_ns);
 }
 
-/* Whether complete readings stand on both sides of t (a segment begins and ends
- * with one). Outside, only what one connection's own packets show holds. */
-static bool bracketed(const struct timeline *tl, int64_t t_ns)
+bool bridge_bracketed(const struct timeline *tl, int64_t t_ns)
 {
 	return t_ns >= tl->first_full_ns && t_ns <= tl->last_full_ns;
 }
 
 /* ------------------------------------------------------------ verdicts -- */
 
-static void say_no(struct bridge_verdict *v, enum bridge_reason reason)
+void bridge_say_no(struct bridge_verdict *v, enum bridge_reason reason)
 {
 	v->rule = BRIDGE_NO_RULE;
 	v->reason = reason;
 }
 
-/* The owner is only who had it last. */
-static void say_lapsed(struct bridge_verdict *v)
+void bridge_say_lapsed(struct bridge_verdict *v)
 {
-	say_no(v, BRIDGE_GAP);
+	bridge_say_no(v, BRIDGE_GAP);
 	v->lapsed = true;
 }
 
@@ -111,7 +108,7 @@ void bridge_say_ambiguous(struct bridge *bridge, const struct bridge_subject *su
 			  struct bridge_verdict *v)
 {
 	v->process = v->image = TIMELINE_NONE;
-	say_no(v, subject->group ? BRIDGE_MULTICAST : BRIDGE_AMBIGUOUS);
+	bridge_say_no(v, subject->group ? BRIDGE_MULTICAST : BRIDGE_AMBIGUOUS);
 	v->shared_by = (uint32_t)bridge->pool_count;
 	v->candidates = bridge->pool;
 	v->candidate_count = bridge->pool_count < BRIDGE_CANDIDATES_MAX ? bridge->pool_count
@@ -138,9 +135,9 @@ static void say_no_holder(const struct bridge *bridge, uint32_t socket, struct b
 	/* Those that were seen to hold it cannot have held it then. */
 	if (inode != 0 && timeline_holders(tl, inode) != TIMELINE_NONE) {
 		bridge_tell(bridge, BRIDGE_WHY_HELD_OTHERWISE, socket);
-		say_no(v, BRIDGE_GAP);
+		bridge_say_no(v, BRIDGE_GAP);
 	} else {
-		say_no(v, tl->unreadable > 0 ? BRIDGE_UNREADABLE : BRIDGE_NO_HOLDER);
+		bridge_say_no(v, tl->unreadable > 0 ? BRIDGE_UNREADABLE : BRIDGE_NO_HOLDER);
 	}
 }
 
@@ -251,7 +248,7 @@ static void judge_connected(struct bridge *bridge, const struct bridge_subject *
 
 /* ------------------------------------------------ sockets of the tuple -- */
 
-static void push_socket(struct bridge *bridge, uint32_t socket)
+void bridge_push_socket(struct bridge *bridge, uint32_t socket)
 {
 	if (grow_one(&bridge->sockets, bridge->socket_count, &bridge->socket_capacity,
 		     sizeof(*bridge->sockets)) != 0) {
@@ -268,8 +265,7 @@ static void say_several(struct bridge *bridge, const struct bridge_subject *subj
 	bridge_say_ambiguous(bridge, subject, v);
 }
 
-/* Several sockets of one tuple cannot be told apart at t, unless one process has them all. */
-static void judge_several(struct bridge *bridge, const struct bridge_subject *subject,
+void bridge_judge_several(struct bridge *bridge, const struct bridge_subject *subject,
 			  enum bridge_rule rule, int64_t t_ns, struct bridge_verdict *v)
 {
 	struct bridge_holding holding = {.rule = BRIDGE_NO_RULE};
@@ -325,16 +321,16 @@ static enum bridge_rule choose_lifetime(struct bridge *bridge, const struct brid
 		return BRIDGE_EXACT; /* all of them stay */
 	bridge->socket_count = 0;
 	if (now != TIMELINE_NONE) {
-		push_socket(bridge, now);
+		bridge_push_socket(bridge, now);
 		if (next != TIMELINE_NONE && bridge_is_stale(tl, &tl->sockets[now].life, t_ns) &&
 		    bridge_may_precede(tl, &tl->sockets[next].life, t_ns))
-			push_socket(bridge, next);
+			bridge_push_socket(bridge, next);
 		return t_ns > tl->last_full_ns ? BRIDGE_BEHIND : BRIDGE_EXACT;
 	}
 	if (previous != TIMELINE_NONE)
-		push_socket(bridge, previous);
+		bridge_push_socket(bridge, previous);
 	if (next != TIMELINE_NONE)
-		push_socket(bridge, next);
+		bridge_push_socket(bridge, next);
 	return next != TIMELINE_NONE ? BRIDGE_AHEAD : BRIDGE_BEHIND;
 }
 
@@ -358,10 +354,7 @@ static const struct bridge_near *near_port(struct bridge *bridge,
 			       timeline_by_port(bridge->timeline, protocol, &any[1]), t_ns, v);
 }
 
-/* A socket that connects after its first packets stood unconnected before, and
- * one that was last seen before may have gone: a different one on its port
- * that was or may have been there then may have taken them. */
-static bool add_unconnected_rivals(struct bridge *bridge, const struct bridge_subject *subject,
+bool bridge_add_unconnected_rivals(struct bridge *bridge, const struct bridge_subject *subject,
 				   int64_t t_ns, struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
@@ -381,7 +374,7 @@ static bool add_unconnected_rivals(struct bridge *bridge, const struct bridge_su
 		      bridge_may_precede(tl, &s->life, t_ns))) &&
 		    (endpoint_is_any(&s->local.address) ||
 		     endpoint_equal(&s->local.address, &subject->local.address)))
-			push_socket(bridge, i);
+			bridge_push_socket(bridge, i);
 	}
 	return bridge->socket_count > before;
 }
@@ -396,7 +389,7 @@ static int judge_tuple(struct bridge *bridge, const struct bridge_subject *subje
 	enum bridge_rule rule;
 
 	bridge->socket_count = 0;
-	if (subject->protocol != IPPROTO_TCP && !bracketed(tl, t_ns)) {
+	if (subject->protocol != IPPROTO_TCP && !bridge_bracketed(tl, t_ns)) {
 		bridge_tell(bridge, BRIDGE_WHY_OUTSIDE, TIMELINE_NONE);
 		return 0;
 	}
@@ -421,7 +414,7 @@ static int judge_tuple(struct bridge *bridge, const struct bridge_subject *subje
 		}
 		bridge_life_edges(tl, &s->life, t_ns, v);
 		if (s->inode != 0) {
-			push_socket(bridge, i);
+			bridge_push_socket(bridge, i);
 		} else {
 			bridge_tell(bridge, BRIDGE_WHY_NO_INODE, i);
 			without_inode = true;
@@ -445,21 +438,21 @@ static int judge_tuple(struct bridge *bridge, const struct bridge_subject *subje
 		judge_connected(bridge, subject, bridge->sockets[0], rule, t_ns, v);
 		if (v->reason == BRIDGE_OWNED) {
 			bridge_tell(bridge, BRIDGE_WHY_MAY_BE_CLOSED, bridge->sockets[0]);
-			say_lapsed(v);
+			bridge_say_lapsed(v);
 		}
 		return 1;
 	}
 	if (bridge->socket_count == 1 &&
-	    (certain || !add_unconnected_rivals(bridge, subject, t_ns, v)))
+	    (certain || !bridge_add_unconnected_rivals(bridge, subject, t_ns, v)))
 		judge_connected(bridge, subject, bridge->sockets[0], rule, t_ns, v);
 	else
-		judge_several(bridge, subject, rule, t_ns, v);
+		bridge_judge_several(bridge, subject, rule, t_ns, v);
 	return 1;
 }
 
 /* -------------------------------------------------- unconnected sockets -- */
 
-static bool has_ports(uint8_t protocol)
+bool bridge_has_ports(uint8_t protocol)
 {
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
 	       protocol == IPPROTO_SCTP || protocol == IPPROTO_DCCP;
@@ -476,7 +469,7 @@ static enum tier tier_of(const struct bridge_subject *subject, const struct time
 	if (snap_table_is_ipv6(s->table) == (subject->ip_version == 6))
 		return TIER_WILDCARD;
 	/* Raw and ping sockets take their own family only. */
-	return subject->ip_version == 4 && has_ports(s->protocol) ? TIER_DUAL_STACK : TIERS;
+	return subject->ip_version == 4 && bridge_has_ports(s->protocol) ? TIER_DUAL_STACK : TIERS;
 }
 
 static bool takes_unconnected(const struct bridge *bridge, const struct bridge_subject *subject,
@@ -510,7 +503,7 @@ static enum tier collect_unconnected(struct bridge *bridge, const struct bridge_
 			bridge_life_edges(tl, &s->life, t_ns, v);
 			if (!timeline_current(tl, &s->life, t_ns))
 				continue;
-			push_socket(bridge, i);
+			bridge_push_socket(bridge, i);
 			current = true;
 			stale = stale && bridge_is_stale(tl, &s->life, t_ns);
 		}
@@ -521,7 +514,7 @@ static enum tier collect_unconnected(struct bridge *bridge, const struct bridge_
 			if (takes_unconnected(bridge, subject, s) && tier_of(subject, s) == tier &&
 			    timeline_first_end(tl, &s->life) > t_ns &&
 			    bridge_may_precede(tl, &s->life, t_ns)) {
-				push_socket(bridge, i);
+				bridge_push_socket(bridge, i);
 				if (found == TIERS)
 					found = tier;
 			}
@@ -550,13 +543,13 @@ static bool any_stale(const struct bridge *bridge, int64_t t_ns)
 	return false;
 }
 
-static bool judge_unconnected(struct bridge *bridge, const struct bridge_subject *subject,
+bool bridge_judge_unconnected(struct bridge *bridge, const struct bridge_subject *subject,
 			      uint8_t protocol, uint16_t port, enum bridge_rule rule, int64_t t_ns,
 			      struct bridge_verdict *v)
 {
 	enum tier tier;
 
-	if (!bracketed(bridge->timeline, t_ns)) {
+	if (!bridge_bracketed(bridge->timeline, t_ns)) {
 		bridge_tell(bridge, BRIDGE_WHY_PORT_OUTSIDE, TIMELINE_NONE);
 		return false;
 	}
@@ -567,10 +560,10 @@ static bool judge_unconnected(struct bridge *bridge, const struct bridge_subject
 	}
 	if (rule == BRIDGE_NO_RULE)
 		rule = tier == TIER_ADDRESS ? BRIDGE_BOUND : BRIDGE_WILDCARD;
-	judge_several(bridge, subject, rule, t_ns, v);
+	bridge_judge_several(bridge, subject, rule, t_ns, v);
 	if (v->reason == BRIDGE_OWNED && any_stale(bridge, t_ns)) {
 		bridge_tell(bridge, BRIDGE_WHY_PORT_MAY_BE_TAKEN, v->socket);
-		say_lapsed(v);
+		bridge_say_lapsed(v);
 	}
 	if (v->reason == BRIDGE_OWNED && rule == BRIDGE_LISTENER &&
 	    bridge->accepted[port] != v->process) {
@@ -580,27 +573,24 @@ static bool judge_unconnected(struct bridge *bridge, const struct bridge_subject
 	return true;
 }
 
-/* What the kernel itself sends and answers unless a raw socket is open. */
-static void judge_raw(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
+void bridge_judge_raw(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 		      struct bridge_verdict *v)
 {
 	bool icmp = subject->protocol == IPPROTO_ICMP || subject->protocol == IPPROTO_ICMPV6;
 
 	if (subject->icmp_query && !subject->responder &&
-	    judge_unconnected(bridge, subject, subject->protocol, subject->local.port,
-			      BRIDGE_QUOTED, t_ns, v))
+	    bridge_judge_unconnected(bridge, subject, subject->protocol, subject->local.port,
+				     BRIDGE_QUOTED, t_ns, v))
 		return;
 	if (!(icmp && (subject->responder || !subject->icmp_query)) &&
-	    judge_unconnected(bridge, subject, IPPROTO_RAW, subject->protocol,
-			      icmp ? BRIDGE_QUOTED : BRIDGE_NO_RULE, t_ns, v))
+	    bridge_judge_unconnected(bridge, subject, IPPROTO_RAW, subject->protocol,
+				     icmp ? BRIDGE_QUOTED : BRIDGE_NO_RULE, t_ns, v))
 		return;
 	bridge_tell(bridge, BRIDGE_WHY_KERNEL, TIMELINE_NONE);
-	say_no(v, BRIDGE_NO_SOCKET);
+	bridge_say_no(v, BRIDGE_NO_SOCKET);
 }
 
-/* It is the listener of the moment of the SYN that took the connection, so the
- * verdict does not change with t. */
-static bool judge_listener(struct bridge *bridge, const struct bridge_subject *subject,
+bool bridge_judge_listener(struct bridge *bridge, const struct bridge_subject *subject,
 			   struct bridge_verdict *v)
 {
 	int64_t from_ns = v->from_ns, until_ns = v->until_ns;
@@ -610,8 +600,8 @@ static bool judge_listener(struct bridge *bridge, const struct bridge_subject *s
 		bridge_tell(bridge, BRIDGE_WHY_NO_SYN, TIMELINE_NONE);
 		return false;
 	}
-	judged = judge_unconnected(bridge, subject, subject->protocol, subject->local.port,
-				   BRIDGE_LISTENER, subject->began_ns, v);
+	judged = bridge_judge_unconnected(bridge, subject, subject->protocol, subject->local.port,
+					  BRIDGE_LISTENER, subject->began_ns, v);
 	v->from_ns = from_ns;
 	v->until_ns = until_ns;
 	return judged;
@@ -621,7 +611,7 @@ static void refuse_owner(const struct bridge *bridge, enum bridge_why why, struc
 {
 	bridge_tell(bridge, why, v->socket);
 	v->process = v->image = TIMELINE_NONE;
-	say_no(v, BRIDGE_GAP);
+	bridge_say_no(v, BRIDGE_GAP);
 	v->refused = true;
 }
 
@@ -697,8 +687,8 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 	bridge_edge(v, t_ns, tl->first_full_ns);
 	if (tl->last_full_ns < INT64_MAX)
 		bridge_edge(v, t_ns, tl->last_full_ns + 1);
-	if (!has_ports(subject->protocol)) {
-		judge_raw(bridge, subject, t_ns, v);
+	if (!bridge_has_ports(subject->protocol)) {
+		bridge_judge_raw(bridge, subject, t_ns, v);
 		return;
 	}
 	tuple = judge_tuple(bridge, subject, t_ns, v);
@@ -706,19 +696,19 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 		refuse_heirs(bridge, subject, t_ns, v);
 		return;
 	}
-	if (stream && subject->responder && judge_listener(bridge, subject, v))
+	if (stream && subject->responder && bridge_judge_listener(bridge, subject, v))
 		return;
-	if (!stream && judge_unconnected(bridge, subject, subject->protocol, subject->local.port,
-					 BRIDGE_NO_RULE, t_ns, v))
+	if (!stream && bridge_judge_unconnected(bridge, subject, subject->protocol,
+						subject->local.port, BRIDGE_NO_RULE, t_ns, v))
 		return;
 	if (subject->group) {
-		say_no(v, BRIDGE_MULTICAST);
+		bridge_say_no(v, BRIDGE_MULTICAST);
 	} else if (tuple == -1) {
-		say_no(v, BRIDGE_NO_HOLDER);
+		bridge_say_no(v, BRIDGE_NO_HOLDER);
 		v->by_tuple = true;
 	} else {
 		bridge_edge(v, t_ns, tl->frames[0].begin_ns);
-		say_no(v, t_ns < tl->frames[0].begin_ns ? BRIDGE_BEFORE_START : BRIDGE_GAP);
+		bridge_say_no(v, t_ns < tl->frames[0].begin_ns ? BRIDGE_BEFORE_START : BRIDGE_GAP);
 	}
 }
 

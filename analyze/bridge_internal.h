@@ -113,6 +113,10 @@ void bridge_empty_pool(struct bridge *bridge);
 /* Once for each process. */
 void bridge_push_candidate(struct bridge *bridge, uint32_t socket, uint32_t process,
 			   uint32_t image);
+/* No owner, and why. */
+void bridge_say_no(struct bridge_verdict *v, enum bridge_reason reason);
+/* The owner is only who had it last. */
+void bridge_say_lapsed(struct bridge_verdict *v);
 /* Nobody, with the pool as candidates. */
 void bridge_say_ambiguous(struct bridge *bridge, const struct bridge_subject *subject,
 			  struct bridge_verdict *v);
@@ -123,6 +127,34 @@ struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t soc
 size_t bridge_pick_holder(struct bridge *bridge, uint32_t inode);
 /* Fills bridge->accepted. 0, or -1 without memory. */
 int bridge_note_accepted(struct bridge *bridge);
+
+/* Whether complete readings stand on both sides of t (a segment begins and ends
+ * with one). Outside, only what one connection's own packets show holds. */
+bool bridge_bracketed(const struct timeline *tl, int64_t t_ns);
+/* Adds to bridge->sockets. */
+void bridge_push_socket(struct bridge *bridge, uint32_t socket);
+/* Several sockets of one tuple cannot be told apart at t, unless one process has them all. */
+void bridge_judge_several(struct bridge *bridge, const struct bridge_subject *subject,
+			  enum bridge_rule rule, int64_t t_ns, struct bridge_verdict *v);
+
+bool bridge_has_ports(uint8_t protocol);
+/* A socket that connects after its first packets stood unconnected before, and
+ * one that was last seen before may have gone: a different one on its port
+ * that was or may have been there then may have taken them. Adds those to bridge->sockets;
+ * whether there are any. */
+bool bridge_add_unconnected_rivals(struct bridge *bridge, const struct bridge_subject *subject,
+				   int64_t t_ns, struct bridge_verdict *v);
+/* By the unconnected sockets of a port; NO_RULE: by how they are bound. false: there is none. */
+bool bridge_judge_unconnected(struct bridge *bridge, const struct bridge_subject *subject,
+			      uint8_t protocol, uint16_t port, enum bridge_rule rule, int64_t t_ns,
+			      struct bridge_verdict *v);
+/* What the kernel itself sends and answers unless a raw socket is open. */
+void bridge_judge_raw(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
+		      struct bridge_verdict *v);
+/* It is the listener of the moment of the SYN that took the connection, so the
+ * verdict does not change with t. false: there is none. */
+bool bridge_judge_listener(struct bridge *bridge, const struct bridge_subject *subject,
+			   struct bridge_verdict *v);
 
 /* Fills bridge->told. 0, or -1 without memory. */
 int bridge_note_told(struct bridge *bridge);
