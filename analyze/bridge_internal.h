@@ -1,6 +1,7 @@
 /*
- * bridge_internal.h - what the files of the bridge share: bridge.c judges,
- * bridge_place.c knows whose an address is, bridge_holders.c who held a socket,
+ * bridge_internal.h - what the files of the bridge share: bridge.c judges by the connected sockets
+ * of a tuple and puts everything together, bridge_port.c judges by the sockets of a port that are
+ * not connected; bridge_place.c knows whose an address is, bridge_holders.c who held a socket,
  * bridge_told.c whom the kernel told to use it, bridge_echo.c who sent an echo,
  * bridge_hands.c who else has a socket of datagrams, bridge_sharing.c who used a connection
  * at the same time, bridge_crowd.c what of a long chain can matter.
@@ -137,6 +138,7 @@ void bridge_push_socket(struct bridge *bridge, uint32_t socket);
 void bridge_judge_several(struct bridge *bridge, const struct bridge_subject *subject,
 			  enum bridge_rule rule, int64_t t_ns, struct bridge_verdict *v);
 
+/* bridge_port.c */
 bool bridge_has_ports(uint8_t protocol);
 /* A socket that connects after its first packets stood unconnected before, and
  * one that was last seen before may have gone: a different one on its port
