@@ -1,10 +1,8 @@
+/* The order of a judgement, and what each of its ways says of whom it names, or of nobody. */
 #include "analyze/bridge_internal.h"
 
 #include <netinet/in.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "snapshot/format/quantity.h"
 
 #include "analyze/grow.h"
 
@@ -115,7 +113,22 @@ void bridge_say_ambiguous(struct bridge *bridge, const struct bridge_subject *su
 									: BRIDGE_CANDIDATES_MAX;
 }
 
-static void say_owner(struct bridge *bridge, enum bridge_rule rule, size_t which,
+void bridge_refuse_owner(const struct bridge *bridge, enum bridge_why why, struct bridge_verdict *v)
+{
+	bridge_tell(bridge, why, v->socket);
+	v->process = v->image = TIMELINE_NONE;
+	bridge_say_no(v, BRIDGE_GAP);
+	v->refused = true;
+}
+
+void bridge_disown(const struct bridge *bridge, enum bridge_why why, struct bridge_verdict *v)
+{
+	bridge_refuse_owner(bridge, why, v);
+	v->socket = v->frame = TIMELINE_NONE;
+	v->shared_by = 0;
+}
+
+void bridge_say_owner(struct bridge *bridge, enum bridge_rule rule, size_t which,
 		      struct bridge_verdict *v)
 {
 	v->rule = rule;
@@ -126,7 +139,7 @@ static void say_owner(struct bridge *bridge, enum bridge_rule rule, size_t which
 	v->shared_by = (uint32_t)bridge->pool_count;
 }
 
-static void say_no_holder(const struct bridge *bridge, uint32_t socket, struct bridge_verdict *v)
+void bridge_say_no_holder(const struct bridge *bridge, uint32_t socket, struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
 	uint32_t inode = tl->sockets[socket].inode;
@@ -141,8 +154,7 @@ static void say_no_holder(const struct bridge *bridge, uint32_t socket, struct b
 	}
 }
 
-/* The sighting a verdict rests on, for socket and holder together. */
-static void rest_on(const struct bridge *bridge, uint32_t socket,
+void bridge_rest_on(const struct bridge *bridge, uint32_t socket,
 		    const struct bridge_holding *holding, enum bridge_rule rule, int64_t t_ns,
 		    struct bridge_verdict *v)
 {
@@ -167,86 +179,6 @@ static void rest_on(const struct bridge *bridge, uint32_t socket,
 	if (now != TIMELINE_NONE && now > life->first)
 		v->frame = now;
 }
-
-/* An accepted connection whose first known holder was there before it and has
- * never held the listening socket was handed over by somebody who had it first. */
-static bool was_passed(const struct bridge *bridge, const struct bridge_subject *subject)
-{
-	const struct timeline *tl = bridge->timeline;
-	uint16_t port = subject->local.port;
-	bool older = false;
-
-	if (!subject->responder || subject->protocol != IPPROTO_TCP || !bridge->listened[port])
-		return false;
-	for (size_t i = 0; i < bridge->pool_count; i++) {
-		uint32_t process = bridge->pool[i].process;
-
-		if (bridge_held_listener(bridge, port, process))
-			return false;
-		older = older || subject->began_ns == INT64_MIN ||
-			tl->processes[process].start_ns < subject->began_ns;
-	}
-	return older;
-}
-
-/* Who accepts and hands on may have been caught in between: unless readings had it in its hands
- * twice, it is not known who serves. One that began after the connection was made for it. */
-static bool was_caught_accepting(const struct bridge *bridge, const struct bridge_subject *subject,
-				 uint32_t process)
-{
-	return (subject->began_ns == INT64_MIN ||
-		timeline_began(bridge->timeline, process, false) < subject->began_ns) &&
-	       bridge_hands_on(bridge, subject->local.port, process) &&
-	       !bridge_kept(bridge, process);
-}
-
-/* Whether it was ever read whole, and not only looked up for an event. */
-static bool in_full_reading(const struct timeline *tl, const struct timeline_life *life)
-{
-	return tl->frames[life->first].kind != SNAP_EVENT ||
-	       tl->frames[life->last].kind != SNAP_EVENT;
-}
-
-static void judge_connected(struct bridge *bridge, const struct bridge_subject *subject,
-			    uint32_t socket, enum bridge_rule rule, int64_t t_ns,
-			    struct bridge_verdict *v)
-{
-	const struct timeline_socket *s = &bridge->timeline->sockets[socket];
-	uint16_t port = subject->local.port;
-	struct bridge_holding holding;
-
-	bridge_empty_pool(bridge);
-	holding = bridge_collect_holders(bridge, socket, t_ns, v);
-	v->by_tuple = true;
-	if (bridge->pool_count == 0) {
-		rest_on(bridge, socket, &holding, rule, t_ns, v);
-		say_no_holder(bridge, socket, v);
-		return;
-	}
-	if (holding.rule > rule)
-		rule = holding.rule;
-	rest_on(bridge, socket, &holding, rule, t_ns, v);
-	v->passed = was_passed(bridge, subject);
-	if (rule == BRIDGE_AHEAD && v->passed)
-		holding.moved = true;
-	if (holding.moved) {
-		bridge_tell(bridge, BRIDGE_WHY_HANDED_ON, socket);
-		v->socket = socket;
-		bridge_say_ambiguous(bridge, subject, v);
-		return;
-	}
-	say_owner(bridge, rule, bridge_pick_holder(bridge, s->inode), v);
-	/* Who was caught accepting it may hand it on at once. */
-	if (subject->responder && subject->protocol == IPPROTO_TCP &&
-	    ((!in_full_reading(bridge->timeline, &s->life) &&
-	      bridge->accepted[port] != v->process) ||
-	     was_caught_accepting(bridge, subject, v->process))) {
-		bridge_tell(bridge, BRIDGE_WHY_MAY_HAND_ON, socket);
-		bridge_say_ambiguous(bridge, subject, v);
-	}
-}
-
-/* ------------------------------------------------ sockets of the tuple -- */
 
 void bridge_push_socket(struct bridge *bridge, uint32_t socket)
 {
@@ -279,140 +211,13 @@ void bridge_judge_several(struct bridge *bridge, const struct bridge_subject *su
 		if (holding.rule != BRIDGE_NO_RULE && rule <= BRIDGE_BEHIND && holding.rule > rule)
 			rule = holding.rule;
 	}
-	rest_on(bridge, bridge->sockets[0], &holding, rule, t_ns, v);
+	bridge_rest_on(bridge, bridge->sockets[0], &holding, rule, t_ns, v);
 	if (bridge->pool_count == 0)
-		say_no_holder(bridge, bridge->sockets[0], v);
+		bridge_say_no_holder(bridge, bridge->sockets[0], v);
 	else if (bridge->pool_count == 1 && !moved)
-		say_owner(bridge, rule, 0, v);
+		bridge_say_owner(bridge, rule, 0, v);
 	else
 		say_several(bridge, subject, v);
-}
-
-/* Which of the lifetimes in bridge->sockets (all with an inode, of one tuple)
- * is meant at t. Leaves only what qualifies in bridge->sockets. */
-static enum bridge_rule choose_lifetime(struct bridge *bridge, const struct bridge_subject *subject,
-					int64_t t_ns)
-{
-	const struct timeline *tl = bridge->timeline;
-	bool tcp = subject->protocol == IPPROTO_TCP;
-	uint32_t now = TIMELINE_NONE, previous = TIMELINE_NONE, next = TIMELINE_NONE;
-	uint32_t others = 0;
-
-	for (size_t n = 0; n < bridge->socket_count; n++) {
-		uint32_t i = bridge->sockets[n];
-		const struct timeline_life *life = &tl->sockets[i].life;
-
-		if (timeline_current(tl, life, t_ns)) {
-			/* Of two current ones the older is stale, unless both were seen at once. */
-			if (now != TIMELINE_NONE && tl->sockets[now].life.last >= life->first)
-				others++;
-			now = i;
-		} else if (timeline_first_end(tl, life) > t_ns) {
-			bool possible = (tcp && subject->began_ns != INT64_MIN) ||
-					bridge_may_precede(tl, life, t_ns);
-
-			if (possible && next == TIMELINE_NONE)
-				next = i;
-		} else if (tcp && timeline_gone_end(tl, life) > subject->first_ns) {
-			previous = i; /* it was not gone yet when the flow began */
-		}
-	}
-	if (others > 0)
-		return BRIDGE_EXACT; /* all of them stay */
-	bridge->socket_count = 0;
-	if (now != TIMELINE_NONE) {
-		bridge_push_socket(bridge, now);
-		if (next != TIMELINE_NONE && bridge_is_stale(tl, &tl->sockets[now].life, t_ns) &&
-		    bridge_may_precede(tl, &tl->sockets[next].life, t_ns))
-			bridge_push_socket(bridge, next);
-		return t_ns > tl->last_full_ns ? BRIDGE_BEHIND : BRIDGE_EXACT;
-	}
-	if (previous != TIMELINE_NONE)
-		bridge_push_socket(bridge, previous);
-	if (next != TIMELINE_NONE)
-		bridge_push_socket(bridge, next);
-	return next != TIMELINE_NONE ? BRIDGE_AHEAD : BRIDGE_BEHIND;
-}
-
-/* 1: judged. 0: no socket of this tuple. -1: rows of the tuple without inode only. */
-static int judge_tuple(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
-		       struct bridge_verdict *v)
-{
-	const struct timeline *tl = bridge->timeline;
-	bool without_inode = false, certain;
-	const struct bridge_near *near;
-	enum bridge_rule rule;
-
-	bridge->socket_count = 0;
-	if (subject->protocol != IPPROTO_TCP && !bridge_bracketed(tl, t_ns)) {
-		bridge_tell(bridge, BRIDGE_WHY_OUTSIDE, TIMELINE_NONE);
-		return 0;
-	}
-	bridge_near_clear(bridge, BRIDGE_CHAIN_TUPLE);
-	near = bridge_near_add(
-		bridge, BRIDGE_CHAIN_TUPLE,
-		timeline_by_tuple(tl, subject->protocol, &subject->local, &subject->remote), t_ns,
-		v);
-	for (size_t n = 0; n < near->count; n++) {
-		uint32_t i = near->places[n];
-		const struct timeline_socket *s = &tl->sockets[i];
-
-		if (!bridge_namespace_fits(bridge, subject, s->netns)) {
-			bridge_tell(bridge, BRIDGE_WHY_OTHER_NAMESPACE, i);
-			continue;
-		}
-		/* Seen only before this instance began: another connection's. */
-		if (subject->began_ns != INT64_MIN &&
-		    tl->frames[s->life.last].begin_ns < subject->began_ns) {
-			bridge_tell(bridge, BRIDGE_WHY_EARLIER_CONNECTION, i);
-			continue;
-		}
-		bridge_life_edges(tl, &s->life, t_ns, v);
-		if (s->inode != 0) {
-			bridge_push_socket(bridge, i);
-		} else {
-			bridge_tell(bridge, BRIDGE_WHY_NO_INODE, i);
-			without_inode = true;
-		}
-	}
-	if (bridge->socket_count == 0) {
-		bridge_tell(bridge, BRIDGE_WHY_NO_ROW, TIMELINE_NONE);
-		return without_inode ? -1 : 0;
-	}
-	rule = choose_lifetime(bridge, subject, t_ns);
-	if (bridge->socket_count == 0) {
-		bridge_tell(bridge, BRIDGE_WHY_NOT_THEN, TIMELINE_NONE);
-		return without_inode ? -1 : 0;
-	}
-	v->by_tuple = true;
-	certain = subject->protocol == IPPROTO_TCP ||
-		  (rule == BRIDGE_EXACT &&
-		   !bridge_is_stale(tl, &tl->sockets[bridge->sockets[0]].life, t_ns));
-	if (bridge->socket_count == 1 && !certain && rule == BRIDGE_EXACT) {
-		/* It may have been closed, and its port taken, since. */
-		judge_connected(bridge, subject, bridge->sockets[0], rule, t_ns, v);
-		if (v->reason == BRIDGE_OWNED) {
-			bridge_tell(bridge, BRIDGE_WHY_MAY_BE_CLOSED, bridge->sockets[0]);
-			bridge_say_lapsed(v);
-		}
-		return 1;
-	}
-	if (bridge->socket_count == 1 &&
-	    (certain || !bridge_add_unconnected_rivals(bridge, subject, t_ns, v)))
-		judge_connected(bridge, subject, bridge->sockets[0], rule, t_ns, v);
-	else
-		bridge_judge_several(bridge, subject, rule, t_ns, v);
-	return 1;
-}
-
-/* --------------------------------------------------------- all of them -- */
-
-static void refuse_owner(const struct bridge *bridge, enum bridge_why why, struct bridge_verdict *v)
-{
-	bridge_tell(bridge, why, v->socket);
-	v->process = v->image = TIMELINE_NONE;
-	bridge_say_no(v, BRIDGE_GAP);
-	v->refused = true;
 }
 
 /* Who has a connection's descriptor now may have inherited it from who uses it. Uses
@@ -430,11 +235,11 @@ static void refuse_heirs(struct bridge *bridge, const struct bridge_subject *sub
 		return;
 	told = bridge_told_user(bridge, subject, t_ns, v->process, &any);
 	if (!told && any) {
-		refuse_owner(bridge, BRIDGE_WHY_NOT_ITS_USER, v);
+		bridge_refuse_owner(bridge, BRIDGE_WHY_NOT_ITS_USER, v);
 		return;
 	}
 	if (v->turn != TIMELINE_NONE && v->turn != v->process) {
-		refuse_owner(bridge, BRIDGE_WHY_NOT_ITS_TURN, v);
+		bridge_refuse_owner(bridge, BRIDGE_WHY_NOT_ITS_TURN, v);
 		return;
 	}
 	if (subject->responder || subject->began_ns == INT64_MIN)
@@ -450,7 +255,7 @@ static void refuse_heirs(struct bridge *bridge, const struct bridge_subject *sub
 			return;
 		maybe = true;
 	}
-	refuse_owner(bridge, maybe ? BRIDGE_WHY_MAY_BE_HEIR : BRIDGE_WHY_HEIR, v);
+	bridge_refuse_owner(bridge, maybe ? BRIDGE_WHY_MAY_BE_HEIR : BRIDGE_WHY_HEIR, v);
 }
 
 static void judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
@@ -491,7 +296,7 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 		bridge_judge_raw(bridge, subject, t_ns, v);
 		return;
 	}
-	tuple = judge_tuple(bridge, subject, t_ns, v);
+	tuple = bridge_judge_tuple(bridge, subject, t_ns, v);
 	if (tuple == 1) {
 		refuse_heirs(bridge, subject, t_ns, v);
 		return;
@@ -512,21 +317,6 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 	}
 }
 
-/* A socket of the port closed after a datagram and before the first sighting of the one that is
- * named: it may have been the datagram's. */
-static bool closed_between(const struct bridge *bridge, const struct bridge_subject *subject,
-			   int64_t t_ns, const struct bridge_verdict *v)
-{
-	const struct timeline *tl = bridge->timeline;
-	int64_t first_ns;
-
-	if (v->reason != BRIDGE_OWNED || v->socket == TIMELINE_NONE || subject->group)
-		return false;
-	first_ns = timeline_first_end(tl, &tl->sockets[v->socket].life);
-	return first_ns > t_ns && timeline_closed(tl, subject->protocol, subject->local.port,
-						  &subject->remote, t_ns, first_ns) > 0;
-}
-
 void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 		  struct bridge_verdict *v)
 {
@@ -534,23 +324,17 @@ void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, i
 	judge(bridge, subject, t_ns, v);
 	/* Not all that could have had it were looked at. */
 	if (v->reason == BRIDGE_OWNED && bridge->crowded)
-		refuse_owner(bridge, BRIDGE_WHY_CROWDED, v);
+		bridge_refuse_owner(bridge, BRIDGE_WHY_CROWDED, v);
 	if (v->reason == BRIDGE_OWNED && v->socket != TIMELINE_NONE && !subject->group &&
 	    bridge->timeline->capture_netns != 0 &&
 	    bridge->timeline->sockets[v->socket].netns != bridge->timeline->capture_netns &&
 	    bridge->timeline->sockets[v->socket].netns != 0 && bridge_is_ours(bridge, subject))
-		refuse_owner(bridge, BRIDGE_WHY_NOT_OUR_NAMESPACE, v);
-	if (subject->protocol != IPPROTO_TCP && subject->protocol != IPPROTO_SCTP) {
-		if (closed_between(bridge, subject, t_ns, v)) {
-			refuse_owner(bridge, BRIDGE_WHY_CLOSED_BETWEEN, v);
-			v->socket = v->frame = TIMELINE_NONE;
-			v->shared_by = 0;
-		}
+		bridge_refuse_owner(bridge, BRIDGE_WHY_NOT_OUR_NAMESPACE, v);
+	if (subject->protocol != IPPROTO_TCP && subject->protocol != IPPROTO_SCTP)
 		bridge_judge_datagram(bridge, subject, t_ns, v);
-	}
 	if (subject->protocol == IPPROTO_UDP || subject->protocol == IPPROTO_UDPLITE)
 		bridge_check_hands(bridge, subject, t_ns, v);
 	/* Which of the two that bear its name is not known. */
 	if (v->reason == BRIDGE_OWNED && bridge->timeline->processes[v->process].forked_twice)
-		refuse_owner(bridge, BRIDGE_WHY_FORKED_TWICE, v);
+		bridge_refuse_owner(bridge, BRIDGE_WHY_FORKED_TWICE, v);
 }

@@ -1,3 +1,4 @@
+/* Sockets that are not connected: those of a port, listeners, and raw ones. */
 #include "analyze/bridge_internal.h"
 
 #include <netinet/in.h>
