@@ -171,8 +171,7 @@ static int read_once(int dir, const struct procfs_process *known, struct procfs_
 		goto out;
 	}
 	if (known && known->facts && facts_hold(known, process)) {
-		process->facts = known->facts;
-		process->facts->references++;
+		process->facts = procfs_facts_ref(known->facts);
 	} else {
 		process->facts = procfs_facts_read(dir, base, process, walk);
 		if (!process->facts)
@@ -246,7 +245,7 @@ static int repeat_process(const struct procfs_process *known, struct procfs_walk
 				     .start_ticks = process.stat.start_ticks};
 	int result = procfs_fds_repeat(&process.facts->fds, holder, walk);
 
-	process.facts->references++;
+	procfs_facts_ref(process.facts);
 	if (!result)
 		result = add_process(walk, &process);
 	if (result)

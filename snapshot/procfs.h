@@ -149,7 +149,14 @@ struct procfs_facts {
 	bool cmdline_cut; /* longer than PROCFS_MAX_CMDLINE */
 	struct procfs_fds fds;
 };
+/* One reference more, for the caller. NULL works. */
+struct procfs_facts *procfs_facts_ref(struct procfs_facts *facts);
 void procfs_facts_unref(struct procfs_facts *facts); /* NULL works */
+/* Whether both are of the same name, program and arguments. */
+bool procfs_facts_same_image(const struct procfs_facts *a, const struct procfs_facts *b);
+/* What an execve(2) itself tells: the path it was given, and the name that comes of it. who:
+ * pid, start_ticks, ppid and netns. One reference, or NULL without memory. */
+struct procfs_facts *procfs_facts_of_exec(const struct snap_process *who, const char *path);
 
 /* One process as one walk found it. */
 struct procfs_process {
