@@ -498,16 +498,14 @@ static int put_all_in_place(const struct run *run, struct error *error)
 static int append(struct run *run, const char *file, uint64_t bytes, const char *sha256,
 		  const char *detail, struct error *error)
 {
-	struct timespec now;
-	struct custody_entry entry = {.event = "import",
+	struct custody_entry entry = {.time_ns = quantity_now_ns(CLOCK_REALTIME),
+				      .event = "import",
 				      .file = file,
 				      .bytes = (int64_t)bytes,
 				      .sha256 = sha256,
 				      .detail = detail};
 	int status;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	entry.time_ns = now.tv_sec * NS_PER_SECOND + now.tv_nsec;
 	status = custody_append(run->custody, &entry, error);
 	if (!status)
 		run->logged = true;

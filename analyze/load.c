@@ -331,20 +331,12 @@ static void stop_workers(struct load *load)
 
 /* ----------------------------------------------------------------- merging -- */
 
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
-}
-
 static void show_progress(struct load *load)
 {
 	if (load->options->progress == NULL)
 		return;
 	load->progress.packets = merge_totals(load->merge)->packets;
-	load->progress.elapsed_ns = monotonic_ns() - load->begun_ns;
+	load->progress.elapsed_ns = quantity_now_ns(CLOCK_MONOTONIC) - load->begun_ns;
 	load->options->progress(&load->progress, load->options->context);
 }
 
@@ -617,7 +609,7 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 		.worker_count = options->workers,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.changed = PTHREAD_COND_INITIALIZER,
-		.begun_ns = monotonic_ns(),
+		.begun_ns = quantity_now_ns(CLOCK_MONOTONIC),
 	};
 	int status = inputs_find(paths, count, &load.inputs, error);
 

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
 #include "snapshot/mounts.h"
 #include "snapshot/pollstate.h"
 #include "snapshot/procnet.h"
@@ -54,14 +55,6 @@ struct poller {
 static int no_memory(struct error *error)
 {
 	return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory while reading /proc");
-}
-
-static int64_t now_ns(clockid_t clock)
-{
-	struct timespec now = {0};
-
-	clock_gettime(clock, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 /* ---------------------------------------------------------- namespaces -- */
@@ -585,17 +578,17 @@ static int read_all(struct poller *poller, struct error *error)
 
 int poller_read(struct poller *poller, struct snapframe *frame, struct error *error)
 {
-	int64_t cpu = now_ns(CLOCK_THREAD_CPUTIME_ID);
+	int64_t cpu = quantity_now_ns(CLOCK_THREAD_CPUTIME_ID);
 	struct snap_frame *head = &frame->head;
 	struct pollstate *read = poller->next;
 	int result;
 
 	poller->cost_ns = 0;
-	head->monotonic_ns = now_ns(CLOCK_MONOTONIC);
-	head->boot_ns = now_ns(CLOCK_BOOTTIME);
-	head->begin_ns = now_ns(CLOCK_REALTIME);
+	head->monotonic_ns = quantity_now_ns(CLOCK_MONOTONIC);
+	head->boot_ns = quantity_now_ns(CLOCK_BOOTTIME);
+	head->begin_ns = quantity_now_ns(CLOCK_REALTIME);
 	result = read_all(poller, error);
-	head->end_ns = now_ns(CLOCK_REALTIME);
+	head->end_ns = quantity_now_ns(CLOCK_REALTIME);
 	if (!result)
 		result = gather_sockets(poller, error);
 	if (!result && note_absences(poller))
@@ -614,7 +607,7 @@ int poller_read(struct poller *poller, struct snapframe *frame, struct error *er
 		poller->state = read;
 		poller->has_state = true;
 	}
-	poller->cost_ns += now_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
+	poller->cost_ns += quantity_now_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
 	return result;
 }
 

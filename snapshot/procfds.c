@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
+
 /* To ask once, and later once more, what a thread has run takes so many system
  * calls; to read a process without its links so many. */
 #define CALLS_A_THREAD	6u
@@ -94,18 +96,10 @@ static bool has_tickless_processors(void)
 	return known > 1;
 }
 
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
 /* Whether what was noted tells by now. */
 static bool would_show(int64_t noted_ns)
 {
-	return monotonic_ns() - noted_ns >= PROCFS_RUN_SHOWS_NS;
+	return quantity_now_ns(CLOCK_MONOTONIC) - noted_ns >= PROCFS_RUN_SHOWS_NS;
 }
 
 /* "NANOSECONDS WAITED TIMES" of a thread: how long it has run, and how often it
@@ -169,7 +163,7 @@ int procfs_fds_note(int dir, uint32_t pid, uint32_t threads, struct procfs_fds *
 	if (!grown)
 		return ENOMEM;
 	fds->runs = grown;
-	fds->noted_ns = monotonic_ns();
+	fds->noted_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	for (size_t i = 0; i < walk->tids.count; i++) {
 		fds->runs[i].tid = walk->tids.items[i];
 		snprintf(path, sizeof(path), "task/%s/schedstat",

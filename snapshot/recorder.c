@@ -22,14 +22,6 @@
 #define EVENTS_WAIT_NS INT64_C(100000000)
 #define EVENTS_EARLY   1024
 
-int64_t recorder_clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
-}
-
 void recorder_notice(struct recorder *recorder, const char *format, ...)
 {
 	char text[1024];
@@ -421,8 +413,7 @@ int recorder_submit_event(struct recorder *recorder, struct snapframe *frame)
 		recorder->event_count++;
 		recorder->statistics.events++;
 		if (recorder->event_count == 1)
-			recorder->events_due_ns =
-				recorder_clock_ns(CLOCK_MONOTONIC) + EVENTS_WAIT_NS;
+			recorder->events_due_ns = quantity_now_ns(CLOCK_MONOTONIC) + EVENTS_WAIT_NS;
 		else if (recorder->event_count == EVENTS_EARLY)
 			recorder->events_due_ns = 0;
 		if (recorder->event_count == 1 || recorder->event_count == EVENTS_EARLY)

@@ -21,14 +21,6 @@
  * EVIDENCE_MAX_NUMBER, and readers know no names behind that. */
 #define HIGHEST_BELIEVED (EVIDENCE_MAX_NUMBER / 2)
 
-static int64_t now_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
-}
-
 /* ----------------------------------------------------------- directory -- */
 
 int segment_directory_open(const char *path, bool *made, int *dirfd, struct error *error)
@@ -209,7 +201,7 @@ int segment_log(struct segment_store *store, const char *event, const char *file
 		.bytes = bytes,
 		.sha256 = sha256,
 		.detail = detail,
-		.time_ns = now_ns(CLOCK_REALTIME),
+		.time_ns = quantity_now_ns(CLOCK_REALTIME),
 	};
 
 	return custody_append(store->custody, &entry, error);
@@ -319,8 +311,8 @@ int segment_open(struct segment_store *store, const uint8_t pcap_header[24],
 		return error_errno(error, NULL, "opening a segment");
 	segment->packets.fd = segment->packets.direct_fd = segment->snap_fd = -1;
 	segment->stem.number = store->next_number;
-	segment->stem.opened_ns = now_ns(CLOCK_REALTIME);
-	segment->opened_monotonic_ns = now_ns(CLOCK_MONOTONIC);
+	segment->stem.opened_ns = quantity_now_ns(CLOCK_REALTIME);
+	segment->opened_monotonic_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	evidence_name(&segment->stem, EVIDENCE_PCAP, segment->pcap);
 	evidence_name(&segment->stem, EVIDENCE_SNAP, segment->snap);
 	status = begin_pcap(store, segment, pcap_header, error);

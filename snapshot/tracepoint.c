@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
 #include "snapshot/tracepoint_layout.h"
 
 /* Of one processor. At 50 to 150 bytes an event, 1 MiB holds 10,000 of them, the
@@ -629,11 +630,8 @@ static void begin_round(struct tracepoint_source *source, int64_t until_ns)
 /* The buffer was full or unreadable, and is now read to where that was found. */
 static void tell_loss(struct ring *ring, int64_t until_ns, struct tracepoint_event *out)
 {
-	struct timespec now;
-	int64_t now_ns;
+	int64_t now_ns = quantity_now_ns(CLOCK_MONOTONIC);
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 	ring->unsure = false;
 	out->kind = TRACEPOINT_LOST;
 	out->time_ns = now_ns < until_ns ? now_ns : until_ns;

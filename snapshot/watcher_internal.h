@@ -24,8 +24,6 @@
 #include "snapshot/watcher_tuples.h"
 #include "snapshot/watcher_uses.h"
 
-int64_t watcher_clock_ns(clockid_t clock);
-
 /* ---------------------------------------------- recently started ones -- */
 
 #define WATCHER_RECENT	     4096 /* forks; a power of two */
