@@ -535,12 +535,12 @@ static void test_an_old_kernel_tells_the_tuple_with_what_is_received(void **stat
 static void test_too_many_turns_are_told_no_more(void **state)
 {
 	struct world *world = *state;
-	int64_t end_ns = T0 + WATCHER_USES_TURNS * MS;
+	int64_t end_ns = T0 + SNAP_TURNS_MAX * MS;
 
 	accept_at(world, T0, 2);
-	for (int i = 0; i < 2 * WATCHER_USES_TURNS; i++)
+	for (int i = 0; i < 2 * SNAP_TURNS_MAX; i++)
 		send_at(world, T0 + (1 + i) * MS, i % 2 ? CHILD : SERVER, 2, 5);
-	expect(world, WATCHER_USES_TURNS, SNAP_SEVERAL, CHILD, end_ns, end_ns - MS);
+	expect(world, SNAP_TURNS_MAX, SNAP_SEVERAL, CHILD, end_ns, end_ns - MS);
 	expect_whole(world);
 }
 
