@@ -92,6 +92,17 @@ static void find_told(struct closing *c, const struct snap_closed *closed)
 	qsort_r(c->told, c->told_count, sizeof(*c->told), compare_openings, c->tl);
 }
 
+/* Whether the cookie of a close is known not to be that of a told socket, whose own is told, or
+ * was read. */
+static bool is_others(const struct timeline *tl, const struct timeline_socket *s,
+		      const struct snap_closed *closed)
+{
+	uint64_t own = s->cookie != 0 || s->other == TIMELINE_NONE ? s->cookie
+								   : tl->sockets[s->other].cookie;
+
+	return own != 0 && closed->cookie != 0 && own != closed->cookie;
+}
+
 /* A tuple's sockets open one after the other, and close in that order. As many closes as sockets
  * that had been opened by then: each has its own. As long as there are fewer, one is late or was
  * lost. One too many is of a socket that was not told, and the one before it may be that one's
@@ -121,8 +132,11 @@ static void close_run(struct closing *c, size_t from, size_t until)
 		}
 		if (++waiting < opened - next)
 			continue;
-		for (; waiting > 0; waiting--, next++)
-			tl->sockets[c->told[next]].closed = tl->closes[c->closes[i + 1 - waiting]];
+		for (; waiting > 0; waiting--, next++) {
+			closed = &tl->closes[c->closes[i + 1 - waiting]];
+			if (!is_others(tl, &tl->sockets[c->told[next]], closed))
+				tl->sockets[c->told[next]].closed = *closed;
+		}
 	}
 }
 
@@ -236,6 +250,11 @@ static void check_told(struct timeline *tl, const uint32_t *by_cookie, const uin
 
 		if (s->opened_ns == 0 || s->closed.closed_ns == 0)
 			continue;
+		/* Of one that was not told: the next of the tuple took its place in the order. */
+		if (is_others(tl, s, &s->closed)) {
+			s->closed.closed_ns = 0;
+			continue;
+		}
 		place = find_cookie(tl, by_cookie, s->closed.cookie);
 		if (place == tl->count.closes || owners[place] == TIMELINE_NONE ||
 		    owners[place] == s->other)

@@ -206,6 +206,8 @@ int timeline_take_use(struct timeline *tl, const struct snap_use *use)
 		told = need_told(tl, use);
 		if (told == TIMELINE_NONE)
 			return -1;
+		if (tl->sockets[told].cookie == 0)
+			tl->sockets[told].cookie = use->cookie;
 		chain_stream(tl, &tl->sockets[told], place);
 		return 0;
 	}
