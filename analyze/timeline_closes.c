@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Closes by tuple and time, a run for each tuple; the told sockets of the run in hand. */
+#include "analyze/walk.h"
+
+/* Closes by tuple, namespace and time; the told sockets of the tuple in hand. */
 struct closing {
 	struct timeline *tl;
 	uint32_t *closes;
@@ -29,11 +31,17 @@ static int compare_tuples(const struct snap_closed *a, const struct snap_closed 
 	uint8_t protocol = snap_table_protocol(a->table), other = snap_table_protocol(b->table);
 	int result;
 
-	if (protocol != other || a->netns != b->netns)
-		return protocol != other ? compare_numbers(protocol, other)
-					 : compare_numbers(a->netns, b->netns);
+	if (protocol != other)
+		return compare_numbers(protocol, other);
 	result = compare_ends(&a->local, &b->local);
 	return result != 0 ? result : compare_ends(&a->remote, &b->remote);
+}
+
+static int compare_places(const struct snap_closed *a, const struct snap_closed *b)
+{
+	int result = compare_tuples(a, b);
+
+	return result != 0 ? result : compare_numbers(a->netns, b->netns);
 }
 
 static int compare_closes(const void *left, const void *right, void *context)
@@ -41,7 +49,7 @@ static int compare_closes(const void *left, const void *right, void *context)
 	const struct timeline *tl = context;
 	uint32_t i = *(const uint32_t *)left, j = *(const uint32_t *)right;
 	const struct snap_closed *a = &tl->closes[i], *b = &tl->closes[j];
-	int result = compare_tuples(a, b);
+	int result = compare_places(a, b);
 
 	if (result == 0)
 		result = (a->closed_ns > b->closed_ns) - (a->closed_ns < b->closed_ns);
@@ -52,9 +60,12 @@ static int compare_openings(const void *left, const void *right, void *context)
 {
 	const struct timeline *tl = context;
 	uint32_t i = *(const uint32_t *)left, j = *(const uint32_t *)right;
-	int64_t a = tl->sockets[i].opened_ns, b = tl->sockets[j].opened_ns;
+	const struct timeline_socket *a = &tl->sockets[i], *b = &tl->sockets[j];
 
-	return a != b ? (a > b) - (a < b) : compare_numbers(i, j);
+	if (a->netns != b->netns)
+		return compare_numbers(a->netns, b->netns);
+	return a->opened_ns != b->opened_ns ? (a->opened_ns > b->opened_ns ? 1 : -1)
+					    : compare_numbers(i, j);
 }
 
 static int compare_cookies(const void *left, const void *right, void *context)
@@ -78,18 +89,26 @@ static uint32_t *sort_closes(struct timeline *tl, int (*order)(const void *, con
 	return closes;
 }
 
-static void find_told(struct closing *c, const struct snap_closed *closed)
+/* Those of a tuple, in order of their openings; of all namespaces, or of one and of no known one.
+ * Whether there are any of no known one. */
+static bool find_told(struct closing *c, const struct snap_closed *closed, bool all)
 {
 	const struct timeline *tl = c->tl;
+	struct timeline_places places =
+		timeline_lifetimes(tl, timeline_told(tl, snap_table_protocol(closed->table),
+						     &closed->local, &closed->remote));
+	bool any = false;
 
 	c->told_count = 0;
-	for (uint32_t i = timeline_told(tl, snap_table_protocol(closed->table), &closed->local,
-					&closed->remote);
-	     i != TIMELINE_NONE; i = tl->sockets[i].next_tuple) {
-		if (tl->sockets[i].netns == 0 || tl->sockets[i].netns == closed->netns)
-			c->told[c->told_count++] = i;
+	for (size_t i = 0; i < places.count; i++) {
+		uint64_t netns = tl->sockets[places.places[i]].netns;
+
+		walk_step();
+		any = any || netns == 0;
+		if (all || netns == 0 || netns == closed->netns)
+			c->told[c->told_count++] = places.places[i];
 	}
-	qsort_r(c->told, c->told_count, sizeof(*c->told), compare_openings, c->tl);
+	return any;
 }
 
 /* Whether the cookie of a close is known not to be that of a told socket, whose own is told, or
@@ -106,14 +125,14 @@ static bool is_others(const struct timeline *tl, const struct timeline_socket *s
 /* A tuple's sockets open one after the other, and close in that order. As many closes as sockets
  * that had been opened by then: each has its own. As long as there are fewer, one is late or was
  * lost. One too many is of a socket that was not told, and the one before it may be that one's
- * too. */
-static void close_run(struct closing *c, size_t from, size_t until)
+ * too. The closes [from, until) are of one namespace, and so are the told. */
+static void close_run(struct closing *c, size_t from, size_t until, const uint32_t *told,
+		      size_t told_count)
 {
 	struct timeline *tl = c->tl;
 	size_t next = 0; /* of told: the first without a close */
 	size_t opened = 0, waiting = 0;
 
-	find_told(c, &tl->closes[c->closes[from]]);
 	for (size_t i = from; i < until; i++) {
 		const struct snap_closed *closed = &tl->closes[c->closes[i]];
 
@@ -122,21 +141,60 @@ static void close_run(struct closing *c, size_t from, size_t until)
 			continue; /* said twice */
 		if (opened < next)
 			opened = next;
-		while (opened < c->told_count &&
-		       tl->sockets[c->told[opened]].opened_ns <= closed->closed_ns)
+		while (opened < told_count &&
+		       tl->sockets[told[opened]].opened_ns <= closed->closed_ns)
 			opened++;
 		if (opened == next && waiting == 0) {
 			if (next > 0)
-				tl->sockets[c->told[next - 1]].closed.closed_ns = 0;
+				tl->sockets[told[next - 1]].closed.closed_ns = 0;
 			continue;
 		}
 		if (++waiting < opened - next)
 			continue;
 		for (; waiting > 0; waiting--, next++) {
 			closed = &tl->closes[c->closes[i + 1 - waiting]];
-			if (!is_others(tl, &tl->sockets[c->told[next]], closed))
-				tl->sockets[c->told[next]].closed = *closed;
+			if (!is_others(tl, &tl->sockets[told[next]], closed))
+				tl->sockets[told[next]].closed = *closed;
 		}
+	}
+}
+
+/* The end of the run of closes like the first that a comparison finds. */
+static size_t run_end(const struct closing *c, size_t from, size_t count,
+		      int (*compare)(const struct snap_closed *, const struct snap_closed *))
+{
+	const struct snap_closed *closes = c->tl->closes;
+	size_t until = from + 1;
+
+	while (until < count && compare(&closes[c->closes[from]], &closes[c->closes[until]]) == 0)
+		until++;
+	return until;
+}
+
+/* A socket that was told in no known namespace is of the one that the tuple's closes are of. Where
+ * they are of several, the order tells nothing about any of them. */
+static void close_tuple(struct closing *c, size_t from, size_t until)
+{
+	const struct timeline *tl = c->tl;
+	bool is_one = run_end(c, from, until, compare_places) == until;
+	bool is_unplaced = find_told(c, &tl->closes[c->closes[from]], !is_one);
+	size_t told = 0, told_end;
+
+	if (is_one)
+		close_run(c, from, until, c->told, c->told_count);
+	if (is_one || is_unplaced)
+		return;
+	qsort_r(c->told, c->told_count, sizeof(*c->told), compare_openings, c->tl);
+	for (size_t end; from < until; from = end, told = told_end) {
+		uint64_t netns = tl->closes[c->closes[from]].netns;
+
+		end = run_end(c, from, until, compare_places);
+		while (told < c->told_count && tl->sockets[c->told[told]].netns < netns)
+			told++;
+		told_end = told;
+		while (told_end < c->told_count && tl->sockets[c->told[told_end]].netns == netns)
+			told_end++;
+		close_run(c, from, end, c->told + told, told_end - told);
 	}
 }
 
@@ -152,13 +210,8 @@ int timeline_close_told(struct timeline *tl)
 	if (c.closes == NULL || c.told == NULL)
 		goto out;
 	for (size_t from = 0, until; from < tl->count.closes; from = until) {
-		const struct snap_closed *first = &tl->closes[c.closes[from]];
-
-		for (until = from + 1; until < tl->count.closes &&
-				       compare_tuples(first, &tl->closes[c.closes[until]]) == 0;
-		     until++)
-			;
-		close_run(&c, from, until);
+		until = run_end(&c, from, tl->count.closes, compare_tuples);
+		close_tuple(&c, from, until);
 	}
 	status = 0;
 out:
@@ -201,7 +254,7 @@ static const struct snap_closed *close_after(const struct timeline *tl, const ui
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		const struct snap_closed *closed = &tl->closes[by_tuple[middle]];
-		int result = compare_tuples(closed, &wanted);
+		int result = compare_places(closed, &wanted);
 
 		if (result < 0 || (result == 0 && closed->closed_ns < wanted.closed_ns))
 			low = middle + 1;
@@ -211,7 +264,7 @@ static const struct snap_closed *close_after(const struct timeline *tl, const ui
 	for (high = low + OTHER_CLOSES; low < tl->count.closes && low < high; low++) {
 		const struct snap_closed *closed = &tl->closes[by_tuple[low]];
 
-		if (compare_tuples(closed, &wanted) != 0)
+		if (compare_places(closed, &wanted) != 0)
 			return NULL;
 		if (closed->inode == 0 || closed->inode == s->inode)
 			return closed;

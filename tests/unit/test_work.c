@@ -102,6 +102,12 @@ static struct bridge_subject connection(uint16_t local_port, uint16_t remote_por
 	return subject;
 }
 
+static void ask_nothing(struct bridge *bridge, unsigned n)
+{
+	(void)bridge;
+	(void)n;
+}
+
 /* ----------------------------------------------------------- streams -- */
 
 static void use_at(int64_t opened_ms, unsigned i, int64_t at_ms, int64_t sent_bytes)
@@ -177,6 +183,26 @@ static void many_told_sockets_of_one_tuple(void **state)
 {
 	(void)state;
 	assert_near_linear(&(struct work){make_told, ask_told});
+}
+
+/* Each close in a namespace of its own, where one of them was told; as many were told in none. */
+static void make_unplaced(unsigned n)
+{
+	scene_frame("event", 2, 3);
+	for (unsigned i = 0; i < n; i++) {
+		long long at = (long long)T(10 + (int64_t)i);
+
+		scene_say("use ! 0 " CLIENT " 0 %lld send %lld 0 0 0 1 1 1", at, at);
+		scene_say("use ! %u " CLIENT " 0 %lld send %lld 0 0 0 1 1 1", 10 + i, at, at);
+		scene_say("closed ! %u tcp " HOST " 40000 " PEER " 80 0 0 %lld 0 0 0 0 0 0 0 0",
+			  10 + i, at + 500000);
+	}
+}
+
+static void many_told_sockets_in_no_known_namespace(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_unplaced, ask_nothing});
 }
 
 static void make_untold(unsigned n)
@@ -369,12 +395,6 @@ static void a_connection_of_thousands_is_nobodys(void **state)
 
 /* -------------------------------------------------------- the records -- */
 
-static void ask_nothing(struct bridge *bridge, unsigned n)
-{
-	(void)bridge;
-	(void)n;
-}
-
 static void make_descriptors(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
@@ -477,6 +497,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_turns_at_one_socket),
 		cmocka_unit_test(many_told_sockets_of_one_tuple),
+		cmocka_unit_test(many_told_sockets_in_no_known_namespace),
 		cmocka_unit_test(many_stretches_in_which_uses_are_missing),
 		cmocka_unit_test(many_programs_of_one_process),
 		cmocka_unit_test(many_lifetimes_of_one_tuple),
