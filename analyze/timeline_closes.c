@@ -136,9 +136,6 @@ static void close_run(struct closing *c, size_t from, size_t until, const uint32
 	for (size_t i = from; i < until; i++) {
 		const struct snap_closed *closed = &tl->closes[c->closes[i]];
 
-		if (i > from && closed->cookie != 0 &&
-		    closed->cookie == tl->closes[c->closes[i - 1]].cookie)
-			continue; /* said twice */
 		if (opened < next)
 			opened = next;
 		while (opened < told_count &&
@@ -198,9 +195,26 @@ static void close_tuple(struct closing *c, size_t from, size_t until)
 	}
 }
 
+/* What is said twice is one: a rotation repeats what was told just before it. */
+static size_t drop_repeats(const struct closing *c)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < c->tl->count.closes; i++) {
+		const struct snap_closed *closed = &c->tl->closes[c->closes[i]], *before;
+
+		before = kept > 0 ? &c->tl->closes[c->closes[kept - 1]] : NULL;
+		if (before == NULL || closed->cookie == 0 || closed->cookie != before->cookie ||
+		    compare_places(closed, before) != 0)
+			c->closes[kept++] = c->closes[i];
+	}
+	return kept;
+}
+
 int timeline_close_told(struct timeline *tl)
 {
 	struct closing c = {.tl = tl};
+	size_t count;
 	int status = -1;
 
 	if (tl->count.closes == 0)
@@ -209,8 +223,9 @@ int timeline_close_told(struct timeline *tl)
 	c.told = malloc((tl->count.sockets + 1) * sizeof(*c.told));
 	if (c.closes == NULL || c.told == NULL)
 		goto out;
-	for (size_t from = 0, until; from < tl->count.closes; from = until) {
-		until = run_end(&c, from, tl->count.closes, compare_tuples);
+	count = drop_repeats(&c);
+	for (size_t from = 0, until; from < count; from = until) {
+		until = run_end(&c, from, count, compare_tuples);
 		close_tuple(&c, from, until);
 	}
 	status = 0;

@@ -133,6 +133,23 @@ static void a_close_that_is_said_twice_is_one(void **state)
 	assert_sent(100, 0, 11);
 }
 
+static void closes_that_wait_for_each_other_are_counted_once(void **state)
+{
+	(void)state;
+	scene_frame("event", 100, 400);
+	opened(100);
+	opened(200);
+	opened(300);
+	closed(350, 5, 11);
+	closed(360, 6, 22);
+	closed(360, 6, 22);
+	closed(370, 7, 33);
+	settle();
+	assert_sent(100, 0, 11);
+	assert_sent(200, 0, 22);
+	assert_sent(300, 0, 33);
+}
+
 /* The first one's close is lost; the second is known by its cookie, and the third
  * may be the first. */
 static void a_cookie_decides(void **state)
@@ -234,6 +251,7 @@ int main(void)
 		FACT(one_close_of_two_sockets_is_of_neither),
 		FACT(two_closes_of_one_socket_are_of_none),
 		FACT(a_close_that_is_said_twice_is_one),
+		FACT(closes_that_wait_for_each_other_are_counted_once),
 		FACT(a_cookie_decides),
 		FACT(the_close_of_an_untold_socket_is_not_the_next_ones),
 		FACT(a_told_cookie_decides_too),
