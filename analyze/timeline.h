@@ -268,7 +268,7 @@ struct timeline {
 	uint32_t *images_in_order;		      /* by process and time */
 	struct timeline_fork *forks;		      /* all, by parent and time */
 	size_t fork_count, fork_capacity;
-	uint32_t *closes_in_order; /* of datagram sockets, by protocol, port and time */
+	uint32_t *closes_in_order; /* of datagram sockets, by protocol, port, peer and time */
 	size_t closes_in_order_count;
 	uint32_t *datagrams; /* their uses, by way and time */
 	size_t datagram_count;

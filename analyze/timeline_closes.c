@@ -2,6 +2,7 @@
  * and comes late: by then the tuple may be another socket's. */
 #include "analyze/timeline_internal.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -371,4 +372,96 @@ out:
 	free(by_cookie);
 	free(owners);
 	return status;
+}
+
+/* ----------------------------------------------------------- datagrams -- */
+
+/* Those of a local port, with one peer or, where its port is 0, with none, until some time. */
+struct port_closes {
+	uint8_t protocol;
+	uint16_t port;
+	struct endpoint remote;
+	int64_t until_ns;
+};
+
+static struct port_closes closes_like(const struct snap_closed *closed)
+{
+	struct port_closes like = {.protocol = snap_table_protocol(closed->table),
+				   .port = closed->local.port,
+				   .until_ns = closed->closed_ns};
+
+	if (closed->remote.port != 0)
+		like.remote = closed->remote;
+	return like;
+}
+
+static int compare_ports(const struct port_closes *a, const struct port_closes *b)
+{
+	int result;
+
+	if (a->protocol != b->protocol || a->port != b->port)
+		return a->protocol != b->protocol ? compare_numbers(a->protocol, b->protocol)
+						  : compare_numbers(a->port, b->port);
+	result = compare_ends(&a->remote, &b->remote);
+	return result != 0 ? result : (a->until_ns > b->until_ns) - (a->until_ns < b->until_ns);
+}
+
+static int compare_in_order(const void *left, const void *right, void *context)
+{
+	const struct timeline *tl = context;
+	uint32_t i = *(const uint32_t *)left, j = *(const uint32_t *)right;
+	struct port_closes a = closes_like(&tl->closes[i]), b = closes_like(&tl->closes[j]);
+	int result = compare_ports(&a, &b);
+
+	return result != 0 ? result : compare_numbers(i, j);
+}
+
+int timeline_order_closes(struct timeline *tl)
+{
+	tl->closes_in_order = malloc((tl->count.closes + 1) * sizeof(*tl->closes_in_order));
+	if (tl->closes_in_order == NULL)
+		return -1;
+	for (uint32_t i = 0; i < tl->count.closes; i++) {
+		uint8_t protocol = snap_table_protocol(tl->closes[i].table);
+
+		if (protocol != IPPROTO_TCP && protocol != IPPROTO_SCTP)
+			tl->closes_in_order[tl->closes_in_order_count++] = i;
+	}
+	qsort_r(tl->closes_in_order, tl->closes_in_order_count, sizeof(*tl->closes_in_order),
+		compare_in_order, tl);
+	return 0;
+}
+
+/* How many there are in the order up to those wanted, themselves included. */
+static size_t count_until(const struct timeline *tl, struct port_closes wanted, int64_t until_ns)
+{
+	size_t low = 0, high = tl->closes_in_order_count;
+
+	wanted.until_ns = until_ns;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		struct port_closes have = closes_like(&tl->closes[tl->closes_in_order[middle]]);
+
+		walk_step();
+		if (compare_ports(&have, &wanted) <= 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+size_t timeline_closed(const struct timeline *tl, uint8_t protocol, uint16_t port,
+		       const struct endpoint *remote, int64_t from_ns, int64_t until_ns)
+{
+	struct port_closes with = {.protocol = protocol, .port = port, .remote = *remote};
+	struct port_closes without = {.protocol = protocol, .port = port};
+	size_t count;
+
+	if (until_ns <= from_ns)
+		return 0;
+	count = count_until(tl, without, until_ns) - count_until(tl, without, from_ns);
+	if (remote->port != 0)
+		count += count_until(tl, with, until_ns) - count_until(tl, with, from_ns);
+	return count;
 }

@@ -102,9 +102,11 @@ bool timeline_stretch_at(const struct timeline_stretch *stretches, size_t count,
 			 int64_t *from_ns, int64_t *until_ns);
 
 /* timeline_closes.c: which sockets the close events speak of. The told ones first, by which
- * readings are paired with them, then those that were read. 0, or -1 without memory. */
+ * readings are paired with them, then those that were read; and the closes of datagram sockets.
+ * 0, or -1 without memory. */
 int timeline_close_told(struct timeline *tl);
 int timeline_close_read(struct timeline *tl);
+int timeline_order_closes(struct timeline *tl);
 
 /* timeline_place.c. 0, or -1 without memory. */
 int timeline_take_address(struct timeline *tl, enum snap_op op, const struct snap_address *address);

@@ -496,66 +496,6 @@ bool timeline_forked(const struct timeline *tl, uint32_t process, int64_t from_n
 	       tl->forks[low].born_ns <= until_ns;
 }
 
-static int order_closes(const struct snap_closed *a, uint8_t protocol, uint16_t port, int64_t at_ns)
-{
-	uint8_t have = snap_table_protocol(a->table);
-
-	if (have != protocol)
-		return have < protocol ? -1 : 1;
-	if (a->local.port != port)
-		return a->local.port < port ? -1 : 1;
-	return (a->closed_ns > at_ns) - (a->closed_ns < at_ns);
-}
-
-static int compare_closes(const void *left, const void *right, void *context)
-{
-	const struct timeline *tl = context;
-	const struct snap_closed *b = &tl->closes[*(const uint32_t *)right];
-
-	return order_closes(&tl->closes[*(const uint32_t *)left], snap_table_protocol(b->table),
-			    b->local.port, b->closed_ns);
-}
-
-static int sort_closes(struct timeline *tl)
-{
-	tl->closes_in_order = malloc((tl->count.closes + 1) * sizeof(*tl->closes_in_order));
-	if (tl->closes_in_order == NULL)
-		return -1;
-	for (uint32_t i = 0; i < tl->count.closes; i++) {
-		if (!is_stream(snap_table_protocol(tl->closes[i].table)))
-			tl->closes_in_order[tl->closes_in_order_count++] = i;
-	}
-	qsort_r(tl->closes_in_order, tl->closes_in_order_count, sizeof(*tl->closes_in_order),
-		compare_closes, tl);
-	return 0;
-}
-
-size_t timeline_closed(const struct timeline *tl, uint8_t protocol, uint16_t port,
-		       const struct endpoint *remote, int64_t from_ns, int64_t until_ns)
-{
-	size_t low = 0, high = tl->closes_in_order_count, count = 0;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		walk_step();
-		if (order_closes(&tl->closes[tl->closes_in_order[middle]], protocol, port,
-				 from_ns) <= 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < tl->closes_in_order_count; low++) {
-		const struct snap_closed *closed = &tl->closes[tl->closes_in_order[low]];
-
-		if (order_closes(closed, protocol, port, until_ns) > 0)
-			return count;
-		if (closed->remote.port == 0 || timeline_endpoints_equal(&closed->remote, remote))
-			count++;
-	}
-	return count;
-}
-
 /* A file that ends as it should has a last reading, before which all that the
  * kernel told was written. Of another one the last words may be missing. */
 #define TORN_NS INT64_C(1000000000)
@@ -581,7 +521,7 @@ int timeline_pair(struct timeline *tl)
 		return -1;
 	join_processes(tl);
 	if (timeline_settle_images(tl) != 0 || timeline_order_images(tl) != 0 ||
-	    timeline_order_pids(tl) != 0 || sort_closes(tl) != 0)
+	    timeline_order_pids(tl) != 0 || timeline_order_closes(tl) != 0)
 		return -1;
 	if (tl->count.uses == 0)
 		return timeline_close_read(tl);

@@ -268,6 +268,41 @@ static void many_programs_of_one_process(void **state)
 	assert_near_linear(&(struct work){make_images, ask_images});
 }
 
+/* ---------------------------------------------------------- datagrams -- */
+
+static void make_closes(unsigned n)
+{
+	scene_frame("event", 2, 3);
+	for (unsigned i = 0; i < n; i++)
+		scene_say("closed ! 1 udp " HOST " 40000 10.1.%u.%u 53 0 0 %lld 0 0 0 0 0 0 0 0",
+			  i / 256, i % 256, (long long)T(10 + (int64_t)i));
+}
+
+static void ask_closes(struct bridge *bridge, unsigned n)
+{
+	struct bridge_subject subject = connection(40000, 53);
+
+	for (unsigned i = 0; i < n; i++) {
+		char peer[32];
+
+		snprintf(peer, sizeof(peer), "10.1.%u.%u", i / 256, i % 256);
+		assert_int_equal(endpoint_parse(peer, &subject.remote.address), 0);
+		assert_int_equal(timeline_closed(bridge->timeline, IPPROTO_UDP, 40000,
+						 &subject.remote, T(9), T(900000)),
+				 1);
+	}
+	assert_int_equal(endpoint_parse(PEER, &subject.remote.address), 0);
+	assert_int_equal(timeline_closed(bridge->timeline, IPPROTO_UDP, 40000, &subject.remote,
+					 T(9), T(900000)),
+			 0);
+}
+
+static void many_closes_of_one_port(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_closes, ask_closes});
+}
+
 /* ----------------------------------------------------------- readings -- */
 
 /* One after the other, each with a holder of its own; and one that stays. */
@@ -500,6 +535,7 @@ int main(void)
 		cmocka_unit_test(many_told_sockets_in_no_known_namespace),
 		cmocka_unit_test(many_stretches_in_which_uses_are_missing),
 		cmocka_unit_test(many_programs_of_one_process),
+		cmocka_unit_test(many_closes_of_one_port),
 		cmocka_unit_test(many_lifetimes_of_one_tuple),
 		cmocka_unit_test(many_sockets_on_one_port),
 		cmocka_unit_test(many_holders_of_one_connection),
