@@ -9,116 +9,17 @@
 
 #include <cmocka.h>
 
-#include "analyze/bridge.h"
-#include "tests/unit/asked.h"
-#include "tests/unit/scene.h"
+#include "tests/unit/judged.h"
 
-#define NONE	 TIMELINE_NONE
-#define UNSEEN	 INT64_MIN
 #define CLIENT	 "tcp " HOST " 40000 " PEER " 80 1"
 #define ACCEPTED "tcp " HOST " 80 " PEER " 40000 1"
 #define OTHERS	 "tcp " HOST " 80 " PEER " 40001 1"
 #define LISTENER "tcp 0.0.0.0 80 0.0.0.0 0 10"
 #define DNS	 "udp 0.0.0.0 53 0.0.0.0 0 7"
 
-static struct timeline tl;
-static struct bridge bridge;
-static struct bridge_verdict v;
-static struct bridge_subject subject;
-
-static int begin(void **state)
-{
-	(void)state;
-	scene_begin();
-	return 0;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	bridge_release(&bridge);
-	timeline_release(&tl);
-	scene_free();
-	return 0;
-}
-
-/* A key frame with the host's addresses, at 0 ms. */
-static void key(void)
-{
-	scene_frame("key", 0, 1);
-	scene_address('+', 1, "127.0.0.1", 8);
-	scene_address('+', 1, HOST, 24);
-}
-
-/* An hour later comes the last reading: what none brackets is not claimed. */
-static void settle(void)
-{
-	scene_frame("poll", 3600000, 3600001);
-	scene_read_whole(&tl);
-	assert_int_equal(bridge_init(&bridge, &tl), 0);
-}
-
-static void ask(uint8_t protocol, const char *local, uint16_t local_port, const char *remote,
-		uint16_t remote_port)
-{
-	subject = (struct bridge_subject){.protocol = protocol, .began_ns = UNSEEN};
-	assert_int_equal(endpoint_parse(local, &subject.local.address), 0);
-	assert_int_equal(endpoint_parse(remote, &subject.remote.address), 0);
-	subject.local.port = local_port;
-	subject.remote.port = remote_port;
-	subject.ip_version = endpoint_is_ipv4(&subject.local.address) ? 4 : 6;
-}
-
-static void ask_client(void)
-{
-	ask(IPPROTO_TCP, HOST, 40000, PEER, 80);
-}
-
-static void ask_server(void)
-{
-	ask(IPPROTO_TCP, HOST, 80, PEER, 40000);
-	subject.responder = true;
-}
-
 static void ask_udp(uint16_t port)
 {
-	ask(IPPROTO_UDP, HOST, port, PEER, 9999);
-}
-
-static void judge(int64_t t_ns)
-{
-	asked_judge(&bridge, &subject, t_ns, &v);
-	assert_false(bridge.failed);
-	assert_true(v.reason == BRIDGE_OWNED
-			    ? v.process != NONE && v.rule < BRIDGE_RULES
-			    : (v.lapsed || v.process == NONE) && v.rule == BRIDGE_NO_RULE);
-}
-
-static void assert_owner(int64_t ms, enum bridge_rule rule, uint32_t pid)
-{
-	judge(T(ms));
-	if (v.reason != BRIDGE_OWNED)
-		fail_msg("at %lld ms: %s", (long long)ms, bridge_reason_name(v.reason));
-	assert_string_equal(bridge_rule_name(v.rule), bridge_rule_name(rule));
-	assert_int_equal(tl.processes[v.process].pid, pid);
-	assert_int_equal(v.candidate_count, 0);
-}
-
-static void assert_nobody(int64_t ms, enum bridge_reason reason)
-{
-	judge(T(ms));
-	if (v.reason == BRIDGE_OWNED)
-		fail_msg("at %lld ms: pid %u by %s", (long long)ms, tl.processes[v.process].pid,
-			 bridge_rule_name(v.rule));
-	assert_string_equal(bridge_reason_name(v.reason), bridge_reason_name(reason));
-}
-
-static void assert_candidates(uint32_t a, uint32_t b)
-{
-	assert_int_equal(v.candidate_count, 2);
-	assert_int_equal(v.shared_by, 2);
-	assert_int_equal(tl.processes[v.candidates[0].process].pid, a);
-	assert_int_equal(tl.processes[v.candidates[1].process].pid, b);
+	ask_host(IPPROTO_UDP, port, 9999);
 }
 
 /* One process with one descriptor for the inode. */
@@ -133,12 +34,12 @@ static void hold(uint32_t inode, uint32_t pid, const char *name)
 static void exact_in_the_current_snapshot(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', CLIENT, 500);
 	hold(500, 10, "curl");
 	scene_frame("poll", 1000, 1001);
 	settle();
-	ask_client();
+	ask_client(UNSEEN);
 	assert_owner(500, BRIDGE_EXACT, 10);
 	assert_true(v.by_tuple);
 	assert_int_equal(v.shared_by, 1);
@@ -153,12 +54,12 @@ static void exact_in_the_current_snapshot(void **state)
 static void ahead_of_the_first_sighting(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_frame("poll", 1000, 1001);
 	scene_socket('+', CLIENT, 500);
 	hold(500, 10, "curl");
 	settle();
-	ask_client();
+	ask_client(UNSEEN);
 	subject.began_ns = T(400);
 	assert_owner(400, BRIDGE_AHEAD, 10);
 	assert_int_equal(bridge_distance(&bridge, &v, T(400)), 601000000);
@@ -169,7 +70,7 @@ static void ahead_of_the_first_sighting(void **state)
 static void behind_the_last_sighting(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', CLIENT, 500);
 	hold(500, 10, "curl");
 	scene_frame("poll", 1000, 1001);
@@ -178,7 +79,7 @@ static void behind_the_last_sighting(void **state)
 	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 6", 0); /* TIME_WAIT */
 	scene_frame("poll", 2000, 2001);
 	settle();
-	ask_client();
+	ask_client(UNSEEN);
 	assert_owner(500, BRIDGE_EXACT, 10);
 	assert_owner(1500, BRIDGE_BEHIND, 10);
 	assert_int_equal(v.frame, 0);
@@ -188,7 +89,7 @@ static void behind_the_last_sighting(void **state)
 static void bound_to_the_address(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', "udp " HOST " 53 0.0.0.0 0 7", 500);
 	hold(500, 10, "named");
 	scene_socket('+', DNS, 501); /* another's wildcard on the same port */
@@ -203,7 +104,7 @@ static void bound_to_the_address(void **state)
 static void wildcard_on_the_port(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', DNS, 500);
 	hold(500, 10, "named");
 	settle();
@@ -217,7 +118,7 @@ static void wildcard_on_the_port(void **state)
 static void an_unconnected_socket_is_ahead_too(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_frame("poll", 1000, 1001);
 	scene_frame("poll", 2000, 2001);
 	scene_socket('+', DNS, 500);
@@ -231,13 +132,13 @@ static void an_unconnected_socket_is_ahead_too(void **state)
 static void listener_for_what_comes_in(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', LISTENER, 500);
 	hold(500, 10, "nginx");
 	scene_socket('+', OTHERS, 502);
 	scene_holder('+', 502, 10, OLD, 6);
 	settle();
-	ask_server();
+	ask_server(UNSEEN);
 	assert_nobody(500, BRIDGE_GAP); /* who listened when it began is not known */
 	subject.began_ns = T(500);
 	assert_owner(500, BRIDGE_LISTENER, 10);
@@ -249,11 +150,11 @@ static void listener_for_what_comes_in(void **state)
 static void a_listener_that_was_not_seen_to_serve_is_a_candidate(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', LISTENER, 500);
 	hold(500, 10, "inetd");
 	settle();
-	ask_server();
+	ask_server(UNSEEN);
 	subject.began_ns = T(500);
 	assert_nobody(500, BRIDGE_AMBIGUOUS);
 	assert_int_equal(v.candidate_count, 1);
@@ -263,13 +164,13 @@ static void a_listener_that_was_not_seen_to_serve_is_a_candidate(void **state)
 static void a_listener_whose_children_serve_is_a_candidate(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', LISTENER, 500);
 	hold(500, 10, "sshd");
 	scene_socket('+', OTHERS, 502);
 	hold(502, 11, "sshd");
 	settle();
-	ask_server();
+	ask_server(UNSEEN);
 	subject.began_ns = T(500);
 	assert_nobody(500, BRIDGE_AMBIGUOUS);
 }
@@ -278,7 +179,7 @@ static void a_listener_whose_children_serve_is_a_candidate(void **state)
 static void before_a_descriptor_was_passed_it_was_anothers(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', LISTENER, 500);
 	hold(500, 10, "acceptor");
 	scene_process('+', 11, OLD, "worker");
@@ -287,7 +188,7 @@ static void before_a_descriptor_was_passed_it_was_anothers(void **state)
 	scene_holder('+', 501, 11, OLD, 5);
 	scene_frame("poll", 2000, 2001);
 	settle();
-	ask_server();
+	ask_server(UNSEEN);
 	subject.began_ns = T(500);
 	assert_nobody(600, BRIDGE_AMBIGUOUS);
 	assert_owner(1500, BRIDGE_EXACT, 11);
@@ -296,7 +197,7 @@ static void before_a_descriptor_was_passed_it_was_anothers(void **state)
 static void the_accepted_socket_is_better_than_the_listener(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', LISTENER, 500);
 	hold(500, 10, "nginx");
 	hold(500, 11, "nginx");
@@ -305,7 +206,7 @@ static void the_accepted_socket_is_better_than_the_listener(void **state)
 	scene_holder('+', 501, 11, OLD, 6);
 	scene_frame("poll", 1000, 1001);
 	settle();
-	ask_server();
+	ask_server(UNSEEN);
 	subject.began_ns = T(499);
 	assert_owner(499, BRIDGE_AHEAD, 11);
 	assert_owner(800, BRIDGE_EXACT, 11);
@@ -314,14 +215,14 @@ static void the_accepted_socket_is_better_than_the_listener(void **state)
 static void a_connection_not_accepted_yet_is_the_listeners(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', LISTENER, 500);
 	hold(500, 10, "nginx");
 	scene_socket('+', ACCEPTED, 0);
 	scene_socket('+', OTHERS, 502);
 	scene_holder('+', 502, 10, OLD, 6);
 	settle();
-	ask_server();
+	ask_server(UNSEEN);
 	subject.began_ns = T(500);
 	assert_owner(500, BRIDGE_LISTENER, 10);
 }
@@ -329,13 +230,13 @@ static void a_connection_not_accepted_yet_is_the_listeners(void **state)
 static void echo_belongs_to_the_ping_socket_of_its_ident(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', "icmp 0.0.0.0 77 0.0.0.0 0 7", 500);
 	hold(500, 10, "ping");
 	scene_socket('+', "icmp 0.0.0.0 78 0.0.0.0 0 7", 501);
 	hold(501, 11, "ping");
 	settle();
-	ask(IPPROTO_ICMP, HOST, 77, PEER, 0);
+	ask_host(IPPROTO_ICMP, 77, 0);
 	subject.icmp_query = true;
 	assert_owner(500, BRIDGE_QUOTED, 10);
 	subject.responder = true; /* the kernel answers */
@@ -345,13 +246,13 @@ static void echo_belongs_to_the_ping_socket_of_its_ident(void **state)
 static void two_raw_sockets_cannot_be_told_apart(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', "raw 0.0.0.0 1 0.0.0.0 0 7", 500);
 	hold(500, 10, "ping");
 	scene_socket('+', "raw 0.0.0.0 1 0.0.0.0 0 7", 501);
 	hold(501, 11, "fping");
 	settle();
-	ask(IPPROTO_ICMP, HOST, 77, PEER, 0);
+	ask_host(IPPROTO_ICMP, 77, 0);
 	subject.icmp_query = true;
 	assert_nobody(500, BRIDGE_AMBIGUOUS);
 	assert_candidates(10, 11);
@@ -360,13 +261,13 @@ static void two_raw_sockets_cannot_be_told_apart(void **state)
 static void other_protocols_belong_to_their_raw_socket(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', "raw 0.0.0.0 89 0.0.0.0 0 7", 500);
 	hold(500, 10, "ospfd");
 	settle();
-	ask(89, HOST, 0, PEER, 0);
+	ask_host(89, 0, 0);
 	assert_owner(500, BRIDGE_WILDCARD, 10);
-	ask(47, HOST, 0, PEER, 0);
+	ask_host(47, 0, 0);
 	assert_nobody(500, BRIDGE_NO_SOCKET);
 }
 
@@ -378,7 +279,7 @@ static void locality_tells_forwarded_groups_and_the_unknown(void **state)
 	bool local[2], group;
 
 	(void)state;
-	key();
+	judged_host();
 	settle();
 	assert_int_equal(endpoint_parse("192.0.2.1", &p.source.address), 0);
 	assert_int_equal(endpoint_parse("192.0.2.2", &p.destination.address), 0);
@@ -422,7 +323,7 @@ static void without_addresses_the_link_layer_tells(void **state)
 static void a_group_with_several_receivers_is_multicast(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', "udp 0.0.0.0 5353 0.0.0.0 0 7", 500);
 	hold(500, 10, "avahi");
 	scene_socket('+', "udp 0.0.0.0 5353 0.0.0.0 0 7", 501);
@@ -441,7 +342,7 @@ static void a_group_with_several_receivers_is_multicast(void **state)
 static void a_group_does_not_choose_the_better_bound_receiver(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', "udp 224.0.0.251 5353 0.0.0.0 0 7", 500);
 	hold(500, 10, "avahi");
 	scene_socket('+', "udp 0.0.0.0 5353 0.0.0.0 0 7", 501);
@@ -456,10 +357,10 @@ static void a_group_does_not_choose_the_better_bound_receiver(void **state)
 static void a_socket_that_nobody_has_open(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', CLIENT, 500);
 	settle();
-	ask_client();
+	ask_client(UNSEEN);
 	assert_nobody(500, BRIDGE_NO_HOLDER);
 	assert_true(v.by_tuple);
 }
@@ -467,22 +368,22 @@ static void a_socket_that_nobody_has_open(void **state)
 static void rows_without_inode_only_have_no_holder(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 6", 0);
 	scene_holder('+', 0, 10, OLD, 3); /* must lead nowhere */
 	settle();
-	ask_client();
+	ask_client(UNSEEN);
 	assert_nobody(500, BRIDGE_NO_HOLDER);
 }
 
 static void what_could_not_be_read_is_said(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', CLIENT, 500);
 	scene_say("absent + descriptors 0 10  EACCES");
 	settle();
-	ask_client();
+	ask_client(UNSEEN);
 	assert_nobody(500, BRIDGE_UNREADABLE);
 }
 
@@ -491,7 +392,7 @@ static void without_snapshots_all_is_gap(void **state)
 	(void)state;
 	timeline_init(&tl);
 	assert_int_equal(bridge_init(&bridge, &tl), 0);
-	ask_client();
+	ask_client(UNSEEN);
 	assert_nobody(500, BRIDGE_GAP);
 	assert_true(v.from_ns == INT64_MIN && v.until_ns == INT64_MAX);
 }
@@ -499,9 +400,9 @@ static void without_snapshots_all_is_gap(void **state)
 static void before_the_first_snapshot(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	settle();
-	ask_client();
+	ask_client(UNSEEN);
 	assert_nobody(-500, BRIDGE_BEFORE_START);
 	assert_nobody(500, BRIDGE_GAP);
 }
@@ -511,18 +412,18 @@ static void before_the_first_snapshot(void **state)
 static void mapped_rows_take_ipv4_packets(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', "tcp6 ::ffff:10.0.0.1 80 ::ffff:10.0.0.2 40000 1", 500);
 	hold(500, 10, "java");
 	settle();
-	ask_server();
+	ask_server(UNSEEN);
 	assert_owner(500, BRIDGE_EXACT, 10);
 }
 
 static void a_dual_stack_wildcard_takes_ipv4_only_if_nobody_else_does(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', "udp6 :: 53 :: 0 7", 500);
 	hold(500, 10, "six");
 	scene_socket('+', DNS, 501);
@@ -541,7 +442,7 @@ static void a_dual_stack_wildcard_takes_ipv4_only_if_nobody_else_does(void **sta
 static void an_ipv4_wildcard_never_takes_ipv6(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', DNS, 501);
 	hold(501, 11, "four");
 	settle();
@@ -552,7 +453,7 @@ static void an_ipv4_wildcard_never_takes_ipv6(void **state)
 static void reuseport_groups_are_ambiguous(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', DNS, 500);
 	hold(500, 10, "dns");
 	scene_socket('+', DNS, 501);
@@ -565,7 +466,7 @@ static void reuseport_groups_are_ambiguous(void **state)
 	ask_udp(53);
 	assert_nobody(500, BRIDGE_AMBIGUOUS);
 	assert_candidates(10, 11);
-	ask_server();
+	ask_server(UNSEEN);
 	subject.began_ns = T(500);
 	assert_nobody(500, BRIDGE_AMBIGUOUS);
 	assert_candidates(10, 11);
@@ -574,7 +475,7 @@ static void reuseport_groups_are_ambiguous(void **state)
 static void several_sockets_of_one_process_are_one_owner(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', DNS, 500);
 	hold(500, 10, "dns");
 	scene_socket('+', DNS, 501);
@@ -587,7 +488,7 @@ static void several_sockets_of_one_process_are_one_owner(void **state)
 static void a_rival_without_known_holder_is_a_rival(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', DNS, 500);
 	hold(500, 10, "dns");
 	scene_socket('+', DNS, 501); /* whose it is could not be read */
@@ -600,13 +501,13 @@ static void a_rival_without_known_holder_is_a_rival(void **state)
 static void preforked_listeners_are_ambiguous(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', LISTENER, 500);
 	hold(500, 10, "nginx");
 	scene_process('+', 11, TICKS(-100), "nginx");
 	scene_holder('+', 500, 11, TICKS(-100), 5);
 	settle();
-	ask_server();
+	ask_server(UNSEEN);
 	subject.began_ns = T(500);
 	assert_nobody(500, BRIDGE_AMBIGUOUS);
 	assert_candidates(10, 11);
@@ -615,7 +516,7 @@ static void preforked_listeners_are_ambiguous(void **state)
 static void of_one_program_the_latest_started_has_the_connection(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', ACCEPTED, 500);
 	hold(500, 10, "sshd");
 	scene_process('+', 11, TICKS(-100), "sshd");
@@ -623,7 +524,7 @@ static void of_one_program_the_latest_started_has_the_connection(void **state)
 	scene_process('+', 9, TICKS(-50), "sshd"); /* pids wrap */
 	scene_holder('+', 500, 9, TICKS(-50), 5);
 	settle();
-	ask_server();
+	ask_server(UNSEEN);
 	assert_owner(500, BRIDGE_EXACT, 9);
 	assert_int_equal(v.shared_by, 3);
 }
@@ -631,13 +532,13 @@ static void of_one_program_the_latest_started_has_the_connection(void **state)
 static void a_child_of_another_program_that_inherited_never_wins(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', CLIENT, 500);
 	hold(500, 10, "daemon");
 	scene_process('+', 11, TICKS(-100), "helper");
 	scene_holder('+', 500, 11, TICKS(-100), 5);
 	settle();
-	ask_client();
+	ask_client(UNSEEN);
 	assert_owner(500, BRIDGE_EXACT, 10);
 	assert_int_equal(v.shared_by, 2);
 }
@@ -645,14 +546,14 @@ static void a_child_of_another_program_that_inherited_never_wins(void **state)
 static void a_program_that_was_handed_it_as_standard_input_has_it(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', ACCEPTED, 500);
 	hold(500, 10, "inetd");
 	scene_process('+', 11, TICKS(-100), "fingerd");
 	for (uint32_t fd = 0; fd < 3; fd++)
 		scene_holder('+', 500, 11, TICKS(-100), fd);
 	settle();
-	ask_server();
+	ask_server(UNSEEN);
 	assert_owner(500, BRIDGE_EXACT, 11);
 	assert_int_equal(v.shared_by, 2);
 }
@@ -660,7 +561,7 @@ static void a_program_that_was_handed_it_as_standard_input_has_it(void **state)
 static void what_moved_between_two_readings_is_ambiguous_in_between(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', ACCEPTED, 500);
 	hold(500, 10, "master");
 	scene_process('+', 11, OLD, "worker");
@@ -670,7 +571,7 @@ static void what_moved_between_two_readings_is_ambiguous_in_between(void **state
 	scene_holder('+', 500, 11, OLD, 5);
 	scene_frame("poll", 3000, 3001);
 	settle();
-	ask_server();
+	ask_server(UNSEEN);
 	assert_owner(500, BRIDGE_EXACT, 10);
 	assert_nobody(1500, BRIDGE_AMBIGUOUS);
 	assert_candidates(10, 11);
@@ -681,7 +582,7 @@ static void what_moved_between_two_readings_is_ambiguous_in_between(void **state
 static void who_gave_it_away_and_got_it_back_is_not_the_owner_meanwhile(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', ACCEPTED, 500);
 	hold(500, 10, "a");
 	scene_process('+', 11, OLD, "b");
@@ -693,7 +594,7 @@ static void who_gave_it_away_and_got_it_back_is_not_the_owner_meanwhile(void **s
 	scene_holder('-', 500, 11, OLD, 5);
 	scene_holder('+', 500, 10, OLD, 5);
 	settle();
-	ask_server();
+	ask_server(UNSEEN);
 	assert_owner(1500, BRIDGE_EXACT, 11);
 	assert_owner(3500, BRIDGE_EXACT, 10);
 }
@@ -701,7 +602,7 @@ static void who_gave_it_away_and_got_it_back_is_not_the_owner_meanwhile(void **s
 static void nobody_holds_what_was_in_flight(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', ACCEPTED, 500);
 	hold(500, 10, "a");
 	scene_process('+', 11, OLD, "b");
@@ -712,7 +613,7 @@ static void nobody_holds_what_was_in_flight(void **state)
 	scene_frame("poll", 4000, 4001);
 	scene_holder('+', 500, 11, OLD, 5);
 	settle();
-	ask_server();
+	ask_server(UNSEEN);
 	judge(T(1500));
 	assert_false(v.reason == BRIDGE_OWNED && tl.processes[v.process].pid == 11);
 	assert_owner(4500, BRIDGE_EXACT, 11);
@@ -721,13 +622,13 @@ static void nobody_holds_what_was_in_flight(void **state)
 static void who_started_later_cannot_have_sent_it(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_frame("poll", 1000, 1001);
 	scene_socket('+', CLIENT, 500);
 	scene_process('+', 10, TICKS(600), "late");
 	scene_holder('+', 500, 10, TICKS(600), 5);
 	settle();
-	ask_client();
+	ask_client(UNSEEN);
 	subject.began_ns = T(400);
 	judge(T(500));
 	assert_int_not_equal(v.reason, BRIDGE_OWNED);
@@ -738,7 +639,7 @@ static void who_started_later_cannot_have_sent_it(void **state)
 static void loopback_is_of_the_namespace_of_the_capture(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_address('+', 7, "127.0.0.1", 8);
 	scene_socket_in('+', 1, "tcp 127.0.0.1 80 127.0.0.1 40000 1", 500);
 	hold(500, 10, "host");
@@ -753,7 +654,7 @@ static void loopback_is_of_the_namespace_of_the_capture(void **state)
 static void a_tuple_is_of_the_namespace_that_has_the_address(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_address('+', 7, "172.17.0.2", 16);
 	scene_socket_in('+', 7, DNS, 500);
 	hold(500, 10, "container");
@@ -769,14 +670,14 @@ static void a_tuple_is_of_the_namespace_that_has_the_address(void **state)
 static void the_same_tuple_in_two_namespaces_with_the_address_is_ambiguous(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_address('+', 7, HOST, 24);
 	scene_socket_in('+', 1, CLIENT, 500);
 	hold(500, 10, "a");
 	scene_socket_in('+', 7, CLIENT, 501);
 	hold(501, 11, "b");
 	settle();
-	ask_client();
+	ask_client(UNSEEN);
 	assert_nobody(500, BRIDGE_AMBIGUOUS);
 	assert_candidates(10, 11);
 }
@@ -786,13 +687,13 @@ static void the_same_tuple_in_two_namespaces_with_the_address_is_ambiguous(void 
 static void a_sighting_before_the_syn_is_another_connections(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', CLIENT, 500);
 	hold(500, 10, "old");
 	scene_frame("poll", 1000, 1001);
 	scene_socket('-', CLIENT, 500);
 	settle();
-	ask_client();
+	ask_client(UNSEEN);
 	assert_owner(500, BRIDGE_EXACT, 10);
 	subject.began_ns = T(600);
 	assert_nobody(700, BRIDGE_GAP);
@@ -802,7 +703,7 @@ static void a_sighting_before_the_syn_is_another_connections(void **state)
 static void the_next_connection_of_the_tuple_has_its_own_owner(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', CLIENT, 500);
 	hold(500, 10, "old");
 	scene_frame("poll", 1000, 1001);
@@ -810,7 +711,7 @@ static void the_next_connection_of_the_tuple_has_its_own_owner(void **state)
 	scene_socket('+', CLIENT, 501);
 	hold(501, 11, "new");
 	settle();
-	ask_client();
+	ask_client(UNSEEN);
 	subject.began_ns = T(600);
 	assert_owner(700, BRIDGE_AHEAD, 11);
 	subject.began_ns = UNSEEN;
@@ -821,7 +722,7 @@ static void the_next_connection_of_the_tuple_has_its_own_owner(void **state)
 static void a_listener_that_came_after_the_syn_accepted_nothing(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', LISTENER, 500);
 	hold(500, 10, "old");
 	scene_frame("poll", 1000, 1001);
@@ -833,7 +734,7 @@ static void a_listener_that_came_after_the_syn_accepted_nothing(void **state)
 	scene_holder('+', 502, 10, OLD, 6);
 	scene_frame("poll", 3000, 3001);
 	settle();
-	ask_server();
+	ask_server(UNSEEN);
 	subject.began_ns = T(500);
 	assert_owner(600, BRIDGE_LISTENER, 10);
 	assert_owner(2500, BRIDGE_LISTENER, 10);
@@ -843,7 +744,7 @@ static void a_listener_that_came_after_the_syn_accepted_nothing(void **state)
 static void a_port_taken_over_is_ambiguous_between_the_readings(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', DNS, 500);
 	hold(500, 10, "old");
 	scene_process('+', 11, OLD, "new");
@@ -864,7 +765,7 @@ static void a_port_taken_over_is_ambiguous_between_the_readings(void **state)
 static void a_connected_udp_port_taken_over_is_ambiguous_too(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', "udp " HOST " 5000 " PEER " 9999 1", 500);
 	hold(500, 10, "old");
 	scene_process('+', 11, OLD, "new");
@@ -881,7 +782,7 @@ static void a_connected_udp_port_taken_over_is_ambiguous_too(void **state)
 static void before_it_connected_another_may_have_had_the_port(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', "udp 0.0.0.0 5000 0.0.0.0 0 7", 500);
 	hold(500, 10, "old");
 	scene_process('+', 11, OLD, "new");
@@ -897,7 +798,7 @@ static void before_it_connected_another_may_have_had_the_port(void **state)
 static void a_socket_that_connects_is_the_same_owner_before(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', "udp 0.0.0.0 5000 0.0.0.0 0 7", 500);
 	hold(500, 10, "dig");
 	scene_frame("poll", 1000, 1001);
@@ -912,12 +813,11 @@ static void a_socket_that_connects_is_the_same_owner_before(void **state)
 static void what_no_reading_brackets_is_not_claimed(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', DNS, 500);
 	hold(500, 10, "named");
 	scene_frame("poll", 1000, 1001);
-	scene_read_whole(&tl);
-	assert_int_equal(bridge_init(&bridge, &tl), 0);
+	settle_torn();
 	ask_udp(53);
 	assert_owner(1000, BRIDGE_WILDCARD, 10);
 	assert_nobody(1002, BRIDGE_GAP);
@@ -926,13 +826,13 @@ static void what_no_reading_brackets_is_not_claimed(void **state)
 static void exec_changes_the_image_not_the_process(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', CLIENT, 500);
 	hold(500, 10, "bash");
 	scene_frame("event", 500, 501);
 	scene_process('~', 10, OLD, "curl");
 	settle();
-	ask_client();
+	ask_client(UNSEEN);
 	assert_owner(400, BRIDGE_EXACT, 10);
 	assert_string_equal(tl.images[v.image].comm, "bash");
 	assert_int_equal(v.until_ns, T(500));
@@ -945,7 +845,7 @@ static void exec_changes_the_image_not_the_process(void **state)
 static void behind_does_not_reach_past_complete_readings_without_the_tuple(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_socket('+', CLIENT, 500);
 	hold(500, 10, "old");
 	scene_frame("poll", 1000, 1001);
@@ -953,7 +853,7 @@ static void behind_does_not_reach_past_complete_readings_without_the_tuple(void 
 	for (int i = 2; i < 10; i++)
 		scene_frame("poll", i * 60000, i * 60000 + 1);
 	settle();
-	ask_client();
+	ask_client(UNSEEN);
 	subject.first_ns = T(500000);
 	assert_nobody(500000, BRIDGE_GAP);
 }
@@ -997,14 +897,14 @@ static void random_subject(uint64_t *seed)
 {
 	switch (scene_random(seed, 5)) {
 	case 0:
-		ask_server();
+		ask_server(UNSEEN);
 		break;
 	case 1:
-		ask_server();
+		ask_server(UNSEEN);
 		subject.began_ns = T(scene_random(seed, 400));
 		break;
 	case 2:
-		ask(IPPROTO_ICMP, HOST, 1, PEER, 0);
+		ask_host(IPPROTO_ICMP, 1, 0);
 		subject.icmp_query = true;
 		break;
 	case 3:
@@ -1141,7 +1041,7 @@ static void words(void **state)
 static void what_closed_in_between_may_have_been_the_one(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_frame("event", 600, 601);
 	scene_say("closed ! 1 udp " HOST " 53 " PEER " 9999 0 7 %lld 0 0 0 0 0 0 0 0",
 		  (long long)T(600));
@@ -1160,7 +1060,7 @@ static void what_closed_in_between_may_have_been_the_one(void **state)
 static void what_the_clock_passed_twice_is_nobodys_to_its_ends(void **state)
 {
 	(void)state;
-	key();
+	judged_host();
 	scene_frame("poll", 1000, 1001);
 	scene_socket('+', DNS, 500);
 	scene_process('+', 10, OLD, "dnsmasq");
@@ -1174,7 +1074,7 @@ static void what_the_clock_passed_twice_is_nobodys_to_its_ends(void **state)
 	assert_owner(2200, BRIDGE_WILDCARD, 10);
 }
 
-#define FACT(test) cmocka_unit_test_setup_teardown(test, begin, end)
+#define FACT(test) cmocka_unit_test_setup_teardown(test, judged_begin_empty, judged_end)
 
 int main(void)
 {

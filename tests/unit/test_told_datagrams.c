@@ -8,74 +8,14 @@
 
 #include <cmocka.h>
 
-#include "analyze/bridge.h"
-#include "tests/unit/scene.h"
+#include "tests/unit/judged.h"
 
 #define NEVER SCENE_NEVER
 
-static struct timeline tl;
-static struct bridge bridge;
-static struct bridge_verdict v;
-static struct bridge_subject subject;
-
-static int begin(void **state)
+static int begin_unasked(void **state)
 {
-	(void)state;
-	scene_begin();
-	scene_frame("key", 0, 1);
-	scene_address('+', 1, "127.0.0.1", 8);
-	scene_address('+', 1, HOST, 24);
-	return 0;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	bridge_release(&bridge);
-	timeline_release(&tl);
-	scene_free();
-	return 0;
-}
-
-static void settle_at(int64_t ms)
-{
-	scene_frame("poll", ms, ms + 1);
-	scene_read_whole(&tl);
-	assert_int_equal(bridge_init(&bridge, &tl), 0);
-}
-
-static void settle(void)
-{
-	settle_at(10000);
-}
-
-static void ask(uint8_t protocol, uint16_t local_port, uint16_t remote_port)
-{
-	subject = (struct bridge_subject){
-		.protocol = protocol, .ip_version = 4, .began_ns = INT64_MIN, .sent = true};
-	assert_int_equal(endpoint_parse(HOST, &subject.local.address), 0);
-	assert_int_equal(endpoint_parse(PEER, &subject.remote.address), 0);
-	subject.local.port = local_port;
-	subject.remote.port = remote_port;
-}
-
-static void assert_owner(int64_t ms, bool sent, enum bridge_rule rule, uint32_t pid)
-{
-	subject.sent = sent;
-	bridge_judge(&bridge, &subject, T(ms), &v);
-	if (v.reason != BRIDGE_OWNED)
-		fail_msg("at %lld ms: %s", (long long)ms, bridge_reason_name(v.reason));
-	assert_int_equal(tl.processes[v.process].pid, pid);
-	assert_string_equal(bridge_rule_name(v.rule), bridge_rule_name(rule));
-	assert_true(v.from_ns <= T(ms) && T(ms) < v.until_ns);
-}
-
-static void assert_nobody(int64_t ms, bool sent)
-{
-	subject.sent = sent;
-	bridge_judge(&bridge, &subject, T(ms), &v);
-	if (v.reason == BRIDGE_OWNED)
-		fail_msg("at %lld ms: pid %u", (long long)ms, tl.processes[v.process].pid);
+	judged_unasked = true;
+	return judged_begin(state);
 }
 
 /* -------------------------------------------------------------- echoes -- */
@@ -93,7 +33,7 @@ static void echo_call(uint32_t pid, int64_t looked_ms, int64_t end_ms, unsigned 
 
 static void ask_echo(uint32_t payload_bytes)
 {
-	ask(IPPROTO_ICMP, 77, 0);
+	ask_host(IPPROTO_ICMP, 77, 0);
 	subject.icmp_query = true;
 	subject.payload_bytes = payload_bytes;
 	subject.ip_bytes = payload_bytes + 28;
@@ -107,14 +47,14 @@ static void of_two_pings_at_once_the_length_tells(void **state)
 	echo_call(11, 101, 104, 108);
 	settle();
 	ask_echo(56);
-	assert_owner(102, true, BRIDGE_QUOTED, 10);
+	assert_sender(102, BRIDGE_QUOTED, 10);
 	ask_echo(100);
-	assert_owner(102, true, BRIDGE_QUOTED, 11);
+	assert_sender(102, BRIDGE_QUOTED, 11);
 	ask_echo(90); /* neither */
-	assert_nobody(102, true);
+	assert_nobody_sends(102);
 	ask_echo(100);
 	subject.ip_bytes = 0; /* a fragment */
-	assert_nobody(102, true);
+	assert_nobody_sends(102);
 }
 
 static void two_pings_of_one_length_at_once_are_nobodys(void **state)
@@ -125,8 +65,8 @@ static void two_pings_of_one_length_at_once_are_nobodys(void **state)
 	echo_call(11, 104, 105, 64);
 	settle();
 	ask_echo(56);
-	assert_nobody(105, true); /* the kernel may have been late with the first one's */
-	assert_owner(109, true, BRIDGE_QUOTED, 11);
+	assert_nobody_sends(105); /* the kernel may have been late with the first one's */
+	assert_sender(109, BRIDGE_QUOTED, 11);
 }
 
 /* It lost the processor amid its call. */
@@ -138,8 +78,8 @@ static void a_ping_of_a_call_that_goes_on_is_not_a_later_ones(void **state)
 	echo_call(11, 130, 131, 64);
 	settle();
 	ask_echo(56);
-	assert_owner(120, true, BRIDGE_QUOTED, 10);
-	assert_nobody(131, true);
+	assert_sender(120, BRIDGE_QUOTED, 10);
+	assert_nobody_sends(131);
 }
 
 static void a_look_up_without_an_end_may_be_of_any_length(void **state)
@@ -150,8 +90,8 @@ static void a_look_up_without_an_end_may_be_of_any_length(void **state)
 	echo_call(11, 101, 106, 64);
 	settle();
 	ask_echo(56);
-	assert_nobody(102, true);
-	assert_owner(111, true, BRIDGE_QUOTED, 11);
+	assert_nobody_sends(102);
+	assert_sender(111, BRIDGE_QUOTED, 11);
 }
 
 /* The end that was told may be that of a later call. */
@@ -165,7 +105,7 @@ static void an_end_across_what_is_missing_is_none(void **state)
 	echo_call(11, 101, 104, 64);
 	settle();
 	ask_echo(56);
-	assert_nobody(102, true);
+	assert_nobody_sends(102);
 }
 
 static void where_pings_were_too_many_to_be_told_nobody_is_named(void **state)
@@ -176,7 +116,7 @@ static void where_pings_were_too_many_to_be_told_nobody_is_named(void **state)
 	echo_call(11, 101, 104, 64);
 	settle();
 	ask_echo(56);
-	assert_nobody(102, true);
+	assert_nobody_sends(102);
 }
 
 /* --------------------------------------------------------------- hands -- */
@@ -204,16 +144,16 @@ static void a_connected_socket_that_was_passed_on_is_who_acts_next(void **state)
 	(void)state;
 	hand_on();
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(101, true, BRIDGE_EXACT, 10);
-	assert_owner(150, true, BRIDGE_EXACT, 10);
-	assert_nobody(190, true); /* the call that ended at 200 */
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(101, BRIDGE_EXACT, 10);
+	assert_sender(150, BRIDGE_EXACT, 10);
+	assert_nobody_sends(190); /* the call that ended at 200 */
 	assert_string_equal(bridge_reason_name(v.reason), "ambiguous");
 	assert_int_equal(v.candidate_count, 2);
 	assert_true(v.refused && v.until_ns - v.from_ns == 1);
-	assert_nobody(5000, true);
-	assert_nobody(160, false); /* the next one may read it */
-	assert_nobody(5000, false);
+	assert_nobody_sends(5000);
+	assert_nobody_receives(160); /* the next one may read it */
+	assert_nobody_receives(5000);
 }
 
 static void who_has_had_it_for_long_may_read_what_comes(void **state)
@@ -223,8 +163,8 @@ static void who_has_had_it_for_long_may_read_what_comes(void **state)
 	scene_frame("event", 50050, 50060);
 	scene_use(QUERY, NEVER, "route", 50000, 100, 10, OLD);
 	settle_at(100000);
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_nobody(50001, false);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_nobody_receives(50001);
 }
 
 static void in_its_own_turn_a_process_is_sure(void **state)
@@ -238,13 +178,13 @@ static void in_its_own_turn_a_process_is_sure(void **state)
 	scene_use(HANDS, NEVER, "send", 500, 450, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 503, 502, 11, OLD);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(300, true, BRIDGE_EXACT, 10); /* it looked up after the other's last */
-	assert_owner(320, true, BRIDGE_EXACT, 10);
-	assert_nobody(341, true);
-	assert_nobody(452, true); /* the other's may leave late */
-	assert_owner(456, true, BRIDGE_EXACT, 10);
-	assert_nobody(501, true); /* both were in a call */
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(300, BRIDGE_EXACT, 10); /* it looked up after the other's last */
+	assert_sender(320, BRIDGE_EXACT, 10);
+	assert_nobody_sends(341);
+	assert_nobody_sends(452); /* the other's may leave late */
+	assert_sender(456, BRIDGE_EXACT, 10);
+	assert_nobody_sends(501); /* both were in a call */
 }
 
 static void after_its_close_a_port_is_in_other_hands(void **state)
@@ -255,8 +195,8 @@ static void after_its_close_a_port_is_in_other_hands(void **state)
 	closed(600);
 	scene_use(QUERY, NEVER, "route", 1000, 100, 12, OLD);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(1001, true, BRIDGE_EXACT, 12);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(1001, BRIDGE_EXACT, 12);
 }
 
 /* A place that was used again: what was told of the port before is not its own. */
@@ -270,10 +210,10 @@ static void a_use_after_the_close_says_nothing_of_before(void **state)
 	scene_use(HANDS, NEVER, "send", 101, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "receive", 1000, 101, 11, OLD);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(101, true, BRIDGE_EXACT, 10);
-	assert_owner(150, true, BRIDGE_EXACT, 10);
-	assert_owner(120, false, BRIDGE_EXACT, 10);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(101, BRIDGE_EXACT, 10);
+	assert_sender(150, BRIDGE_EXACT, 10);
+	assert_receiver(120, BRIDGE_EXACT, 10);
 }
 
 static void who_had_ended_or_was_not_there_is_no_rival(void **state)
@@ -286,9 +226,9 @@ static void who_had_ended_or_was_not_there_is_no_rival(void **state)
 	scene_use(HANDS, NEVER, "send", 101, 50, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 400, 350, 11, TICKS(300));
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(100, true, BRIDGE_EXACT, 10);
-	assert_nobody(110, false); /* but what waits may be read by whom it is handed to */
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(100, BRIDGE_EXACT, 10);
+	assert_nobody_receives(110); /* but what waits may be read by whom it is handed to */
 }
 
 static void born(uint32_t pid, int64_t ms, uint32_t parent, int64_t at_ms)
@@ -315,9 +255,9 @@ static void what_waits_may_be_read_by_who_inherits_it(void **state)
 	use_later(10);
 	closed(500);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_nobody(110, false);
-	assert_owner(102, true, BRIDGE_EXACT, 10);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_nobody_receives(110);
+	assert_sender(102, BRIDGE_EXACT, 10);
 }
 
 /* A close is told late. */
@@ -327,8 +267,8 @@ static void who_inherits_nothing_may_have_the_next_socket(void **state)
 	use_later(9);
 	closed(500);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(110, false, BRIDGE_EXACT, 10);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_receiver(110, BRIDGE_EXACT, 10);
 }
 
 static void who_inherits_nothing_may_be_handed_what_stays_open(void **state)
@@ -336,8 +276,8 @@ static void who_inherits_nothing_may_be_handed_what_stays_open(void **state)
 	(void)state;
 	use_later(9);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_nobody(110, false);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_nobody_receives(110);
 }
 
 /* A pid came back within a clock tick: the first to have it was forked by 10. */
@@ -360,10 +300,10 @@ static void of_two_with_one_pid_and_tick_either_is_a_rival(void **state)
 	scene_use(HANDS, NEVER, "send", 132, 125, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 140, 133, 11, TICKS(120));
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(101, true, BRIDGE_EXACT, 10);
-	assert_nobody(124, true);
-	assert_nobody(139, true);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(101, BRIDGE_EXACT, 10);
+	assert_nobody_sends(124);
+	assert_nobody_sends(139);
 }
 
 /* The fork of the first was not told. */
@@ -376,9 +316,9 @@ static void who_acted_before_its_fork_is_another_with_its_pid(void **state)
 	scene_use(HANDS, NEVER, "send", 125, 102, 11, TICKS(120));
 	born(11, 120, 9, 128);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(101, true, BRIDGE_EXACT, 10);
-	assert_nobody(124, true);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(101, BRIDGE_EXACT, 10);
+	assert_nobody_sends(124);
 	assert_true(tl.processes[timeline_process_of(&tl, 11, TICKS(120))].forked_twice);
 }
 
@@ -401,9 +341,9 @@ static void a_fork_stays_one_when_its_pid_comes_back(void **state)
 	(void)state;
 	fork_two();
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(119, true, BRIDGE_EXACT, 10);
-	assert_nobody(150, true);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(119, BRIDGE_EXACT, 10);
+	assert_nobody_sends(150);
 }
 
 /* A worker is born, reads what waited, and answers, before any reading has the socket. */
@@ -418,9 +358,9 @@ static void whom_readings_show_first_need_not_have_received(void **state)
 	scene_socket('+', "udp " HOST " 40000 0.0.0.0 0 7", 500);
 	scene_holder('+', 500, 10, OLD, 3);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
+	ask_host(IPPROTO_UDP, 40000, 53);
 	subject.responder = true;
-	assert_nobody(110, false);
+	assert_nobody_receives(110);
 }
 
 /* The dispatcher receives and its helper answers. */
@@ -432,12 +372,12 @@ static void who_answers_need_not_be_who_received(void **state)
 	scene_use(HANDS, NEVER, "receive", 101, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 111, 101, 11, OLD);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
+	ask_host(IPPROTO_UDP, 40000, 53);
 	subject.responder = true;
-	assert_nobody(100, false);
+	assert_nobody_receives(100);
 	assert_string_equal(bridge_reason_name(v.reason), "ambiguous");
-	assert_owner(110, true, BRIDGE_EXACT, 11);
-	assert_nobody(300, false);
+	assert_sender(110, BRIDGE_EXACT, 11);
+	assert_nobody_receives(300);
 }
 
 static void of_too_many_hands_nobody_is_named(void **state)
@@ -447,8 +387,8 @@ static void of_too_many_hands_nobody_is_named(void **state)
 	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "several", 90, 80, 10, OLD);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_nobody(101, true);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_nobody_sends(101);
 }
 
 /* The reading shows the one it was passed to, who did not send what was sent before. */
@@ -461,10 +401,10 @@ static void whom_readings_show_later_did_not_send_what_was_sent_before(void **st
 	scene_socket('+', "udp " HOST " 40000 " PEER " 53 1", 500);
 	scene_holder('+', 500, 11, OLD, 3);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_nobody(101, true);
-	assert_nobody(300, true);
-	assert_owner(1500, true, BRIDGE_EXACT, 11);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_nobody_sends(101);
+	assert_nobody_sends(300);
+	assert_sender(1500, BRIDGE_EXACT, 11);
 }
 
 /* With the interface or its own address named, no way is looked up. */
@@ -478,14 +418,15 @@ static void to_a_group_a_look_up_does_not_tell_who_sends(void **state)
 		scene_say("use ! 1 17 " HOST " 40000 %s 53 0 0 route %lld 0 \\N \\N 10 500 10",
 			  groups[i], (long long)T(100));
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
+	ask_host(IPPROTO_UDP, 40000, 53);
 	for (size_t i = 0; i < 3; i++) {
 		assert_int_equal(endpoint_parse(groups[i], &subject.remote.address), 0);
-		assert_nobody(101, true);
+		assert_nobody_sends(101);
 	}
 }
 
-#define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define FACT(name)    cmocka_unit_test_setup_teardown(name, judged_begin, judged_end)
+#define UNASKED(name) cmocka_unit_test_setup_teardown(name, begin_unasked, judged_end)
 
 int main(void)
 {
@@ -496,19 +437,19 @@ int main(void)
 		FACT(a_look_up_without_an_end_may_be_of_any_length),
 		FACT(an_end_across_what_is_missing_is_none),
 		FACT(where_pings_were_too_many_to_be_told_nobody_is_named),
-		FACT(a_connected_socket_that_was_passed_on_is_who_acts_next),
-		FACT(who_has_had_it_for_long_may_read_what_comes),
-		FACT(in_its_own_turn_a_process_is_sure),
+		UNASKED(a_connected_socket_that_was_passed_on_is_who_acts_next),
+		UNASKED(who_has_had_it_for_long_may_read_what_comes),
+		UNASKED(in_its_own_turn_a_process_is_sure),
 		FACT(after_its_close_a_port_is_in_other_hands),
 		FACT(a_use_after_the_close_says_nothing_of_before),
-		FACT(who_had_ended_or_was_not_there_is_no_rival),
-		FACT(who_answers_need_not_be_who_received),
-		FACT(of_too_many_hands_nobody_is_named),
-		FACT(what_waits_may_be_read_by_who_inherits_it),
+		UNASKED(who_had_ended_or_was_not_there_is_no_rival),
+		UNASKED(who_answers_need_not_be_who_received),
+		UNASKED(of_too_many_hands_nobody_is_named),
+		UNASKED(what_waits_may_be_read_by_who_inherits_it),
 		FACT(who_inherits_nothing_may_have_the_next_socket),
-		FACT(who_inherits_nothing_may_be_handed_what_stays_open),
+		UNASKED(who_inherits_nothing_may_be_handed_what_stays_open),
 		FACT(of_two_with_one_pid_and_tick_either_is_a_rival),
-		FACT(who_acted_before_its_fork_is_another_with_its_pid),
+		UNASKED(who_acted_before_its_fork_is_another_with_its_pid),
 		FACT(who_ended_before_its_fork_is_another_with_its_pid),
 		FACT(a_fork_stays_one_when_its_pid_comes_back),
 		FACT(whom_readings_show_first_need_not_have_received),
