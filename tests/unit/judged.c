@@ -25,7 +25,9 @@ int judged_begin_empty(void **state)
 int judged_begin(void **state)
 {
 	judged_begin_empty(state);
-	judged_host();
+	scene_frame("key", 0, 1);
+	scene_address('+', 1, "127.0.0.1", 8);
+	scene_address('+', 1, HOST, 24);
 	return 0;
 }
 
@@ -39,11 +41,10 @@ int judged_end(void **state)
 	return 0;
 }
 
-void judged_host(void)
+void hold(uint32_t inode, uint32_t pid, const char *name)
 {
-	scene_frame("key", 0, 1);
-	scene_address('+', 1, "127.0.0.1", 8);
-	scene_address('+', 1, HOST, 24);
+	scene_process('+', pid, OLD, name);
+	scene_holder('+', inode, pid, OLD, 5);
 }
 
 void settle_torn(void)
@@ -92,6 +93,11 @@ void ask_server(int64_t began_ms)
 	if (began_ms != UNSEEN)
 		subject.began_ns = T(began_ms);
 	subject.responder = true;
+}
+
+void ask_udp(uint16_t local_port)
+{
+	ask_host(IPPROTO_UDP, local_port, 9999);
 }
 
 void judge(int64_t t_ns)

@@ -11,11 +11,6 @@
 
 #include "tests/unit/judged.h"
 
-#define CLIENT	 "tcp " HOST " 40000 " PEER " 80 1"
-#define ACCEPTED "tcp " HOST " 80 " PEER " 40000 1"
-#define OTHERS	 "tcp " HOST " 80 " PEER " 40001 1"
-#define LISTENER "tcp 0.0.0.0 80 0.0.0.0 0 10"
-
 static void client_sends(int64_t began_ms)
 {
 	ask_client(began_ms);
@@ -40,7 +35,7 @@ static void child(uint32_t pid, int64_t began_ms, uint32_t parent)
 static void heir_of(uint32_t parent)
 {
 	scene_frame("poll", 1000, 1001);
-	scene_socket('+', CLIENT, 500);
+	scene_socket('+', ROW_CLIENT, 500);
 	child(11, 120, parent);
 	scene_holder('+', 500, 11, TICKS(120), 3);
 }
@@ -99,7 +94,7 @@ static void acceptor(void)
 {
 	scene_process('+', 10, OLD, "acceptor");
 	scene_process('+', 11, OLD, "worker");
-	scene_socket('+', LISTENER, 400);
+	scene_socket('+', ROW_LISTENER, 400);
 	scene_holder('+', 400, 10, OLD, 3);
 }
 
@@ -107,18 +102,18 @@ static void acceptor(void)
 static void hands_on(void)
 {
 	scene_frame("poll", 1000, 1001);
-	scene_socket('+', OTHERS, 501);
+	scene_socket('+', ROW_OTHERS, 501);
 	scene_holder('+', 501, 11, OLD, 5);
 }
 
 static void caught_once(void)
 {
 	scene_frame("poll", 2000, 2001);
-	scene_socket('+', ACCEPTED, 502);
+	scene_socket('+', ROW_ACCEPTED, 502);
 	scene_holder('+', 502, 10, OLD, 6);
 	scene_frame("poll", 3000, 3001);
 	scene_holder('-', 502, 10, OLD, 6);
-	scene_socket('-', ACCEPTED, 502);
+	scene_socket('-', ROW_ACCEPTED, 502);
 }
 
 static void an_acceptor_that_was_caught_may_hand_on(void **state)
@@ -139,7 +134,7 @@ static void an_acceptor_whose_children_serve_may_hand_on(void **state)
 	(void)state;
 	acceptor();
 	scene_frame("poll", 1000, 1001);
-	scene_socket('+', OTHERS, 501);
+	scene_socket('+', ROW_OTHERS, 501);
 	child(12, 900, 10);
 	scene_holder('+', 400, 12, TICKS(900), 3); /* it still has what it listened on */
 	scene_holder('+', 501, 12, TICKS(900), 5);
@@ -155,12 +150,12 @@ static void who_keeps_what_it_accepts_serves_it(void **state)
 	acceptor();
 	hands_on();
 	scene_frame("poll", 2000, 2001);
-	scene_socket('+', ACCEPTED, 502);
+	scene_socket('+', ROW_ACCEPTED, 502);
 	scene_holder('+', 502, 10, OLD, 6);
 	scene_frame("poll", 3000, 3001);
 	scene_frame("poll", 4000, 4001);
 	scene_holder('-', 502, 10, OLD, 6);
-	scene_socket('-', ACCEPTED, 502);
+	scene_socket('-', ROW_ACCEPTED, 502);
 	settle();
 	server_sends(1990);
 	assert_sender(2500, BRIDGE_EXACT, 10);
@@ -184,13 +179,13 @@ static void a_child_that_was_made_for_a_connection_serves_it(void **state)
 	acceptor();
 	hands_on();
 	scene_frame("poll", 2000, 2001);
-	scene_socket('+', ACCEPTED, 502);
+	scene_socket('+', ROW_ACCEPTED, 502);
 	child(12, 1980, 10);
 	scene_holder('+', 400, 12, TICKS(1980), 3);
 	scene_holder('+', 502, 12, TICKS(1980), 6);
 	scene_frame("poll", 3000, 3001);
 	scene_holder('-', 502, 12, TICKS(1980), 6);
-	scene_socket('-', ACCEPTED, 502);
+	scene_socket('-', ROW_ACCEPTED, 502);
 	settle();
 	server_sends(1970);
 	assert_sender(2500, BRIDGE_EXACT, 12);
@@ -203,7 +198,7 @@ static void two_processes_of_one_pid_and_tick_are_not_told_apart(void **state)
 	(void)state;
 	scene_frame("event", 150, 160);
 	scene_born(10, TICKS(120), 1, 121);
-	scene_use("6 " HOST " 40000 " PEER " 80", 122, "connect", 122, SCENE_NEVER, 10, TICKS(120));
+	scene_use(USE_CLIENT, 122, "connect", 122, SCENE_NEVER, 10, TICKS(120));
 	scene_born(10, TICKS(120), 1, 127);
 	settle();
 	client_sends(122);
@@ -217,7 +212,7 @@ static void a_fork_that_is_told_again_is_the_same(void **state)
 	(void)state;
 	scene_frame("event", 150, 160);
 	scene_born(10, TICKS(120), 1, 121);
-	scene_use("6 " HOST " 40000 " PEER " 80", 122, "connect", 122, SCENE_NEVER, 10, TICKS(120));
+	scene_use(USE_CLIENT, 122, "connect", 122, SCENE_NEVER, 10, TICKS(120));
 	scene_frame("event", 170, 180);
 	/* Told again, after the clocks were compared anew. */
 	scene_say("born ! 10 %llu 1 %lld", (unsigned long long)TICKS(120), (long long)T(121) + 5);

@@ -11,8 +11,6 @@
 
 #include "tests/unit/judged.h"
 
-#define USED "6 " HOST " 40000 " PEER " 80"
-
 /* The kernel tells for 300 ms. */
 static int begin(void **state)
 {
@@ -31,8 +29,8 @@ static void turn(const char *act, int64_t at_ms, int64_t previous_ms, int sent, 
 		snprintf(places[0], sizeof(places[0]), "%d", sent);
 	if (received >= 0)
 		snprintf(places[1], sizeof(places[1]), "%d", received);
-	scene_say("use ! 1 " USED " 0 %lld %s %lld %lld %s %s %u %llu %u", (long long)T(100), act,
-		  (long long)T(at_ms), previous_ms == 0 ? 0LL : (long long)T(previous_ms),
+	scene_say("use ! 1 " USE_CLIENT " 0 %lld %s %lld %lld %s %s %u %llu %u", (long long)T(100),
+		  act, (long long)T(at_ms), previous_ms == 0 ? 0LL : (long long)T(previous_ms),
 		  places[0], places[1], pid, (unsigned long long)start_ticks, pid);
 }
 
@@ -40,7 +38,7 @@ static void turn(const char *act, int64_t at_ms, int64_t previous_ms, int sent, 
 static void settle_with(uint32_t pid)
 {
 	scene_frame("poll", 1000, 1001);
-	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_socket('+', ROW_CLIENT, 500);
 	scene_process('+', pid, OLD, "last");
 	scene_holder('+', 500, pid, OLD, 3);
 	settle();

@@ -119,9 +119,36 @@ static void where_pings_were_too_many_to_be_told_nobody_is_named(void **state)
 	assert_nobody_sends(102);
 }
 
+static void a_ping_is_of_who_looked_up_its_way_just_before(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use("1 0.0.0.0 0 " PEER " 0", NEVER, "route", 100, NEVER, 10, OLD);
+	settle();
+	ask_host(IPPROTO_ICMP, 77, 0);
+	subject.icmp_query = true;
+	assert_sender(101, BRIDGE_QUOTED, 10);
+	assert_receiver(140, BRIDGE_QUOTED, 10);
+	assert_nobody_sends(140); /* a look-up nobody told: of a connected one */
+	subject.responder = true;
+	assert_nobody_sends(101);
+}
+
+/* Two look up the way to one host; whose packet leaves first is not known. */
+static void a_ping_just_after_two_look_ups_is_nobodys(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use("1 0.0.0.0 0 " PEER " 0", NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use("1 0.0.0.0 0 " PEER " 0", NEVER, "route", 101, 100, 11, OLD);
+	settle();
+	ask_host(IPPROTO_ICMP, 77, 0);
+	subject.icmp_query = true;
+	assert_nobody_sends(102);
+}
+
 /* --------------------------------------------------------------- hands -- */
 
-#define QUERY "17 " HOST " 40000 " PEER " 53"
 #define HANDS "17 :: 40000 :: 0"
 
 static void closed(int64_t ms)
@@ -134,7 +161,7 @@ static void closed(int64_t ms)
 static void hand_on(void)
 {
 	scene_frame("event", 450, 460);
-	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 150, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 200, 150, 11, OLD);
 }
@@ -161,7 +188,7 @@ static void who_has_had_it_for_long_may_read_what_comes(void **state)
 	(void)state;
 	hand_on();
 	scene_frame("event", 50050, 50060);
-	scene_use(QUERY, NEVER, "route", 50000, 100, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 50000, 100, 10, OLD);
 	settle_at(100000);
 	ask_host(IPPROTO_UDP, 40000, 53);
 	assert_nobody_receives(50001);
@@ -172,7 +199,7 @@ static void in_its_own_turn_a_process_is_sure(void **state)
 	(void)state;
 	hand_on();
 	scene_frame("event", 650, 660);
-	scene_use(QUERY, NEVER, "route", 299, 100, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 299, 100, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 301, 298, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 400, 340, 11, OLD);
 	scene_use(HANDS, NEVER, "send", 500, 450, 10, OLD);
@@ -193,7 +220,7 @@ static void after_its_close_a_port_is_in_other_hands(void **state)
 	hand_on();
 	scene_frame("event", 650, 660);
 	closed(600);
-	scene_use(QUERY, NEVER, "route", 1000, 100, 12, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 1000, 100, 12, OLD);
 	settle();
 	ask_host(IPPROTO_UDP, 40000, 53);
 	assert_sender(1001, BRIDGE_EXACT, 12);
@@ -204,7 +231,7 @@ static void a_use_after_the_close_says_nothing_of_before(void **state)
 {
 	(void)state;
 	scene_frame("event", 150, 160);
-	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	scene_frame("event", 450, 460);
 	closed(400);
 	scene_use(HANDS, NEVER, "send", 101, NEVER, 10, OLD);
@@ -220,7 +247,7 @@ static void who_had_ended_or_was_not_there_is_no_rival(void **state)
 {
 	(void)state;
 	scene_frame("event", 450, 460);
-	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 50, NEVER, 9, OLD);
 	scene_say("process - 9 %u 1 1000 x /bin/x x / 1 0 %lld", (unsigned)OLD, (long long)T(60));
 	scene_use(HANDS, NEVER, "send", 101, 50, 10, OLD);
@@ -243,7 +270,7 @@ static void use_later(uint32_t parent)
 	scene_process('+', 9, OLD - 100, "elder");
 	scene_process('+', 10, OLD, "first");
 	scene_frame("event", 450, 460);
-	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	born(11, 300, parent, 300);
 	scene_use(HANDS, NEVER, "send", 101, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "receive", 400, 101, 11, TICKS(300));
@@ -284,7 +311,7 @@ static void who_inherits_nothing_may_be_handed_what_stays_open(void **state)
 static void fork_two(void)
 {
 	scene_frame("event", 450, 460);
-	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	born(11, 120, 10, 121);
 	born(11, 120, 9, 128);
 	scene_say("process - 11 %llu 1 1000 x /bin/x x / 1 0 %lld", (unsigned long long)TICKS(120),
@@ -311,7 +338,7 @@ static void who_acted_before_its_fork_is_another_with_its_pid(void **state)
 {
 	(void)state;
 	scene_frame("event", 450, 460);
-	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 101, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 125, 102, 11, TICKS(120));
 	born(11, 120, 9, 128);
@@ -353,7 +380,7 @@ static void whom_readings_show_first_need_not_have_received(void **state)
 	scene_process('+', 10, OLD, "first");
 	scene_frame("event", 450, 460);
 	born(11, 115, 10, 115);
-	scene_use(QUERY, NEVER, "route", 120, NEVER, 11, TICKS(115));
+	scene_use(USE_QUERY, NEVER, "route", 120, NEVER, 11, TICKS(115));
 	scene_frame("poll", 1000, 1001);
 	scene_socket('+', "udp " HOST " 40000 0.0.0.0 0 7", 500);
 	scene_holder('+', 500, 10, OLD, 3);
@@ -368,7 +395,7 @@ static void who_answers_need_not_be_who_received(void **state)
 {
 	(void)state;
 	scene_frame("event", 450, 460);
-	scene_use(QUERY, NEVER, "route", 110, NEVER, 11, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 110, NEVER, 11, OLD);
 	scene_use(HANDS, NEVER, "receive", 101, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 111, 101, 11, OLD);
 	settle();
@@ -384,7 +411,7 @@ static void of_too_many_hands_nobody_is_named(void **state)
 {
 	(void)state;
 	scene_frame("event", 450, 460);
-	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "several", 90, 80, 10, OLD);
 	settle();
 	ask_host(IPPROTO_UDP, 40000, 53);
@@ -431,6 +458,8 @@ static void to_a_group_a_look_up_does_not_tell_who_sends(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		FACT(a_ping_is_of_who_looked_up_its_way_just_before),
+		FACT(a_ping_just_after_two_look_ups_is_nobodys),
 		FACT(of_two_pings_at_once_the_length_tells),
 		FACT(two_pings_of_one_length_at_once_are_nobodys),
 		FACT(a_ping_of_a_call_that_goes_on_is_not_a_later_ones),
