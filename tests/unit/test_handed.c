@@ -1,11 +1,9 @@
 /* test_handed.c - facts about connections that go from hand to hand, where readings alone tell
  * of them: an heir, an acceptor, a pid that came back. */
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 

@@ -1,11 +1,9 @@
 /* test_sharing.c - facts about owners where several processes use one connection at a time. */
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
