@@ -3,6 +3,8 @@
 
 #include <netinet/in.h>
 
+#include "analyze/decode_icmp.h"
+
 /* What of the unconnected sockets of a port can matter: those on the address, and on any. */
 static const struct bridge_near *near_port(struct bridge *bridge,
 					   const struct bridge_subject *subject, uint8_t protocol,
@@ -172,7 +174,7 @@ bool bridge_judge_unconnected(struct bridge *bridge, const struct bridge_subject
 void bridge_judge_raw(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 		      struct bridge_verdict *v)
 {
-	bool icmp = subject->protocol == IPPROTO_ICMP || subject->protocol == IPPROTO_ICMPV6;
+	bool icmp = decode_is_icmp(subject->protocol);
 
 	if (subject->icmp_query && !subject->responder &&
 	    bridge_judge_unconnected(bridge, subject, subject->protocol, subject->local.port,

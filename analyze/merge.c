@@ -1,11 +1,11 @@
 #include "analyze/merge_internal.h"
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "analyze/community.h"
+#include "analyze/decode_icmp.h"
 #include "analyze/grow.h"
 #include "snapshot/format/quantity.h"
 
@@ -79,7 +79,7 @@ static int put_flow(struct merge *merge, const struct merge_flow *live, bool ins
 	char orig_text[ENDPOINT_TEXT_SIZE], resp_text[ENDPOINT_TEXT_SIZE];
 	char protocol[ENDPOINT_PROTOCOL_SIZE], history[FLOW_HISTORY_SIZE];
 	char community[COMMUNITY_ID_SIZE];
-	bool icmp = f->key.protocol == IPPROTO_ICMP || f->key.protocol == IPPROTO_ICMPV6;
+	bool icmp = decode_is_icmp(f->key.protocol);
 	struct store_flow row = {
 		.flow_id = live->flow_id,
 		.recording_id = live->recording_id,
