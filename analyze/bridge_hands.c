@@ -6,9 +6,14 @@
 #include "analyze/walk.h"
 #include "snapshot/format/quantity.h"
 
+/* Uses of one port that a judgement goes through, those in other namespaces counted: the turns of
+ * sixteen sockets. */
+#define LOOKED_AT 1024
+
 /* The turns of a port around t: who used it last before, and who is the next. */
 struct turns {
 	const struct timeline_use *now, *next;
+	bool cut; /* there were too many to look at */
 };
 
 /* Whether the port closed between the two times, and not late for something before. */
@@ -19,27 +24,36 @@ static bool closed_between(const struct timeline *tl, const struct bridge_subjec
 			       from_ns + BRIDGE_LATE_CLOSE_NS, until_ns) > 0;
 }
 
+/* The first use of the end that is asked for, from a place of the way on, in steps of 1 or -1. */
+static const struct timeline_use *first_fit(const struct bridge *bridge,
+					    const struct bridge_subject *subject,
+					    const struct timeline_way *way, size_t from,
+					    size_t step, bool *cut)
+{
+	const struct timeline *tl = bridge->timeline;
+	unsigned looked = 0;
+
+	for (size_t i = from; i < way->count; i += step) {
+		walk_step();
+		if (looked++ == LOOKED_AT) {
+			*cut = true;
+			return NULL;
+		}
+		if (bridge_use_fits(bridge, subject, tl->uses[way->uses[i]].netns))
+			return &tl->uses[way->uses[i]];
+	}
+	return NULL;
+}
+
 static struct turns find_turns(const struct bridge *bridge, const struct bridge_subject *subject,
 			       const struct timeline_way *way, int64_t t_ns)
 {
 	const struct timeline *tl = bridge->timeline;
 	size_t after = bridge_first_after(tl, way, t_ns);
-	struct turns out = {NULL, NULL};
+	struct turns out = {.cut = false};
 
-	for (size_t i = after; i > 0 && out.now == NULL; i--) {
-		const struct timeline_use *use = &tl->uses[way->uses[i - 1]];
-
-		walk_step();
-		if (bridge_use_fits(bridge, subject, use->netns))
-			out.now = use;
-	}
-	for (size_t i = after; i < way->count && out.next == NULL; i++) {
-		const struct timeline_use *use = &tl->uses[way->uses[i]];
-
-		walk_step();
-		if (bridge_use_fits(bridge, subject, use->netns))
-			out.next = use;
-	}
+	out.now = first_fit(bridge, subject, way, after - 1, SIZE_MAX, &out.cut);
+	out.next = first_fit(bridge, subject, way, after, 1, &out.cut);
 	if (out.now != NULL && closed_between(tl, subject, out.now->at_ns, t_ns))
 		out.now = NULL;
 	if (out.next != NULL && closed_between(tl, subject, t_ns, out.next->at_ns))
@@ -47,12 +61,14 @@ static struct turns find_turns(const struct bridge *bridge, const struct bridge_
 	return out;
 }
 
-/* Whether the user of a turn is another one than process, and lives at t or later. */
+/* Whether the user of a turn is another one than process, and lives at t or later. Of several, one
+ * that has ended says nothing about the others. */
 static bool is_other(const struct timeline *tl, const struct timeline_use *use, uint32_t process,
 		     int64_t t_ns)
 {
-	return use != NULL && (use->process != process || use->act == SNAP_SEVERAL) &&
-	       !bridge_is_gone(tl, use->process, t_ns);
+	return use != NULL &&
+	       (use->act == SNAP_SEVERAL ||
+		(use->process != process && !bridge_is_gone(tl, use->process, t_ns)));
 }
 
 /* And could be the one that sends at t. */
@@ -130,13 +146,12 @@ static bool may_receive(const struct timeline *tl, const struct bridge_subject *
 			       use->at_ns + (inherits ? 0 : BRIDGE_LATE_CLOSE_NS)) == 0;
 }
 
-static const struct timeline_use *rival_receiver(const struct bridge *bridge,
-						 const struct bridge_subject *subject,
-						 const struct timeline_way *way,
-						 const struct turns *turns, uint32_t process,
-						 int64_t t_ns)
+static const struct timeline_use *
+rival_receiver(const struct bridge *bridge, const struct bridge_subject *subject,
+	       const struct timeline_way *way, struct turns *turns, uint32_t process, int64_t t_ns)
 {
 	const struct timeline *tl = bridge->timeline;
+	unsigned looked = 0;
 
 	if (is_rival(tl, turns->now, process, t_ns))
 		return turns->now;
@@ -146,11 +161,25 @@ static const struct timeline_use *rival_receiver(const struct bridge *bridge,
 		walk_step();
 		if (use->at_ns > t_ns + BRIDGE_ANSWER_NS)
 			break;
+		if (looked++ == LOOKED_AT) {
+			turns->cut = true;
+			break;
+		}
 		if (bridge_use_fits(bridge, subject, use->netns) &&
 		    may_receive(tl, subject, use, process, t_ns))
 			return use;
 	}
 	return NULL;
+}
+
+/* Somebody who was not looked at may have the socket. */
+static void refuse_crowded(const struct bridge *bridge, struct bridge_verdict *v)
+{
+	bridge_tell(bridge, BRIDGE_WHY_CROWDED, v->socket);
+	v->rule = BRIDGE_NO_RULE;
+	v->reason = BRIDGE_GAP;
+	v->process = v->image = TIMELINE_NONE;
+	v->refused = true;
 }
 
 void bridge_check_hands(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
@@ -172,8 +201,11 @@ void bridge_check_hands(struct bridge *bridge, const struct bridge_subject *subj
 	turns = find_turns(bridge, subject, &way, t_ns);
 	rival = subject->sent ? rival_sender(tl, &turns, v->process, v->first_ns, t_ns)
 			      : rival_receiver(bridge, subject, &way, &turns, v->process, t_ns);
+	if (rival == NULL && turns.cut)
+		refuse_crowded(bridge, v);
 	if (rival == NULL)
 		return;
+	bridge_tell(bridge, BRIDGE_WHY_OTHER_HANDS, v->socket);
 	bridge_empty_pool(bridge);
 	bridge_push_candidate(bridge, v->socket, v->process, v->image);
 	bridge_push_candidate(bridge, v->socket, rival->process,

@@ -84,6 +84,8 @@ static const struct {
 					"sender of this packet"},
 	[BRIDGE_WHY_NO_RECEIVER] = {USES, "who was told to send this way is not surely "
 					  "the receiver of this packet"},
+	[BRIDGE_WHY_OTHER_HANDS] = {"all", "another process was told to use the socket of this "
+					   "port, and may be the one"},
 };
 
 const char *bridge_why_rules(enum bridge_why why)

@@ -303,6 +303,39 @@ static void many_closes_of_one_port(void **state)
 	assert_near_linear(&(struct work){make_closes, ask_closes});
 }
 
+/* One process holds the port; what is told of the port is in another namespace, or its own. */
+static void make_hands(unsigned n)
+{
+	scene_socket('+', "udp " HOST " 40000 0.0.0.0 0 7", 500);
+	scene_holder('+', 500, 7, OLD, 3);
+	scene_frame("event", 2, 3);
+	for (unsigned i = 0; i < n; i++)
+		scene_say("use ! %u 17 :: 40000 :: 0 0 0 receive %lld 0 \\N \\N 7 %llu 7",
+			  1 + i % 2, (long long)T(10 + (int64_t)i), (unsigned long long)OLD);
+	for (unsigned i = 0; i < n; i++)
+		scene_say("use ! 2 17 :: 40000 :: 0 0 0 receive %lld 0 \\N \\N 7 %llu 7",
+			  (long long)T(20000) + i, (unsigned long long)OLD);
+}
+
+static void ask_hands(struct bridge *bridge, unsigned n)
+{
+	struct bridge_subject subject = connection(40000, 53);
+	struct bridge_verdict v;
+
+	subject.protocol = IPPROTO_UDP;
+	for (unsigned i = 0; i < 2 * n; i++) {
+		subject.sent = i % 2 == 0;
+		bridge_judge(bridge, &subject, T(10000 + i), &v);
+		assert_true(v.reason == BRIDGE_OWNED || v.refused);
+	}
+}
+
+static void many_users_of_one_port(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_hands, ask_hands});
+}
+
 /* ----------------------------------------------------------- readings -- */
 
 /* One after the other, each with a holder of its own; and one that stays. */
@@ -536,6 +569,7 @@ int main(void)
 		cmocka_unit_test(many_stretches_in_which_uses_are_missing),
 		cmocka_unit_test(many_programs_of_one_process),
 		cmocka_unit_test(many_closes_of_one_port),
+		cmocka_unit_test(many_users_of_one_port),
 		cmocka_unit_test(many_lifetimes_of_one_tuple),
 		cmocka_unit_test(many_sockets_on_one_port),
 		cmocka_unit_test(many_holders_of_one_connection),
