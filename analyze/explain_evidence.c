@@ -23,7 +23,6 @@
 static int hash_content(int dirfd, const char *name, char hex[CUSTODY_HEX_SIZE],
 			struct error *error)
 {
-	static const char digits[] = "0123456789abcdef";
 	unsigned char digest[EVP_MAX_MD_SIZE], *buffer = malloc(READ_BYTES);
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
 	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK), got = -1, status = 0;
@@ -41,11 +40,7 @@ static int hash_content(int dirfd, const char *name, char hex[CUSTODY_HEX_SIZE],
 		EVP_DigestUpdate(context, buffer, (size_t)got);
 	if (EVP_DigestFinal_ex(context, digest, &length) != 1 || 2 * length >= CUSTODY_HEX_SIZE)
 		length = 0;
-	for (unsigned int i = 0; i < length; i++) {
-		hex[2 * i] = digits[digest[i] >> 4];
-		hex[2 * i + 1] = digits[digest[i] & 15];
-	}
-	hex[2 * length] = '\0';
+	custody_hex(digest, length, hex);
 out:
 	if (in != NULL)
 		gzclose(in);

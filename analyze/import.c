@@ -361,8 +361,7 @@ static int name_recording(struct run *run, const struct snapframe *frame, struct
 	EVP_MD_CTX_free(digest);
 	if (!good)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "SHA-256 failed");
-	for (size_t i = 0; i < 16; i++)
-		snprintf(run->recording + 2 * i, 3, "%02x", hash[i]);
+	custody_hex(hash, (sizeof(run->recording) - 1) / 2, run->recording);
 	return 0;
 }
 

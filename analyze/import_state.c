@@ -107,17 +107,12 @@ out:
 static int hash_content(const struct content *content, char hex[CUSTODY_HEX_SIZE],
 			struct error *error)
 {
-	static const char digits[] = "0123456789abcdef";
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned length = 0;
 
 	if (!EVP_Digest(content->bytes, content->length, digest, &length, EVP_sha256(), NULL))
 		return error_set(error, ERROR_MEMORY, NULL, -1, "SHA-256 failed");
-	for (unsigned i = 0; i < length; i++) {
-		hex[2 * i] = digits[digest[i] >> 4];
-		hex[2 * i + 1] = digits[digest[i] & 15];
-	}
-	hex[2 * length] = '\0';
+	custody_hex(digest, length, hex);
 	return 0;
 }
 

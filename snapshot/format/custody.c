@@ -36,7 +36,7 @@ struct custody {
 
 /* ---- SHA-256 ---- */
 
-static void to_hex(const uint8_t *bytes, size_t length, char *out)
+void custody_hex(const uint8_t *bytes, size_t length, char *out)
 {
 	static const char hex[] = "0123456789abcdef";
 
@@ -54,7 +54,7 @@ static bool finish_hash(EVP_MD_CTX *context, char hex[CUSTODY_HEX_SIZE])
 
 	if (EVP_DigestFinal_ex(context, digest, &length) != 1 || length * 2 != HEX_LENGTH)
 		return false;
-	to_hex(digest, length, hex);
+	custody_hex(digest, length, hex);
 	return true;
 }
 
