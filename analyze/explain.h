@@ -32,6 +32,9 @@ struct explain_options {
 	const char *packet;		/* FILE:NUMBER; NULL: not this */
 	struct flow_limits limits;	/* as given to analyze */
 	unsigned workers;
+	/* From begin to end there is something to undo, and a signal is to set *stop; before and
+	 * after, however long it takes, it may just end the process. NULL: not wanted. */
+	void (*begin)(void *context), (*end)(void *context);
 	const volatile sig_atomic_t *stop;
 	void (*report)(const struct error *error, void *context); /* damage on the way */
 	void *context;

@@ -1,6 +1,5 @@
 #include "analyze/explain_internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -14,6 +13,7 @@
 #include "analyze/grow.h"
 #include "analyze/load.h"
 #include "analyze/storefile.h"
+#include "snapshot/format/evidence.h"
 
 #define READ_BYTES (256u << 10)
 
@@ -25,13 +25,13 @@ static int hash_content(int dirfd, const char *name, char hex[CUSTODY_HEX_SIZE],
 {
 	unsigned char digest[EVP_MAX_MD_SIZE], *buffer = malloc(READ_BYTES);
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK), got = -1, status = 0;
+	int fd = evidence_open_file(dirfd, name, O_RDONLY, name, error), got = -1, status = 0;
 	gzFile in = fd < 0 ? NULL : gzdopen(fd, "rb");
 	unsigned int length = 0;
 
 	if (in == NULL || buffer == NULL || context == NULL ||
 	    EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1) {
-		status = fd < 0 ? error_errno(error, name, "open") : explain_no_memory(error);
+		status = fd < 0 ? fd : explain_no_memory(error);
 		if (fd >= 0 && in == NULL)
 			close(fd);
 		goto out;
@@ -232,19 +232,6 @@ int explain_find_files(struct explain_report *report, struct error *error)
 
 /* ------------------------------------------------------------------ anew -- */
 
-static struct trace *trace_of(const char *pcap, void *context)
-{
-	struct explain_report *report = context;
-
-	for (size_t i = 0; i < report->segment_count; i++) {
-		struct explain_segment *s = &report->segments[i];
-
-		if (s->of_flow && s->pcap != NULL && strcmp(s->pcap, pcap) == 0)
-			return &s->trace;
-	}
-	return NULL;
-}
-
 /* The paths of what is there, each segment by one of its files. */
 static int name_paths(const struct explain_report *report, char ***out, size_t *count,
 		      struct error *error)
@@ -276,24 +263,93 @@ static int setting(struct explain_report *report, const char *sql, int64_t *out,
 	return storefile_integer(report->database, report->options->database, sql, 0, out, error);
 }
 
-static void forward(const struct error *error, void *context)
-{
-	const struct explain_report *report = context;
+/* Where the evidence is analyzed anew: a directory with one database, made when the load
+ * has something to write. */
+struct scratch {
+	struct explain_report *report;
+	char *directory, *path; /* heap; directory ends in XXXXXX until it is made */
+	bool begun, made;
+	struct error why_not;
+};
 
-	if (report->options->report != NULL)
-		report->options->report(error, report->options->context);
+static int name_scratch(struct scratch *scratch, struct error *error)
+{
+	const char *parent = getenv("TMPDIR");
+
+	if (asprintf(&scratch->directory, "%s/pcapwho-explain.XXXXXX",
+		     parent != NULL && parent[0] != '\0' ? parent : "/tmp") < 0)
+		scratch->directory = NULL;
+	if (scratch->directory == NULL ||
+	    asprintf(&scratch->path, "%s/anew.db", scratch->directory) < 0)
+		scratch->path = NULL;
+	return scratch->path == NULL ? explain_no_memory(error) : 0;
 }
 
-static int load_into(struct explain_report *report, const char *path, struct error *error)
+/* Where this fails the load does, for want of a directory. */
+static void make_scratch(void *context)
 {
+	struct scratch *scratch = context;
+	const struct explain_options *options = scratch->report->options;
+
+	if (options->begin != NULL)
+		options->begin(options->context);
+	scratch->begun = true;
+	scratch->made = mkdtemp(scratch->directory) != NULL;
+	if (scratch->made)
+		memcpy(scratch->path, scratch->directory, strlen(scratch->directory));
+	else
+		error_errno(&scratch->why_not, scratch->directory,
+			    "cannot make a directory (TMPDIR)");
+}
+
+static void remove_scratch(struct scratch *scratch)
+{
+	const struct explain_options *options = scratch->report->options;
+
+	if (scratch->made) {
+		unlink(scratch->path);
+		rmdir(scratch->directory);
+	}
+	free(scratch->path);
+	free(scratch->directory);
+	if (scratch->begun && options->end != NULL)
+		options->end(options->context);
+}
+
+static struct trace *trace_of(const char *pcap, void *context)
+{
+	const struct scratch *scratch = context;
+	const struct explain_report *report = scratch->report;
+
+	for (size_t i = 0; i < report->segment_count; i++) {
+		struct explain_segment *s = &report->segments[i];
+
+		if (s->of_flow && s->pcap != NULL && strcmp(s->pcap, pcap) == 0)
+			return &s->trace;
+	}
+	return NULL;
+}
+
+static void forward(const struct error *error, void *context)
+{
+	const struct explain_options *options = ((struct scratch *)context)->report->options;
+
+	if (options->report != NULL)
+		options->report(error, options->context);
+}
+
+static int load_into(struct scratch *scratch, struct error *error)
+{
+	struct explain_report *report = scratch->report;
 	struct load_options options = {
-		.database = path,
+		.database = scratch->path,
 		.workers = report->options->workers,
 		.limits = report->options->limits,
+		.begin = make_scratch,
 		.stop = report->options->stop,
 		.report = forward,
 		.trace = trace_of,
-		.context = report,
+		.context = scratch,
 	};
 	struct load_result result;
 	int64_t with_packets;
@@ -321,35 +377,33 @@ static int load_into(struct explain_report *report, const char *path, struct err
 	return status;
 }
 
+/* A signal that came when the load looked no more. */
+static int look_for_stop(const struct explain_report *report, struct error *error)
+{
+	const volatile sig_atomic_t *stop = report->options->stop;
+
+	return stop != NULL && *stop != 0
+		       ? error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted")
+		       : 0;
+}
+
 int explain_analyze_anew(struct explain_report *report, struct error *error)
 {
-	const char *parent = getenv("TMPDIR");
-	char *directory = NULL, *path = NULL;
-	int status = 0;
+	struct scratch scratch = {.report = report, .why_not = ERROR_NONE};
+	int status = name_scratch(&scratch, error);
 
 	report->anew_error = (struct error)ERROR_NONE;
-	if (asprintf(&directory, "%s/pcapwho-explain.XXXXXX",
-		     parent != NULL && parent[0] != '\0' ? parent : "/tmp") < 0)
-		directory = NULL;
-	if (directory == NULL)
-		return explain_no_memory(error);
-	if (mkdtemp(directory) == NULL) {
-		status = error_errno(error, directory, "cannot make a directory (TMPDIR)");
-		free(directory);
-		return status;
+	if (status == 0)
+		status = load_into(&scratch, error);
+	if (scratch.why_not.code != 0) {
+		*error = scratch.why_not;
+		status = scratch.why_not.code;
 	}
-	if (asprintf(&path, "%s/anew.db", directory) < 0)
-		path = NULL;
-	status = path == NULL ? explain_no_memory(error) : load_into(report, path, error);
 	if (status == 0 && report->anew_error.code == 0)
-		status = storefile_open(path, &report->anew, error);
+		status = storefile_open(scratch.path, &report->anew, error);
 	/* What is open stays readable. */
-	if (path != NULL)
-		unlink(path);
-	rmdir(directory);
-	free(path);
-	free(directory);
-	return status;
+	remove_scratch(&scratch);
+	return status != 0 ? status : look_for_stop(report, error);
 }
 
 /* ----------------------------------------------------------------- lines -- */

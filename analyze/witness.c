@@ -1,6 +1,5 @@
 #include "analyze/witness.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include <zlib.h>
 
 #include "analyze/arguments.h"
+#include "snapshot/format/evidence.h"
 
 #define READ_BYTES (256u << 10)
 
@@ -182,14 +182,13 @@ static int compare_lines(const void *a, const void *b)
 
 static int read_lines(int dirfd, const char *name, struct lines *l, struct error *error)
 {
-	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK), got = 0, status = 0;
+	int fd = evidence_open_file(dirfd, name, O_RDONLY, name, error), got = 0;
+	int status = fd < 0 ? fd : 0;
 	gzFile in = fd < 0 ? NULL : gzdopen(fd, "rb");
 	char *buffer = malloc(READ_BYTES);
 	bool begun = false;
 
-	if (fd < 0)
-		status = error_errno(error, name, "open");
-	else if (in == NULL || buffer == NULL)
+	if (fd >= 0 && (in == NULL || buffer == NULL))
 		status = error_set(error, ERROR_MEMORY, name, -1, "out of memory");
 	if (fd >= 0 && in == NULL)
 		close(fd);

@@ -47,7 +47,7 @@ int custody_verify(int dirfd, const char *path,
 
 /* Bytes as lower-case hex digits and a NUL; out has room for 2 * length + 1. */
 void custody_hex(const uint8_t *bytes, size_t length, char *out);
-/* SHA-256 and size of a file in dirfd. */
+/* SHA-256 and size of a regular file in dirfd; of another kind ERROR_DAMAGED. */
 int custody_hash_file(int dirfd, const char *name, char hex[CUSTODY_HEX_SIZE], uint64_t *bytes,
 		      struct error *error);
 

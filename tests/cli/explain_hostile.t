@@ -1,0 +1,79 @@
+#!/bin/bash
+# Explaining what somebody made up: evidence that is no files, and databases and
+# snapshots whose text is to steer the terminal.
+# lib.sh and spawn assign by name.
+# shellcheck disable=SC2154
+. "${0%/*}/lib.sh"
+need_program "$PCAPWHO"
+need_command perl sqlite3 mkfifo timeout
+
+EVIDENCE=$ROOT/samples/evidence
+FIRST=000001-20261122T035254.187739683Z
+DB=$TMP/plain.db
+"$PCAPWHO" analyze -q -o "$DB" "$EVIDENCE" || bail "no database"
+sql() { sqlite3 -batch "$@"; }
+# What hangs is killed in the end, and the status tells.
+explain() { run timeout --signal=KILL 60 "$PCAPWHO" explain "$@"; }
+copy() {
+	rm -rf "$TMP/copy"
+	cp -r "$EVIDENCE" "$TMP/copy"
+}
+
+# ---- evidence that is no file ----
+for name in $FIRST.pcap $FIRST.snap.gz custody.log; do
+	for kind in "a symbolic link to a device" "a FIFO" "a directory"; do
+		copy
+		rm "$TMP/copy/$name"
+		case $kind in
+		*link*) ln -s /dev/zero "$TMP/copy/$name" ;;
+		*FIFO) mkfifo "$TMP/copy/$name" ;;
+		*) mkdir "$TMP/copy/$name" ;;
+		esac
+		explain "$DB" --flow 1 --evidence "$TMP/copy"
+		is "$status" 1 "$kind in place of ${name##*Z}: failed"
+		like "$out$err" "wanted a regular file" "$kind in place of ${name##*Z}: it says why"
+	done
+done
+copy
+mkfifo "$TMP/copy/fifo"
+rm "$TMP/copy/$FIRST.pcap"
+ln -s /dev/zero "$TMP/copy/$FIRST.pcap.gz"
+explain "$DB" --flow 1 --evidence "$TMP/copy"
+like "$status$out$err" "^1.*wanted a regular file" "and of a capture that was compressed since"
+
+# ---- evidence without end: a signal ends it, and nothing is left ----
+# Small files that are many gigabytes when read: one compressed member many times.
+again() {
+	perl -e 'local $/; open my $f, "<", $ARGV[1]; my $member = <$f>; print $member for 1 .. $ARGV[0]' "$1" "$2"
+}
+mkdir "$TMP/long" "$TMP/tmp"
+cp "$EVIDENCE/$FIRST".* "$TMP/long"
+"$PCAPWHO" analyze -q -o "$TMP/long.db" "$TMP/long" || bail "no database"
+head -c 4000000 /dev/zero | gzip -n >"$TMP/zeros.gz"
+perl -MCompress::Zlib -e '
+	my $frame = join("\t", "frame", 900, "event", "connect", 1795319580002000000, 1795319580003000000, 2, 2) . "\n";
+	my $rows = 20000;
+	$frame .= "future\t!\t1\n" x $rows;
+	print $frame, sprintf("end\t900\t%d\t%08x\n", $rows, crc32 $frame)' | gzip -n >"$TMP/frames.gz"
+again 40000 "$TMP/frames.gz" >>"$TMP/long/$FIRST.snap.gz"
+
+ended_by() { # SIGNAL WHAT PHASE: once the phase is there
+	local pid
+	TMPDIR=$TMP/tmp spawn pid "$PCAPWHO" explain "$TMP/long.db" --flow 1 --evidence "$TMP/long" >"$TMP/out" 2>"$TMP/err"
+	phase_of=$pid
+	wait_until 60 "$3" || bail "$2: it did not get there"
+	kill -"$1" "$pid"
+	wait "$pid"
+	status=$?
+	is "$(ls "$TMP/tmp")" "" "$2: nothing is left"
+}
+is_reading() { [ "$(awk '{ print ($14 + $15 >= 20) }' "/proc/$phase_of/stat")" = 1 ]; }
+is_loading() { compgen -G "$TMP/tmp/pcapwho-explain.*"; }
+ended_by TERM "a snapshot file of gigabytes, TERM" is_loading
+is "$status$(cat "$TMP/err")" "1pcapwho explain: interrupted" "and it says that it was interrupted"
+ended_by INT "a snapshot file of gigabytes, INT" is_loading
+rm "$TMP/long/$FIRST.pcap"
+again 40000 "$TMP/zeros.gz" >"$TMP/long/$FIRST.pcap.gz"
+ended_by TERM "a capture of gigabytes that is hashed" is_reading
+is "$status" 143 "the signal itself ended it"
+done_testing
