@@ -287,6 +287,19 @@ static void doubt_sender(const struct bridge *bridge, const struct bridge_subjec
 		bridge_disown(bridge, BRIDGE_WHY_COMES_LATER, v);
 }
 
+/* What was read is not wrong, only of before. */
+static void drop_ended(const struct bridge *bridge, struct bridge_verdict *v)
+{
+	bridge_disown(bridge, BRIDGE_WHY_ENDED, v);
+	v->refused = false;
+}
+
+/* Every raw socket of a protocol takes its packets, and who sends through which is not told. */
+static bool is_raw(const struct timeline *tl, uint32_t socket)
+{
+	return socket != TIMELINE_NONE && tl->sockets[socket].protocol == IPPROTO_RAW;
+}
+
 static void judge_by_uses(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 			  struct bridge_verdict *v)
 {
@@ -311,9 +324,12 @@ static void judge_by_uses(struct bridge *bridge, const struct bridge_subject *su
 	v->from_ns = t_ns;
 	v->until_ns = t_ns + 1;
 	around = uses_around(bridge, subject, &local, &way, t_ns);
+	if (v->reason == BRIDGE_OWNED && !subject->sent && bridge_is_gone(tl, v->process, t_ns))
+		drop_ended(bridge, v);
 	if (v->reason == BRIDGE_OWNED && (v->by_tuple || !subject->sent)) {
 		doubt_reading(bridge, subject, &around, t_ns, v);
-		return;
+		if (v->reason != BRIDGE_OWNED || !is_raw(tl, v->socket))
+			return;
 	}
 	if (!subject->sent)
 		named = choose_receiver(tl, subject, &around, has_ports, t_ns, v);
@@ -322,14 +338,16 @@ static void judge_by_uses(struct bridge *bridge, const struct bridge_subject *su
 	else
 		named = bridge_choose_echoer(bridge, subject, &local, &way, t_ns);
 	if (named == TIMELINE_NONE ||
-	    (!subject->sent && shares_socket(v, tl->uses[named].process))) {
+	    (!subject->sent &&
+	     (shares_socket(v, tl->uses[named].process) ||
+	      (v->reason == BRIDGE_OWNED && v->process != tl->uses[named].process)))) {
 		bridge_tell(bridge, subject->sent ? BRIDGE_WHY_NO_SENDER : BRIDGE_WHY_NO_RECEIVER,
 			    TIMELINE_NONE);
 		if (v->reason == BRIDGE_OWNED && subject->sent)
 			doubt_sender(bridge, subject, &around, t_ns, v);
 		return;
 	}
-	if (v->process != tl->uses[named].process)
+	if (v->process != tl->uses[named].process || is_raw(tl, v->socket))
 		v->socket = TIMELINE_NONE;
 	v->shared_by = 1;
 	bridge_name_user(bridge, named,

@@ -55,6 +55,7 @@ enum bridge_why {
 	BRIDGE_WHY_FORKED_TWICE,
 	/* datagrams that the kernel told of */
 	BRIDGE_WHY_NO_WAY,
+	BRIDGE_WHY_ENDED,
 	BRIDGE_WHY_CONTRADICTED,
 	BRIDGE_WHY_HAS_HEIR,
 	BRIDGE_WHY_COMES_LATER,

@@ -118,6 +118,45 @@ static void where_pings_were_too_many_to_be_told_nobody_is_named(void **state)
 	assert_nobody_sends(102);
 }
 
+/* A reading has a raw socket of 10, which ends while the reading goes on. */
+static void read_raw_socket(bool ended)
+{
+	scene_frame("event", 150, 155);
+	echo_call(10, 140, 141, 64);
+	scene_frame("poll", 160, 200);
+	scene_process('+', 10, OLD, "ping");
+	scene_socket('+', "raw 0.0.0.0 1 0.0.0.0 0 7", 500);
+	scene_holder('+', 500, 10, OLD, 3);
+	scene_frame("event", 201, 202);
+	if (ended)
+		scene_say("process - 10 %u 1 \\N \\N \\N \\N \\N \\N 0 %lld", (unsigned)OLD,
+			  (long long)T(170));
+	echo_call(ended ? 11 : 10, 180, 181, 64);
+	scene_frame("poll", 300, 301);
+	scene_holder('-', 500, 10, OLD, 3);
+	scene_socket('-', "raw 0.0.0.0 1 0.0.0.0 0 7", 500);
+	settle();
+	ask_echo(56);
+}
+
+static void who_had_ended_before_an_answer_has_it_not(void **state)
+{
+	(void)state;
+	read_raw_socket(true);
+	assert_receiver(182, BRIDGE_QUOTED, 11);
+}
+
+/* What the kernel told of an echo needs no reading to vouch for it. */
+static void a_told_echo_does_not_rest_on_the_raw_socket_that_was_read(void **state)
+{
+	(void)state;
+	read_raw_socket(false);
+	assert_sender(181, BRIDGE_QUOTED, 10);
+	assert_int_equal(v.socket, TIMELINE_NONE);
+	assert_receiver(182, BRIDGE_QUOTED, 10);
+	assert_int_equal(v.socket, TIMELINE_NONE);
+}
+
 static void a_ping_is_of_who_looked_up_its_way_just_before(void **state)
 {
 	(void)state;
@@ -465,6 +504,8 @@ int main(void)
 		FACT(a_look_up_without_an_end_may_be_of_any_length),
 		FACT(an_end_across_what_is_missing_is_none),
 		FACT(where_pings_were_too_many_to_be_told_nobody_is_named),
+		FACT(who_had_ended_before_an_answer_has_it_not),
+		FACT(a_told_echo_does_not_rest_on_the_raw_socket_that_was_read),
 		UNASKED(a_connected_socket_that_was_passed_on_is_who_acts_next),
 		UNASKED(who_has_had_it_for_long_may_read_what_comes),
 		UNASKED(in_its_own_turn_a_process_is_sure),
