@@ -50,7 +50,7 @@ int merge_end(struct merge *merge, struct error *error);
 int merge_carry(struct merge *merge, struct error *error);
 
 struct merge_totals {
-	uint64_t segments, packets, flow_packets, owned_packets, flows, connections;
+	uint64_t segments, packets, flow_packets, flows, connections;
 };
 const struct merge_totals *merge_totals(const struct merge *merge);
 

@@ -143,8 +143,6 @@ uint64_t merge_hash_of_holder(const void *merge, uint32_t place);
 uint64_t merge_hash_of_address(const void *merge, uint32_t place);
 uint64_t merge_hash_of_interface(const void *merge, uint32_t place);
 
-const char *merge_meta(const struct merge *merge,
-		       const char *key); /* of the segment's header; NULL */
 int64_t merge_meta_number(const struct merge *merge, const char *key); /* STORE_NULL: none */
 uint64_t merge_hash_text(const char *text, uint64_t seed);	       /* the same in every run */
 int64_t merge_seen_first(const struct merge *merge, const struct timeline_life *life);

@@ -23,14 +23,15 @@ uint64_t merge_hash_text(const char *text, uint64_t seed)
 
 /* ----------------------------------------------------------- recording -- */
 
-const char *merge_meta(const struct merge *merge, const char *key)
+/* Of the segment's header; NULL. */
+static const char *meta(const struct merge *merge, const char *key)
 {
 	return timeline_meta(merge->timeline, key, NULL);
 }
 
 int64_t merge_meta_number(const struct merge *merge, const char *key)
 {
-	const char *text = merge_meta(merge, key);
+	const char *text = meta(merge, key);
 	uint64_t number;
 
 	if (text == NULL || quantity_parse_uint(text, INT64_MAX, &number) != 0)
@@ -42,7 +43,7 @@ int64_t merge_meta_number(const struct merge *merge, const char *key)
 static void recording_uuid(const struct merge *merge, const struct merge_segment *segment,
 			   char uuid[80])
 {
-	const char *given = merge_meta(merge, "recording");
+	const char *given = meta(merge, "recording");
 
 	if (given != NULL)
 		snprintf(uuid, 80, "%s", given);
@@ -63,21 +64,21 @@ static int store_new_recording(struct merge *merge, const struct merge_segment *
 	struct store_recording row = {
 		.recording_id = recording_id,
 		.recording_uuid = uuid,
-		.hostname = merge_meta(merge, "hostname"),
-		.machine_id = merge_meta(merge, "machine_id"),
-		.boot_id = merge_meta(merge, "boot_id"),
-		.kernel = merge_meta(merge, "kernel"),
-		.architecture = merge_meta(merge, "architecture"),
+		.hostname = meta(merge, "hostname"),
+		.machine_id = meta(merge, "machine_id"),
+		.boot_id = meta(merge, "boot_id"),
+		.kernel = meta(merge, "kernel"),
+		.architecture = meta(merge, "architecture"),
 		.argv = argv,
-		.interface = merge_meta(merge, "interface"),
-		.filter = merge_meta(merge, "filter"),
-		.time_zone = merge_meta(merge, "time_zone"),
-		.tool = merge_meta(merge, "tool"),
-		.source = merge_meta(merge, "source") != NULL ? merge_meta(merge, "source")
-			  : segment->snap_name != NULL	      ? "recorder"
-							      : "pcap",
-		.privilege = merge_meta(merge, "privilege"),
-		.watcher = merge_meta(merge, "watcher"),
+		.interface = meta(merge, "interface"),
+		.filter = meta(merge, "filter"),
+		.time_zone = meta(merge, "time_zone"),
+		.tool = meta(merge, "tool"),
+		.source = meta(merge, "source") != NULL ? meta(merge, "source")
+			  : segment->snap_name != NULL	? "recorder"
+							: "pcap",
+		.privilege = meta(merge, "privilege"),
+		.watcher = meta(merge, "watcher"),
 		.snaplen = merge_meta_number(merge, "snaplen"),
 		.link_type = segment->link_type >= 0 ? segment->link_type
 						     : merge_meta_number(merge, "link_type"),
@@ -94,7 +95,7 @@ static int store_new_recording(struct merge *merge, const struct merge_segment *
 static int need_recording(struct merge *merge, const struct merge_segment *segment,
 			  struct error *error)
 {
-	const char *boot = merge_meta(merge, "boot_id");
+	const char *boot = meta(merge, "boot_id");
 	struct merge_recording fresh = {.recording_id = merge->recording_id + 1};
 	char uuid[80];
 

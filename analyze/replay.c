@@ -6,21 +6,21 @@
 
 #include "analyze/decode_icmp.h"
 
-void replay_part_init(struct replay_part *part, const struct replay_options *options)
-{
-	*part = (struct replay_part){0};
-	flow_table_init(&part->flows, &options->limits);
-	ledger_init(&part->ledger, options->bucket_ns, options->keep_packets);
-	replay_part_clear(part);
-}
-
-void replay_part_clear(struct replay_part *part)
+static void clear(struct replay_part *part)
 {
 	flow_table_clear(&part->flows);
 	ledger_clear(&part->ledger);
 	part->packets = part->bytes = part->flow_packets = 0;
 	part->first_ns = INT64_MAX;
 	part->last_ns = INT64_MIN;
+}
+
+void replay_part_init(struct replay_part *part, const struct replay_options *options)
+{
+	*part = (struct replay_part){0};
+	flow_table_init(&part->flows, &options->limits);
+	ledger_init(&part->ledger, options->bucket_ns, options->keep_packets);
+	clear(part);
 }
 
 void replay_part_release(struct replay_part *part)
@@ -629,7 +629,7 @@ int replay_next(struct replay *replay, struct replay_part *part, struct error *e
 	struct pcapin_packet raw;
 	int status = 0;
 
-	replay_part_clear(part);
+	clear(part);
 	/* A capture without snapshots is all that there is of its host. */
 	part->flows.cut_before = replay->parts++ > 0 || replay->timeline->count.frames > 0;
 	while (replay->in != NULL && part->packets < REPLAY_PART_PACKETS &&

@@ -337,6 +337,19 @@ int segment_commit(struct segment_store *store, struct segment *segment, struct 
 
 /* -------------------------------------------------------------- frames -- */
 
+static int flush(struct segment_store *store, struct segment *segment, struct error *error)
+{
+	int status = snapfile_writer_flush(segment->writer, error);
+
+	if (status) {
+		segment->snap_failed = true;
+		return status;
+	}
+	segment->snap_bytes = snapfile_writer_bytes(segment->writer);
+	keep_snap_reserve(store, segment);
+	return 0;
+}
+
 int segment_write_frame(struct segment_store *store, struct segment *segment,
 			const struct snapframe *frame, struct error *error)
 {
@@ -345,7 +358,7 @@ int segment_write_frame(struct segment_store *store, struct segment *segment,
 	if (segment->snap_failed)
 		return 0;
 	status = segment_write_event(segment, frame, error);
-	return status ? status : segment_flush(store, segment, error);
+	return status ? status : flush(store, segment, error);
 }
 
 int segment_write_event(struct segment *segment, const struct snapframe *frame, struct error *error)
@@ -360,22 +373,6 @@ int segment_write_event(struct segment *segment, const struct snapframe *frame, 
 	else
 		segment->frames++;
 	return status;
-}
-
-int segment_flush(struct segment_store *store, struct segment *segment, struct error *error)
-{
-	int status;
-
-	if (segment->snap_failed)
-		return 0;
-	status = snapfile_writer_flush(segment->writer, error);
-	if (status) {
-		segment->snap_failed = true;
-		return status;
-	}
-	segment->snap_bytes = snapfile_writer_bytes(segment->writer);
-	keep_snap_reserve(store, segment);
-	return 0;
 }
 
 /* -------------------------------------------------------------- finish -- */

@@ -402,7 +402,7 @@ bool watcher_find_holder(struct watcher_finder *finder, struct watcher_sighting 
 
 /* --------------------------------------------------------------- facts -- */
 
-bool watcher_said_facts(struct watcher *watcher, uint32_t pid, uint64_t start_ticks)
+static bool said_facts(struct watcher *watcher, uint32_t pid, uint64_t start_ticks)
 {
 	struct watcher_said *said = watcher->said;
 	size_t at = pid % WATCHER_SAID;
@@ -565,7 +565,7 @@ void watcher_tell(struct watcher_finder *finder, struct watcher_sighting *sighti
 
 		record.u.holder = sighting->holders[i];
 		snapframe_add(&frame, &record);
-		if (watcher_said_facts(watcher, stat->pid, stat->start_ticks))
+		if (said_facts(watcher, stat->pid, stat->start_ticks))
 			continue;
 		if (!now && finder->deferred_count < WATCHER_DEFERRED) {
 			finder->deferred[finder->deferred_count++] =
@@ -587,7 +587,7 @@ void watcher_describe_deferred(struct watcher_finder *finder)
 		struct watcher_sighting times;
 		struct snapframe frame;
 
-		if (watcher_said_facts(finder->watcher, item->stat.pid, item->stat.start_ticks))
+		if (said_facts(finder->watcher, item->stat.pid, item->stat.start_ticks))
 			continue;
 		watcher_begin(&times, item->cause);
 		snapframe_init(&frame, SNAP_EVENT, item->cause);
