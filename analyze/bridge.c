@@ -335,7 +335,7 @@ void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, i
 		bridge_judge_datagram(bridge, subject, t_ns, v);
 	if (subject->protocol == IPPROTO_UDP || subject->protocol == IPPROTO_UDPLITE)
 		bridge_check_hands(bridge, subject, t_ns, v);
-	/* Which of the two that bear its name is not known. */
+	/* It stands for two processes, and which of them it was is not known. */
 	if (v->reason == BRIDGE_OWNED && bridge->timeline->processes[v->process].forked_twice)
 		refuse_owner(bridge, BRIDGE_WHY_FORKED_TWICE, v);
 }

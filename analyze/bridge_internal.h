@@ -190,7 +190,8 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 bool bridge_told_user(const struct bridge *bridge, const struct bridge_subject *subject,
 		      int64_t t_ns, uint32_t process, bool *any);
 
-/* Whether its process had ended by t; of two of one pid and clock tick, the later one. */
+/* Whether a process had ended by t. Where it stands for two (forked_twice), an end before the last
+ * fork is the first one's, and the second lives. */
 static inline bool bridge_is_gone(const struct timeline *tl, uint32_t process, int64_t t_ns)
 {
 	const struct timeline_process *p = &tl->processes[process];

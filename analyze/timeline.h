@@ -163,7 +163,12 @@ struct timeline_process {
 	int64_t born_ns;		  /* the fork that was told last; 0: not known */
 	struct timeline_stretch forks;	  /* from the first to the last that were told */
 	uint32_t parent;		  /* pid, of who forked it; 0: the fork was not told */
-	bool forked_twice; /* there were two of this pid in one clock tick, and so two forks */
+	/* Two processes had this pid within one clock tick: two forks were told, or an act or an
+	 * end before the only one that was. All else names a process by pid and start in ticks,
+	 * which both have, so this stands for the two of them: it may be there from the first fork
+	 * on, has surely ended only by an end after the last one, may be the child of either
+	 * parent, and is named for no packet. */
+	bool forked_twice;
 	/* Known by its fork alone, whose start is one too high: a reading has that process under
 	 * this number, and all that was told of it; NONE: this is one of its own. */
 	uint32_t same_as;

@@ -234,8 +234,10 @@ static int complete(struct timeline *tl, struct timeline_image *image,
 	return failed ? -1 : 0;
 }
 
-/* Whether what an event tells in hand is what the process inherited: told with
- * its fork, and no exec before it. */
+/* Whether the image in hand is the one that its process was born with: an event tells it, in whose
+ * time the fork was, and no exec of it (which is told right before the image that it began). Such
+ * a one comes first, whatever a poll has shown: a poll that was under way then is written before
+ * the event, but may have read the process when it ran another program already. */
 static bool is_of_fork(const struct timeline *tl, uint32_t p)
 {
 	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];

@@ -123,7 +123,8 @@ bool watcher_people_could_act(const struct watcher_people *people, uint64_t star
 	return ticks_ns(people, start_ticks) <= time_ns + people->tick_ns;
 }
 
-/* A fork is noted some microseconds after the start that /proc tells. */
+/* A fork is noted some microseconds after the start that /proc tells, and so, where a clock tick
+ * ended between the two, with a start that is one higher. */
 static bool is_start_of_fork(uint64_t exact, uint64_t derived)
 {
 	return exact == derived || exact + 1 == derived;
