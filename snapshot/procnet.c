@@ -2,6 +2,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,7 +19,7 @@
 
 static bool is_tcp(enum snap_table table)
 {
-	return table == SNAP_TCP || table == SNAP_TCP6;
+	return snap_table_protocol(table) == IPPROTO_TCP;
 }
 
 static int read_table(int net_fd, uint64_t netns, enum snap_table table,
