@@ -299,6 +299,7 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->images_in_order);
 	free(timeline->by_pid);
 	free(timeline->datagrams);
+	free(timeline->calls);
 	free(timeline->forks);
 	free(timeline->closes_in_order);
 	free(timeline->closes);

@@ -127,6 +127,17 @@ struct timeline_way {
 	size_t count;
 };
 
+/* What a use of a way without ports has around it: places in the way. */
+struct timeline_call {
+	uint32_t next_send; /* the next call's end that its task is told to have had; NONE */
+	uint32_t several;   /* the latest, itself included, after which not all was told; NONE */
+	int64_t looked_ns;  /* the earliest look-up of the calls that end with it or later, each
+			       TIMELINE_CALL_NS before its end at the earliest */
+};
+
+/* No call that sends an echo lasts longer: it waits for nobody. */
+#define TIMELINE_CALL_NS INT64_C(1000000000)
+
 /* One program image of one process. */
 struct timeline_image {
 	struct timeline_life life;
@@ -277,6 +288,7 @@ struct timeline {
 	size_t closes_in_order_count;
 	uint32_t *datagrams; /* their uses, by way and time */
 	size_t datagram_count;
+	struct timeline_call *calls;   /* of the same */
 	struct timeline_block *blocks; /* of the strings */
 	uint32_t last_full;
 	uint32_t *full;			   /* the key and poll frames, in order */
@@ -343,6 +355,9 @@ uint64_t timeline_position(const struct timeline_use *use, bool sent);
  * and namespace are the caller's to compare. */
 struct timeline_way timeline_way(const struct timeline *timeline, uint8_t protocol,
 				 const struct endpoint *local, const struct endpoint *remote);
+/* Of the uses of a way without ports, one for each. */
+const struct timeline_call *timeline_calls(const struct timeline *timeline,
+					   const struct timeline_way *way);
 /* Whether process forked in (from, until], and the child may use what it inherited. */
 bool timeline_forked(const struct timeline *timeline, uint32_t process, int64_t from_ns,
 		     int64_t until_ns);

@@ -90,6 +90,7 @@ int timeline_pair(struct timeline *tl);
 /* timeline_order.c, at the end of the file. 0, or -1 without memory. */
 int timeline_order_lifetimes(struct timeline *tl);
 int timeline_order_turns(struct timeline *tl);
+int timeline_order_calls(struct timeline *tl); /* once datagrams are in order */
 int timeline_order_images(struct timeline *tl);
 int timeline_order_pids(struct timeline *tl);
 /* By time, none touching another. */

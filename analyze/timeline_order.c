@@ -312,6 +312,103 @@ bool timeline_used_by(const struct timeline *tl, uint32_t socket, uint32_t proce
 				       sizeof(*tl->users), compare_numbers) != NULL;
 }
 
+/* -------------------------------------------------------------- calls -- */
+
+struct calls_order {
+	const struct timeline *tl;
+	const uint32_t *uses; /* of the way */
+};
+
+static int compare_tasks(const void *left, const void *right, void *context)
+{
+	const struct calls_order *order = context;
+	uint32_t i = *(const uint32_t *)left, j = *(const uint32_t *)right;
+	const struct timeline_use *a = &order->tl->uses[order->uses[i]];
+	const struct timeline_use *b = &order->tl->uses[order->uses[j]];
+
+	if (a->process != b->process)
+		return a->process < b->process ? -1 : 1;
+	if (a->tid != b->tid)
+		return a->tid < b->tid ? -1 : 1;
+	return (i > j) - (i < j);
+}
+
+/* Of each use of a way the next call's end of the same task. scratch has room for all of them. */
+static void link_sends(const struct timeline *tl, const struct timeline_way *way,
+		       struct timeline_call *calls, uint32_t *scratch)
+{
+	struct calls_order order = {tl, way->uses};
+	uint32_t next = TIMELINE_NONE;
+
+	for (uint32_t i = 0; i < way->count; i++)
+		scratch[i] = i;
+	qsort_r(scratch, way->count, sizeof(*scratch), compare_tasks, &order);
+	for (size_t i = way->count; i-- > 0;) {
+		const struct timeline_use *use = &tl->uses[way->uses[scratch[i]]];
+		const struct timeline_use *after =
+			i + 1 < way->count ? &tl->uses[way->uses[scratch[i + 1]]] : NULL;
+
+		walk_step();
+		if (after == NULL || after->process != use->process || after->tid != use->tid)
+			next = TIMELINE_NONE;
+		calls[scratch[i]].next_send = next;
+		if (use->act == SNAP_SEND)
+			next = scratch[i];
+	}
+}
+
+static void link_calls(const struct timeline *tl, const struct timeline_way *way,
+		       struct timeline_call *calls)
+{
+	uint32_t several = TIMELINE_NONE;
+	int64_t looked_ns = INT64_MAX;
+
+	for (uint32_t i = 0; i < way->count; i++) {
+		if (tl->uses[way->uses[i]].act == SNAP_SEVERAL)
+			several = i;
+		calls[i].several = several;
+	}
+	for (size_t i = way->count; i-- > 0;) {
+		const struct timeline_use *use = &tl->uses[way->uses[i]];
+		int64_t least_ns = use->at_ns - TIMELINE_CALL_NS;
+
+		if (use->act == SNAP_SEND && use->looked_ns > least_ns)
+			least_ns = use->looked_ns;
+		if (use->act == SNAP_SEND && least_ns < looked_ns)
+			looked_ns = least_ns;
+		calls[i].looked_ns = looked_ns;
+	}
+}
+
+int timeline_order_calls(struct timeline *tl)
+{
+	uint32_t *scratch = malloc((tl->datagram_count + 1) * sizeof(*scratch));
+	struct timeline_way way;
+
+	tl->calls = calloc(tl->datagram_count + 1, sizeof(*tl->calls));
+	if (scratch == NULL || tl->calls == NULL) {
+		free(scratch);
+		return -1;
+	}
+	for (size_t i = 0; i < tl->datagram_count; i += way.count) {
+		const struct timeline_use *first = &tl->uses[tl->datagrams[i]];
+
+		way = (struct timeline_way){&tl->datagrams[i], first->next};
+		if (first->local.port != 0 || first->remote.port != 0)
+			continue;
+		link_sends(tl, &way, &tl->calls[i], scratch);
+		link_calls(tl, &way, &tl->calls[i]);
+	}
+	free(scratch);
+	return 0;
+}
+
+const struct timeline_call *timeline_calls(const struct timeline *tl,
+					   const struct timeline_way *way)
+{
+	return tl->calls + (way->uses - tl->datagrams);
+}
+
 /* ------------------------------------------------------------- images -- */
 
 /* A process ran its first image before it was seen to, and shows the others one after the other;

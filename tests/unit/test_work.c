@@ -336,6 +336,45 @@ static void many_users_of_one_port(void **state)
 	assert_near_linear(&(struct work){make_hands, ask_hands});
 }
 
+/* A process that pings a host as fast as it can, in this namespace and in another one, of which
+ * less is told. */
+static void make_echoes(unsigned n)
+{
+	static const char way[] = "1 0.0.0.0 0 " PEER " 0";
+
+	scene_frame("event", 2, 3);
+	for (unsigned i = 0; i < n; i++) {
+		long long at = (long long)T(10) + 1000LL * i;
+
+		scene_say("use ! 1 %s 0 0 route %lld 0 \\N \\N 7 1 7", way, at);
+		scene_say("use ! 1 %s 0 %lld send %lld 0 64 \\N 7 1 7", way, at, at + 500);
+		scene_say("use ! 2 %s 0 0 route %lld 0 \\N \\N 8 1 8", way, at);
+		scene_say("use ! 2 %s 0 0 several %lld 0 \\N \\N 8 1 8", way, at);
+	}
+}
+
+static void ask_echoes(struct bridge *bridge, unsigned n)
+{
+	struct bridge_subject subject = connection(77, 0);
+	struct bridge_verdict v;
+
+	subject.protocol = IPPROTO_ICMP;
+	subject.icmp_query = true;
+	subject.payload_bytes = 56;
+	subject.ip_bytes = 84;
+	for (unsigned i = 0; i < n; i++) {
+		bridge_judge(bridge, &subject, T(10) + 1000 * (int64_t)i + 200, &v);
+		assert_true(v.reason == BRIDGE_OWNED ||
+			    v.reason == BRIDGE_NO_SOCKET); /* more than are looked at */
+	}
+}
+
+static void many_echoes_to_one_host(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_echoes, ask_echoes});
+}
+
 /* ----------------------------------------------------------- readings -- */
 
 /* One after the other, each with a holder of its own; and one that stays. */
@@ -570,6 +609,7 @@ int main(void)
 		cmocka_unit_test(many_programs_of_one_process),
 		cmocka_unit_test(many_closes_of_one_port),
 		cmocka_unit_test(many_users_of_one_port),
+		cmocka_unit_test(many_echoes_to_one_host),
 		cmocka_unit_test(many_lifetimes_of_one_tuple),
 		cmocka_unit_test(many_sockets_on_one_port),
 		cmocka_unit_test(many_holders_of_one_connection),
