@@ -197,7 +197,7 @@ static inline bool bridge_is_gone(const struct timeline *tl, uint32_t process, i
 	const struct timeline_process *p = &tl->processes[process];
 
 	return p->exit_ns != 0 && p->exit_ns < t_ns &&
-	       (!p->forked_twice || p->exit_ns >= p->forks.until_ns);
+	       (!p->forked_twice || p->exit_ns >= p->last_fork_ns);
 }
 
 /* bridge_sharing.c: puts into the pool who may have moved bytes of a packet beside the process of

@@ -76,8 +76,8 @@ static bool is_heir(const struct timeline *tl, const struct timeline_socket *s, 
 {
 	const struct timeline_process *p = &tl->processes[a->process];
 
-	return b->last < a->first && p->forks.until_ns > s->opened_ns &&
-	       p->forks.from_ns < tl->uses[a->use].previous_ns;
+	return b->last < a->first && p->last_fork_ns > s->opened_ns &&
+	       p->first_fork_ns < tl->uses[a->use].previous_ns;
 }
 
 static bool at_once(const struct timeline *tl, const struct timeline_socket *s, const struct run *a,

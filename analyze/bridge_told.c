@@ -331,8 +331,7 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 	told.by_tuple = true;
 	told.shared_by = s->users > 0 ? s->users : 1;
 	shared = told.shared_by > 1 || follows_others(tl, s);
-	timeline_told_stretch(tl, true, t_ns, &same.from_ns, &same.until_ns);
-	bridge_narrow(&told, same);
+	bridge_narrow(&told, timeline_told_stretch(tl, true, t_ns));
 	bridge_edge(&told, t_ns, tl->uses[s->first_use].at_ns);
 	if (shared) {
 		/* The next packet may be another's. */

@@ -157,8 +157,9 @@ struct timeline_exec {
 	int64_t at_ns;
 };
 
+/* Of time: until is not part of it. INT64_MIN and INT64_MAX: without an end. */
 struct timeline_stretch {
-	int64_t from_ns, until_ns; /* both included */
+	int64_t from_ns, until_ns;
 };
 
 struct timeline_fork {
@@ -172,8 +173,8 @@ struct timeline_process {
 	int64_t start_ns;		  /* Unix time, to the clock tick; INT64_MIN: not known */
 	uint32_t first_image, last_image; /* NONE: only its descriptors were seen */
 	int64_t born_ns;		  /* the fork that was told last; 0: not known */
-	struct timeline_stretch forks;	  /* from the first to the last that were told */
-	uint32_t parent;		  /* pid, of who forked it; 0: the fork was not told */
+	int64_t first_fork_ns, last_fork_ns; /* of those that were told */
+	uint32_t parent;		     /* pid, of who forked it; 0: the fork was not told */
 	/* Two processes had this pid within one clock tick: two forks were told, or an act or an
 	 * end before the only one that was. All else names a process by pid and start in ticks,
 	 * which both have, so this stands for the two of them: it may be there from the first fork
@@ -340,10 +341,9 @@ bool timeline_has_address(const struct timeline *timeline, const struct endpoint
 /* The first told lifetime of a tuple. */
 uint32_t timeline_told(const struct timeline *timeline, uint8_t protocol,
 		       const struct endpoint *local, const struct endpoint *remote);
-/* All lifetimes of a tuple in order of timeline_since_ns, from its first one; none for NONE. */
+/* All lifetimes of a tuple, from its first one; none for NONE. In order of when they began: a told
+ * one with its opening, else with the first reading that had it. */
 struct timeline_places timeline_lifetimes(const struct timeline *timeline, uint32_t head);
-/* When a told one was opened, else the beginning of the first reading that had it. */
-int64_t timeline_since_ns(const struct timeline *timeline, uint32_t socket);
 /* How many of them had begun by t. */
 size_t timeline_lifetimes_begun(const struct timeline *timeline,
 				const struct timeline_places *lifetimes, int64_t t_ns);
@@ -370,9 +370,9 @@ size_t timeline_closed(const struct timeline *timeline, uint8_t protocol, uint16
 bool timeline_untold(const struct timeline *timeline, bool streams, int64_t from_ns,
 		     int64_t until_ns);
 
-/* The stretch [*from_ns, *until_ns) around t in which all was told, or nothing was sure to be. */
-void timeline_told_stretch(const struct timeline *timeline, bool streams, int64_t t_ns,
-			   int64_t *from_ns, int64_t *until_ns);
+/* The stretch around t in which all was told, or nothing was sure to be. */
+struct timeline_stretch timeline_told_stretch(const struct timeline *timeline, bool streams,
+					      int64_t t_ns);
 
 /* The told lifetime of a socket, itself or the other one; NONE: only read. */
 uint32_t timeline_told_of(const struct timeline *timeline, uint32_t socket);
@@ -401,7 +401,7 @@ uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, in
 /* Whether an image is there since an exec that the kernel told of: at its since_ns. */
 bool timeline_exec_told(const struct timeline *timeline, uint32_t image);
 
-/* From when until when, exclusive, the answer is the same. An image runs from the end of the
+/* The stretch around t for which the answer is the same. An image runs from the end of the
  * reading that has it first. An event's frame is collected for a while, and what it says of a
  * process holds for what it says of its uses: its begin. */
 struct timeline_stretch timeline_image_stretch(const struct timeline *timeline, uint32_t process,
@@ -412,7 +412,7 @@ bool timeline_current(const struct timeline *timeline, const struct timeline_lif
 		      int64_t t_ns);
 
 /* Whether the clock was set back over t: two different moments bear that time.
- * *from_ns and *until_ns: the stretch around t for which the answer is the same. */
+ * [*from_ns, *until_ns): the stretch around t for which the answer is the same. */
 bool timeline_doubtful(const struct timeline *timeline, int64_t t_ns, int64_t *from_ns,
 		       int64_t *until_ns);
 

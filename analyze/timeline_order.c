@@ -19,11 +19,6 @@ void timeline_order_stretches(struct timeline_stretch *stretches, size_t *count)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < *count; i++) {
-		if (stretches[i].from_ns > stretches[i].until_ns) /* a frame that the clock cut */
-			stretches[i] = (struct timeline_stretch){stretches[i].until_ns,
-								 stretches[i].from_ns};
-	}
 	if (*count > 1)
 		qsort(stretches, *count, sizeof(*stretches), compare_stretches);
 	for (size_t i = 0; i < *count; i++) {
@@ -55,27 +50,30 @@ size_t timeline_stretches_begun(const struct timeline_stretch *stretches, size_t
 }
 
 bool timeline_stretch_at(const struct timeline_stretch *stretches, size_t count, int64_t t_ns,
-			 int64_t *from_ns, int64_t *until_ns)
+			 struct timeline_stretch *around)
 {
 	size_t begun = timeline_stretches_begun(stretches, count, t_ns);
 	const struct timeline_stretch *last = begun > 0 ? &stretches[begun - 1] : NULL;
 
-	*until_ns = begun < count ? stretches[begun].from_ns : INT64_MAX;
-	*from_ns = INT64_MIN;
-	if (last == NULL)
-		return false;
-	if (t_ns > last->until_ns) {
-		*from_ns = last->until_ns + 1;
-		return false;
+	if (last != NULL && t_ns < last->until_ns) {
+		*around = *last;
+		return true;
 	}
-	*from_ns = last->from_ns;
-	*until_ns = last->until_ns < INT64_MAX ? last->until_ns + 1 : INT64_MAX;
-	return true;
+	around->from_ns = last != NULL ? last->until_ns : INT64_MIN;
+	around->until_ns = begun < count ? stretches[begun].from_ns : INT64_MAX;
+	return false;
+}
+
+struct timeline_stretch timeline_stretch_between(int64_t a_ns, int64_t b_ns)
+{
+	return (struct timeline_stretch){.from_ns = a_ns < b_ns ? a_ns : b_ns,
+					 .until_ns = (a_ns < b_ns ? b_ns : a_ns) + 1};
 }
 
 /* ---------------------------------------------------------- lifetimes -- */
 
-int64_t timeline_since_ns(const struct timeline *tl, uint32_t socket)
+/* When a told one was opened, else the beginning of the first reading that had it. */
+static int64_t begun_ns(const struct timeline *tl, uint32_t socket)
 {
 	const struct timeline_socket *s = &tl->sockets[socket];
 
@@ -85,7 +83,7 @@ int64_t timeline_since_ns(const struct timeline *tl, uint32_t socket)
 static int compare_lifetimes(const void *left, const void *right, void *context)
 {
 	uint32_t i = *(const uint32_t *)left, j = *(const uint32_t *)right;
-	int64_t a = timeline_since_ns(context, i), b = timeline_since_ns(context, j);
+	int64_t a = begun_ns(context, i), b = begun_ns(context, j);
 
 	return a != b ? (a < b ? -1 : 1) : (i > j) - (i < j);
 }
@@ -141,7 +139,7 @@ size_t timeline_lifetimes_begun(const struct timeline *tl, const struct timeline
 		size_t middle = low + (high - low) / 2;
 
 		walk_step();
-		if (timeline_since_ns(tl, places->places[middle]) <= t_ns)
+		if (begun_ns(tl, places->places[middle]) <= t_ns)
 			low = middle + 1;
 		else
 			high = middle;

@@ -571,8 +571,8 @@ static int note_step_back(struct timeline *tl, const struct timeline_frame *fram
 	if (grow_one(&tl->doubtful, tl->doubtful_count, &tl->doubtful_capacity,
 		     sizeof(*tl->doubtful)) != 0)
 		return -1;
-	tl->doubtful[tl->doubtful_count++] = (struct timeline_stretch){
-		.from_ns = frame->begin_ns - between_ns, .until_ns = previous->end_ns + between_ns};
+	tl->doubtful[tl->doubtful_count++] = timeline_stretch_between(
+		frame->begin_ns - between_ns, previous->end_ns + between_ns);
 	return 0;
 }
 

@@ -16,11 +16,6 @@ static bool is_stream(uint8_t protocol)
 
 /* -------------------------------------------------------------- chains -- */
 
-uint64_t timeline_hash_of_told(const void *context, uint32_t i)
-{
-	return timeline_hash_of_tuple(context, i);
-}
-
 static uint64_t hash_way(uint8_t protocol, uint16_t port, const struct endpoint *remote)
 {
 	const struct endpoint local = {.port = port};
@@ -28,7 +23,7 @@ static uint64_t hash_way(uint8_t protocol, uint16_t port, const struct endpoint 
 	return timeline_hash_tuple(protocol, &local, remote);
 }
 
-uint64_t timeline_hash_of_way(const void *context, uint32_t i)
+static uint64_t hash_of_way(const void *context, uint32_t i)
 {
 	const struct timeline *tl = context;
 	const struct timeline_use *use = &tl->uses[tl->datagrams[i]];
@@ -95,7 +90,7 @@ static uint64_t hash_opening(const struct timeline_socket *s)
 			     hashindex_mix(s->netns + hashindex_seed));
 }
 
-uint64_t timeline_hash_of_opening(const void *context, uint32_t i)
+static uint64_t hash_of_opening(const void *context, uint32_t i)
 {
 	return hash_opening(&((const struct timeline *)context)->sockets[i]);
 }
@@ -151,13 +146,12 @@ static uint32_t need_told(struct timeline *tl, const struct snap_use *use)
 	tl->sockets[place] = fresh;
 	if (timeline_note_life(tl, SNAP_ADD, TIMELINE_SOCKET, place) != 0)
 		return TIMELINE_NONE;
-	if (hashindex_add(&tl->by_opening, hash_opening(&fresh), place, timeline_hash_of_opening,
-			  tl) != 0)
+	if (hashindex_add(&tl->by_opening, hash_opening(&fresh), place, hash_of_opening, tl) != 0)
 		return TIMELINE_NONE;
 	head = timeline_told(tl, use->protocol, &use->local, &use->remote);
 	if (head == TIMELINE_NONE)
-		return hashindex_add(&tl->by_told, timeline_hash_of_told(tl, place), place,
-				     timeline_hash_of_told, tl) == 0
+		return hashindex_add(&tl->by_told, timeline_hash_of_tuple(tl, place), place,
+				     timeline_hash_of_tuple, tl) == 0
 			       ? place
 			       : TIMELINE_NONE;
 	tl->sockets[tl->sockets[head].tail].next_tuple = place;
@@ -223,7 +217,7 @@ int timeline_take_untold(struct timeline *tl, bool streams)
 		     sizeof(*untold->stretches)) != 0)
 		return -1;
 	untold->stretches[untold->count++] =
-		(struct timeline_stretch){.from_ns = frame->begin_ns, .until_ns = frame->end_ns};
+		timeline_stretch_between(frame->begin_ns, frame->end_ns);
 	return 0;
 }
 
@@ -235,10 +229,10 @@ int timeline_take_untold(struct timeline *tl, bool streams)
 
 void timeline_note_before(struct timeline_process *p, int64_t at_ns)
 {
-	if (p->born_ns == 0 || at_ns >= p->forks.from_ns - SAME_FORK_NS)
+	if (p->born_ns == 0 || at_ns >= p->first_fork_ns - SAME_FORK_NS)
 		return;
 	p->forked_twice = true;
-	p->forks.from_ns = p->start_ns < at_ns ? p->start_ns : at_ns;
+	p->first_fork_ns = p->start_ns < at_ns ? p->start_ns : at_ns;
 }
 
 static int note_fork(struct timeline *tl, const struct timeline_process *p)
@@ -264,11 +258,11 @@ int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 			return -1;
 	}
 	if (p->born_ns == 0 || !p->forked_twice)
-		p->forks = (struct timeline_stretch){born->born_ns, born->born_ns};
-	if (born->born_ns < p->forks.from_ns)
-		p->forks.from_ns = born->born_ns;
-	if (born->born_ns > p->forks.until_ns)
-		p->forks.until_ns = born->born_ns;
+		p->first_fork_ns = p->last_fork_ns = born->born_ns;
+	if (born->born_ns < p->first_fork_ns)
+		p->first_fork_ns = born->born_ns;
+	if (born->born_ns > p->last_fork_ns)
+		p->last_fork_ns = born->born_ns;
 	p->born_ns = born->born_ns;
 	p->parent = born->ppid;
 	if (p->exit_ns != 0)
@@ -325,7 +319,8 @@ static void join_processes(struct timeline *tl)
 		told->same_as = same;
 		told->first_image = told->last_image = TIMELINE_NONE;
 		read->born_ns = told->born_ns;
-		read->forks = told->forks;
+		read->first_fork_ns = told->first_fork_ns;
+		read->last_fork_ns = told->last_fork_ns;
 		read->forked_twice = told->forked_twice;
 		read->parent = told->parent;
 		if (read->exit_ns == 0) {
@@ -432,7 +427,7 @@ static int sort_datagrams(struct timeline *tl)
 		tl->uses[tl->datagrams[i]].next = 1;
 		if (hashindex_add(&tl->by_way,
 				  hash_way(use->protocol, use->local.port, &use->remote),
-				  (uint32_t)i, timeline_hash_of_way, tl) != 0)
+				  (uint32_t)i, hash_of_way, tl) != 0)
 			return -1;
 	}
 	return 0;

@@ -221,13 +221,14 @@ static void ask_untold(struct bridge *bridge, unsigned n)
 	struct bridge_verdict v;
 
 	for (unsigned i = 0; i < n; i++) {
-		int64_t from_ns, until_ns, at_ns = T(10 * ((int64_t)i + 1));
+		int64_t at_ns = T(10 * ((int64_t)i + 1));
+		struct timeline_stretch same = timeline_told_stretch(bridge->timeline, true, at_ns);
 
-		assert_true(timeline_untold(bridge->timeline, true, at_ns + 1, at_ns + 2));
+		assert_true(
+			timeline_untold(bridge->timeline, true, at_ns + 5000000, at_ns + 7000000));
 		assert_false(
-			timeline_untold(bridge->timeline, true, at_ns + 6000000, at_ns + 7000000));
-		timeline_told_stretch(bridge->timeline, true, at_ns, &from_ns, &until_ns);
-		assert_true(from_ns == at_ns && until_ns == at_ns + 5000001);
+			timeline_untold(bridge->timeline, true, at_ns + 5000001, at_ns + 7000000));
+		assert_true(same.from_ns == at_ns && same.until_ns == at_ns + 5000001);
 	}
 	bridge_judge(bridge, &subject, T(900002), &v);
 	assert_int_equal(v.reason, BRIDGE_OWNED);
