@@ -107,7 +107,8 @@ static const struct timeline_use *rival_sender(const struct timeline *tl, const 
 #define GENERATIONS 8
 
 /* Whether a process may have inherited what another one had: it may descend from it. Who began
- * before it does not. */
+ * before it does not. Whom a reading has as the parent may have taken it over from one who ended
+ * before: only a fork that was told says more. */
 static bool may_inherit(const struct timeline *tl, uint32_t heir, uint32_t process)
 {
 	int64_t since_ns = timeline_began(tl, process, false);
@@ -115,15 +116,14 @@ static bool may_inherit(const struct timeline *tl, uint32_t heir, uint32_t proce
 	for (unsigned i = 0; i < GENERATIONS && heir != TIMELINE_NONE; i++) {
 		const struct timeline_process *p = &tl->processes[heir];
 		int64_t began_ns = timeline_began(tl, heir, true);
-		uint32_t parent = p->parent;
 
-		if (parent == 0 && p->first_image != TIMELINE_NONE)
-			parent = tl->images[p->first_image].ppid;
-		if (heir == process || parent == tl->processes[process].pid || p->forked_twice)
+		if (heir == process || p->forked_twice || p->parent == tl->processes[process].pid)
 			return true;
 		if (began_ns != INT64_MIN && began_ns < since_ns)
 			return false;
-		heir = timeline_process_of(tl, parent, p->start_ticks);
+		if (p->parent == 0)
+			return true;
+		heir = timeline_process_of(tl, p->parent, p->start_ticks);
 	}
 	return true;
 }

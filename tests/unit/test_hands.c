@@ -30,6 +30,7 @@ static int begin(void **state)
 	scene_begin();
 	scene_frame("key", 0, 1);
 	scene_address('+', 1, HOST, 24);
+	scene_process('+', 1, 1, "init");
 	scene_process('+', READ, OLD, "read");
 	scene_socket('+', "udp " HOST " 40000 0.0.0.0 0 7", 500);
 	scene_holder('+', 500, READ, OLD, 3);
@@ -106,6 +107,32 @@ static void of_several_one_that_ended_says_nothing_about_the_others(void **state
 	assert_nobody(1000, BRIDGE_AMBIGUOUS);
 }
 
+/* It reads what waits; its parent by then is not who forked it, whom nobody told of. */
+static void who_was_taken_over_may_be_an_heir(void **state)
+{
+	(void)state;
+	scene_frame("event", 1400, 1410);
+	scene_process('!', OTHER, TICKS(1100), "heir");
+	scene_use(HANDS, NEVER, "receive", 1200, NEVER, OTHER, TICKS(1100));
+	scene_say("closed ! 1 udp 10.0.0.7 40000 0.0.0.0 0 0 0 %lld 0 0 0 0 0 0 0 0",
+		  (long long)T(1300));
+	settle();
+	assert_nobody(1000, BRIDGE_AMBIGUOUS);
+}
+
+/* Its fork was told, and those of before. */
+static void whose_forefathers_are_known_is_no_heir(void **state)
+{
+	(void)state;
+	scene_frame("event", 1400, 1410);
+	scene_born(OTHER, TICKS(1100), 1, 1100);
+	scene_use(HANDS, NEVER, "receive", 1200, NEVER, OTHER, TICKS(1100));
+	scene_say("closed ! 1 udp 10.0.0.7 40000 0.0.0.0 0 0 0 %lld 0 0 0 0 0 0 0 0",
+		  (long long)T(1300));
+	settle();
+	assert_owner(1000, READ);
+}
+
 /* So many uses in other namespaces that those of this one are not found among them. */
 static void where_not_all_users_were_looked_at_nobody_is_named(void **state)
 {
@@ -128,6 +155,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FACT(who_used_it_and_ended_is_no_rival),
 		FACT(of_several_one_that_ended_says_nothing_about_the_others),
+		FACT(who_was_taken_over_may_be_an_heir),
+		FACT(whose_forefathers_are_known_is_no_heir),
 		FACT(where_not_all_users_were_looked_at_nobody_is_named),
 	};
 
