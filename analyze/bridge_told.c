@@ -81,6 +81,20 @@ static size_t told_before(const struct bridge *bridge, const struct timeline_soc
 	return low;
 }
 
+/* Whether another socket of the tuple than a told one, of which only its close was told, comes
+ * between it and the beginning of a connection: nobody used it, or the kernel itself did. What an
+ * accepted one finds is told after its SYN, a connecting one before. */
+static bool has_another(const struct timeline *tl, uint32_t socket, bool accepted, int64_t began_ns)
+{
+	const struct timeline_socket *s = &tl->sockets[socket];
+
+	if (accepted)
+		return timeline_closed_untold(tl, socket, began_ns,
+					      s->opened_ns + BRIDGE_LATE_CLOSE_NS);
+	return (s->closed.closed_ns != 0 && s->closed.closed_ns < began_ns) ||
+	       timeline_closed_untold(tl, socket, s->opened_ns, began_ns);
+}
+
 /* Which socket of the tuple this connection is: a connecting one was opened
  * just before its SYN, an accepted one after. Without a SYN it is the last one opened, and
  * the answer changes with the next: *same is the stretch in which it does not. */
@@ -114,7 +128,12 @@ static uint32_t told_socket(const struct bridge *bridge, const struct bridge_sub
 		same->from_ns = tl->sockets[before].opened_ns - BRIDGE_CLOCKS_NS;
 	if (subject->began_ns == INT64_MIN && after != TIMELINE_NONE)
 		same->until_ns = tl->sockets[after].opened_ns - BRIDGE_CLOCKS_NS;
-	return accepted ? after : before;
+	if (accepted)
+		before = after;
+	return subject->began_ns != INT64_MIN && before != TIMELINE_NONE &&
+			       has_another(tl, before, accepted, limit_ns)
+		       ? TIMELINE_NONE
+		       : before;
 }
 
 /* What the processes that used a socket in turn make of one packet. */

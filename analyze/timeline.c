@@ -302,6 +302,7 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->calls);
 	free(timeline->forks);
 	free(timeline->closes_in_order);
+	free(timeline->untold_closes);
 	free(timeline->closes);
 	hashindex_release(&timeline->by_told);
 	hashindex_release(&timeline->by_opening);

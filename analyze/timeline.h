@@ -73,6 +73,7 @@ struct timeline_socket {
 	uint32_t next_port;	   /* unconnected: next of the same protocol and local end */
 	uint32_t tail;		   /* of the chain, in its first member only */
 	struct snap_closed closed; /* closed_ns 0: no close event */
+	uint32_t close;		   /* private: which one of closes that is */
 
 	/* Told by its uses (inode 0) instead of read from /proc: only on the chain of
 	 * timeline_told. The other one is the same socket as readings had it; NONE. */
@@ -287,6 +288,8 @@ struct timeline {
 	size_t fork_count, fork_capacity;
 	uint32_t *closes_in_order; /* of datagram sockets, by protocol, port, peer and time */
 	size_t closes_in_order_count;
+	uint32_t *untold_closes; /* of streams that are no told sockets', by tuple and time */
+	size_t untold_close_count;
 	uint32_t *datagrams; /* their uses, by way and time */
 	size_t datagram_count;
 	struct timeline_call *calls;   /* of the same */
@@ -361,6 +364,10 @@ const struct timeline_call *timeline_calls(const struct timeline *timeline,
 /* Whether process forked in (from, until], and the child may use what it inherited. */
 bool timeline_forked(const struct timeline *timeline, uint32_t process, int64_t from_ns,
 		     int64_t until_ns);
+/* Whether a stream of a told one's tuple and namespace, but of no told one, closed in
+ * (from, until]. */
+bool timeline_closed_untold(const struct timeline *timeline, uint32_t socket, int64_t from_ns,
+			    int64_t until_ns);
 /* How many sockets with the local port closed in (from, until], in the capture's namespace:
  * with this peer, or without any. */
 size_t timeline_closed(const struct timeline *timeline, uint8_t protocol, uint16_t port,

@@ -21,6 +21,13 @@ static int compare_numbers(uint64_t a, uint64_t b)
 	return (a > b) - (a < b);
 }
 
+static bool is_stream(const struct snap_closed *closed)
+{
+	uint8_t protocol = snap_table_protocol(closed->table);
+
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_SCTP;
+}
+
 static int compare_ends(const struct endpoint *a, const struct endpoint *b)
 {
 	return a->port != b->port ? compare_numbers(a->port, b->port)
@@ -123,6 +130,13 @@ static bool is_others(const struct timeline *tl, const struct timeline_socket *s
 	return own != 0 && closed->cookie != 0 && own != closed->cookie;
 }
 
+static void set_closed(const struct timeline *tl, struct timeline_socket *s,
+		       const struct snap_closed *closed)
+{
+	s->closed = *closed;
+	s->close = (uint32_t)(closed - tl->closes);
+}
+
 /* A tuple's sockets open one after the other, and close in that order. As many closes as sockets
  * that had been opened by then: each has its own. As long as there are fewer, one is late or was
  * lost. One too many is of a socket that was not told, and the one before it may be that one's
@@ -152,7 +166,7 @@ static void close_run(struct closing *c, size_t from, size_t until, const uint32
 		for (; waiting > 0; waiting--, next++) {
 			closed = &tl->closes[c->closes[i + 1 - waiting]];
 			if (!is_others(tl, &tl->sockets[told[next]], closed))
-				tl->sockets[told[next]].closed = *closed;
+				set_closed(tl, &tl->sockets[told[next]], closed);
 		}
 	}
 }
@@ -254,6 +268,26 @@ static size_t find_cookie(const struct timeline *tl, const uint32_t *by_cookie, 
 		       : tl->count.closes;
 }
 
+/* How many of those by tuple and time come before the place and time of one that is wanted. */
+static size_t closes_before(const struct timeline *tl, const uint32_t *by_tuple, size_t count,
+			    const struct snap_closed *wanted)
+{
+	size_t low = 0, high = count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct snap_closed *closed = &tl->closes[by_tuple[middle]];
+		int result = compare_places(closed, wanted);
+
+		walk_step();
+		if (result < 0 || (result == 0 && closed->closed_ns < wanted->closed_ns))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 /* Without a cookie: the first close of the tuple after the socket was last seen. NULL: none. */
 #define OTHER_CLOSES 64 /* of sockets that are none of these; so many are looked past */
 
@@ -265,18 +299,8 @@ static const struct snap_closed *close_after(const struct timeline *tl, const ui
 					   .local = s->local,
 					   .remote = s->remote,
 					   .closed_ns = tl->frames[s->life.last].begin_ns};
-	size_t low = 0, high = tl->count.closes;
+	size_t low = closes_before(tl, by_tuple, tl->count.closes, &wanted), high;
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		const struct snap_closed *closed = &tl->closes[by_tuple[middle]];
-		int result = compare_places(closed, &wanted);
-
-		if (result < 0 || (result == 0 && closed->closed_ns < wanted.closed_ns))
-			low = middle + 1;
-		else
-			high = middle;
-	}
 	for (high = low + OTHER_CLOSES; low < tl->count.closes && low < high; low++) {
 		const struct snap_closed *closed = &tl->closes[by_tuple[low]];
 
@@ -298,15 +322,15 @@ static void close_one(struct timeline *tl, struct timeline_socket *s, const uint
 	if (place < tl->count.closes)
 		closed = &tl->closes[by_cookie[place]];
 	else if (s->other != TIMELINE_NONE && tl->sockets[s->other].closed.closed_ns != 0)
-		closed = &tl->sockets[s->other].closed;
+		closed = &tl->closes[tl->sockets[s->other].close];
 	else if (s->cookie == 0 &&
 		 timeline_told(tl, s->protocol, &s->local, &s->remote) == TIMELINE_NONE)
 		closed = close_after(tl, by_tuple, s);
 	if (closed == NULL)
 		return;
-	s->closed = *closed;
+	set_closed(tl, s, closed);
 	if (s->other != TIMELINE_NONE)
-		tl->sockets[s->other].closed = *closed;
+		set_closed(tl, &tl->sockets[s->other], closed);
 }
 
 /* A told socket has no close whose cookie is another one's: it is the socket that was read with
@@ -338,6 +362,59 @@ static void check_told(struct timeline *tl, const uint32_t *by_cookie, const uin
 	}
 }
 
+/* What was said twice is a told socket's if it is once. */
+static int note_untold(struct timeline *tl, const uint32_t *by_tuple)
+{
+	bool *is_told = calloc(tl->count.closes, sizeof(*is_told));
+
+	tl->untold_closes = malloc(tl->count.closes * sizeof(*tl->untold_closes));
+	if (is_told == NULL || tl->untold_closes == NULL) {
+		free(is_told);
+		return -1;
+	}
+	for (size_t i = 0; i < tl->count.sockets; i++) {
+		const struct timeline_socket *s = &tl->sockets[i];
+
+		if (s->opened_ns != 0 && s->closed.closed_ns != 0)
+			is_told[s->close] = true;
+	}
+	for (size_t i = 0, until; i < tl->count.closes; i = until) {
+		const struct snap_closed *first = &tl->closes[by_tuple[i]];
+		bool any = is_told[by_tuple[i]];
+
+		for (until = i + 1; until < tl->count.closes; until++) {
+			const struct snap_closed *next = &tl->closes[by_tuple[until]];
+
+			if (first->cookie == 0 || first->cookie != next->cookie ||
+			    compare_places(first, next) != 0)
+				break;
+			any = any || is_told[by_tuple[until]];
+		}
+		if (!any && is_stream(first))
+			tl->untold_closes[tl->untold_close_count++] = by_tuple[i];
+	}
+	free(is_told);
+	return 0;
+}
+
+bool timeline_closed_untold(const struct timeline *tl, uint32_t socket, int64_t from_ns,
+			    int64_t until_ns)
+{
+	const struct timeline_socket *s = &tl->sockets[socket];
+	struct snap_closed wanted = {.netns = s->netns != 0 ? s->netns : tl->capture_netns,
+				     .table = s->table,
+				     .local = s->local,
+				     .remote = s->remote};
+	size_t before;
+
+	if (until_ns <= from_ns)
+		return false;
+	wanted.closed_ns = from_ns + 1;
+	before = closes_before(tl, tl->untold_closes, tl->untold_close_count, &wanted);
+	wanted.closed_ns = until_ns + 1;
+	return closes_before(tl, tl->untold_closes, tl->untold_close_count, &wanted) > before;
+}
+
 int timeline_close_read(struct timeline *tl)
 {
 	uint32_t *by_tuple, *by_cookie, *owners;
@@ -366,7 +443,7 @@ int timeline_close_read(struct timeline *tl)
 		if (s->opened_ns == 0 && s->inode != 0 && s->connected)
 			close_one(tl, s, by_tuple, by_cookie);
 	}
-	status = 0;
+	status = note_untold(tl, by_tuple);
 out:
 	free(by_tuple);
 	free(by_cookie);
@@ -422,9 +499,7 @@ int timeline_order_closes(struct timeline *tl)
 	if (tl->closes_in_order == NULL)
 		return -1;
 	for (uint32_t i = 0; i < tl->count.closes; i++) {
-		uint8_t protocol = snap_table_protocol(tl->closes[i].table);
-
-		if (protocol != IPPROTO_TCP && protocol != IPPROTO_SCTP)
+		if (!is_stream(&tl->closes[i]))
 			tl->closes_in_order[tl->closes_in_order_count++] = i;
 	}
 	qsort_r(tl->closes_in_order, tl->closes_in_order_count, sizeof(*tl->closes_in_order),

@@ -1,0 +1,154 @@
+/* test_successors.c - facts about connections that follow each other on one tuple, of which the
+ * kernel told of some only. */
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "analyze/bridge.h"
+#include "tests/unit/asked.h"
+#include "tests/unit/scene.h"
+
+#define NEVER	 SCENE_NEVER
+#define CLIENT	 "6 " HOST " 40000 " PEER " 80"
+#define ACCEPTED "6 " HOST " 80 " PEER " 40000"
+
+static struct timeline tl;
+static struct bridge bridge;
+static struct bridge_verdict v;
+static struct bridge_subject subject;
+
+static int begin(void **state)
+{
+	(void)state;
+	scene_begin();
+	scene_frame("key", 0, 1);
+	scene_address('+', 1, HOST, 24);
+	scene_frame("event", 2, 3);
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	bridge_release(&bridge);
+	timeline_release(&tl);
+	scene_free();
+	return 0;
+}
+
+static void settle(void)
+{
+	scene_frame("poll", 10000, 10001);
+	scene_read_whole(&tl);
+	assert_int_equal(bridge_init(&bridge, &tl), 0);
+}
+
+static void closed(uint16_t port, uint16_t remote_port, int64_t ms, unsigned cookie)
+{
+	scene_say("closed ! 1 tcp " HOST " %u " PEER " %u 0 %u %lld 0 0 0 0 0 0 0 0", port,
+		  remote_port, cookie, (long long)T(ms));
+}
+
+static void ask(uint16_t port, uint16_t remote_port, int64_t began_ms)
+{
+	subject = (struct bridge_subject){.protocol = IPPROTO_TCP,
+					  .ip_version = 4,
+					  .began_ns = T(began_ms),
+					  .first_ns = T(began_ms),
+					  .responder = port == 80,
+					  .local = {.port = port},
+					  .remote = {.port = remote_port},
+					  .offset_bytes = -1};
+	assert_int_equal(endpoint_parse(HOST, &subject.local.address), 0);
+	assert_int_equal(endpoint_parse(PEER, &subject.remote.address), 0);
+}
+
+static void assert_owner(int64_t ms, uint32_t pid)
+{
+	asked_judge(&bridge, &subject, T(ms), &v);
+	if (v.reason != BRIDGE_OWNED)
+		fail_msg("at %lld ms: %s", (long long)ms, bridge_reason_name(v.reason));
+	assert_int_equal(tl.processes[v.process].pid, pid);
+}
+
+static void assert_nobody(int64_t ms)
+{
+	asked_judge(&bridge, &subject, T(ms), &v);
+	if (v.reason == BRIDGE_OWNED)
+		fail_msg("at %lld ms: pid %u", (long long)ms, tl.processes[v.process].pid);
+}
+
+/* A worker accepted it and found it reset: nothing is told of it but its close. */
+static void what_closed_before_the_next_was_accepted_is_not_the_next_ones(void **state)
+{
+	(void)state;
+	closed(80, 40000, 250, 5);
+	scene_use(ACCEPTED, 502, "receive", 503, NEVER, 11, OLD);
+	closed(80, 40000, 600, 6);
+	settle();
+	ask(80, 40000, 200);
+	assert_nobody(200);
+	assert_nobody(250);
+	ask(80, 40000, 500);
+	assert_owner(501, 11);
+	assert_owner(550, 11);
+}
+
+/* Its close is heard of when the next one is there already. */
+static void a_close_that_comes_late_is_of_the_one_before(void **state)
+{
+	(void)state;
+	scene_use(ACCEPTED, 502, "receive", 503, NEVER, 11, OLD);
+	closed(80, 40000, 510, 5);
+	closed(80, 40000, 600, 6);
+	settle();
+	ask(80, 40000, 200);
+	assert_nobody(250);
+}
+
+/* The kernel's own socket, of which nobody is told, has the tuple after a process's. */
+static void what_began_after_a_socket_closed_is_not_its_own(void **state)
+{
+	(void)state;
+	scene_use(CLIENT, 100, "connect", 100, NEVER, 10, OLD);
+	closed(40000, 80, 150, 5);
+	settle();
+	ask(40000, 80, 100);
+	assert_owner(101, 10);
+	assert_owner(151, 10); /* what its FIN is answered with */
+	ask(40000, 80, 200);
+	assert_nobody(201);
+}
+
+static void closes_of_told_sockets_part_none_from_its_own(void **state)
+{
+	(void)state;
+	scene_use(ACCEPTED, 102, "receive", 103, NEVER, 11, OLD);
+	closed(80, 40000, 202, 5); /* late: the next one has begun */
+	scene_use(ACCEPTED, 204, "receive", 205, NEVER, 12, OLD);
+	closed(80, 40000, 300, 6);
+	settle();
+	ask(80, 40000, 100);
+	assert_owner(150, 11);
+	ask(80, 40000, 200);
+	assert_owner(250, 12);
+}
+
+#define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FACT(what_closed_before_the_next_was_accepted_is_not_the_next_ones),
+		FACT(a_close_that_comes_late_is_of_the_one_before),
+		FACT(what_began_after_a_socket_closed_is_not_its_own),
+		FACT(closes_of_told_sockets_part_none_from_its_own),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
