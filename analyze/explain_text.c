@@ -1,6 +1,7 @@
 /*
  * An explanation for people: each link in a paragraph, its state in brackets.
- * Texts of the evidence may be hostile; none of it steers a terminal.
+ * Texts of the evidence may be hostile; none of it steers a terminal, also not by way of a
+ * file or a pipe.
  */
 #include "analyze/explain_internal.h"
 
@@ -27,19 +28,21 @@ struct page {
 
 /* ----------------------------------------------------------------- words -- */
 
-static void put_character(struct page *page, const uint8_t *at, size_t size, unsigned indent)
+/* The character at <at, available>, made harmless. Returns its bytes. */
+static size_t put_character(struct page *page, const uint8_t *at, size_t available, unsigned indent)
 {
-	if (page->width != 0 && page->column >= page->width) {
+	char shown[ESCAPE_SHOWN_SIZE];
+	size_t length, size = escape_show(at, available, shown, &length);
+
+	unsigned columns = length > size ? (unsigned)length : 1;
+
+	if (page->width != 0 && page->column + columns > page->width) {
 		printf("\n%*s", (int)indent, "");
 		page->column = indent;
 	}
-	if (size == 0) {
-		printf("\\x%02x", *at);
-		page->column += 4;
-	} else {
-		fwrite(at, 1, size, stdout);
-		page->column++;
-	}
+	fwrite(shown, 1, length, stdout);
+	page->column += columns;
+	return size;
 }
 
 /* One word, broken only where it is longer than a line. */
@@ -55,14 +58,8 @@ static void put_word(struct page *page, const char *text, size_t length, bool fi
 		putchar(' ');
 		page->column++;
 	}
-	while (at < end) {
-		size_t size = escape_utf8_length(at, (size_t)(end - at));
-
-		if (size > 0 && escape_is_unsafe(escape_code_point(at, size)))
-			size = 0;
-		put_character(page, at, size, indent);
-		at += size == 0 ? 1 : size;
-	}
+	while (at < end)
+		at += put_character(page, at, (size_t)(end - at), indent);
 }
 
 /* Begins a line at indent and folds what does not fit below hang. */
@@ -101,7 +98,23 @@ static void say(struct page *page, unsigned indent, const char *format, ...)
 	va_end(arguments);
 }
 
-/* A line of the evidence as it stands; on a terminal its tabs are spaces. */
+/* A line of the evidence on one line, its tabs as they are. */
+static void put_record(struct page *page, unsigned indent, const char *text)
+{
+	const uint8_t *at = (const uint8_t *)text, *end = at + strlen(text);
+
+	printf("%*s", (int)indent, "");
+	while (at < end) {
+		if (*at == '\t')
+			putchar(*at++);
+		else
+			at += put_character(page, at, (size_t)(end - at), indent);
+	}
+	putchar('\n');
+}
+
+/* A line of the evidence as it stands, but for what would steer a terminal; on one its tabs
+ * are spaces. */
 static void say_line(struct page *page, const struct explain_line *line)
 {
 	const struct witness *w = &line->witness;
@@ -119,7 +132,7 @@ static void say_line(struct page *page, const struct explain_line *line)
 	if (page->terminal)
 		put_paragraph(page, INDENT + 4, INDENT + 6, w->text != NULL ? w->text : "");
 	else
-		printf("%*s%s\n", INDENT + 4, "", w->text != NULL ? w->text : "");
+		put_record(page, INDENT + 4, w->text != NULL ? w->text : "");
 	if (w->length > WITNESS_TEXT_BYTES)
 		say(page, INDENT + 4, "(%zu bytes in all)", w->length);
 }

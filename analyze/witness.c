@@ -7,6 +7,7 @@
 #include <zlib.h>
 
 #include "analyze/arguments.h"
+#include "snapshot/format/escape.h"
 #include "snapshot/format/evidence.h"
 
 #define READ_BYTES (256u << 10)
@@ -71,9 +72,9 @@ static bool is_wanted(const struct witness *w, const struct snap_record *r)
 	}
 }
 
-static bool same_text(const char *a, const char *b)
+static bool same_text(const char *stored, const char *read)
 {
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+	return stored == NULL || read == NULL ? stored == read : escape_is_stored(stored, read);
 }
 
 static bool same_program(const struct witness *w, const struct snap_process *process)

@@ -5,7 +5,7 @@
 # shellcheck disable=SC2154
 . "${0%/*}/lib.sh"
 need_program "$PCAPWHO"
-need_command perl sqlite3 mkfifo timeout
+need_command perl sqlite3 mkfifo timeout script
 
 EVIDENCE=$ROOT/samples/evidence
 FIRST=000001-20261122T035254.187739683Z
@@ -40,6 +40,42 @@ rm "$TMP/copy/$FIRST.pcap"
 ln -s /dev/zero "$TMP/copy/$FIRST.pcap.gz"
 explain "$DB" --flow 1 --evidence "$TMP/copy"
 like "$status$out$err" "^1.*wanted a regular file" "and of a capture that was compressed since"
+
+# ---- text that is to steer who reads it ----
+# An escape sequence, the same by one character of C1, an override of direction, and bytes
+# that are no text, all unescaped in the file, which no recorder writes.
+mkdir "$TMP/steer"
+cp "$EVIDENCE/$FIRST".* "$TMP/steer"
+rewrite "$TMP/steer/$FIRST.snap.gz" 's/\tcurl\\x00/\tcurl\\x00\e]0;x\a\xc2\x9b2J\xe2\x80\xaeevil\xff\x9b\\x00/ if /^process/'
+"$PCAPWHO" analyze -q -o "$TMP/steer.db" "$TMP/steer" || bail "no database"
+explain "$TMP/steer.db" --flow 1 --evidence "$TMP/steer"
+steers() { grep -aqP '[\x00-\x08\x0b-\x1f\x7f-\xff]' "$1"; }
+printf '%s\n' "$out" >"$TMP/shown"
+like "$status$out" "^0.*curl '.x1b]0;x.x07.xc2.x9b2J.xe2.x80.xaeevil.xff.x9b" "in a pipe it is shown escaped"
+not_ok "and not as it is" steers "$TMP/shown"
+like "$out" $'process\t[+]\t' "tabs of a record are tabs"
+script -qec "stty cols 80; '$PCAPWHO' explain '$TMP/steer.db' --flow 1 --evidence '$TMP/steer'" /dev/null |
+	tr -d '\r' >"$TMP/shown"
+not_ok "on a terminal neither" steers "$TMP/shown"
+is "$(awk 'length > 80' "$TMP/shown")" "" "and no line is wider for it"
+explain "$TMP/steer.db" --flow 1 --evidence "$TMP/steer" --format json
+printf '%s\n' "$out" | sed 's/\xef\xbf\xbd//g' >"$TMP/shown" # what is no text is U+FFFD
+not_ok "nor in JSON" steers "$TMP/shown"
+perl -MJSON::PP -e 'local $/; decode_json(<STDIN>)' <<<"$out"
+is $? 0 "which can be read"
+like "$out" 'u001b]0;x.u0007.u009b2J.u202eevil' "and has it all"
+# A number of the database may be anything where somebody made its tables.
+cp "$DB" "$TMP/words.db"
+sql "$TMP/words.db" "PRAGMA writable_schema = 1;
+	UPDATE sqlite_schema SET sql = replace(replace(replace(sql, ') STRICT', ')'),
+		'connection_id INTEGER PRIMARY KEY', 'connection_id TEXT'), 'flow_id INTEGER', 'flow_id') WHERE name = 'connection'" \
+	2>/dev/null
+sql "$TMP/words.db" "UPDATE connection SET connection_id = '},' || char(27, 155) WHERE flow_id = 1"
+explain "$TMP/words.db" --flow 1 --format json
+perl -MJSON::PP -e 'local $/; decode_json(<STDIN>)' <<<"$out"
+is "$status$?" 00 "an identifier that is no number: JSON can be read"
+printf '%s\n' "$out" >"$TMP/shown"
+not_ok "and steers nothing" steers "$TMP/shown"
 
 # ---- evidence without end: a signal ends it, and nothing is left ----
 # Small files that are many gigabytes when read: one compressed member many times.

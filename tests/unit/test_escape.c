@@ -104,6 +104,60 @@ static void torn_and_unknown_escapes_are_refused(void **state)
 	assert_int_equal(escape_read("\\x41", 3, NULL, &has_nul), -1);
 }
 
+static void what_steers_a_terminal_is_shown_as_hex(void **state)
+{
+	static const struct {
+		const char *bytes, *shown;
+		size_t taken;
+	} facts[] = {
+		{"a", "a", 1},
+		{"\\", "\\", 1}, /* a record has its own */
+		{"\xc3\xa9x", "\xc3\xa9", 2},
+		{"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80", 4},
+		{"\x1b[2J", "\\x1b", 1},
+		{"\x7f", "\\x7f", 1},
+		{"\xc2\x9b", "\\xc2\\x9b", 2},		/* C1 */
+		{"\xe2\x80\xae", "\\xe2\\x80\\xae", 3}, /* right to left */
+		{"\x9b", "\\x9b", 1},
+		{"\xe2\x80", "\\xe2", 1}, /* torn */
+	};
+	char shown[ESCAPE_SHOWN_SIZE];
+	size_t length;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++) {
+		const uint8_t *bytes = (const uint8_t *)facts[i].bytes;
+
+		assert_int_equal(escape_show(bytes, strlen(facts[i].bytes), shown, &length),
+				 facts[i].taken);
+		assert_int_equal(length, strlen(facts[i].shown));
+		assert_memory_equal(shown, facts[i].shown, length);
+	}
+}
+
+static void what_is_stored_is_told_from_what_is_not(void **state)
+{
+	static const struct {
+		const char *text, *bytes;
+		bool same;
+	} facts[] = {
+		{"", "", true},
+		{"a\xc3\xa9", "a\xc3\xa9", true},
+		{"a\\xe9 b", "a\xe9 b", true},
+		{"\\xff", "\xff", true},
+		{"\x1b", "\x1b", true}, /* valid UTF-8 */
+		{"a\\xe9 b", "a\xe9 c", false},
+		{"a\\xe", "a\xe9", false},
+		{"a\xe9", "a\xe9", false},
+		{"a", "ab", false},
+		{"ab", "a", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++)
+		assert_int_equal(escape_is_stored(facts[i].text, facts[i].bytes), facts[i].same);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +165,8 @@ int main(void)
 		cmocka_unit_test(escapes_are_those_of_copy),
 		cmocka_unit_test(only_utf8_stays_as_it_is),
 		cmocka_unit_test(torn_and_unknown_escapes_are_refused),
+		cmocka_unit_test(what_steers_a_terminal_is_shown_as_hex),
+		cmocka_unit_test(what_is_stored_is_told_from_what_is_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
