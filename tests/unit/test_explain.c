@@ -6,43 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "analyze/explain.h"
-#include "analyze/load.h"
-#include "tests/unit/scene.h"
+#include "tests/unit/casefile.h"
 
 #define WAY "17 0.0.0.0 53 " PEER " 40000"
 
-static char root[64], pcap[128], snap[128], database[128];
 static struct explain_report report;
-
-static int begin(void **state)
-{
-	(void)state;
-	snprintf(root, sizeof(root), "/tmp/pcapwho-explain-test.XXXXXX");
-	assert_non_null(mkdtemp(root));
-	snprintf(pcap, sizeof(pcap), "%s/000001-20261121T200000.000000000Z.pcap", root);
-	snprintf(snap, sizeof(snap), "%s/000001-20261121T200000.000000000Z.snap.gz", root);
-	snprintf(database, sizeof(database), "%s/t.db", root);
-	scene_begin();
-	scene_frame("key", 0, 1);
-	scene_address('+', 1, "127.0.0.1", 8);
-	scene_address('+', 1, HOST, 24);
-	return 0;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	scene_free();
-	unlink(pcap);
-	unlink(snap);
-	unlink(database);
-	return rmdir(root);
-}
 
 static struct scene_packet datagram(int64_t ms)
 {
@@ -59,12 +31,7 @@ static struct scene_packet datagram(int64_t ms)
 static void turns(void)
 {
 	struct scene_packet packets[] = {datagram(1001), datagram(2001), datagram(3001)};
-	char *paths[] = {root};
-	struct load_result result;
-	struct load_options options = {.database = database,
-				       .bucket_ns = 1000000000,
-				       .workers = 1,
-				       .limits = flow_default_limits};
+	struct load_options options = casefile_options();
 
 	scene_process('+', 10, OLD, "dns");
 	scene_process('+', 11, OLD, "dns");
@@ -77,17 +44,14 @@ static void turns(void)
 	scene_use(WAY, SCENE_NEVER, "route", 2000, 1000, 11, OLD);
 	scene_frame("event", 3000, 3001);
 	scene_use(WAY, SCENE_NEVER, "route", 3000, 2000, 10, OLD);
-	scene_frame("poll", 9000, 9001);
-	scene_write_snap(snap);
-	scene_write_pcap(pcap, packets, 3);
-	assert_int_equal(load_run(paths, 1, &options, &result, NULL), 0);
+	casefile_load(packets, NULL, 3, &options);
 }
 
 static void explain(const char *packet)
 {
 	struct error error = ERROR_NONE;
-	struct explain_options options = {.database = database,
-					  .evidence = root,
+	struct explain_options options = {.database = casefile_database,
+					  .evidence = casefile_root,
 					  .packet = packet,
 					  .flow_id = packet == NULL,
 					  .limits = flow_default_limits,
@@ -103,9 +67,9 @@ static void a_packet_between_anothers_has_one_owner(void **state)
 	static const struct {
 		const char *packet;
 		int64_t pid;
-	} facts[] = {{"000001-20261121T200000.000000000Z.pcap:1", 10},
-		     {"000001-20261121T200000.000000000Z.pcap:2", 11},
-		     {"000001-20261121T200000.000000000Z.pcap:3", 10}};
+	} facts[] = {{CASEFILE_STEM ".pcap:1", 10},
+		     {CASEFILE_STEM ".pcap:2", 11},
+		     {CASEFILE_STEM ".pcap:3", 10}};
 
 	(void)state;
 	turns();
@@ -138,12 +102,7 @@ static void sightings(void)
 	static const uint32_t ifindex[] = {3, 3, 2, 2, 2};
 	static const int64_t after_us[] = {0, 100, 150, 200, 300000};
 	struct scene_packet packets[5];
-	char *paths[] = {root};
-	struct load_result result;
-	struct load_options options = {.database = database,
-				       .bucket_ns = 1000000000,
-				       .workers = 1,
-				       .limits = flow_default_limits};
+	struct load_options options = casefile_options();
 
 	for (size_t i = 0; i < 5; i++) {
 		packets[i] = datagram(1001);
@@ -152,10 +111,7 @@ static void sightings(void)
 	scene_process('+', 10, OLD, "dns");
 	scene_socket('+', "udp 0.0.0.0 53 0.0.0.0 0 7", 500);
 	scene_holder('+', 500, 10, OLD, 5);
-	scene_frame("poll", 9000, 9001);
-	scene_write_snap(snap);
-	scene_write_pcap_of(pcap, packets, ifindex, 5);
-	assert_int_equal(load_run(paths, 1, &options, &result, NULL), 0);
+	casefile_load(packets, ifindex, 5, &options);
 }
 
 static void a_second_sighting_is_explained_by_the_first(void **state)
@@ -163,11 +119,11 @@ static void a_second_sighting_is_explained_by_the_first(void **state)
 	static const struct {
 		const char *packet;
 		uint64_t counted;
-	} facts[] = {{"000001-20261121T200000.000000000Z.pcap:1", 1},
-		     {"000001-20261121T200000.000000000Z.pcap:2", 2},
-		     {"000001-20261121T200000.000000000Z.pcap:3", 1},
-		     {"000001-20261121T200000.000000000Z.pcap:4", 2},
-		     {"000001-20261121T200000.000000000Z.pcap:5", 5}};
+	} facts[] = {{CASEFILE_STEM ".pcap:1", 1},
+		     {CASEFILE_STEM ".pcap:2", 2},
+		     {CASEFILE_STEM ".pcap:3", 1},
+		     {CASEFILE_STEM ".pcap:4", 2},
+		     {CASEFILE_STEM ".pcap:5", 5}};
 
 	(void)state;
 	sightings();
@@ -182,7 +138,7 @@ static void a_second_sighting_is_explained_by_the_first(void **state)
 	}
 }
 
-#define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define FACT(name) cmocka_unit_test_setup_teardown(name, casefile_begin, casefile_end)
 
 int main(void)
 {

@@ -7,72 +7,42 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "analyze/load.h"
-#include "tests/unit/scene.h"
+#include "tests/unit/casefile.h"
 
 #define CLIENT "tcp " HOST " 40000 " PEER " 80 1"
 
-static char root[64], pcap[128], snap[128], database[128];
 static struct trace trace;
 
 static int begin(void **state)
 {
-	(void)state;
-	snprintf(root, sizeof(root), "/tmp/pcapwho-trace.XXXXXX");
-	assert_non_null(mkdtemp(root));
-	snprintf(pcap, sizeof(pcap), "%s/000001-20261121T200000.000000000Z.pcap", root);
-	snprintf(snap, sizeof(snap), "%s/000001-20261121T200000.000000000Z.snap.gz", root);
-	snprintf(database, sizeof(database), "%s/t.db", root);
 	trace = (struct trace){0};
-	scene_begin();
-	scene_frame("key", 0, 1);
-	scene_address('+', 1, "127.0.0.1", 8);
-	scene_address('+', 1, HOST, 24);
-	return 0;
+	return casefile_begin(state);
 }
 
 static int end(void **state)
 {
-	(void)state;
 	trace_release(&trace);
-	scene_free();
-	unlink(pcap);
-	unlink(snap);
-	unlink(database);
-	return rmdir(root);
+	return casefile_end(state);
 }
 
 static struct trace *ask(const char *name, void *context)
 {
 	(void)context;
-	assert_non_null(strstr(pcap, name));
+	assert_non_null(strstr(casefile_pcap, name));
 	return &trace;
 }
 
 static void analyze(const struct scene_packet *packets, size_t count, bool asking)
 {
-	char *paths[] = {root};
-	struct load_result result;
-	struct error error = ERROR_NONE;
-	struct load_options options = {
-		.database = database,
-		.bucket_ns = 1000000000,
-		.with_packets = true,
-		.workers = 1,
-		.limits = flow_default_limits,
-		.trace = asking ? ask : NULL,
-	};
+	struct load_options options = casefile_options();
 
-	scene_frame("poll", 9000, 9001);
-	scene_write_snap(snap);
-	scene_write_pcap(pcap, packets, count);
-	if (load_run(paths, 1, &options, &result, &error) != 0)
-		fail_msg("%s", error.message);
+	options.with_packets = true;
+	options.trace = asking ? ask : NULL;
+	casefile_load(packets, NULL, count, &options);
 }
 
 /* The one judgement that was asked for, at the end that is 10.0.0.1. */
@@ -288,12 +258,9 @@ static void asking_changes_nothing(void **state)
 	scene_holder('+', 500, 10, OLD, 5);
 	trace.number = 2;
 	analyze(packets, 3, false);
-	bytes[0] = read_all(database, &length[0]);
-	unlink(database);
-	scene_begin();
-	scene_frame("key", 0, 1);
-	scene_address('+', 1, "127.0.0.1", 8);
-	scene_address('+', 1, HOST, 24);
+	bytes[0] = read_all(casefile_database, &length[0]);
+	unlink(casefile_database);
+	casefile_scene();
 	scene_process('+', 10, OLD, "curl");
 	scene_socket('+', "tcp 0.0.0.0 80 0.0.0.0 0 10", 400);
 	scene_holder('+', 400, 10, OLD, 3);
@@ -302,7 +269,7 @@ static void asking_changes_nothing(void **state)
 	scene_holder('+', 500, 10, OLD, 5);
 	analyze(packets, 3, true);
 	assert_int_equal(trace.count, 1);
-	bytes[1] = read_all(database, &length[1]);
+	bytes[1] = read_all(casefile_database, &length[1]);
 	assert_int_equal(length[0], length[1]);
 	assert_memory_equal(bytes[0], bytes[1], length[0]);
 	free(bytes[0]);
