@@ -10,9 +10,11 @@
 
 char casefile_root[64], casefile_pcap[128], casefile_snap[128], casefile_database[128];
 
-void casefile_scene(void)
+void casefile_scene(const char *watcher)
 {
 	scene_begin();
+	if (watcher != NULL)
+		scene_meta("watcher", watcher);
 	scene_frame("key", 0, 1);
 	scene_address('+', 1, "127.0.0.1", 8);
 	scene_address('+', 1, HOST, 24);
@@ -27,7 +29,7 @@ int casefile_begin(void **state)
 	snprintf(casefile_snap, sizeof(casefile_snap), "%s/" CASEFILE_STEM ".snap.gz",
 		 casefile_root);
 	snprintf(casefile_database, sizeof(casefile_database), "%s/t.db", casefile_root);
-	casefile_scene();
+	casefile_scene(NULL);
 	return 0;
 }
 

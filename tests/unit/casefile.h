@@ -18,8 +18,8 @@ extern char casefile_root[64], casefile_pcap[128], casefile_snap[128], casefile_
 /* Setup and teardown: the directory, and the scene begun with casefile_scene. */
 int casefile_begin(void **state);
 int casefile_end(void **state);
-/* A new scene: a key frame at 0 with the host's addresses. */
-void casefile_scene(void);
+/* A new scene: a key frame at 0 with the host's addresses. watcher: the header's; NULL: none. */
+void casefile_scene(const char *watcher);
 
 /* As analyze has them, with one worker. */
 struct load_options casefile_options(void);

@@ -1,5 +1,6 @@
 /* test_trace.c - facts about asking why: what is noted of a judgement, and that
  * asking changes nothing. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -183,6 +184,108 @@ static void the_row_of_an_earlier_connection_is_named(void **state)
 	assert_int_equal(e->witness_count, 0);
 }
 
+/* Of a kernel before Linux 6.3. */
+#define SENDS_UNTOLD "on:\\x20without\\x20sock:sock_send_length"
+
+static void that_the_kernel_does_not_tell_who_sends_is_named(void **state)
+{
+	struct scene_packet packets[] = {scene_out(1500, 40000, 80, SYN, 100, 0, 0),
+					 scene_in(1501, 40000, 80, SYN | ACK, 500, 101, 0),
+					 scene_out(1600, 40000, 80, ACK, 101, 501, 10)};
+	const struct trace_end *e;
+
+	(void)state;
+	casefile_scene(SENDS_UNTOLD);
+	scene_process('+', 10, OLD, "curl");
+	scene_frame("event", 1499, 1500);
+	scene_use("6 " HOST " 40000 " PEER " 80", 1499, "connect", 1499, SCENE_NEVER, 10, OLD);
+	scene_frame("poll", 2000, 2001);
+	scene_socket('+', CLIENT, 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	trace.number = 3;
+	analyze(packets, 3, true);
+	e = judged();
+	assert_int_equal(e->note_count, 1);
+	assert_int_equal(e->notes[0].why, BRIDGE_WHY_SENDS_UNTOLD);
+	assert_int_equal(e->process.pid, 10); /* whom readings name */
+	assert_int_equal(e->act, 0);
+}
+
+static void a_holder_out_of_turn_is_named(void **state)
+{
+	struct scene_packet packets[] = {scene_out(1500, 40000, 80, SYN, 100, 0, 0),
+					 scene_in(1501, 40000, 80, SYN | ACK, 500, 101, 0),
+					 scene_out(1600, 40000, 80, ACK, 101, 501, 100),
+					 scene_out(2500, 40000, 80, ACK, 201, 501, 10)};
+	const struct trace_end *e;
+
+	(void)state;
+	casefile_scene(SENDS_UNTOLD);
+	scene_process('+', 10, OLD, "sh");
+	scene_process('+', 11, OLD, "cat");
+	scene_frame("event", 1499, 1500);
+	scene_say("use ! 1 6 " HOST " 40000 " PEER " 80 0 %" PRId64 " connect %" PRId64
+		  " 0 0 0 10 %" PRIu64 " 10",
+		  T(1499), T(1499), OLD);
+	scene_frame("poll", 1700, 1701);
+	scene_socket('+', CLIENT, 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	scene_frame("event", 2000, 2001);
+	scene_say("use ! 1 6 " HOST " 40000 " PEER " 80 0 %" PRId64 " receive %" PRId64 " %" PRId64
+		  " 100 0 11 %" PRIu64 " 11",
+		  T(1499), T(2000), T(1600), OLD);
+	trace.number = 4;
+	analyze(packets, 4, true);
+	e = judged();
+	assert_true(noted(e, BRIDGE_WHY_SENDS_UNTOLD));
+	assert_true(noted(e, BRIDGE_WHY_NOT_ITS_TURN));
+	assert_int_equal(e->reason, BRIDGE_GAP);
+}
+
+static void the_same_tuple_of_another_namespace_is_named(void **state)
+{
+	struct scene_packet packet = scene_out(1500, 40000, 80, SYN, 100, 0, 0);
+	const struct trace_end *e;
+
+	(void)state;
+	scene_address('+', 2, HOST, 24);
+	scene_process('+', 10, OLD, "curl");
+	scene_frame("poll", 2000, 2001);
+	scene_socket_in('+', 2, CLIENT, 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	trace.number = 1;
+	analyze(&packet, 1, true);
+	e = judged();
+	assert_true(noted(e, BRIDGE_WHY_NOT_OUR_NAMESPACE));
+	assert_int_equal(e->reason, BRIDGE_GAP);
+	assert_int_equal(e->process.pid, 0);
+}
+
+static void a_datagram_on_a_way_that_nobody_looked_up_is_named(void **state)
+{
+	struct scene_packet packet = {.time_ns = T(1500),
+				      .from = HOST,
+				      .from_port = 53,
+				      .to = PEER,
+				      .to_port = 40000,
+				      .protocol = 17,
+				      .payload_bytes = 30};
+	const struct trace_end *e;
+
+	(void)state;
+	scene_process('+', 10, OLD, "dns");
+	scene_socket('+', "udp 0.0.0.0 53 0.0.0.0 0 7", 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	scene_frame("event", 1000, 1001);
+	scene_use("17 0.0.0.0 54 " PEER " 40001", SCENE_NEVER, "route", 1000, SCENE_NEVER, 10, OLD);
+	trace.number = 1;
+	analyze(&packet, 1, true);
+	e = judged();
+	assert_true(noted(e, BRIDGE_WHY_NO_WAY));
+	assert_int_equal(e->rule, BRIDGE_WILDCARD);
+	assert_int_equal(e->process.pid, 10);
+}
+
 static void what_the_whole_flow_takes_back_is_told(void **state)
 {
 	struct scene_packet packets[] = {scene_in(1500, 80, 40000, SYN, 100, 0, 0),
@@ -260,7 +363,7 @@ static void asking_changes_nothing(void **state)
 	analyze(packets, 3, false);
 	bytes[0] = read_all(casefile_database, &length[0]);
 	unlink(casefile_database);
-	casefile_scene();
+	casefile_scene(NULL);
 	scene_process('+', 10, OLD, "curl");
 	scene_socket('+', "tcp 0.0.0.0 80 0.0.0.0 0 10", 400);
 	scene_holder('+', 400, 10, OLD, 3);
@@ -296,6 +399,10 @@ int main(void)
 		FACT(an_exec_that_the_image_rests_on_is_a_witness),
 		FACT(an_image_that_was_only_read_has_no_exec),
 		FACT(the_row_of_an_earlier_connection_is_named),
+		FACT(that_the_kernel_does_not_tell_who_sends_is_named),
+		FACT(a_holder_out_of_turn_is_named),
+		FACT(the_same_tuple_of_another_namespace_is_named),
+		FACT(a_datagram_on_a_way_that_nobody_looked_up_is_named),
 		FACT(what_the_whole_flow_takes_back_is_told),
 		FACT(of_a_flow_one_packet_of_each_rule_is_kept),
 		FACT(asking_changes_nothing),
