@@ -1,5 +1,6 @@
 #include "snapshot/format/escape.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_continuation(uint8_t byte)
@@ -78,22 +79,21 @@ size_t escape_show(const uint8_t *bytes, size_t available, char shown[ESCAPE_SHO
 	return length;
 }
 
-bool escape_is_stored(const char *text, const char *bytes)
+char *escape_stored(const char *text)
 {
-	const uint8_t *at = (const uint8_t *)bytes, *end = at + strlen(bytes);
+	const uint8_t *at = (const uint8_t *)text, *end = at + strlen(text);
+	char *out = malloc((size_t)(end - at) * ESCAPE_GROWTH + 1), *to = out;
 
-	while (at < end) {
-		char hex[ESCAPE_GROWTH];
+	while (out != NULL && at < end) {
 		size_t size = escape_utf8_length(at, (size_t)(end - at));
-		size_t length = size > 0 ? size : (size_t)(put_hex(*at, hex) - hex);
 
-		/* Neither has a NUL, so this goes no further than text does. */
-		if (strncmp(text, size > 0 ? (const char *)at : hex, length) != 0)
-			return false;
-		text += length;
+		memcpy(to, at, size);
+		to = size > 0 ? to + size : put_hex(*at, to);
 		at += size > 0 ? size : 1;
 	}
-	return *text == '\0';
+	if (out != NULL)
+		*to = '\0';
+	return out;
 }
 
 /* The letter after the backslash, 0 where there is none. */

@@ -33,9 +33,9 @@ bool escape_is_unsafe(uint32_t c);
 size_t escape_show(const uint8_t *bytes, size_t available, char shown[ESCAPE_SHOWN_SIZE],
 		   size_t *shown_length);
 
-/* Whether text is what a database has of bytes, both ended by NUL: the same, with \xHH in place
- * of each byte that is no part of valid UTF-8. */
-bool escape_is_stored(const char *text, const char *bytes);
+/* What a database has of a text: the same, with \xHH in place of each byte that is no part of
+ * valid UTF-8. Heap; NULL: no memory. */
+char *escape_stored(const char *text);
 
 /* Writes <bytes, length> escaped to out, which has room for ESCAPE_GROWTH *
  * length; no NUL is appended. The result never is "\N". Returns bytes written. */
