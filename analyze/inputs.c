@@ -11,6 +11,7 @@
 #include "analyze/grow.h"
 #include "analyze/hashindex.h"
 #include "analyze/pcapin.h"
+#include "snapshot/format/snapfile.h"
 
 static int no_memory(struct error *error)
 {
@@ -277,6 +278,22 @@ static int hash(const struct input *input, const char *name, const struct input_
 	return status;
 }
 
+/* Damage is found again when it is loaded. */
+static void read_header(struct input *input)
+{
+	struct snapfile_reader *reader = NULL;
+	struct snap_record record;
+
+	input->snap_tells = snapfile_open(input->dirfd, input->snap, &reader, NULL) == 0;
+	while (input->snap_tells && snapfile_next(reader, &record, NULL) == 1 &&
+	       record.type == SNAP_TYPE_META) {
+		if (strcmp(record.u.meta.key, "recording") == 0 && record.u.meta.value != NULL)
+			snprintf(input->recording, sizeof(input->recording), "%s",
+				 record.u.meta.value);
+	}
+	snapfile_close(reader);
+}
+
 int input_identify(struct input *input, bool verify, struct error *error)
 {
 	int status = 0;
@@ -298,6 +315,8 @@ int input_identify(struct input *input, bool verify, struct error *error)
 	if (status == 0 && input->snap != NULL)
 		status = hash(input, input->snap, &input->snap_logged, input->snap_sha256,
 			      &input->snap_bytes, &input->snap_altered, error);
+	if (status == 0 && input->snap != NULL)
+		read_header(input);
 	return status;
 }
 

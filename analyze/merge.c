@@ -409,10 +409,11 @@ static int forget_flows(struct merge *merge, struct error *error)
 	return 0;
 }
 
-int merge_end(struct merge *merge, struct error *error)
+int merge_end(struct merge *merge, const char *content_sha256, struct error *error)
 {
 	int status = merge_state_coverage(merge, error);
 
+	merge->row.content_sha256 = content_sha256;
 	if (status == 0)
 		status = store_segment(merge->store, &merge->row, false, error);
 	merge->last_ns =

@@ -39,6 +39,15 @@ int64_t merge_meta_number(const struct merge *merge, const char *key)
 	return (int64_t)number;
 }
 
+#define UUID_OF_SNAP "snap-"
+#define UUID_OF_PCAP "pcap-"
+
+bool merge_uuid_is_made_up(const char *uuid)
+{
+	return strncmp(uuid, UUID_OF_SNAP, sizeof(UUID_OF_SNAP) - 1) == 0 ||
+	       strncmp(uuid, UUID_OF_PCAP, sizeof(UUID_OF_PCAP) - 1) == 0;
+}
+
 /* Without a recorder's id, the evidence is its own recording. */
 static void recording_uuid(const struct merge *merge, const struct merge_segment *segment,
 			   char uuid[80])
@@ -48,9 +57,9 @@ static void recording_uuid(const struct merge *merge, const struct merge_segment
 	if (given != NULL)
 		snprintf(uuid, 80, "%s", given);
 	else if (segment->snap_sha256 != NULL)
-		snprintf(uuid, 80, "snap-%s", segment->snap_sha256);
+		snprintf(uuid, 80, UUID_OF_SNAP "%s", segment->snap_sha256);
 	else
-		snprintf(uuid, 80, "pcap-%s",
+		snprintf(uuid, 80, UUID_OF_PCAP "%s",
 			 segment->pcap_sha256 != NULL ? segment->pcap_sha256 : "");
 }
 

@@ -29,8 +29,7 @@ enum store_statement {
 	STORE_INSERT_OTHER,
 	STORE_INSERT_COVERAGE,
 	STORE_TABLES, /* so many tables; UPDATE statements follow in the same order */
-	STORE_HAS_SEGMENT = 2 * STORE_TABLES,
-	STORE_CARRY_PUT,
+	STORE_CARRY_PUT = 2 * STORE_TABLES,
 	STORE_FOLD, /* its statements, see fold_sql */
 	STORE_STATEMENTS = STORE_FOLD + 8
 };
