@@ -70,8 +70,8 @@ static uint32_t new_live(struct merge *merge, const struct flow *flow, uint32_t 
 
 /* ----------------------------------------------------------------- flows -- */
 
-static int put_flow(struct merge *merge, const struct merge_flow *live, bool insert,
-		    struct error *error)
+int merge_put_flow(struct merge *merge, const struct merge_flow *live, enum store_how how,
+		   struct error *error)
 {
 	const struct flow *f = &live->flow;
 	uint8_t o = f->originator;
@@ -113,7 +113,7 @@ static int put_flow(struct merge *merge, const struct merge_flow *live, bool ins
 	row.orig_address = endpoint_format(&orig, orig_text);
 	row.resp_address = endpoint_format(&resp, resp_text);
 	flow_history(f, history);
-	return store_flow(merge->store, &row, insert, error);
+	return store_flow(merge->store, &row, how, error);
 }
 
 static int merge_flow_part(struct merge *merge, const struct replay_part *part, uint32_t i,
@@ -140,7 +140,7 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 			flow_follow(&merge->flows[place].flow, &merge->flows[earlier].flow,
 				    &merge->limits);
 		merge->totals.flows++;
-		status = put_flow(merge, &merge->flows[place], true, error);
+		status = merge_put_flow(merge, &merge->flows[place], STORE_INSERT, error);
 		if (status != 0)
 			return status;
 	} else {
@@ -156,11 +156,11 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 			return status;
 	}
 	if (!insert) {
-		status = put_flow(merge, &merge->flows[place], false, error);
+		status = merge_put_flow(merge, &merge->flows[place], STORE_REWRITE, error);
 		for (uint32_t c = merge->flows[place].connections; c != NONE && status == 0;
 		     c = merge->connections[c].next)
 			status = merge_put_connection(merge, &merge->flows[place],
-						      &merge->connections[c], false, error);
+						      &merge->connections[c], STORE_REWRITE, error);
 		return status;
 	}
 	return 0;

@@ -246,6 +246,15 @@ uint64_t merge_hash_of_interface(const void *context, uint32_t place)
 	return hash_place(&((const struct merge *)context)->interfaces[place]);
 }
 
+bool merge_same_place(const void *left, const void *right)
+{
+	const struct merge_place *a = left, *b = right;
+
+	return a->recording_id == b->recording_id && a->netns == b->netns &&
+	       a->ifindex == b->ifindex && a->name == b->name &&
+	       a->prefix_length == b->prefix_length && endpoint_equal(&a->address, &b->address);
+}
+
 static struct merge_place *find_place(struct merge_place *places, const struct hashindex *index,
 				      const struct merge_place *wanted)
 {
@@ -257,10 +266,7 @@ static struct merge_place *find_place(struct merge_place *places, const struct h
 		struct merge_place *have = &places[i];
 
 		walk_step();
-		if (have->recording_id == wanted->recording_id && have->netns == wanted->netns &&
-		    have->ifindex == wanted->ifindex && have->name == wanted->name &&
-		    have->prefix_length == wanted->prefix_length &&
-		    endpoint_equal(&have->address, &wanted->address))
+		if (merge_same_place(have, wanted))
 			return have;
 	}
 	return NULL;

@@ -222,8 +222,14 @@ int store_socket(struct store *store, const struct store_socket *row, bool inser
 		 struct error *error);
 int store_holder(struct store *store, const struct store_holder *row, bool insert,
 		 struct error *error);
-int store_flow(struct store *store, const struct store_flow *row, bool insert, struct error *error);
-int store_connection(struct store *store, const struct store_connection *row, bool insert,
+enum store_how {
+	STORE_REWRITE,
+	STORE_INSERT,
+	STORE_COMPARE, /* nothing is written: 1 if the row of that id is the same, 0 if not */
+};
+int store_flow(struct store *store, const struct store_flow *row, enum store_how how,
+	       struct error *error);
+int store_connection(struct store *store, const struct store_connection *row, enum store_how how,
 		     struct error *error);
 int store_candidate(struct store *store, const struct store_candidate *row,
 		    struct error *error); /* or ignore */

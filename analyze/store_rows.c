@@ -323,6 +323,18 @@ static char *update_sql(const struct table *table)
 	return sqlite3_str_finish(sql);
 }
 
+static char *compare_sql(const struct table *table)
+{
+	sqlite3_str *sql = sqlite3_str_new(NULL);
+	int parameter = 2;
+
+	sqlite3_str_appendf(sql, "SELECT 1 FROM %s WHERE \"%s\" = ?1", table->name,
+			    table->columns[0].name);
+	for (const struct column *column = table->columns + 1; column->name; column++, parameter++)
+		sqlite3_str_appendf(sql, " AND \"%s\" IS ?%d", column->name, parameter);
+	return sqlite3_str_finish(sql);
+}
+
 int store_prepare(struct store *store, int which, const char *sql, struct error *error)
 {
 	if (!sql)
@@ -489,6 +501,30 @@ static int write_row(struct store *store, enum store_statement which, const void
 	return code;
 }
 
+static int compare_row(struct store *store, enum store_statement which, int index, const void *row,
+		       struct error *error)
+{
+	const struct table *table = &tables[which];
+	int code = 0, result;
+
+	if (!store->statements[index]) {
+		char *sql = compare_sql(table);
+
+		code = store_prepare(store, index, sql, error);
+		sqlite3_free(sql);
+	}
+	if (code == 0)
+		code = bind_row(store, store->statements[index], table->columns, row, error);
+	if (code != 0)
+		return code;
+	result = sqlite3_step(store->statements[index]);
+	code = result == SQLITE_ROW;
+	if (result != SQLITE_ROW && result != SQLITE_DONE)
+		code = storefile_fail(store->db, store->path, table->name, error);
+	sqlite3_reset(store->statements[index]);
+	return code;
+}
+
 /* A verdict that the schema does not know is our own mistake; it is told before it is stored. */
 static int check_verdict(struct store *store, const struct store_codes *codes, const char *name,
 			 const char *kind, struct error *error)
@@ -550,20 +586,26 @@ int store_holder(struct store *store, const struct store_holder *row, bool inser
 	return write_row(store, STORE_INSERT_HOLDER, row, insert, error);
 }
 
-int store_flow(struct store *store, const struct store_flow *row, bool insert, struct error *error)
+int store_flow(struct store *store, const struct store_flow *row, enum store_how how,
+	       struct error *error)
 {
-	return write_row(store, STORE_INSERT_FLOW, row, insert, error);
+	if (how == STORE_COMPARE)
+		return compare_row(store, STORE_INSERT_FLOW, STORE_COMPARE_FLOW, row, error);
+	return write_row(store, STORE_INSERT_FLOW, row, how == STORE_INSERT, error);
 }
 
-int store_connection(struct store *store, const struct store_connection *row, bool insert,
+int store_connection(struct store *store, const struct store_connection *row, enum store_how how,
 		     struct error *error)
 {
 	int code = check_verdict(store, &store->rules, row->rule, "rule", error);
 
 	if (code == 0)
 		code = check_verdict(store, &store->reasons, row->reason, "reason", error);
+	if (code == 0 && how == STORE_COMPARE)
+		return compare_row(store, STORE_INSERT_CONNECTION, STORE_COMPARE_CONNECTION, row,
+				   error);
 	if (code == 0)
-		code = write_row(store, STORE_INSERT_CONNECTION, row, insert, error);
+		code = write_row(store, STORE_INSERT_CONNECTION, row, how == STORE_INSERT, error);
 	return code;
 }
 
@@ -628,48 +670,6 @@ int store_load_codes(struct store *store, struct error *error)
 	if (code == 0)
 		code = load_codes(store, "SELECT reason_code, reason FROM reason", &store->reasons,
 				  error);
-	return code;
-}
-
-int store_loaded_each(struct store *store,
-		      int (*each)(const struct store_loaded *row, void *context,
-				  struct error *error),
-		      void *context, struct error *error)
-{
-	static const char sql[] =
-		"SELECT s.pcap_name, s.snap_name, s.pcap_sha256, s.snap_sha256, s.content_sha256, "
-		"r.recording_uuid, s.packets, s.number IS NULL, s.state <> 'damaged' AND NOT "
-		"EXISTS (SELECT 1 FROM coverage c WHERE c.segment_id = s.segment_id AND "
-		"c.kind = 'altered') FROM segment s LEFT JOIN recording r USING (recording_id) "
-		"ORDER BY s.segment_id";
-	sqlite3_stmt *statement = NULL;
-	int code = 0, result = sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL);
-
-	while (code == 0 && (result == SQLITE_OK || result == SQLITE_ROW)) {
-		const char *texts[6];
-
-		result = sqlite3_step(statement);
-		if (result != SQLITE_ROW)
-			break;
-		for (int i = 0; i < 6; i++)
-			texts[i] = (const char *)sqlite3_column_text(statement, i);
-		code = each(
-			&(struct store_loaded){
-				.pcap_name = texts[0],
-				.snap_name = texts[1],
-				.pcap_sha256 = texts[2],
-				.snap_sha256 = texts[3],
-				.content_sha256 = texts[4],
-				.recording_uuid = texts[5],
-				.packets = sqlite3_column_int64(statement, 6),
-				.is_bare = sqlite3_column_int64(statement, 7) != 0,
-				.is_sound = sqlite3_column_int64(statement, 8) != 0,
-			},
-			context, error);
-	}
-	if (code == 0 && result != SQLITE_DONE)
-		code = storefile_fail(store->db, store->path, "segment", error);
-	sqlite3_finalize(statement);
 	return code;
 }
 

@@ -193,9 +193,9 @@ static void a_row_is_rewritten_whole(void **state)
 	rows_fill_small(store);
 	flow.orig_packets = 99;
 	flow.conn_state = "SF";
-	OK(store_flow(store, &flow, false, &rows_error));
+	OK(store_flow(store, &flow, STORE_REWRITE, &rows_error));
 	flow.flow_id = 2;
-	assert_true(store_flow(store, &flow, false, &rows_error) < 0);
+	assert_true(store_flow(store, &flow, STORE_REWRITE, &rows_error) < 0);
 	assert_non_null(strstr(rows_error.message, "no row 2"));
 	OK(store_commit(store, &rows_error));
 	OK(store_finish(store, &rows_error));
@@ -213,21 +213,24 @@ static void rows_that_contradict_the_schema_are_refused(void **state)
 	rows_fill_small(store);
 	row = rows_owned(2, 1, 1);
 	row.reason = "gap";
-	assert_true(store_connection(store, &row, true, &rows_error) < 0); /* owner and reason */
+	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) <
+		    0); /* owner and reason */
 	row = rows_unowned(2, 1, "gap");
 	row.process_id = 1;
-	assert_true(store_connection(store, &row, true, &rows_error) < 0);
+	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) < 0);
 	row = rows_owned(2, 1, 0);
-	assert_true(store_connection(store, &row, true, &rows_error) < 0); /* rule without owner */
+	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) <
+		    0); /* rule without owner */
 	row = rows_unowned(2, 1, "tuesday");
-	assert_true(store_connection(store, &row, true, &rows_error) < 0);
+	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) < 0);
 	assert_non_null(strstr(rows_error.message, "tuesday"));
 	row = rows_owned(1, 1, 1);
-	assert_true(store_connection(store, &row, true, &rows_error) < 0); /* the id is taken */
+	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) <
+		    0); /* the id is taken */
 	row = rows_owned(0, 1, 1);
-	assert_true(store_connection(store, &row, true, &rows_error) < 0);
+	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) < 0);
 	row = rows_unowned(2, 1, "gap");
-	OK(store_connection(store, &row, true, &rows_error));
+	OK(store_connection(store, &row, STORE_INSERT, &rows_error));
 	OK(store_commit(store, &rows_error));
 	OK(store_finish(store, &rows_error));
 	assert_string_equal(rows_ask(rows_target, "SELECT count(*) FROM connection"), "2");
@@ -477,9 +480,9 @@ static void fold_all(struct store *store)
 	struct store_connection row = rows_unowned(2, 1, "ambiguous");
 	struct store_candidate candidate = {2, 1, 5}, same = {1, 1, 5};
 
-	OK(store_connection(store, &row, true, &rows_error));
+	OK(store_connection(store, &row, STORE_INSERT, &rows_error));
 	row.connection_id = 3;
-	OK(store_connection(store, &row, true, &rows_error));
+	OK(store_connection(store, &row, STORE_INSERT, &rows_error));
 	OK(store_candidate(store, &candidate, &rows_error));
 	OK(store_candidate(store, &candidate, &rows_error)); /* once more is ignored */
 	OK(store_candidate(store, &same, &rows_error));
