@@ -72,6 +72,23 @@ static bool could_receive(const struct timeline *tl, uint32_t use, uint32_t proc
 	       timeline_began(tl, other, false) <= t_ns;
 }
 
+/* Whether readings have the port at t in another process's hands, and the next one no more: it may
+ * have taken what came, and that its socket closed is told late. */
+static bool had_another(const struct timeline *tl, uint32_t process, int64_t t_ns,
+			const struct bridge_verdict *v)
+{
+	if (v->lapsed)
+		return v->process != process;
+	for (size_t i = 0; i < v->candidate_count; i++) {
+		const struct timeline_life *life = &tl->sockets[v->candidates[i].socket].life;
+
+		if (v->candidates[i].process != process && timeline_current(tl, life, t_ns) &&
+		    bridge_is_stale(tl, life, t_ns))
+			return true;
+	}
+	return false;
+}
+
 /* What an answer will tell of the request: its process had the port already,
  * and nobody else used the way until then. */
 static bool will_answer(const struct timeline *tl, const struct bridge_subject *subject,
@@ -84,7 +101,7 @@ static bool will_answer(const struct timeline *tl, const struct bridge_subject *
 	       began_ns != INT64_MIN && began_ns <= t_ns && use->at_ns <= tl->told_until_ns &&
 	       timeline_closed(tl, subject->protocol, subject->local.port, &subject->remote, t_ns,
 			       use->at_ns) == 0 &&
-	       !(v->lapsed && v->process != use->process) &&
+	       !had_another(tl, use->process, t_ns, v) &&
 	       !timeline_untold(tl, false, t_ns, use->at_ns);
 }
 

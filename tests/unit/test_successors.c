@@ -139,6 +139,32 @@ static void closes_of_told_sockets_part_none_from_its_own(void **state)
 	assert_owner(250, 12);
 }
 
+/* It answers the peer that the socket before it on the port heard last, whose close the recorder
+ * hears of later. */
+static void who_answers_on_a_port_that_was_anothers_did_not_hear_what_came_before(void **state)
+{
+	(void)state;
+	scene_frame("poll", 100, 101);
+	scene_socket('+', "udp " HOST " 53 0.0.0.0 0 7", 500);
+	scene_holder('+', 500, 10, OLD, 3);
+	scene_frame("event", 520, 550);
+	scene_use("17 0.0.0.0 53 " PEER " 40000", NEVER, "route", 530, NEVER, 11, OLD);
+	scene_say("closed ! 1 udp " HOST " 53 0.0.0.0 0 0 7 %lld 0 0 0 0 0 0 0 0",
+		  (long long)T(535));
+	scene_frame("poll", 1000, 1001);
+	scene_socket('-', "udp " HOST " 53 0.0.0.0 0 7", 500);
+	scene_holder('-', 500, 10, OLD, 3);
+	scene_socket('+', "udp6 :: 53 :: 0 7", 501);
+	scene_holder('+', 501, 11, OLD, 3);
+	settle();
+	ask(53, 40000, 500);
+	subject.protocol = IPPROTO_UDP;
+	subject.began_ns = INT64_MIN;
+	subject.responder = true;
+	assert_nobody(500);
+	assert_owner(1500, 11);
+}
+
 #define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -147,6 +173,7 @@ int main(void)
 		FACT(what_closed_before_the_next_was_accepted_is_not_the_next_ones),
 		FACT(a_close_that_comes_late_is_of_the_one_before),
 		FACT(what_began_after_a_socket_closed_is_not_its_own),
+		FACT(who_answers_on_a_port_that_was_anothers_did_not_hear_what_came_before),
 		FACT(closes_of_told_sockets_part_none_from_its_own),
 	};
 
