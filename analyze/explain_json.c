@@ -178,6 +178,8 @@ static void judgement_field(const struct explain_connection *c)
 		note_object(&end->notes[i]);
 	}
 	putchar(']');
+	if (end->notes_left_out > 0)
+		number_field("stronger_left_out", (int64_t)end->notes_left_out);
 	if (end->process.pid != 0) {
 		number_field("pid", end->process.pid);
 		number_field("start_ticks", (int64_t)end->process.start_ticks);

@@ -270,13 +270,12 @@ static void say_flow(struct page *page)
 	say_differences(page, link);
 }
 
-static void say_lines(struct page *page, const struct explain_connection *c, enum snap_type type,
-		      uint32_t pid)
+static void say_lines(struct page *page, const struct explain_connection *c, enum snap_type type)
 {
 	for (size_t i = 0; i < c->lines.count; i++) {
 		const struct explain_line *line = &c->lines.items[i];
 
-		if (line->witness.type == type && (pid == 0 || line->witness.pid == pid))
+		if (line->witness.type == type)
 			say_line(page, line);
 	}
 }
@@ -297,7 +296,7 @@ static void say_frame(struct page *page, const struct explain_connection *c)
 		    or_none(chain_text(row, "line")));
 		say_differences(page, link);
 	}
-	say_lines(page, c, SNAP_TYPE_FRAME, 0);
+	say_lines(page, c, SNAP_TYPE_FRAME);
 }
 
 static void say_socket(struct page *page, const struct explain_connection *c)
@@ -322,7 +321,7 @@ static void say_socket(struct page *page, const struct explain_connection *c)
 		    time_text(chain_number(row, "first_seen_ns"), first));
 		say_differences(page, link);
 	}
-	say_lines(page, c, SNAP_TYPE_SOCKET, 0);
+	say_lines(page, c, SNAP_TYPE_SOCKET);
 }
 
 static void say_holders(struct page *page, const struct explain_connection *c)
@@ -345,15 +344,14 @@ static void say_holders(struct page *page, const struct explain_connection *c)
 			    state_text(link->state));
 		say_differences(page, link);
 	}
-	say_lines(page, c, SNAP_TYPE_HOLDER, 0);
-	say_lines(page, c, SNAP_TYPE_USE, 0);
+	say_lines(page, c, SNAP_TYPE_HOLDER);
+	say_lines(page, c, SNAP_TYPE_USE);
 }
 
 static void say_process(struct page *page, const struct explain_connection *c,
 			const struct explain_link *link, const char *title)
 {
 	const struct chain_row *row = shown(link);
-	int64_t pid = chain_number(row, "pid");
 
 	say(page, 2, "%s %s, pid %s%s%s%s", title, or_none(chain_text(row, "comm")),
 	    or_none(chain_text(row, "pid")), chain_text(row, "inode") != NULL ? ", of inode " : "",
@@ -363,11 +361,8 @@ static void say_process(struct page *page, const struct explain_connection *c,
 	    or_none(chain_text(row, "uid")), or_none(chain_text(row, "start_ticks")),
 	    or_none(chain_text(row, "cmdline")));
 	say_differences(page, link);
-	if (pid == CHAIN_NULL)
-		return;
-	say_lines(page, c, SNAP_TYPE_PROCESS, (uint32_t)pid);
-	say_lines(page, c, SNAP_TYPE_BORN, (uint32_t)pid);
-	say_lines(page, c, SNAP_TYPE_EXEC, (uint32_t)pid);
+	if (link->line > 0)
+		say_line(page, &c->lines.items[link->line - 1]);
 }
 
 /* ------------------------------------------------------------------- why -- */
@@ -447,6 +442,8 @@ static void say_why(struct page *page, const struct explain_connection *c)
 		    end->notes[i].inode != end->notes[i - 1].inode)
 			say_note(page, &end->notes[i]);
 	}
+	if (end->notes_left_out > 0)
+		say(page, INDENT, "(and %zu more such reasons)", end->notes_left_out);
 	if (end->reason == BRIDGE_OWNED)
 		say_weaker(page, end);
 	say_holds(page, end, c->judged->time_ns);
@@ -516,6 +513,8 @@ static void say_connection(struct page *page, const struct explain_connection *c
 	say_holders(page, c);
 	for (size_t i = 0; i < c->process.count; i++)
 		say_process(page, c, &c->process.items[i], "process");
+	say_lines(page, c, SNAP_TYPE_BORN);
+	say_lines(page, c, SNAP_TYPE_EXEC);
 	for (size_t i = 0; i < c->parents.count; i++)
 		say_process(page, c, &c->parents.items[i], "started by");
 	for (size_t i = 0; i < c->candidates.count; i++)

@@ -1,4 +1,5 @@
 /* test_explain.c - facts about which owner an explanation of a packet names. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #include <cmocka.h>
 
 #include "analyze/explain.h"
+#include "analyze/walk.h"
 #include "tests/unit/casefile.h"
 
 #define WAY "17 0.0.0.0 53 " PEER " 40000"
@@ -95,6 +97,45 @@ static void a_flow_has_all_owners_of_its_end(void **state)
 	explain_release(&report);
 }
 
+/* A flow whose packets n processes sent, one each, all named: steps to explain it. */
+static uint64_t steps_for(unsigned n)
+{
+	struct scene_packet *packets = calloc(n, sizeof(*packets));
+	struct load_options options = casefile_options();
+	uint64_t before;
+
+	assert_non_null(packets);
+	for (unsigned i = 0; i < n; i++)
+		scene_process('+', 100 + i, OLD, "dns");
+	scene_socket('+', "udp 0.0.0.0 53 0.0.0.0 0 7", 500);
+	for (unsigned i = 0; i < n; i++) {
+		scene_frame("event", 1000 + 15 * i, 1001 + 15 * i);
+		scene_use(WAY, SCENE_NEVER, "route", 1000 + 15 * i,
+			  i == 0 ? SCENE_NEVER : 985 + 15 * i, 100 + i, OLD);
+		packets[i] = datagram(1001 + 15 * i);
+	}
+	casefile_load(packets, NULL, n, &options);
+	free(packets);
+	before = walk_steps;
+	explain(NULL);
+	before = walk_steps - before;
+	assert_int_equal(report.connection_count, n);
+	assert_int_equal(report.unread, 0);
+	explain_release(&report);
+	return before;
+}
+
+static void many_owners_cost_no_more_than_their_number(void **state)
+{
+	uint64_t small = steps_for(100), large;
+
+	casefile_end(state);
+	casefile_begin(state);
+	large = steps_for(400);
+	if (small < 100 || large >= 6 * small)
+		fail_msg("%" PRIu64 " steps for 100 owners, %" PRIu64 " for 400", small, large);
+}
+
 /* Two equal datagrams leave through a bridge (3) and its cable (2), within a millisecond, and a
  * third one when nothing is left of them. */
 static void sightings(void)
@@ -145,6 +186,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FACT(a_packet_between_anothers_has_one_owner),
 		FACT(a_flow_has_all_owners_of_its_end),
+		FACT(many_owners_cost_no_more_than_their_number),
 		FACT(a_second_sighting_is_explained_by_the_first),
 	};
 

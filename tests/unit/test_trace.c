@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "analyze/walk.h"
 #include "tests/unit/casefile.h"
 
 #define CLIENT "tcp " HOST " 40000 " PEER " 80 1"
@@ -379,6 +380,65 @@ static void asking_changes_nothing(void **state)
 	free(bytes[1]);
 }
 
+/* A flow of n owners in turn, three packets of each: steps of asking. */
+static uint64_t steps_for(uint32_t n)
+{
+	struct ledger ledger = {.spans = calloc(n, sizeof(*ledger.spans)), .span_count = n};
+	struct flow flow = {.key = {.protocol = 17}};
+	struct timeline timeline = {0};
+	struct packet packet = {.time_ns = T(1)};
+	struct bridge_verdict v = {.rule = BRIDGE_NO_RULE,
+				   .reason = BRIDGE_GAP,
+				   .socket = TIMELINE_NONE,
+				   .process = TIMELINE_NONE,
+				   .frame = TIMELINE_NONE};
+	uint64_t before = walk_steps;
+
+	assert_non_null(ledger.spans);
+	trace = (struct trace){.key = flow.key, .until_ns = T(2)};
+	flow.end[1].span = LEDGER_NONE;
+	for (uint32_t i = 0; i < 3 * n; i++) {
+		flow.end[0].span = i % n;
+		ledger.spans[i % n].rule = BRIDGE_NO_RULE;
+		assert_int_equal(trace_wants(&trace, &ledger, &flow, &packet), i < n);
+		if (i >= n)
+			continue;
+		assert_int_equal(trace_begin(&trace, &ledger, &flow, &packet, 0), 0);
+		assert_int_equal(trace_verdict(&trace, &timeline, 0, &v, 0), 0);
+	}
+	for (uint32_t i = 0; i < n; i += 2)
+		trace_taken_back(&trace, i, "test");
+	for (uint32_t i = 0; i < n; i++)
+		assert_int_equal(trace.items[i].end[0].taken_back != NULL, i % 2 == 0);
+	trace_release(&trace);
+	free(ledger.spans);
+	return walk_steps - before;
+}
+
+static void a_flow_of_many_owners_is_asked_one_by_one(void **state)
+{
+	uint64_t small = steps_for(1000), large = steps_for(4000);
+
+	(void)state;
+	if (small < 1000 || large >= 6 * small)
+		fail_msg("%" PRIu64 " steps for 1,000 owners, %" PRIu64 " for 4,000", small, large);
+}
+
+static void no_more_rows_are_noted_than_somebody_reads(void **state)
+{
+	struct timeline timeline = {0};
+	const struct bridge_observer *observer;
+
+	(void)state;
+	trace.items = calloc(1, sizeof(*trace.items));
+	trace.count = 1;
+	observer = trace_observer(&trace, &timeline, 0);
+	for (int i = 0; i < TRACE_MAX_NOTES + 7; i++)
+		observer->note(BRIDGE_WHY_NO_INODE, TIMELINE_NONE, observer->context);
+	assert_int_equal(trace.items[0].end[0].note_count, TRACE_MAX_NOTES);
+	assert_int_equal(trace.items[0].end[0].notes_left_out, 7);
+}
+
 static void each_reason_has_words(void **state)
 {
 	(void)state;
@@ -406,6 +466,8 @@ int main(void)
 		FACT(what_the_whole_flow_takes_back_is_told),
 		FACT(of_a_flow_one_packet_of_each_rule_is_kept),
 		FACT(asking_changes_nothing),
+		FACT(a_flow_of_many_owners_is_asked_one_by_one),
+		FACT(no_more_rows_are_noted_than_somebody_reads),
 		cmocka_unit_test(each_reason_has_words),
 	};
 
