@@ -567,6 +567,8 @@ static int load_jobs(struct load *load, struct error *error)
 		.stop = load->options->stop,
 	};
 	status = merge_new(load->store, &load->options->limits, &load->merge, error);
+	if (status == ERROR_DAMAGED && error != NULL && error->path[0] == '\0')
+		snprintf(error->path, sizeof(error->path), "%s", load->options->database);
 	if (status == 0)
 		status = start_workers(load, error);
 	if (status == 0)

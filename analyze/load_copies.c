@@ -147,7 +147,8 @@ static int read_copy(struct copies *all, struct copy *copy, struct error *error)
 		status = read_snap(all, input, &found[1]);
 	for (int i = 0; i < 2; i++) {
 		if (found[i].code != 0 && found[i].code != ERROR_DAMAGED) {
-			*error = found[i];
+			if (error != NULL)
+				*error = found[i];
 			return status;
 		}
 		if (copy->damage.code == 0)

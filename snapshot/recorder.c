@@ -109,7 +109,7 @@ static int open_directory(struct recorder *recorder, struct error *error)
 	if (!status && repaired.files)
 		recorder_notice(recorder,
 				"%s: repaired %" PRIu64 " files that a crash left, %" PRIu64
-				" bytes of packets cut",
+				" bytes of packets cut or set aside",
 				options->output, repaired.files, repaired.cut_bytes);
 	return status;
 }
