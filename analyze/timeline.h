@@ -102,7 +102,8 @@ struct timeline_use {
 	/* Streams: what had gone through before it; SNAP_UNKNOWN_BYTES. */
 	uint64_t sent_bytes, received_bytes;
 	/* Datagrams only; the local address may be any. A send of one without ports is a call
-	 * that looked up its way at looked_ns, ended at at_ns, and sent sent_bytes. */
+	 * that looked up its way at looked_ns, ended at at_ns, and sent sent_bytes. Of a port
+	 * alone looked_ns tells its sockets apart; 0: not known. */
 	uint8_t protocol;
 	struct endpoint local, remote;
 	uint32_t tid;

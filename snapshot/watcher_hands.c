@@ -51,6 +51,7 @@ static void begin_hand(struct watcher_hand *hand, uint64_t sk, const struct watc
 {
 	*hand = (struct watcher_hand){
 		.sk = sk,
+		.since_ns = act->use.at_ns,
 		.last = keep_act(act),
 		.netns = look ? look->use.netns : 0,
 		.port = look ? look->use.local.port : 0,
@@ -65,6 +66,7 @@ static struct watcher_use make_told(const struct watcher_hand *hand,
 		.use = {.netns = hand->netns,
 			.protocol = act->protocol,
 			.local = {.port = hand->port},
+			.opened_ns = hand->since_ns,
 			.act = hand->turns == SNAP_TURNS_MAX ? SNAP_SEVERAL
 							     : (enum snap_act)act->act,
 			.at_ns = act->at_ns,
@@ -111,6 +113,7 @@ static size_t take_port(struct watcher_hand *hand, const struct watcher_hand_act
 
 	hand->port = look->use.local.port;
 	hand->netns = look->use.netns;
+	hand->since_ns = now->at_ns;
 	hand->turns = hand->has_more ? SNAP_TURNS_MAX - 1 : 0;
 	for (size_t i = 0; i < hand->waiting_count; i++)
 		count = tell(hand, &hand->waiting[i], told, count);

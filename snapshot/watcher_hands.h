@@ -34,6 +34,8 @@
 struct watcher_hands {
 	struct watcher_hand {
 		uint64_t sk, epoch, netns;
+		int64_t since_ns; /* of the first act that was seen on this socket: it tells the
+				   * sockets of one port apart */
 		struct watcher_hand_act {
 			struct watcher_user user;
 			int64_t time_ns, at_ns; /* as in struct watcher_use; time_ns 0: none */

@@ -325,6 +325,37 @@ static void what_waits_may_be_read_by_who_inherits_it(void **state)
 	assert_sender(102, BRIDGE_EXACT, 10);
 }
 
+/* Two sockets of one port: 9, which ends at 90, and then 10 use the one, 8 and then 11 the other.
+ */
+static void use_two_sockets(int64_t one_ms, int64_t other_ms)
+{
+	scene_frame("event", 450, 460);
+	scene_use("17 " HOST " 40000 " PEER " 53", NEVER, "route", 99, NEVER, 10, OLD);
+	scene_use(HANDS, one_ms, "receive", 60, NEVER, 9, OLD);
+	scene_use(HANDS, other_ms, "receive", 80, NEVER, 8, OLD);
+	scene_use(HANDS, one_ms, "send", 100, 60, 10, OLD);
+	scene_use(HANDS, other_ms, "send", 140, 80, 11, OLD);
+	scene_say("process - 9 %u 1 1000 x /bin/x x / 1 0 %lld", (unsigned)OLD, (long long)T(90));
+	settle();
+	ask_host(IPPROTO_UDP, 40000, 53);
+}
+
+static void who_has_another_socket_of_the_port_is_no_rival(void **state)
+{
+	(void)state;
+	use_two_sockets(50, 70);
+	assert_sender(101, BRIDGE_EXACT, 10);
+	assert_receiver(120, BRIDGE_EXACT, 10);
+}
+
+static void of_sockets_that_are_not_told_apart_all_users_are_rivals(void **state)
+{
+	(void)state;
+	use_two_sockets(NEVER, NEVER);
+	assert_nobody_sends(101);
+	assert_nobody_receives(120);
+}
+
 /* A close is told late. */
 static void who_inherits_nothing_may_have_the_next_socket(void **state)
 {
@@ -509,6 +540,8 @@ int main(void)
 		UNASKED(a_connected_socket_that_was_passed_on_is_who_acts_next),
 		UNASKED(who_has_had_it_for_long_may_read_what_comes),
 		UNASKED(in_its_own_turn_a_process_is_sure),
+		FACT(who_has_another_socket_of_the_port_is_no_rival),
+		UNASKED(of_sockets_that_are_not_told_apart_all_users_are_rivals),
 		FACT(after_its_close_a_port_is_in_other_hands),
 		FACT(a_use_after_the_close_says_nothing_of_before),
 		UNASKED(who_had_ended_or_was_not_there_is_no_rival),

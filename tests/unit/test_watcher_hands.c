@@ -96,6 +96,26 @@ static void a_place_used_again_is_another_socket(void **state)
 	assert_told(0, OTHER, SNAP_SEND, 54);
 }
 
+static void the_sockets_of_one_port_are_told_apart(void **state)
+{
+	int64_t first_ns;
+
+	(void)state;
+	acts(ONE, SK, SNAP_SEND, 53);
+	acts(ONE, SK + 64, SNAP_SEND, 53);
+	acts(OTHER, SK, SNAP_SEND, 0);
+	first_ns = told[0].use.opened_ns;
+	assert_true(first_ns != 0 && told[1].use.opened_ns == first_ns);
+	acts(OTHER, SK + 64, SNAP_SEND, 0);
+	assert_true(told[0].use.opened_ns != 0 && told[0].use.opened_ns != first_ns);
+	/* One of another port, and one of that port again. */
+	acts(ONE, SK, SNAP_SEND, 54);
+	acts(OTHER, SK, SNAP_SEND, 53);
+	acts(ONE, SK, SNAP_SEND, 0);
+	assert_told(1, ONE, SNAP_SEND, 53);
+	assert_true(told[1].use.opened_ns != 0 && told[1].use.opened_ns != first_ns);
+}
+
 /* What is told of the port before is of a socket that has closed; the close tells. */
 static void in_a_place_used_again_who_receives_first_is_told_too(void **state)
 {
@@ -246,6 +266,7 @@ int main(void)
 		FACT(a_second_user_is_told_with_the_first),
 		FACT(who_only_receives_is_told_when_the_port_is_known),
 		FACT(a_place_used_again_is_another_socket),
+		FACT(the_sockets_of_one_port_are_told_apart),
 		FACT(in_a_place_used_again_who_receives_first_is_told_too),
 		FACT(the_same_process_may_have_another_socket_in_the_place),
 		FACT(too_many_turns_are_told_no_more),
