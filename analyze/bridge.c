@@ -302,8 +302,13 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 		refuse_heirs(bridge, subject, t_ns, v);
 		return;
 	}
-	if (stream && subject->responder && bridge_judge_listener(bridge, subject, v))
+	if (stream && subject->responder && bridge_judge_listener(bridge, subject, v)) {
+		/* Who listened need not be who accepted, or it was handed on. */
+		if (v->reason == BRIDGE_OWNED &&
+		    bridge_told_others(bridge, subject, t_ns, v->process))
+			refuse_owner(bridge, BRIDGE_WHY_NOT_ITS_USER, v);
 		return;
+	}
 	if (!stream && bridge_judge_unconnected(bridge, subject, subject->protocol,
 						subject->local.port, BRIDGE_NO_RULE, t_ns, v))
 		return;

@@ -303,6 +303,21 @@ bool bridge_told_user(const struct bridge *bridge, const struct bridge_subject *
 	return *any && timeline_used_by(tl, socket, process);
 }
 
+bool bridge_told_others(const struct bridge *bridge, const struct bridge_subject *subject,
+			int64_t t_ns, uint32_t process)
+{
+	const struct timeline *tl = bridge->timeline;
+	struct timeline_stretch same;
+	uint32_t socket = told_socket(bridge, subject, t_ns, &same);
+	const struct timeline_socket *s;
+
+	if (socket == TIMELINE_NONE)
+		return false;
+	s = &tl->sockets[socket];
+	return s->users > 0 ? !timeline_used_by(tl, socket, process)
+			    : s->closer != TIMELINE_NONE && s->closer != process;
+}
+
 /* The readings decide, and if they name nobody, those of another segment do not either. */
 static bool leave_to_readings(const struct bridge *bridge, enum bridge_why why,
 			      struct bridge_verdict *v, int64_t t_ns)

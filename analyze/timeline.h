@@ -80,7 +80,8 @@ struct timeline_socket {
 	int64_t opened_ns; /* 0: read, not told */
 	uint32_t other;
 	uint32_t first_use, last_use;
-	uint32_t users; /* processes that used it */
+	uint32_t users;	 /* processes that used it */
+	uint32_t closer; /* the process that shut it, if that was told of; NONE */
 	/* private: where the arrays in order have what is the socket's */
 	uint32_t turns_at, turn_count, users_at;
 	uint32_t several_at;		/* the first of its turns after which there were too many */

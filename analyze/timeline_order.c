@@ -259,8 +259,10 @@ static void list_turns(struct timeline *tl, struct timeline_socket *s, size_t *p
 	for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
 		const struct timeline_use *use = &tl->uses[i];
 
-		if (use->act == SNAP_SHUT)
+		if (use->act == SNAP_SHUT) {
+			s->closer = use->process;
 			continue;
+		}
 		if (use->act == SNAP_SEVERAL && s->several_at == TIMELINE_NONE)
 			s->several_at = (uint32_t)(*place - s->turns_at);
 		for (int sent = 0; sent < 2 && use->act == SNAP_SEVERAL; sent++) {

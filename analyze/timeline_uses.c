@@ -134,6 +134,7 @@ static uint32_t need_told(struct timeline *tl, const struct snap_use *use)
 		.other = TIMELINE_NONE,
 		.first_use = TIMELINE_NONE,
 		.last_use = TIMELINE_NONE,
+		.closer = TIMELINE_NONE,
 	};
 	uint32_t place = find_told(tl, &fresh), head;
 

@@ -165,6 +165,24 @@ static void who_answers_on_a_port_that_was_anothers_did_not_hear_what_came_befor
 	assert_owner(1500, 11);
 }
 
+/* The listener of the next reading had not begun to listen. */
+static void whoever_shut_a_connection_had_it_and_not_who_listens(void **state)
+{
+	(void)state;
+	scene_use(ACCEPTED, 502, "shut", 600, NEVER, 11, OLD);
+	scene_use("6 " HOST " 80 " PEER " 40001", 702, "shut", 800, NEVER, 10, OLD);
+	scene_frame("poll", 100, 101);
+	scene_socket('+', "tcp " HOST " 80 0.0.0.0 0 10", 500);
+	scene_holder('+', 500, 10, OLD, 3);
+	scene_socket('+', "tcp " HOST " 80 " PEER " 40002 1", 501);
+	scene_holder('+', 501, 10, OLD, 4);
+	settle();
+	ask(80, 40000, 500);
+	assert_nobody(500);
+	ask(80, 40001, 700);
+	assert_owner(700, 10);
+}
+
 #define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -174,6 +192,7 @@ int main(void)
 		FACT(a_close_that_comes_late_is_of_the_one_before),
 		FACT(what_began_after_a_socket_closed_is_not_its_own),
 		FACT(who_answers_on_a_port_that_was_anothers_did_not_hear_what_came_before),
+		FACT(whoever_shut_a_connection_had_it_and_not_who_listens),
 		FACT(closes_of_told_sockets_part_none_from_its_own),
 	};
 
