@@ -218,6 +218,17 @@ static bool shares_socket(const struct bridge_verdict *v, uint32_t process)
 	return false;
 }
 
+/* When the first reading that a verdict rests on began: what was used while it went on may have
+ * been after the row was read. */
+static int64_t read_since(const struct timeline *tl, const struct bridge_verdict *v)
+{
+	uint32_t full = timeline_full_at(tl, v->first_ns);
+
+	return full != TIMELINE_NONE && tl->frames[full].end_ns == v->first_ns
+		       ? tl->frames[full].begin_ns
+		       : v->first_ns;
+}
+
 /* A use by another process than readings name, and later than their first of the socket. */
 static bool contradicts(const struct timeline *tl, uint32_t use, int64_t t_ns,
 			const struct bridge_verdict *v)
@@ -227,7 +238,7 @@ static bool contradicts(const struct timeline *tl, uint32_t use, int64_t t_ns,
 	if (use == TIMELINE_NONE || tl->uses[use].process == v->process)
 		return false;
 	apart_ns = tl->uses[use].at_ns - t_ns;
-	return tl->uses[use].at_ns >= v->first_ns && apart_ns <= BRIDGE_ANSWER_NS &&
+	return tl->uses[use].at_ns >= read_since(tl, v) && apart_ns <= BRIDGE_ANSWER_NS &&
 	       apart_ns >= -BRIDGE_ANSWER_NS && !bridge_is_gone(tl, tl->uses[use].process, t_ns);
 }
 

@@ -1,5 +1,5 @@
-/* test_successors.c - facts about connections that follow each other on one tuple, of which the
- * kernel told of some only. */
+/* test_successors.c - facts about sockets that follow each other on one tuple or port, and hands
+ * that a socket goes through, where the kernel told of some only, or late. */
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -183,6 +183,26 @@ static void whoever_shut_a_connection_had_it_and_not_who_listens(void **state)
 	assert_owner(700, 10);
 }
 
+/* A child sends while the descriptors of its parent are read. */
+static void who_looks_up_while_another_one_is_read_may_have_it_too(void **state)
+{
+	(void)state;
+	scene_frame("poll", 100, 200);
+	scene_socket('+', "udp " HOST " 53 0.0.0.0 0 7", 500);
+	scene_holder('+', 500, 10, OLD, 3);
+	scene_frame("event", 110, 170);
+	scene_use("17 0.0.0.0 53 " PEER " 40000", NEVER, "route", 110, NEVER, 10, OLD);
+	scene_use("17 0.0.0.0 53 " PEER " 40000", NEVER, "route", 150, 110, 11, OLD);
+	scene_frame("poll", 1000, 1001);
+	scene_holder('+', 500, 11, OLD, 3);
+	settle();
+	ask(53, 40000, 400);
+	subject.protocol = IPPROTO_UDP;
+	subject.began_ns = INT64_MIN;
+	subject.sent = true;
+	assert_nobody(400);
+}
+
 #define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -193,6 +213,7 @@ int main(void)
 		FACT(what_began_after_a_socket_closed_is_not_its_own),
 		FACT(who_answers_on_a_port_that_was_anothers_did_not_hear_what_came_before),
 		FACT(whoever_shut_a_connection_had_it_and_not_who_listens),
+		FACT(who_looks_up_while_another_one_is_read_may_have_it_too),
 		FACT(closes_of_told_sockets_part_none_from_its_own),
 	};
 
