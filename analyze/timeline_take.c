@@ -552,7 +552,16 @@ static int take_frame(struct timeline *tl, const struct snap_record *record)
 	return failed ? -1 : 0;
 }
 
-/* Readings follow each other; if one begins before the last one ended, the
+/* Whether the frame in hand says that the clock was set back since the last reading. */
+static bool says_step_back(const struct timeline *tl)
+{
+	const struct timeline_step *last =
+		tl->count.steps > 0 ? &tl->steps[tl->count.steps - 1] : NULL;
+
+	return last != NULL && last->frame == tl->count.frames - 1 && last->step_ns < 0;
+}
+
+/* Readings follow each other; if one begins before the last one ended, or says so, the
  * clock was set back, and the times in between came twice. */
 static int note_step_back(struct timeline *tl, const struct timeline_frame *frame)
 {
@@ -562,7 +571,7 @@ static int note_step_back(struct timeline *tl, const struct timeline_frame *fram
 	if (tl->full_count == 0)
 		return 0;
 	previous = &tl->frames[tl->full[tl->full_count - 1]];
-	if (frame->begin_ns >= previous->end_ns)
+	if (frame->begin_ns >= previous->end_ns && !says_step_back(tl))
 		return 0;
 	/* It may have been set back just before this one, or just after the last. */
 	between_ns = frame->monotonic_ns - previous->monotonic_ns;

@@ -183,6 +183,26 @@ static void whoever_shut_a_connection_had_it_and_not_who_listens(void **state)
 	assert_owner(700, 10);
 }
 
+/* By less than lies between two readings: the second connection began before the first one's last
+ * packets, by its time. */
+static void where_the_clock_was_set_back_a_little_nobody_is_named_either(void **state)
+{
+	(void)state;
+	scene_frame("poll", 500, 501);
+	scene_frame("event", 10, 20);
+	scene_use(CLIENT, 10, "connect", 10, NEVER, 10, OLD);
+	scene_set_clock(-475);
+	scene_frame("event", 950, 960);
+	scene_use(CLIENT, 950, "connect", 950, NEVER, 11, OLD);
+	scene_frame("poll", 1025, 1026);
+	scene_say("clock ! -475000000 0");
+	settle();
+	ask(40000, 80, 10);
+	assert_owner(11, 10);
+	subject.began_ns = INT64_MIN;
+	assert_nobody(1000);
+}
+
 /* A child sends while the descriptors of its parent are read. */
 static void who_looks_up_while_another_one_is_read_may_have_it_too(void **state)
 {
@@ -213,6 +233,7 @@ int main(void)
 		FACT(what_began_after_a_socket_closed_is_not_its_own),
 		FACT(who_answers_on_a_port_that_was_anothers_did_not_hear_what_came_before),
 		FACT(whoever_shut_a_connection_had_it_and_not_who_listens),
+		FACT(where_the_clock_was_set_back_a_little_nobody_is_named_either),
 		FACT(who_looks_up_while_another_one_is_read_may_have_it_too),
 		FACT(closes_of_told_sockets_part_none_from_its_own),
 	};
