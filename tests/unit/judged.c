@@ -13,7 +13,6 @@ struct timeline tl;
 struct bridge bridge;
 struct bridge_subject subject;
 struct bridge_verdict v;
-bool judged_unasked;
 
 int judged_begin_empty(void **state)
 {
@@ -37,7 +36,6 @@ int judged_end(void **state)
 	bridge_release(&bridge);
 	timeline_release(&tl);
 	scene_free();
-	judged_unasked = false;
 	return 0;
 }
 
@@ -102,10 +100,7 @@ void ask_udp(uint16_t local_port)
 
 void judge(int64_t t_ns)
 {
-	if (judged_unasked)
-		bridge_judge(&bridge, &subject, t_ns, &v);
-	else
-		asked_judge(&bridge, &subject, t_ns, &v);
+	asked_judge(&bridge, &subject, t_ns, &v);
 	assert_false(bridge.failed);
 	assert_true(v.from_ns <= t_ns && t_ns < v.until_ns);
 	assert_true(v.reason == BRIDGE_OWNED

@@ -37,10 +37,6 @@ extern struct bridge bridge;
 extern struct bridge_subject subject;
 extern struct bridge_verdict v;
 
-/* Nobody asks why, until judged_end: among the hands that a port went through
- * (analyze/bridge_hands.c) no reason is told. */
-extern bool judged_unasked;
-
 /* cmocka's setup and teardown: an empty scene; one with a key frame at 0 ms, which has
  * the host's addresses. */
 int judged_begin_empty(void **state);
