@@ -109,8 +109,13 @@ static int add_rows(struct explain_report *report, struct explain_links *links, 
 	if (status == 0 && there[0].number != CHAIN_NULL)
 		status = ask_anew(report, sql, there, count, &anew, error);
 	for (size_t i = 0; status == 0 && (i < rows.count || i < anew.count); i++) {
-		struct explain_link *link = explain_add_link(links, name);
+		struct explain_link *link;
 
+		if (report->row_count++ == CHAIN_MAX_ROWS) {
+			status = chain_too_many(report->options->database, error);
+			break;
+		}
+		link = explain_add_link(links, name);
 		if (link == NULL) {
 			status = explain_no_memory(error);
 			break;

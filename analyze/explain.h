@@ -132,6 +132,7 @@ struct explain_report {
 	size_t connection_count, connection_capacity;
 	struct explain_links files;
 	size_t same, differs, unread;
+	size_t row_count;    /* of all links that are rows: at most CHAIN_MAX_ROWS */
 	const char *missing; /* a file in which somebody was first seen, and which is not there */
 	/* private */
 	struct explain_segment *segments; /* by id */

@@ -77,6 +77,22 @@ is "$status$?" 00 "an identifier that is no number: JSON can be read"
 printf '%s\n' "$out" >"$TMP/shown"
 not_ok "and steers nothing" steers "$TMP/shown"
 
+# ---- more than anybody reads ----
+cp "$DB" "$TMP/many.db"
+sql "$TMP/many.db" "PRAGMA foreign_keys = 0;
+	WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 252000)
+	INSERT INTO process (process_id, recording_id, pid, parent_process_id, image) SELECT i, 1, i, i + 1, 0 FROM n;
+	UPDATE process SET parent_process_id = 1000 WHERE process_id < 1000"
+explain "$TMP/many.db" --flow 1
+is "$status$out" 1 "parents by the hundred thousand: failed"
+like "$err" "wanted an answer of at most 250000 rows, found more: ask by --connection" "and why"
+cp "$DB" "$TMP/many.db"
+sql "$TMP/many.db" "SELECT 'DROP VIEW ' || name || ';' FROM sqlite_schema WHERE type = 'view'" | sql "$TMP/many.db"
+sql "$TMP/many.db" "PRAGMA foreign_keys = 0; DROP TABLE connection; CREATE VIEW connection AS
+	WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT 1 AS connection_id, i AS flow_id FROM n"
+explain "$TMP/many.db" --connection 1
+like "$status$err" "^1pcapwho explain: .*at most 250000 rows" "a view without end comes to one"
+
 # ---- evidence without end: a signal ends it, and nothing is left ----
 # Small files that are many gigabytes when read: one compressed member many times.
 again() {

@@ -1,6 +1,7 @@
 /* test_explain.c - facts about which owner an explanation of a packet names. */
 #include <inttypes.h>
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,6 +12,7 @@
 #include <cmocka.h>
 
 #include "analyze/explain.h"
+#include "analyze/explain_rows.h"
 #include "analyze/walk.h"
 #include "tests/unit/casefile.h"
 
@@ -136,6 +138,54 @@ static void many_owners_cost_no_more_than_their_number(void **state)
 		fail_msg("%" PRIu64 " steps for 100 owners, %" PRIu64 " for 400", small, large);
 }
 
+/* Steps of SQLite to ask for one process whose parents are n, beside n frames. */
+static uint64_t sql_steps_for(int n)
+{
+	static const char make[] =
+		"PRAGMA foreign_keys = 0;"
+		"WITH RECURSIVE i(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM i WHERE i < %d)"
+		" INSERT INTO process (process_id, recording_id, pid, parent_process_id, image,"
+		"  first_seen_ns) SELECT i, 1, i, i + 1, 0, i FROM i;"
+		"INSERT INTO snapshot (segment_id, sequence, kind, begin_ns, end_ns)"
+		" SELECT 1, process_id, 'event', first_seen_ns, first_seen_ns FROM process"
+		"  WHERE process_id >= 1000;";
+	sqlite3_stmt *statement;
+	char sql[1024];
+	uint64_t steps;
+	sqlite3 *db;
+	int rows = 0;
+
+	snprintf(sql, sizeof(sql), make, 1000 + n - 1);
+	assert_int_equal(sqlite3_open(casefile_database, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db, explain_process_sql, -1, &statement, NULL),
+			 SQLITE_OK);
+	sqlite3_bind_int(statement, 1, 1000);
+	while (sqlite3_step(statement) == SQLITE_ROW) {
+		assert_int_equal(sqlite3_column_int(statement, 0), 1000 + rows++);
+		assert_int_equal(sqlite3_column_int(statement, 7), 1);
+	}
+	assert_int_equal(rows, n);
+	steps = (uint64_t)sqlite3_stmt_status(statement, SQLITE_STMTSTATUS_VM_STEP, 0);
+	sqlite3_finalize(statement);
+	sqlite3_close(db);
+	return steps;
+}
+
+static void a_line_of_parents_costs_no_more_than_its_length(void **state)
+{
+	uint64_t small, large;
+
+	turns();
+	small = sql_steps_for(500);
+	casefile_end(state);
+	casefile_begin(state);
+	turns();
+	large = sql_steps_for(2000);
+	if (small < 500 || large >= 6 * small)
+		fail_msg("%" PRIu64 " steps for 500 parents, %" PRIu64 " for 2,000", small, large);
+}
+
 /* Two equal datagrams leave through a bridge (3) and its cable (2), within a millisecond, and a
  * third one when nothing is left of them. */
 static void sightings(void)
@@ -187,6 +237,7 @@ int main(void)
 		FACT(a_packet_between_anothers_has_one_owner),
 		FACT(a_flow_has_all_owners_of_its_end),
 		FACT(many_owners_cost_no_more_than_their_number),
+		FACT(a_line_of_parents_costs_no_more_than_its_length),
 		FACT(a_second_sighting_is_explained_by_the_first),
 	};
 
