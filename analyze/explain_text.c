@@ -144,7 +144,9 @@ static const char *or_none(const char *text)
 
 static const char *span_text(int64_t ns, char *buffer, size_t size)
 {
-	if (ns < 1000)
+	if (ns == CHAIN_NULL)
+		snprintf(buffer, size, "a time not known");
+	else if (ns < 1000)
 		snprintf(buffer, size, "%" PRId64 " ns", ns);
 	else if (ns < 1000000)
 		snprintf(buffer, size, "%.3f us", (double)ns / 1e3);
@@ -153,6 +155,17 @@ static const char *span_text(int64_t ns, char *buffer, size_t size)
 	else
 		snprintf(buffer, size, "%.3f s", (double)ns / 1e9);
 	return buffer;
+}
+
+/* Of two times, either of which a database may lack, or have far from the other. */
+static const char *length_text(int64_t from_ns, int64_t until_ns, char *buffer, size_t size)
+{
+	int64_t ns;
+
+	if (from_ns == CHAIN_NULL || until_ns == CHAIN_NULL ||
+	    __builtin_sub_overflow(until_ns, from_ns, &ns))
+		ns = CHAIN_NULL;
+	return span_text(ns, buffer, size);
 }
 
 static const char *time_text(int64_t ns, char buffer[QUANTITY_TIME_SIZE])
@@ -259,7 +272,7 @@ static void say_flow(struct page *page)
 	    or_none(chain_text(row, "resp_port")), or_none(chain_text(row, "conn_state")),
 	    or_none(chain_text(row, "history")));
 	say(page, INDENT, "from %s, for %s; %s packets there, %s back", time_text(start, begin),
-	    span_text(end - start, length, sizeof(length)),
+	    length_text(start, end, length, sizeof(length)),
 	    or_none(chain_text(row, "orig_packets")), or_none(chain_text(row, "resp_packets")));
 	say(page, INDENT, "begins with packet %s of %s, at byte %s",
 	    or_none(chain_text(row, "first_packet_number")), or_none(chain_text(row, "file")),
@@ -292,7 +305,7 @@ static void say_frame(struct page *page, const struct explain_connection *c)
 		    or_none(chain_text(row, "file")), state_text(link->state));
 		say(page, INDENT, "%s (%s), read from %s for %s, at line %s",
 		    or_none(chain_text(row, "kind")), or_none(chain_text(row, "cause")),
-		    time_text(from, begin), span_text(until - from, length, sizeof(length)),
+		    time_text(from, begin), length_text(from, until, length, sizeof(length)),
 		    or_none(chain_text(row, "line")));
 		say_differences(page, link);
 	}

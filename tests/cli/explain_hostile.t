@@ -77,6 +77,14 @@ is "$status$?" 00 "an identifier that is no number: JSON can be read"
 printf '%s\n' "$out" >"$TMP/shown"
 not_ok "and steers nothing" steers "$TMP/shown"
 
+# ---- times that are none ----
+cp "$DB" "$TMP/times.db"
+sql "$TMP/times.db" "UPDATE snapshot SET begin_ns = -9223372036854775808; UPDATE connection SET distance_ns = NULL;
+	UPDATE flow SET end_ns = 9223372036854775807, start_ns = -9223372036854775807"
+explain "$TMP/times.db" --flow 1
+is "$status$err" 0 "times without end, and none"
+like "$out" "at most a time not known from its sighting.*for a time not known" "are not known"
+
 # ---- more than anybody reads ----
 cp "$DB" "$TMP/many.db"
 sql "$TMP/many.db" "PRAGMA foreign_keys = 0;
