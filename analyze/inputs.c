@@ -86,6 +86,15 @@ static size_t first_of_number(const struct custody_reading *reading, uint64_t nu
 	return from;
 }
 
+/* Whether name is that of the capture before it was compressed. */
+static bool is_content(const struct input *input, const char *name)
+{
+	size_t length = strlen(name);
+
+	return input->pcap != NULL && strncmp(input->pcap, name, length) == 0 &&
+	       strcmp(input->pcap + length, ".gz") == 0;
+}
+
 static void note_entry(const struct custody_entry *entry, void *context)
 {
 	struct custody_reading *reading = context;
@@ -101,6 +110,9 @@ static void note_entry(const struct custody_entry *entry, void *context)
 		bool snap = input->snap != NULL && strcmp(input->snap, entry->file) == 0;
 		struct input_logged *logged = pcap ? &input->pcap_logged : &input->snap_logged;
 
+		if (entry->sha256 != NULL && is_content(input, entry->file))
+			snprintf(input->content_sha256, sizeof(input->content_sha256), "%s",
+				 entry->sha256);
 		if (!pcap && !snap)
 			continue;
 		input->repaired |= strcmp(entry->event, "repair") == 0;
@@ -126,6 +138,7 @@ static void read_custody(struct inputs *inputs, const struct input_directory *di
 	for (size_t i = first; i < inputs->count && status != 0; i++) {
 		inputs->items[i].pcap_logged = (struct input_logged){0};
 		inputs->items[i].snap_logged = (struct input_logged){0};
+		inputs->items[i].content_sha256[0] = '\0';
 	}
 }
 
@@ -312,6 +325,8 @@ int input_identify(struct input *input, bool verify, struct error *error)
 				      &input->pcap_bytes, &input->pcap_altered, error);
 		}
 	}
+	if (strcmp(input->pcap_sha256, input->pcap_logged.sha256) != 0)
+		input->content_sha256[0] = '\0';
 	if (status == 0 && input->snap != NULL)
 		status = hash(input, input->snap, &input->snap_logged, input->snap_sha256,
 			      &input->snap_bytes, &input->snap_altered, error);

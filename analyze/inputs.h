@@ -35,6 +35,9 @@ struct input {
 		uint64_t bytes;
 		char sha256[CUSTODY_HEX_SIZE];
 	} pcap_logged, snap_logged;
+	/* What it says of the capture as it was before it was compressed; "": nothing, or the
+	 * capture is not what it says. */
+	char content_sha256[CUSTODY_HEX_SIZE];
 	/* Not what the log says; code 0: it is, or nothing is said. */
 	struct error pcap_altered, snap_altered;
 	char group_name[EVIDENCE_NAME_SIZE]; /* first stem in its directory; sorts what began at

@@ -141,6 +141,7 @@ static int read_copy(struct copies *all, struct copy *copy, struct error *error)
 		return 0;
 	copy->read = copy->looked = true;
 	copy->damage = input->pcap_altered.code != 0 ? input->pcap_altered : input->snap_altered;
+	copy->content[0] = '\0'; /* what its log says counts no more */
 	if (input->pcap != NULL)
 		status = read_pcap(all, copy, true, &found[0]);
 	if (input->snap != NULL && (status == 0 || status == ERROR_DAMAGED))
@@ -196,7 +197,7 @@ static int same_packets(struct copies *all, struct copy *a, struct copy *b, stru
 {
 	int status;
 
-	if (same(a->pcap, b->pcap))
+	if (same(a->pcap, b->pcap) || same(a->content, b->content))
 		return 1;
 	status = read_copy(all, a, error);
 	if (status == 0)
@@ -357,6 +358,7 @@ static int add_input(struct copies *all, const struct input *input, struct error
 		take_stem(copy, name_of(input));
 	memcpy(copy->recording, input->recording, sizeof(copy->recording));
 	take_hash(copy->pcap, input->pcap != NULL ? input->pcap_sha256 : NULL);
+	take_hash(copy->content, input->content_sha256);
 	take_hash(copy->snap, input->snap != NULL ? input->snap_sha256 : NULL);
 	return add_keys(all, all->count - 1, error);
 }

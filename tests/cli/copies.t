@@ -105,6 +105,33 @@ is "$(grep -c 'left out' <<<"$err")" 2 "and told"
 analyze both "$TMP/alone" "$TMP/bare/capture" "$TMP/whole"
 is "$status $(packets both)" "0 $WHOLE" "its capture alone beside the segment counts once"
 
+# ---- compressed, by the log: nothing need be read to know it ----
+cat >"$TMP/compress.pl" <<'EOS'
+use strict;
+use warnings;
+use Digest::SHA qw(sha256_hex);
+my ($dir, $name) = @ARGV;
+open my $log, '+<', "$dir/custody.log" or die;
+my @last = split /\t/, (<$log>)[-1];
+chomp(my $chain = $last[-1]);
+open my $gz, '<:raw', "$dir/$name.gz" or die;
+my $bytes = do { local $/; <$gz> };
+my $line = join "\t", $last[0] + 1, '2026-11-22T05:00:00.000000000Z', 'compress', "$name.gz", length $bytes,
+	sha256_hex($bytes), "replaces $name";
+print $log "$line\t", sha256_hex("$chain\n$line"), "\n";
+EOS
+cp -r "$ROOT/samples/evidence" "$TMP/compressed"
+analyze compressed "$TMP/compressed"
+gzip "$TMP/compressed/$name.pcap"
+perl "$TMP/compress.pl" "$TMP/compressed" "$name.pcap"
+analyze compressed "$TMP/compressed"
+like "$status $err" "^0 .*nothing new: 2 segments were loaded before" "a capture that was compressed since, by its log"
+perl -e 'my $size = -s $ARGV[0]; open my $f, ">", $ARGV[0]; print $f "\0" x $size' "$TMP/compressed/$name.pcap.gz"
+analyze compressed "$TMP/compressed"
+like "$status $err" "^0 .*nothing new: 2 segments were loaded before" "is not read again, as any of the size that its log has"
+analyze compressed --verify "$TMP/compressed"
+is "$status" 2 "--verify tells that it is not what its log has"
+
 # ---- altered, by the log ----
 cp -r "$ROOT/samples/evidence" "$TMP/logged"
 printf x >>"$(echo "$TMP"/logged/000001-*.pcap)"
