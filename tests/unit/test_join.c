@@ -608,6 +608,26 @@ static void after_urgent_bytes_places_tell_no_receiver(void **state)
 
 #define FACT(test) cmocka_unit_test_setup_teardown(test, loading_begin, loading_end)
 
+static void records_of_a_later_version_are_told(void **state)
+{
+	const struct scene_packet packets[] = {HANDSHAKE(100, 40000)};
+	const char *db;
+
+	(void)state;
+	loading_directory("later");
+	loading_header(1);
+	scene_frame("key", 0, 1);
+	loading_addresses();
+	scene_say("quic + 1");
+	scene_say("quic + 2");
+	scene_frame("poll", 1000, 1001);
+	loading_write("later", 1, packets, 3);
+	db = LOAD("t.db", "later");
+	answers(db, "SELECT count, subject FROM coverage WHERE kind = 'unknown-records'",
+		"2|000001-20261121T203001.000000000Z.snap.gz\n");
+	assert_int_equal(loading_result.damaged, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -627,6 +647,7 @@ int main(void)
 		FACT(an_echo_comes_back_to_who_sent_it),
 		FACT(a_copy_under_another_name_is_loaded_once),
 		FACT(a_torn_capture_and_torn_snapshots_keep_what_precedes),
+		FACT(records_of_a_later_version_are_told),
 		FACT(the_next_connection_does_not_own_the_one_before),
 		FACT(what_was_refused_is_no_listeners),
 	};
