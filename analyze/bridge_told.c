@@ -109,7 +109,7 @@ static uint32_t told_socket(const struct bridge *bridge, const struct bridge_sub
 			   : accepted || subject->first_ns < subject->began_ns ? subject->began_ns
 									       : subject->first_ns;
 	uint32_t first = timeline_told(tl, subject->protocol, &subject->local, &subject->remote);
-	uint32_t before = TIMELINE_NONE, after = TIMELINE_NONE;
+	uint32_t before = TIMELINE_NONE, after = TIMELINE_NONE, next = TIMELINE_NONE;
 	const struct timeline_socket *head;
 	size_t count;
 
@@ -128,8 +128,22 @@ static uint32_t told_socket(const struct bridge *bridge, const struct bridge_sub
 		same->from_ns = tl->sockets[before].opened_ns - BRIDGE_CLOCKS_NS;
 	if (subject->began_ns == INT64_MIN && after != TIMELINE_NONE)
 		same->until_ns = tl->sockets[after].opened_ns - BRIDGE_CLOCKS_NS;
+	if (accepted && count + 1 < head->lifetime_count)
+		next = bridge->told[head->lifetimes_at + count + 1];
+	else if (!accepted)
+		next = after;
 	if (accepted)
 		before = after;
+	/* Its SYN was not captured: the tuple is the next one's from there on. */
+	if (subject->began_ns != INT64_MIN && next != TIMELINE_NONE) {
+		int64_t ended_ns = tl->sockets[next].opened_ns - BRIDGE_CLOCKS_NS;
+
+		if (t_ns >= ended_ns) {
+			same->from_ns = ended_ns;
+			return TIMELINE_NONE;
+		}
+		same->until_ns = ended_ns;
+	}
 	return subject->began_ns != INT64_MIN && before != TIMELINE_NONE &&
 			       has_another(tl, before, accepted, limit_ns)
 		       ? TIMELINE_NONE

@@ -183,6 +183,20 @@ static void whoever_shut_a_connection_had_it_and_not_who_listens(void **state)
 	assert_owner(700, 10);
 }
 
+/* Nothing shows the SYN of the second one, so that its packets seem to be the first one's. */
+static void what_comes_after_the_next_opening_is_not_of_the_one_before(void **state)
+{
+	(void)state;
+	scene_use(CLIENT, 100, "connect", 100, NEVER, 10, OLD);
+	scene_use(CLIENT, 500, "connect", 500, NEVER, 11, OLD);
+	settle();
+	ask(40000, 80, 100);
+	assert_owner(400, 10);
+	assert_true(v.until_ns <= T(500));
+	assert_nobody(501);
+	assert_true(v.from_ns > T(400));
+}
+
 /* By less than lies between two readings: the second connection began before the first one's last
  * packets, by its time. */
 static void where_the_clock_was_set_back_a_little_nobody_is_named_either(void **state)
@@ -233,6 +247,7 @@ int main(void)
 		FACT(what_began_after_a_socket_closed_is_not_its_own),
 		FACT(who_answers_on_a_port_that_was_anothers_did_not_hear_what_came_before),
 		FACT(whoever_shut_a_connection_had_it_and_not_who_listens),
+		FACT(what_comes_after_the_next_opening_is_not_of_the_one_before),
 		FACT(where_the_clock_was_set_back_a_little_nobody_is_named_either),
 		FACT(who_looks_up_while_another_one_is_read_may_have_it_too),
 		FACT(closes_of_told_sockets_part_none_from_its_own),
