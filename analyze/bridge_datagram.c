@@ -73,20 +73,23 @@ static bool could_receive(const struct timeline *tl, uint32_t use, uint32_t proc
 }
 
 /* Whether readings have the port at t in another process's hands, and the next one no more: it may
- * have taken what came, and that its socket closed is told late. */
+ * have taken what came, and that its socket closed is told late. Not of a group (SO_REUSEPORT):
+ * there the process had a socket of its own by then. */
 static bool had_another(const struct timeline *tl, uint32_t process, int64_t t_ns,
 			const struct bridge_verdict *v)
 {
-	if (v->lapsed)
-		return v->process != process;
+	bool another = v->lapsed && v->process != process;
+
 	for (size_t i = 0; i < v->candidate_count; i++) {
 		const struct timeline_life *life = &tl->sockets[v->candidates[i].socket].life;
 
-		if (v->candidates[i].process != process && timeline_current(tl, life, t_ns) &&
-		    bridge_is_stale(tl, life, t_ns))
-			return true;
+		if (!timeline_current(tl, life, t_ns))
+			continue;
+		if (v->candidates[i].process == process)
+			return false;
+		another = another || bridge_is_stale(tl, life, t_ns);
 	}
-	return false;
+	return another;
 }
 
 /* What an answer will tell of the request: its process had the port already,

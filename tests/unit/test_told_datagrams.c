@@ -319,6 +319,31 @@ static void what_waits_may_be_read_by_who_inherits_it(void **state)
 	assert_sender(102, BRIDGE_EXACT, 10);
 }
 
+/* Each has a socket of its own on the port (SO_REUSEPORT), and all close soon after. */
+static void in_a_group_who_answers_has_heard(void **state)
+{
+	(void)state;
+	scene_frame("poll", 50, 51);
+	for (uint32_t i = 0; i < 2; i++) {
+		scene_process('+', 10 + i, OLD, "worker");
+		scene_socket('+', "udp " HOST " 53 0.0.0.0 0 7", 500 + i);
+		scene_holder('+', 500 + i, 10 + i, OLD, 3);
+	}
+	scene_frame("event", 520, 540);
+	scene_use("17 " HOST " 53 " PEER " 40000", NEVER, "route", 501, NEVER, 11, OLD);
+	for (uint32_t i = 0; i < 2; i++)
+		scene_say("closed ! 1 udp " HOST " 53 0.0.0.0 0 0 %u %lld 0 0 0 0 0 0 0 0", 7 + i,
+			  (long long)T(535));
+	scene_frame("poll", 1000, 1001);
+	for (uint32_t i = 0; i < 2; i++) {
+		scene_holder('-', 500 + i, 10 + i, OLD, 3);
+		scene_socket('-', "udp " HOST " 53 0.0.0.0 0 7", 500 + i);
+	}
+	settle();
+	ask_host(IPPROTO_UDP, 53, 40000);
+	assert_receiver(500, BRIDGE_AHEAD, 11);
+}
+
 /* Two sockets of one port: 9, which ends at 90, and then 10 use the one, 8 and then 11 the other.
  */
 static void use_two_sockets(int64_t one_ms, int64_t other_ms)
@@ -534,6 +559,7 @@ int main(void)
 		UNASKED(a_connected_socket_that_was_passed_on_is_who_acts_next),
 		UNASKED(who_has_had_it_for_long_may_read_what_comes),
 		UNASKED(in_its_own_turn_a_process_is_sure),
+		FACT(in_a_group_who_answers_has_heard),
 		FACT(who_has_another_socket_of_the_port_is_no_rival),
 		UNASKED(of_sockets_that_are_not_told_apart_all_users_are_rivals),
 		FACT(after_its_close_a_port_is_in_other_hands),
