@@ -24,6 +24,7 @@ struct person {
 	int64_t sure_ns;		    /* when it surely had the pid */
 	uint64_t seen;			    /* the last poll that had it */
 	uint64_t told;			    /* people.telling when what is known was told; 0: not */
+	uint64_t fork_told;		    /* the same of its fork */
 	int64_t exec_ns;		    /* of its last EXEC; 0: none */
 	uint64_t exec_told;		    /* as told, of that moment */
 	int64_t placed_ns;		    /* when the kernel said so last; 0: it did not */
@@ -606,6 +607,7 @@ bool watcher_people_find(struct watcher_people *people, uint32_t pid, uint32_t t
 				!person->is_split && (person->is_read || is_placed(people, person)),
 			.is_told = person->told == people->telling,
 			.is_named = person->named_start != 0,
+			.is_fork_told = !person->born_ns || person->fork_told == people->telling,
 			.exec_ns = person->exec_told == people->telling ? 0 : person->exec_ns,
 			.netns = person->netns,
 			.facts = procfs_facts_ref(person->facts),
@@ -614,17 +616,36 @@ bool watcher_people_find(struct watcher_people *people, uint32_t pid, uint32_t t
 	return person != NULL;
 }
 
+static struct person *of_id(struct watcher_people *people, uint32_t pid, uint64_t id)
+{
+	struct person *at = youngest(people, pid);
+
+	while (at && at->id != id)
+		at = next_of(at->next, pid);
+	return at;
+}
+
 void watcher_people_told(struct watcher_people *people, uint32_t pid, uint64_t id)
 {
-	struct person *at;
+	struct person *person;
 
 	pthread_mutex_lock(&people->lock);
-	for (at = youngest(people, pid); at && at->id != id; at = next_of(at->next, pid))
-		;
-	if (at) {
-		set_told(people, at);
-		at->exec_told = people->telling;
+	person = of_id(people, pid, id);
+	if (person) {
+		set_told(people, person);
+		person->fork_told = person->exec_told = people->telling;
 	}
+	pthread_mutex_unlock(&people->lock);
+}
+
+void watcher_people_fork_told(struct watcher_people *people, uint32_t pid, uint64_t id)
+{
+	struct person *person;
+
+	pthread_mutex_lock(&people->lock);
+	person = of_id(people, pid, id);
+	if (person)
+		person->fork_told = people->telling;
 	pthread_mutex_unlock(&people->lock);
 }
 

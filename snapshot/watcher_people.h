@@ -63,6 +63,7 @@ struct watcher_person {
 	bool is_placed;		    /* in netns, by the kernel's word or a reading of its own */
 	bool is_told;		    /* some frame has it, with what is known of it now */
 	bool is_named;		    /* some frame has its start */
+	bool is_fork_told;	    /* some frame has its fork, or that is not known */
 	int64_t exec_ns;	    /* its last EXEC, if no frame has it; else 0 */
 	uint64_t netns;		    /* 0: not known */
 	struct procfs_facts *facts; /* a reference, or NULL; of an ancestor unless is_read */
@@ -76,6 +77,7 @@ bool watcher_people_find(struct watcher_people *people, uint32_t pid, uint32_t t
  * another person than before, but for those that were unknown. Never 0. */
 uint64_t watcher_people_epoch(const struct watcher_people *people);
 void watcher_people_told(struct watcher_people *people, uint32_t pid, uint64_t id);
+void watcher_people_fork_told(struct watcher_people *people, uint32_t pid, uint64_t id);
 /* A frame was lost: what was told must be told again. */
 void watcher_people_forget_told(struct watcher_people *people);
 /* Start of who had the pid at time_ns, as some frame has it; 0: none has. *exit_ns:

@@ -258,16 +258,45 @@ static uint64_t epoch(void *context)
 
 /* ---------------------------------------------------------------- tell -- */
 
-static void tell_person(struct watcher_trace *trace, const struct watcher_person *person)
+static void tell_fork(struct watcher_trace *trace, const struct watcher_person *person)
 {
 	struct snap_record record = {.type = SNAP_TYPE_BORN, .op = SNAP_ONCE};
 
-	if (!person->is_told && person->born_ns) {
-		record.u.born = (struct snap_born){.pid = person->pid,
-						   .start_ticks = person->start_ticks,
-						   .ppid = person->parent,
-						   .born_ns = person->born_ns + trace->real_ns};
-		snapframe_add(&trace->frame, &record);
+	record.u.born = (struct snap_born){.pid = person->pid,
+					   .start_ticks = person->start_ticks,
+					   .ppid = person->parent,
+					   .born_ns = person->born_ns + trace->real_ns};
+	snapframe_add(&trace->frame, &record);
+	watcher_people_fork_told(trace->watcher->people, person->pid, person->id);
+}
+
+/* The forks that a process descends from: whom a reading has as its parent may have taken it over,
+ * so they alone say what it cannot have inherited. */
+static void tell_descent(struct watcher_trace *trace, const struct watcher_person *person)
+{
+	struct watcher_people *people = trace->watcher->people;
+	uint32_t pid = person->parent;
+	int64_t at_ns = person->born_ns;
+	struct watcher_person father;
+
+	while (at_ns && pid && watcher_people_find(people, pid, pid, at_ns, &father)) {
+		bool is_new = !father.is_fork_told;
+
+		if (is_new)
+			tell_fork(trace, &father);
+		procfs_facts_unref(father.facts);
+		pid = father.parent;
+		at_ns = is_new ? father.born_ns : 0;
+	}
+}
+
+static void tell_person(struct watcher_trace *trace, const struct watcher_person *person)
+{
+	struct snap_record record = {.type = SNAP_TYPE_PROCESS, .op = SNAP_ONCE};
+
+	if (!person->is_fork_told) {
+		tell_fork(trace, person);
+		tell_descent(trace, person);
 	}
 	if (person->exec_ns) {
 		record.type = SNAP_TYPE_EXEC;
@@ -298,7 +327,7 @@ static void tell(void *context, const struct watcher_use *use)
 		person.id = 0;
 	if (person.id == use->user.id) {
 		open_frame(trace, use->is_restated ? WATCHER_RESTATED : "use", use->use.at_ns);
-		if (!person.is_told || person.exec_ns)
+		if (!person.is_told || !person.is_fork_told || person.exec_ns)
 			tell_person(trace, &person);
 		record.u.use = use->use;
 		record.u.use.start_ticks = person.start_ticks;

@@ -88,6 +88,21 @@ else
 	skip 9 "this kernel or container lets less be watched: $(meta watcher)"
 fi
 
+# The forks in between are told too, of those who use nothing themselves. The command was there
+# before.
+run "$PCAPWHO_RECORD" -o "$TMP/descent" -q --interval 1h -- \
+	bash -c 'bash -c "bash -c \"exec 3<>/dev/udp/127.0.0.1/9; echo x >&3; sleep 0.2; true\"; true"; true'
+snap=$(zcat "$TMP/descent"/*.snap.gz)
+if [ "$(meta watcher)" = on ]; then
+	is "$(awk -F'\t' '
+		$1 == "born" { parent[$3] = $5 }
+		$1 == "use" && $8 == 9 { user = $(NF - 2) }
+		END { while (user in parent) { forks++; user = parent[user] }; print forks }' <<<"$snap")" 2 \
+		"who uses a socket is told with all the forks that it descends from"
+else
+	skip 1 "no tracepoints here"
+fi
+
 # Without tracepoints the first packets are looked at.
 PCAPWHO_RECORD=$TMP/plain
 cat >"$PCAPWHO_RECORD" <<END

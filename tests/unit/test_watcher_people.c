@@ -519,6 +519,22 @@ static void test_whom_another_parent_is_read_of_is_told_by_its_fork(void **state
 	assert_true(person_at(*state, 9, T0).is_told);
 }
 
+/* A reading that some frame has does not say who forked it. */
+static void test_a_fork_is_told_though_its_child_was_read(void **state)
+{
+	fork_at(*state, T0, 1, 9);
+	poll_at(*state, T0 + MS, 9, TICKS0, "/bin/next");
+	assert_true(person_at(*state, 9, T0).is_told);
+	assert_false(person_at(*state, 9, T0).is_fork_told);
+	watcher_people_fork_told(*state, 9, person_at(*state, 9, T0).id);
+	assert_true(person_at(*state, 9, T0).is_fork_told);
+	watcher_people_forget_told(*state);
+	assert_false(person_at(*state, 9, T0).is_fork_told);
+	/* Of one that was there before nothing is to be told. */
+	poll_at(*state, T0 + MS, 5, TICKS0, "/bin/old");
+	assert_true(person_at(*state, 5, T0 + MS).is_fork_told);
+}
+
 static void test_an_exit_has_the_start_that_was_told(void **state)
 {
 	int64_t exit_ns = 0;
@@ -590,6 +606,7 @@ int main(void)
 		TEST(test_a_kernel_thread_that_executes_a_program_is_none_any_more),
 		TEST(test_told_lasts_until_a_program_nobody_told),
 		TEST(test_whom_another_parent_is_read_of_is_told_by_its_fork),
+		TEST(test_a_fork_is_told_though_its_child_was_read),
 		TEST(test_an_exec_is_told_once),
 		TEST(test_a_lost_frame_told_nothing),
 		TEST(test_an_exit_has_the_start_that_was_told),
