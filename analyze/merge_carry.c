@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/decode_tunnel.h"
 #include "analyze/grow.h"
 
 enum carry_kind { /* a shipped record keeps its fields; a changed one is a new kind */
@@ -20,12 +21,13 @@ enum carry_kind { /* a shipped record keeps its fields; a changed one is a new k
 		  CARRY_ADDRESS,
 		  CARRY_INTERFACE,
 		  CARRY_SNAPSHOT,
-		  CARRY_FLOW,	  /* with the connections that belong to it */
-		  CARRY_COUNTERS, /* folding leaves ids unused; they stay so */
+		  CARRY_COUNTERS = 19, /* folding leaves ids unused; they stay so */
+		  CARRY_FLOW,	       /* with the connections that belong to it */
+		  CARRY_TUNNEL,
 };
 
 #define BLOB_BYTES (64u << 10) /* a blob ends with the record that reaches this */
-/* Of one record: a flow's, the longest, has 64. Those of connections stand
+/* Of one record: a tunnel's, the longest, has 75. Those of connections stand
  * among flows', and have places of their own. */
 #define FLOW_NUMBERS	   96
 #define CONNECTION_NUMBERS 32
@@ -236,15 +238,8 @@ static void code_count(struct codec *c, struct flow_count *count)
 	u64(c, &count->payload_bytes);
 }
 
-/* connections: how many of its connections follow. */
-static void code_flow(struct codec *c, struct merge_flow *f, uint32_t *connections)
+static void code_packets(struct codec *c, struct flow *flow)
 {
-	struct flow *flow = &f->flow;
-
-	u32(c, connections);
-	i64(c, &f->recording_id);
-	i64(c, &f->flow_id);
-	i64(c, &f->segment_id);
 	for (int i = 0; i < 2; i++) {
 		address(c, flow->key.address[i]);
 		u16(c, &flow->key.port[i]);
@@ -282,7 +277,36 @@ static void code_flow(struct codec *c, struct merge_flow *f, uint32_t *connectio
 	u64(c, &flow->first_number);
 	u64(c, &flow->first_offset_bytes);
 	u64(c, &flow->repeats);
-	if (flow->originator > 1)
+	u64(c, &flow->carried.read);
+	u64(c, &flow->carried.other);
+	u64(c, &flow->carried.unreadable);
+	u8(c, &flow->carried.tunnel);
+	if (flow->originator > 1 || flow->carried.tunnel >= DECODE_TUNNEL_END)
+		c->failed = true;
+}
+
+/* connections: how many of its connections follow. */
+static void code_flow(struct codec *c, struct merge_flow *f, uint32_t *connections)
+{
+	u32(c, connections);
+	i64(c, &f->recording_id);
+	i64(c, &f->flow_id);
+	i64(c, &f->segment_id);
+	code_packets(c, &f->flow);
+}
+
+static void code_tunnel(struct codec *c, struct merge_tunnel *t)
+{
+	i64(c, &t->recording_id);
+	i64(c, &t->tunnel_id);
+	i64(c, &t->segment_id);
+	i64(c, &t->flow_id);
+	i64(c, &t->outer_tunnel_id);
+	i64(c, &t->key);
+	u8(c, &t->tunnel);
+	u8(c, &t->depth);
+	code_packets(c, &t->flow);
+	if (t->tunnel == DECODE_NO_TUNNEL || t->tunnel >= DECODE_TUNNEL_END)
 		c->failed = true;
 }
 
@@ -388,6 +412,7 @@ int merge_carry(struct merge *merge, struct error *error)
 	PUT_ALL(CARRY_SNAPSHOT, code_snapshot, merge->snapshots, merge->snapshot_count);
 	if (status == 0)
 		status = put_flows(&c, merge, error);
+	PUT_ALL(CARRY_TUNNEL, code_tunnel, merge->tunnels, merge->tunnels_count);
 	free(c.bytes);
 	return status;
 }
@@ -463,6 +488,10 @@ static int take_record(struct merge *merge, int64_t kind, struct codec *c)
 		return 0;
 	case CARRY_FLOW:
 		return take_flow(merge, c);
+	case CARRY_TUNNEL:
+		READ_INTO(merge->tunnels, merge->tunnels_count, merge->tunnels_capacity,
+			  code_tunnel(c, &merge->tunnels[merge->tunnels_count]));
+		return INDEX_LAST(tunnels, merge_hash_of_tunnel);
 	case CARRY_COUNTERS:
 		c->place = 0;
 		code_counters(c, merge);

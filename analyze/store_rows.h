@@ -28,6 +28,7 @@ enum store_statement {
 	STORE_INSERT_PACKET,
 	STORE_INSERT_OTHER,
 	STORE_INSERT_COVERAGE,
+	STORE_INSERT_TUNNEL,
 	STORE_TABLES, /* so many tables; UPDATE statements follow in the same order */
 	STORE_HAS_SEGMENT = 2 * STORE_TABLES,
 	STORE_CARRY_PUT,

@@ -367,7 +367,7 @@ static void geneve_that_does_not_fit_is_not_claimed(void **state)
 	static const struct {
 		uint32_t first, second, option;
 	} cases[] = {
-		{0x40, 0, 0},	    /* version 1 */
+		{0x41, 0, 0},	    /* version 1 */
 		{1, 0x80, 0},	    /* bit O: between the endpoints */
 		{1, 0x01, 0},	    /* reserved */
 		{1, 0, 0x01020020}, /* reserved in an option */
