@@ -48,7 +48,7 @@ perl "$ROOT/tests/conv_captures.pl" "$TMP/made" || bail "no captures"
 for capture in "$TMP"/made/*.pcap; do
 	name=${capture##*/}
 	case $name in
-	gre.pcap | ipip.pcap | sit.pcap | vxlan.pcap)
+	geneve.pcap | gre.pcap | gretap.pcap | ipip.pcap | nested.pcap | sit.pcap | vxlan.pcap)
 		compare "$capture" "$name" carried
 		is "$(sql "$TMP/db" "SELECT DISTINCT orig_address FROM flow ORDER BY 1")" \
 			"203.0.113.1" "$name: the outer conversation is what is counted"

@@ -140,9 +140,9 @@ done
 
 # ---- and as tshark reads it ----
 # The innermost addresses of each packet that is one in another, and how many it has of each.
-tshark_inside() {
+tshark_inside() { # CAPTURE…
 	local pcap
-	for pcap in "$TMP"/evidence/*.pcap; do
+	for pcap; do
 		tshark -r "$pcap" -d udp.port==8472,vxlan -Y "not icmp.type==3" -T fields -E separator=\; \
 			-e frame.protocols -e ip.src -e ip.dst -e ipv6.src -e ipv6.dst -e tcp.port -e udp.port 2>/dev/null
 	done | perl -F';' -lane '
@@ -154,15 +154,33 @@ tshark_inside() {
 		$count{join " ", $protocol, sort "$source $ports[-2]", "$destination $ports[-1]"}++;
 		END { print "$_ $count{$_}" for sort keys %count }'
 }
-tshark_inside >"$TMP/tshark"
-sql "SELECT protocol || ' ' || min(a, b) || ' ' || max(a, b) || ' ' || sum(packets) FROM (
-	SELECT protocol, orig_address || ' ' || orig_port AS a, resp_address || ' ' || resp_port AS b,
-		orig_packets + resp_packets AS packets
-	FROM tunnel WHERE protocol IN ('tcp', 'udp') AND coalesce(carried_packets, 0) = 0)
-	GROUP BY protocol, min(a, b), max(a, b)" | LC_ALL=C sort >"$TMP/pcapwho"
-ok "the inner conversations are tshark's, and so are their packets" cmp "$TMP/tshark" "$TMP/pcapwho" ||
-	diag "$(diff "$TMP/tshark" "$TMP/pcapwho")"
-ok "and there are some" test -s "$TMP/tshark"
+pcapwho_inside() { # DATABASE
+	sqlite3 -readonly -batch "$1" "SELECT protocol || ' ' || min(a, b) || ' ' || max(a, b) || ' ' || sum(packets)
+		FROM (SELECT protocol, orig_address || ' ' || orig_port AS a, resp_address || ' ' || resp_port AS b,
+				orig_packets + resp_packets AS packets
+			FROM tunnel WHERE protocol IN ('tcp', 'udp') AND coalesce(carried_packets, 0) = 0)
+		GROUP BY protocol, min(a, b), max(a, b)" | LC_ALL=C sort
+}
+same_inside() { # NAME DATABASE CAPTURE…
+	local name=$1 database=$2
+	shift 2
+	tshark_inside "$@" >"$TMP/tshark"
+	pcapwho_inside "$database" >"$TMP/pcapwho"
+	ok "$name: the inner conversations are tshark's, and so are their packets" cmp "$TMP/tshark" "$TMP/pcapwho" ||
+		diag "$(diff "$TMP/tshark" "$TMP/pcapwho")"
+	ok "$name: and there are some" test -s "$TMP/tshark"
+}
+same_inside recorded "$TMP/traffic.db" "$TMP"/evidence/*.pcap
+# Kinds that the kernel may not have.
+mkdir "$TMP/made"
+perl "$ROOT/tests/conv_captures.pl" "$TMP/made" || bail "no captures"
+for kind in ipip sit gre gretap vxlan geneve nested; do
+	"$PCAPWHO" analyze -q "$TMP/made/$kind.pcap" -o "$TMP/$kind.db"
+	same_inside "$kind" "$TMP/$kind.db" "$TMP/made/$kind.pcap"
+done
+is "$(sqlite3 -readonly "$TMP/nested.db" "SELECT DISTINCT o.tunnel_type || ' ' || o.tunnel_key || ' ' || o.orig_address
+	|| ', ' || i.tunnel_type || ' ' || i.depth FROM tunnel i JOIN tunnel o ON o.tunnel_id = i.outer_tunnel_id")" \
+	"Tunnel::VXLAN 42 203.0.113.3, Tunnel::GRE 2" "a tunnel in a tunnel leads to its carrier"
 is "$(sql "SELECT count(*) FROM flow WHERE carries IS NOT NULL
 	AND orig_packets + resp_packets <> carried_packets + carried_other_packets + carried_unreadable_packets")" 0 \
 	"the packets of a tunnel are those read, those without IP and those unreadable"
