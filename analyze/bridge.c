@@ -1,10 +1,8 @@
+/* The order of a judgement, and what each of its ways says of whom it names, or of nobody. */
 #include "analyze/bridge_internal.h"
 
 #include <netinet/in.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "snapshot/format/quantity.h"
 
 #include "analyze/grow.h"
 
@@ -85,25 +83,22 @@ int64_t bridge_distance(struct bridge *bridge, const struct bridge_verdict *v, i
 	return t_ns - (bridge->full_from_ns > v->first_ns ? bridge->full_from_ns : v->first_ns);
 }
 
-/* Whether complete readings stand on both sides of t (a segment begins and ends
- * with one). Outside, only what one connection's own packets show holds. */
-static bool bracketed(const struct timeline *tl, int64_t t_ns)
+bool bridge_bracketed(const struct timeline *tl, int64_t t_ns)
 {
 	return t_ns >= tl->first_full_ns && t_ns <= tl->last_full_ns;
 }
 
 /* ------------------------------------------------------------ verdicts -- */
 
-static void say_no(struct bridge_verdict *v, enum bridge_reason reason)
+void bridge_say_no(struct bridge_verdict *v, enum bridge_reason reason)
 {
 	v->rule = BRIDGE_NO_RULE;
 	v->reason = reason;
 }
 
-/* The owner is only who had it last. */
-static void say_lapsed(struct bridge_verdict *v)
+void bridge_say_lapsed(struct bridge_verdict *v)
 {
-	say_no(v, BRIDGE_GAP);
+	bridge_say_no(v, BRIDGE_GAP);
 	v->lapsed = true;
 }
 
@@ -111,14 +106,30 @@ void bridge_say_ambiguous(struct bridge *bridge, const struct bridge_subject *su
 			  struct bridge_verdict *v)
 {
 	v->process = v->image = TIMELINE_NONE;
-	say_no(v, subject->group ? BRIDGE_MULTICAST : BRIDGE_AMBIGUOUS);
+	bridge_say_no(v, subject->group ? BRIDGE_MULTICAST : BRIDGE_AMBIGUOUS);
 	v->shared_by = (uint32_t)bridge->pool_count;
 	v->candidates = bridge->pool;
 	v->candidate_count = bridge->pool_count < BRIDGE_CANDIDATES_MAX ? bridge->pool_count
 									: BRIDGE_CANDIDATES_MAX;
 }
 
-static void say_owner(struct bridge *bridge, enum bridge_rule rule, size_t which,
+/* Nobody, though readings name somebody, as they may be wrong: the socket and the sighting stay. */
+static void refuse_owner(const struct bridge *bridge, enum bridge_why why, struct bridge_verdict *v)
+{
+	bridge_tell(bridge, why, v->socket);
+	v->process = v->image = TIMELINE_NONE;
+	bridge_say_no(v, BRIDGE_GAP);
+	v->refused = true;
+}
+
+void bridge_disown(const struct bridge *bridge, enum bridge_why why, struct bridge_verdict *v)
+{
+	refuse_owner(bridge, why, v);
+	v->socket = v->frame = TIMELINE_NONE;
+	v->shared_by = 0;
+}
+
+void bridge_say_owner(struct bridge *bridge, enum bridge_rule rule, size_t which,
 		      struct bridge_verdict *v)
 {
 	v->rule = rule;
@@ -129,7 +140,7 @@ static void say_owner(struct bridge *bridge, enum bridge_rule rule, size_t which
 	v->shared_by = (uint32_t)bridge->pool_count;
 }
 
-static void say_no_holder(const struct bridge *bridge, uint32_t socket, struct bridge_verdict *v)
+void bridge_say_no_holder(const struct bridge *bridge, uint32_t socket, struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
 	uint32_t inode = tl->sockets[socket].inode;
@@ -138,14 +149,13 @@ static void say_no_holder(const struct bridge *bridge, uint32_t socket, struct b
 	/* Those that were seen to hold it cannot have held it then. */
 	if (inode != 0 && timeline_holders(tl, inode) != TIMELINE_NONE) {
 		bridge_tell(bridge, BRIDGE_WHY_HELD_OTHERWISE, socket);
-		say_no(v, BRIDGE_GAP);
+		bridge_say_no(v, BRIDGE_GAP);
 	} else {
-		say_no(v, tl->unreadable > 0 ? BRIDGE_UNREADABLE : BRIDGE_NO_HOLDER);
+		bridge_say_no(v, tl->unreadable > 0 ? BRIDGE_UNREADABLE : BRIDGE_NO_HOLDER);
 	}
 }
 
-/* The sighting a verdict rests on, for socket and holder together. */
-static void rest_on(const struct bridge *bridge, uint32_t socket,
+void bridge_rest_on(const struct bridge *bridge, uint32_t socket,
 		    const struct bridge_holding *holding, enum bridge_rule rule, int64_t t_ns,
 		    struct bridge_verdict *v)
 {
@@ -171,87 +181,7 @@ static void rest_on(const struct bridge *bridge, uint32_t socket,
 		v->frame = now;
 }
 
-/* An accepted connection whose first known holder was there before it and has
- * never held the listening socket was handed over by somebody who had it first. */
-static bool was_passed(const struct bridge *bridge, const struct bridge_subject *subject)
-{
-	const struct timeline *tl = bridge->timeline;
-	uint16_t port = subject->local.port;
-	bool older = false;
-
-	if (!subject->responder || subject->protocol != IPPROTO_TCP || !bridge->listened[port])
-		return false;
-	for (size_t i = 0; i < bridge->pool_count; i++) {
-		uint32_t process = bridge->pool[i].process;
-
-		if (bridge_held_listener(bridge, port, process))
-			return false;
-		older = older || subject->began_ns == INT64_MIN ||
-			tl->processes[process].start_ns < subject->began_ns;
-	}
-	return older;
-}
-
-/* Who accepts and hands on may have been caught in between: unless readings had it in its hands
- * twice, it is not known who serves. One that began after the connection was made for it. */
-static bool was_caught_accepting(const struct bridge *bridge, const struct bridge_subject *subject,
-				 uint32_t process)
-{
-	return (subject->began_ns == INT64_MIN ||
-		timeline_began(bridge->timeline, process, false) < subject->began_ns) &&
-	       bridge_hands_on(bridge, subject->local.port, process) &&
-	       !bridge_kept(bridge, process);
-}
-
-/* Whether it was ever read whole, and not only looked up for an event. */
-static bool in_full_reading(const struct timeline *tl, const struct timeline_life *life)
-{
-	return tl->frames[life->first].kind != SNAP_EVENT ||
-	       tl->frames[life->last].kind != SNAP_EVENT;
-}
-
-static void judge_connected(struct bridge *bridge, const struct bridge_subject *subject,
-			    uint32_t socket, enum bridge_rule rule, int64_t t_ns,
-			    struct bridge_verdict *v)
-{
-	const struct timeline_socket *s = &bridge->timeline->sockets[socket];
-	uint16_t port = subject->local.port;
-	struct bridge_holding holding;
-
-	bridge_empty_pool(bridge);
-	holding = bridge_collect_holders(bridge, socket, t_ns, v);
-	v->by_tuple = true;
-	if (bridge->pool_count == 0) {
-		rest_on(bridge, socket, &holding, rule, t_ns, v);
-		say_no_holder(bridge, socket, v);
-		return;
-	}
-	if (holding.rule > rule)
-		rule = holding.rule;
-	rest_on(bridge, socket, &holding, rule, t_ns, v);
-	v->passed = was_passed(bridge, subject);
-	if (rule == BRIDGE_AHEAD && v->passed)
-		holding.moved = true;
-	if (holding.moved) {
-		bridge_tell(bridge, BRIDGE_WHY_HANDED_ON, socket);
-		v->socket = socket;
-		bridge_say_ambiguous(bridge, subject, v);
-		return;
-	}
-	say_owner(bridge, rule, bridge_pick_holder(bridge, s->inode), v);
-	/* Who was caught accepting it may hand it on at once. */
-	if (subject->responder && subject->protocol == IPPROTO_TCP &&
-	    ((!in_full_reading(bridge->timeline, &s->life) &&
-	      bridge->accepted[port] != v->process) ||
-	     was_caught_accepting(bridge, subject, v->process))) {
-		bridge_tell(bridge, BRIDGE_WHY_MAY_HAND_ON, socket);
-		bridge_say_ambiguous(bridge, subject, v);
-	}
-}
-
-/* ------------------------------------------------ sockets of the tuple -- */
-
-static void push_socket(struct bridge *bridge, uint32_t socket)
+void bridge_push_socket(struct bridge *bridge, uint32_t socket)
 {
 	if (grow_one(&bridge->sockets, bridge->socket_count, &bridge->socket_capacity,
 		     sizeof(*bridge->sockets)) != 0) {
@@ -268,8 +198,7 @@ static void say_several(struct bridge *bridge, const struct bridge_subject *subj
 	bridge_say_ambiguous(bridge, subject, v);
 }
 
-/* Several sockets of one tuple cannot be told apart at t, unless one process has them all. */
-static void judge_several(struct bridge *bridge, const struct bridge_subject *subject,
+void bridge_judge_several(struct bridge *bridge, const struct bridge_subject *subject,
 			  enum bridge_rule rule, int64_t t_ns, struct bridge_verdict *v)
 {
 	struct bridge_holding holding = {.rule = BRIDGE_NO_RULE};
@@ -283,346 +212,13 @@ static void judge_several(struct bridge *bridge, const struct bridge_subject *su
 		if (holding.rule != BRIDGE_NO_RULE && rule <= BRIDGE_BEHIND && holding.rule > rule)
 			rule = holding.rule;
 	}
-	rest_on(bridge, bridge->sockets[0], &holding, rule, t_ns, v);
+	bridge_rest_on(bridge, bridge->sockets[0], &holding, rule, t_ns, v);
 	if (bridge->pool_count == 0)
-		say_no_holder(bridge, bridge->sockets[0], v);
+		bridge_say_no_holder(bridge, bridge->sockets[0], v);
 	else if (bridge->pool_count == 1 && !moved)
-		say_owner(bridge, rule, 0, v);
+		bridge_say_owner(bridge, rule, 0, v);
 	else
 		say_several(bridge, subject, v);
-}
-
-/* Which of the lifetimes in bridge->sockets (all with an inode, of one tuple)
- * is meant at t. Leaves only what qualifies in bridge->sockets. */
-static enum bridge_rule choose_lifetime(struct bridge *bridge, const struct bridge_subject *subject,
-					int64_t t_ns)
-{
-	const struct timeline *tl = bridge->timeline;
-	bool tcp = subject->protocol == IPPROTO_TCP;
-	uint32_t now = TIMELINE_NONE, previous = TIMELINE_NONE, next = TIMELINE_NONE;
-	uint32_t others = 0;
-
-	for (size_t n = 0; n < bridge->socket_count; n++) {
-		uint32_t i = bridge->sockets[n];
-		const struct timeline_life *life = &tl->sockets[i].life;
-
-		if (timeline_current(tl, life, t_ns)) {
-			/* Of two current ones the older is stale, unless both were seen at once. */
-			if (now != TIMELINE_NONE && tl->sockets[now].life.last >= life->first)
-				others++;
-			now = i;
-		} else if (timeline_first_end(tl, life) > t_ns) {
-			bool possible = (tcp && subject->began_ns != INT64_MIN) ||
-					bridge_may_precede(tl, life, t_ns);
-
-			if (possible && next == TIMELINE_NONE)
-				next = i;
-		} else if (tcp && timeline_gone_end(tl, life) > subject->first_ns) {
-			previous = i; /* it was not gone yet when the flow began */
-		}
-	}
-	if (others > 0)
-		return BRIDGE_EXACT; /* all of them stay */
-	bridge->socket_count = 0;
-	if (now != TIMELINE_NONE) {
-		push_socket(bridge, now);
-		if (next != TIMELINE_NONE && bridge_is_stale(tl, &tl->sockets[now].life, t_ns) &&
-		    bridge_may_precede(tl, &tl->sockets[next].life, t_ns))
-			push_socket(bridge, next);
-		return t_ns > tl->last_full_ns ? BRIDGE_BEHIND : BRIDGE_EXACT;
-	}
-	if (previous != TIMELINE_NONE)
-		push_socket(bridge, previous);
-	if (next != TIMELINE_NONE)
-		push_socket(bridge, next);
-	return next != TIMELINE_NONE ? BRIDGE_AHEAD : BRIDGE_BEHIND;
-}
-
-/* What of the unconnected sockets of a port can matter: those on the address, and on any. */
-static const struct bridge_near *near_port(struct bridge *bridge,
-					   const struct bridge_subject *subject, uint8_t protocol,
-					   uint16_t port, int64_t t_ns, struct bridge_verdict *v)
-{
-	static const uint8_t zero[4];
-	const struct endpoint any[] = {{.address = endpoint_from_ipv4(zero), .port = port},
-				       {.port = port}};
-	struct endpoint local = {.address = subject->local.address, .port = port};
-
-	bridge_near_clear(bridge, BRIDGE_CHAIN_PORT);
-	if (!endpoint_is_any(&local.address))
-		bridge_near_add(bridge, BRIDGE_CHAIN_PORT,
-				timeline_by_port(bridge->timeline, protocol, &local), t_ns, v);
-	bridge_near_add(bridge, BRIDGE_CHAIN_PORT,
-			timeline_by_port(bridge->timeline, protocol, &any[0]), t_ns, v);
-	return bridge_near_add(bridge, BRIDGE_CHAIN_PORT,
-			       timeline_by_port(bridge->timeline, protocol, &any[1]), t_ns, v);
-}
-
-/* A socket that connects after its first packets stood unconnected before, and
- * one that was last seen before may have gone: a different one on its port
- * that was or may have been there then may have taken them. */
-static bool add_unconnected_rivals(struct bridge *bridge, const struct bridge_subject *subject,
-				   int64_t t_ns, struct bridge_verdict *v)
-{
-	const struct timeline *tl = bridge->timeline;
-	uint32_t inode = tl->sockets[bridge->sockets[0]].inode;
-	size_t before = bridge->socket_count;
-	const struct bridge_near *near =
-		near_port(bridge, subject, subject->protocol, subject->local.port, t_ns, v);
-
-	for (size_t n = 0; n < near->count; n++) {
-		uint32_t i = near->places[n];
-		const struct timeline_socket *s = &tl->sockets[i];
-
-		bridge_life_edges(tl, &s->life, t_ns, v);
-		if (s->inode != inode && bridge_namespace_fits(bridge, subject, s->netns) &&
-		    (timeline_current(tl, &s->life, t_ns) ||
-		     (timeline_first_end(tl, &s->life) > t_ns &&
-		      bridge_may_precede(tl, &s->life, t_ns))) &&
-		    (endpoint_is_any(&s->local.address) ||
-		     endpoint_equal(&s->local.address, &subject->local.address)))
-			push_socket(bridge, i);
-	}
-	return bridge->socket_count > before;
-}
-
-/* 1: judged. 0: no socket of this tuple. -1: rows of the tuple without inode only. */
-static int judge_tuple(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
-		       struct bridge_verdict *v)
-{
-	const struct timeline *tl = bridge->timeline;
-	bool without_inode = false, certain;
-	const struct bridge_near *near;
-	enum bridge_rule rule;
-
-	bridge->socket_count = 0;
-	if (subject->protocol != IPPROTO_TCP && !bracketed(tl, t_ns)) {
-		bridge_tell(bridge, BRIDGE_WHY_OUTSIDE, TIMELINE_NONE);
-		return 0;
-	}
-	bridge_near_clear(bridge, BRIDGE_CHAIN_TUPLE);
-	near = bridge_near_add(
-		bridge, BRIDGE_CHAIN_TUPLE,
-		timeline_by_tuple(tl, subject->protocol, &subject->local, &subject->remote), t_ns,
-		v);
-	for (size_t n = 0; n < near->count; n++) {
-		uint32_t i = near->places[n];
-		const struct timeline_socket *s = &tl->sockets[i];
-
-		if (!bridge_namespace_fits(bridge, subject, s->netns)) {
-			bridge_tell(bridge, BRIDGE_WHY_OTHER_NAMESPACE, i);
-			continue;
-		}
-		/* Seen only before this instance began: another connection's. */
-		if (subject->began_ns != INT64_MIN &&
-		    tl->frames[s->life.last].begin_ns < subject->began_ns) {
-			bridge_tell(bridge, BRIDGE_WHY_EARLIER_CONNECTION, i);
-			continue;
-		}
-		bridge_life_edges(tl, &s->life, t_ns, v);
-		if (s->inode != 0) {
-			push_socket(bridge, i);
-		} else {
-			bridge_tell(bridge, BRIDGE_WHY_NO_INODE, i);
-			without_inode = true;
-		}
-	}
-	if (bridge->socket_count == 0) {
-		bridge_tell(bridge, BRIDGE_WHY_NO_ROW, TIMELINE_NONE);
-		return without_inode ? -1 : 0;
-	}
-	rule = choose_lifetime(bridge, subject, t_ns);
-	if (bridge->socket_count == 0) {
-		bridge_tell(bridge, BRIDGE_WHY_NOT_THEN, TIMELINE_NONE);
-		return without_inode ? -1 : 0;
-	}
-	v->by_tuple = true;
-	certain = subject->protocol == IPPROTO_TCP ||
-		  (rule == BRIDGE_EXACT &&
-		   !bridge_is_stale(tl, &tl->sockets[bridge->sockets[0]].life, t_ns));
-	if (bridge->socket_count == 1 && !certain && rule == BRIDGE_EXACT) {
-		/* It may have been closed, and its port taken, since. */
-		judge_connected(bridge, subject, bridge->sockets[0], rule, t_ns, v);
-		if (v->reason == BRIDGE_OWNED) {
-			bridge_tell(bridge, BRIDGE_WHY_MAY_BE_CLOSED, bridge->sockets[0]);
-			say_lapsed(v);
-		}
-		return 1;
-	}
-	if (bridge->socket_count == 1 &&
-	    (certain || !add_unconnected_rivals(bridge, subject, t_ns, v)))
-		judge_connected(bridge, subject, bridge->sockets[0], rule, t_ns, v);
-	else
-		judge_several(bridge, subject, rule, t_ns, v);
-	return 1;
-}
-
-/* -------------------------------------------------- unconnected sockets -- */
-
-static bool has_ports(uint8_t protocol)
-{
-	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
-	       protocol == IPPROTO_SCTP || protocol == IPPROTO_DCCP;
-}
-
-enum tier { TIER_ADDRESS, TIER_WILDCARD, TIER_DUAL_STACK, TIERS };
-
-static enum tier tier_of(const struct bridge_subject *subject, const struct timeline_socket *s)
-{
-	if (endpoint_equal(&s->local.address, &subject->local.address))
-		return TIER_ADDRESS;
-	if (!endpoint_is_any(&s->local.address))
-		return TIERS;
-	if (snap_table_is_ipv6(s->table) == (subject->ip_version == 6))
-		return TIER_WILDCARD;
-	/* Raw and ping sockets take their own family only. */
-	return subject->ip_version == 4 && has_ports(s->protocol) ? TIER_DUAL_STACK : TIERS;
-}
-
-static bool takes_unconnected(const struct bridge *bridge, const struct bridge_subject *subject,
-			      const struct timeline_socket *s)
-{
-	if (s->protocol == IPPROTO_TCP && s->state != SNAP_LISTEN)
-		return false;
-	return s->inode != 0 && bridge_namespace_fits(bridge, subject, s->netns);
-}
-
-/* Fills bridge->sockets with what qualifies at t on a port, by the strongest
- * tier that has any; a tier that is only ahead does not hide one that is there. */
-static enum tier collect_unconnected(struct bridge *bridge, const struct bridge_subject *subject,
-				     uint8_t protocol, uint16_t port, int64_t t_ns,
-				     struct bridge_verdict *v)
-{
-	const struct timeline *tl = bridge->timeline;
-	const struct bridge_near *near = near_port(bridge, subject, protocol, port, t_ns, v);
-	enum tier found = TIERS;
-
-	bridge->socket_count = 0;
-	for (enum tier tier = TIER_ADDRESS; tier < TIERS; tier++) {
-		bool current = false, stale = true;
-
-		for (size_t n = 0; n < near->count; n++) {
-			uint32_t i = near->places[n];
-			const struct timeline_socket *s = &tl->sockets[i];
-
-			if (!takes_unconnected(bridge, subject, s) || tier_of(subject, s) != tier)
-				continue;
-			bridge_life_edges(tl, &s->life, t_ns, v);
-			if (!timeline_current(tl, &s->life, t_ns))
-				continue;
-			push_socket(bridge, i);
-			current = true;
-			stale = stale && bridge_is_stale(tl, &s->life, t_ns);
-		}
-		for (size_t n = 0; n < near->count; n++) {
-			uint32_t i = near->places[n];
-			const struct timeline_socket *s = &tl->sockets[i];
-
-			if (takes_unconnected(bridge, subject, s) && tier_of(subject, s) == tier &&
-			    timeline_first_end(tl, &s->life) > t_ns &&
-			    bridge_may_precede(tl, &s->life, t_ns)) {
-				push_socket(bridge, i);
-				if (found == TIERS)
-					found = tier;
-			}
-		}
-		if (current && found == TIERS)
-			found = tier;
-		/* Of a group's datagram each socket gets a copy. */
-		if (current && !stale && !subject->group)
-			return found;
-	}
-	return found;
-}
-
-/* A port that was last seen before t and is not there in the next reading may
- * have gone to another process in between. */
-static bool any_stale(const struct bridge *bridge, int64_t t_ns)
-{
-	const struct timeline *tl = bridge->timeline;
-
-	for (size_t i = 0; i < bridge->socket_count; i++) {
-		const struct timeline_life *life = &tl->sockets[bridge->sockets[i]].life;
-
-		if (timeline_current(tl, life, t_ns) && bridge_is_stale(tl, life, t_ns))
-			return true;
-	}
-	return false;
-}
-
-static bool judge_unconnected(struct bridge *bridge, const struct bridge_subject *subject,
-			      uint8_t protocol, uint16_t port, enum bridge_rule rule, int64_t t_ns,
-			      struct bridge_verdict *v)
-{
-	enum tier tier;
-
-	if (!bracketed(bridge->timeline, t_ns)) {
-		bridge_tell(bridge, BRIDGE_WHY_PORT_OUTSIDE, TIMELINE_NONE);
-		return false;
-	}
-	tier = collect_unconnected(bridge, subject, protocol, port, t_ns, v);
-	if (bridge->socket_count == 0) {
-		bridge_tell(bridge, BRIDGE_WHY_NO_PORT, TIMELINE_NONE);
-		return false;
-	}
-	if (rule == BRIDGE_NO_RULE)
-		rule = tier == TIER_ADDRESS ? BRIDGE_BOUND : BRIDGE_WILDCARD;
-	judge_several(bridge, subject, rule, t_ns, v);
-	if (v->reason == BRIDGE_OWNED && any_stale(bridge, t_ns)) {
-		bridge_tell(bridge, BRIDGE_WHY_PORT_MAY_BE_TAKEN, v->socket);
-		say_lapsed(v);
-	}
-	if (v->reason == BRIDGE_OWNED && rule == BRIDGE_LISTENER &&
-	    bridge->accepted[port] != v->process) {
-		bridge_tell(bridge, BRIDGE_WHY_NOT_ACCEPTOR, v->socket);
-		bridge_say_ambiguous(bridge, subject, v);
-	}
-	return true;
-}
-
-/* What the kernel itself sends and answers unless a raw socket is open. */
-static void judge_raw(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
-		      struct bridge_verdict *v)
-{
-	bool icmp = subject->protocol == IPPROTO_ICMP || subject->protocol == IPPROTO_ICMPV6;
-
-	if (subject->icmp_query && !subject->responder &&
-	    judge_unconnected(bridge, subject, subject->protocol, subject->local.port,
-			      BRIDGE_QUOTED, t_ns, v))
-		return;
-	if (!(icmp && (subject->responder || !subject->icmp_query)) &&
-	    judge_unconnected(bridge, subject, IPPROTO_RAW, subject->protocol,
-			      icmp ? BRIDGE_QUOTED : BRIDGE_NO_RULE, t_ns, v))
-		return;
-	bridge_tell(bridge, BRIDGE_WHY_KERNEL, TIMELINE_NONE);
-	say_no(v, BRIDGE_NO_SOCKET);
-}
-
-/* It is the listener of the moment of the SYN that took the connection, so the
- * verdict does not change with t. */
-static bool judge_listener(struct bridge *bridge, const struct bridge_subject *subject,
-			   struct bridge_verdict *v)
-{
-	int64_t from_ns = v->from_ns, until_ns = v->until_ns;
-	bool judged;
-
-	if (subject->began_ns == INT64_MIN) {
-		bridge_tell(bridge, BRIDGE_WHY_NO_SYN, TIMELINE_NONE);
-		return false;
-	}
-	judged = judge_unconnected(bridge, subject, subject->protocol, subject->local.port,
-				   BRIDGE_LISTENER, subject->began_ns, v);
-	v->from_ns = from_ns;
-	v->until_ns = until_ns;
-	return judged;
-}
-
-static void refuse_owner(const struct bridge *bridge, enum bridge_why why, struct bridge_verdict *v)
-{
-	bridge_tell(bridge, why, v->socket);
-	v->process = v->image = TIMELINE_NONE;
-	say_no(v, BRIDGE_GAP);
-	v->refused = true;
 }
 
 /* Who has a connection's descriptor now may have inherited it from who uses it. Uses
@@ -697,44 +293,34 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 	bridge_edge(v, t_ns, tl->first_full_ns);
 	if (tl->last_full_ns < INT64_MAX)
 		bridge_edge(v, t_ns, tl->last_full_ns + 1);
-	if (!has_ports(subject->protocol)) {
-		judge_raw(bridge, subject, t_ns, v);
+	if (!bridge_has_ports(subject->protocol)) {
+		bridge_judge_raw(bridge, subject, t_ns, v);
 		return;
 	}
-	tuple = judge_tuple(bridge, subject, t_ns, v);
+	tuple = bridge_judge_tuple(bridge, subject, t_ns, v);
 	if (tuple == 1) {
 		refuse_heirs(bridge, subject, t_ns, v);
 		return;
 	}
-	if (stream && subject->responder && judge_listener(bridge, subject, v))
+	if (stream && subject->responder && bridge_judge_listener(bridge, subject, v)) {
+		/* Who listened need not be who accepted, or it was handed on. */
+		if (v->reason == BRIDGE_OWNED &&
+		    bridge_told_others(bridge, subject, t_ns, v->process))
+			refuse_owner(bridge, BRIDGE_WHY_NOT_ITS_USER, v);
 		return;
-	if (!stream && judge_unconnected(bridge, subject, subject->protocol, subject->local.port,
-					 BRIDGE_NO_RULE, t_ns, v))
+	}
+	if (!stream && bridge_judge_unconnected(bridge, subject, subject->protocol,
+						subject->local.port, BRIDGE_NO_RULE, t_ns, v))
 		return;
 	if (subject->group) {
-		say_no(v, BRIDGE_MULTICAST);
+		bridge_say_no(v, BRIDGE_MULTICAST);
 	} else if (tuple == -1) {
-		say_no(v, BRIDGE_NO_HOLDER);
+		bridge_say_no(v, BRIDGE_NO_HOLDER);
 		v->by_tuple = true;
 	} else {
 		bridge_edge(v, t_ns, tl->frames[0].begin_ns);
-		say_no(v, t_ns < tl->frames[0].begin_ns ? BRIDGE_BEFORE_START : BRIDGE_GAP);
+		bridge_say_no(v, t_ns < tl->frames[0].begin_ns ? BRIDGE_BEFORE_START : BRIDGE_GAP);
 	}
-}
-
-/* A socket of the port closed after a datagram and before the first sighting of the one that is
- * named: it may have been the datagram's. */
-static bool closed_between(const struct bridge *bridge, const struct bridge_subject *subject,
-			   int64_t t_ns, const struct bridge_verdict *v)
-{
-	const struct timeline *tl = bridge->timeline;
-	int64_t first_ns;
-
-	if (v->reason != BRIDGE_OWNED || v->socket == TIMELINE_NONE || subject->group)
-		return false;
-	first_ns = timeline_first_end(tl, &tl->sockets[v->socket].life);
-	return first_ns > t_ns && timeline_closed(tl, subject->protocol, subject->local.port,
-						  &subject->remote, t_ns, first_ns) > 0;
 }
 
 void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
@@ -750,17 +336,11 @@ void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, i
 	    bridge->timeline->sockets[v->socket].netns != bridge->timeline->capture_netns &&
 	    bridge->timeline->sockets[v->socket].netns != 0 && bridge_is_ours(bridge, subject))
 		refuse_owner(bridge, BRIDGE_WHY_NOT_OUR_NAMESPACE, v);
-	if (subject->protocol != IPPROTO_TCP && subject->protocol != IPPROTO_SCTP) {
-		if (closed_between(bridge, subject, t_ns, v)) {
-			refuse_owner(bridge, BRIDGE_WHY_CLOSED_BETWEEN, v);
-			v->socket = v->frame = TIMELINE_NONE;
-			v->shared_by = 0;
-		}
+	if (subject->protocol != IPPROTO_TCP && subject->protocol != IPPROTO_SCTP)
 		bridge_judge_datagram(bridge, subject, t_ns, v);
-	}
 	if (subject->protocol == IPPROTO_UDP || subject->protocol == IPPROTO_UDPLITE)
 		bridge_check_hands(bridge, subject, t_ns, v);
-	/* Which of the two that bear its name is not known. */
+	/* It stands for two processes, and which of them it was is not known. */
 	if (v->reason == BRIDGE_OWNED && bridge->timeline->processes[v->process].forked_twice)
 		refuse_owner(bridge, BRIDGE_WHY_FORKED_TWICE, v);
 }

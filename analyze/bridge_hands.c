@@ -6,10 +6,70 @@
 #include "analyze/walk.h"
 #include "snapshot/format/quantity.h"
 
-/* The turns of a port around t: who used it last before, and who is the next. */
-struct turns {
+/* Uses of one port that a judgement goes through, those in other namespaces counted: the turns of
+ * sixteen sockets. */
+#define LOOKED_AT 1024
+
+/* So many sockets of one port that one process used with others are told apart. */
+#define SOCKETS_MAX 16
+
+/* The uses of a port that speak of the sockets of one process. */
+struct hands {
+	const struct bridge *bridge;
+	const struct bridge_subject *subject;
+	struct timeline_way way;
+	size_t after; /* the place in the way of the first one after t */
+	int64_t t_ns;
+	/* Those that it was told to use; none: of all of the port any may be meant. */
+	int64_t sockets[SOCKETS_MAX];
+	size_t socket_count;
+	/* The turns around t: who used it last before, and who is the next. */
 	const struct timeline_use *now, *next;
+	bool cut; /* there were too many to look at */
 };
+
+static const struct timeline_use *use_at(const struct hands *hands, size_t place)
+{
+	return &hands->bridge->timeline->uses[hands->way.uses[place]];
+}
+
+/* A socket that the process was told to use. False: there are too many. */
+static bool note_socket(struct hands *hands, int64_t socket)
+{
+	for (size_t i = 0; i < hands->socket_count; i++) {
+		if (hands->sockets[i] == socket)
+			return true;
+	}
+	if (hands->socket_count == SOCKETS_MAX || socket == 0)
+		return false;
+	hands->sockets[hands->socket_count++] = socket;
+	return true;
+}
+
+/* Whose own sockets are not all known: any of the port may be its. */
+static void note_sockets(struct hands *hands, uint32_t process)
+{
+	bool known = hands->way.count <= LOOKED_AT;
+
+	for (size_t i = 0; known && i < hands->way.count; i++) {
+		walk_step();
+		if (use_at(hands, i)->process == process)
+			known = note_socket(hands, use_at(hands, i)->looked_ns);
+	}
+	if (!known)
+		hands->socket_count = 0;
+}
+
+/* Whether a use is of the end that is asked for, and may be of a socket that the process has. Of
+ * several, it may be one of them. */
+static bool fits(const struct hands *hands, const struct timeline_use *use)
+{
+	bool is_its = hands->socket_count == 0 || use->looked_ns == 0 || use->act == SNAP_SEVERAL;
+
+	for (size_t i = 0; i < hands->socket_count && !is_its; i++)
+		is_its = hands->sockets[i] == use->looked_ns;
+	return is_its && bridge_use_fits(hands->bridge, hands->subject, use->netns);
+}
 
 /* Whether the port closed between the two times, and not late for something before. */
 static bool closed_between(const struct timeline *tl, const struct bridge_subject *subject,
@@ -19,40 +79,45 @@ static bool closed_between(const struct timeline *tl, const struct bridge_subjec
 			       from_ns + BRIDGE_LATE_CLOSE_NS, until_ns) > 0;
 }
 
-static struct turns find_turns(const struct bridge *bridge, const struct bridge_subject *subject,
-			       const struct timeline_way *way, int64_t t_ns)
+/* The first use that fits, from a place of the way on, in steps of 1 or -1. */
+static const struct timeline_use *first_fit(struct hands *hands, size_t from, size_t step)
 {
-	const struct timeline *tl = bridge->timeline;
-	size_t after = bridge_first_after(tl, way, t_ns);
-	struct turns out = {NULL, NULL};
+	unsigned looked = 0;
 
-	for (size_t i = after; i > 0 && out.now == NULL; i--) {
-		const struct timeline_use *use = &tl->uses[way->uses[i - 1]];
-
+	for (size_t i = from; i < hands->way.count; i += step) {
 		walk_step();
-		if (bridge_use_fits(bridge, subject, use->netns))
-			out.now = use;
+		if (looked++ == LOOKED_AT) {
+			hands->cut = true;
+			return NULL;
+		}
+		if (fits(hands, use_at(hands, i)))
+			return use_at(hands, i);
 	}
-	for (size_t i = after; i < way->count && out.next == NULL; i++) {
-		const struct timeline_use *use = &tl->uses[way->uses[i]];
-
-		walk_step();
-		if (bridge_use_fits(bridge, subject, use->netns))
-			out.next = use;
-	}
-	if (out.now != NULL && closed_between(tl, subject, out.now->at_ns, t_ns))
-		out.now = NULL;
-	if (out.next != NULL && closed_between(tl, subject, t_ns, out.next->at_ns))
-		out.next = NULL;
-	return out;
+	return NULL;
 }
 
-/* Whether the user of a turn is another one than process, and lives at t or later. */
+static void find_turns(struct hands *hands)
+{
+	const struct timeline *tl = hands->bridge->timeline;
+
+	hands->now = first_fit(hands, hands->after - 1, SIZE_MAX);
+	hands->next = first_fit(hands, hands->after, 1);
+	if (hands->now != NULL &&
+	    closed_between(tl, hands->subject, hands->now->at_ns, hands->t_ns))
+		hands->now = NULL;
+	if (hands->next != NULL &&
+	    closed_between(tl, hands->subject, hands->t_ns, hands->next->at_ns))
+		hands->next = NULL;
+}
+
+/* Whether the user of a turn is another one than process, and lives at t or later. Of several, one
+ * that has ended says nothing about the others. */
 static bool is_other(const struct timeline *tl, const struct timeline_use *use, uint32_t process,
 		     int64_t t_ns)
 {
-	return use != NULL && (use->process != process || use->act == SNAP_SEVERAL) &&
-	       !bridge_is_gone(tl, use->process, t_ns);
+	return use != NULL &&
+	       (use->act == SNAP_SEVERAL ||
+		(use->process != process && !bridge_is_gone(tl, use->process, t_ns)));
 }
 
 /* And could be the one that sends at t. */
@@ -64,12 +129,14 @@ static bool is_rival(const struct timeline *tl, const struct timeline_use *use, 
 
 /* What is sent left in a call that ended at or after t: the last of one turn, or the first of the
  * next. NULL: it was process's. */
-static const struct timeline_use *rival_sender(const struct timeline *tl, const struct turns *turns,
-					       uint32_t process, int64_t looked_ns, int64_t t_ns)
+static const struct timeline_use *rival_sender(const struct hands *hands, uint32_t process,
+					       int64_t looked_ns)
 {
+	const struct timeline *tl = hands->bridge->timeline;
+	int64_t t_ns = hands->t_ns;
 	const struct timeline_use *now =
-		is_rival(tl, turns->now, process, t_ns) ? turns->now : NULL;
-	const struct timeline_use *next = turns->next;
+		is_rival(tl, hands->now, process, t_ns) ? hands->now : NULL;
+	const struct timeline_use *next = hands->next;
 
 	if (next == NULL)
 		return now;
@@ -91,7 +158,8 @@ static const struct timeline_use *rival_sender(const struct timeline *tl, const 
 #define GENERATIONS 8
 
 /* Whether a process may have inherited what another one had: it may descend from it. Who began
- * before it does not. */
+ * before it does not. Whom a reading has as the parent may have taken it over from one who ended
+ * before: only a fork that was told says more. */
 static bool may_inherit(const struct timeline *tl, uint32_t heir, uint32_t process)
 {
 	int64_t since_ns = timeline_began(tl, process, false);
@@ -99,15 +167,14 @@ static bool may_inherit(const struct timeline *tl, uint32_t heir, uint32_t proce
 	for (unsigned i = 0; i < GENERATIONS && heir != TIMELINE_NONE; i++) {
 		const struct timeline_process *p = &tl->processes[heir];
 		int64_t began_ns = timeline_began(tl, heir, true);
-		uint32_t parent = p->parent;
 
-		if (parent == 0 && p->first_image != TIMELINE_NONE)
-			parent = tl->images[p->first_image].ppid;
-		if (heir == process || parent == tl->processes[process].pid || p->forked_twice)
+		if (heir == process || p->forked_twice || p->parent == tl->processes[process].pid)
 			return true;
 		if (began_ns != INT64_MIN && began_ns < since_ns)
 			return false;
-		heir = timeline_process_of(tl, parent, p->start_ticks);
+		if (p->parent == 0)
+			return true;
+		heir = timeline_process_of(tl, p->parent, p->start_ticks);
 	}
 	return true;
 }
@@ -130,27 +197,39 @@ static bool may_receive(const struct timeline *tl, const struct bridge_subject *
 			       use->at_ns + (inherits ? 0 : BRIDGE_LATE_CLOSE_NS)) == 0;
 }
 
-static const struct timeline_use *rival_receiver(const struct bridge *bridge,
-						 const struct bridge_subject *subject,
-						 const struct timeline_way *way,
-						 const struct turns *turns, uint32_t process,
-						 int64_t t_ns)
+static const struct timeline_use *rival_receiver(struct hands *hands, uint32_t process)
 {
-	const struct timeline *tl = bridge->timeline;
+	const struct timeline *tl = hands->bridge->timeline;
+	int64_t t_ns = hands->t_ns;
+	unsigned looked = 0;
 
-	if (is_rival(tl, turns->now, process, t_ns))
-		return turns->now;
-	for (size_t i = bridge_first_after(tl, way, t_ns - BRIDGE_ANSWER_NS); i < way->count; i++) {
-		const struct timeline_use *use = &tl->uses[way->uses[i]];
+	if (is_rival(tl, hands->now, process, t_ns))
+		return hands->now;
+	for (size_t i = bridge_first_after(tl, &hands->way, t_ns - BRIDGE_ANSWER_NS);
+	     i < hands->way.count; i++) {
+		const struct timeline_use *use = use_at(hands, i);
 
 		walk_step();
 		if (use->at_ns > t_ns + BRIDGE_ANSWER_NS)
 			break;
-		if (bridge_use_fits(bridge, subject, use->netns) &&
-		    may_receive(tl, subject, use, process, t_ns))
+		if (looked++ == LOOKED_AT) {
+			hands->cut = true;
+			break;
+		}
+		if (fits(hands, use) && may_receive(tl, hands->subject, use, process, t_ns))
 			return use;
 	}
 	return NULL;
+}
+
+/* Somebody who was not looked at may have the socket. */
+static void refuse_crowded(const struct bridge *bridge, struct bridge_verdict *v)
+{
+	bridge_tell(bridge, BRIDGE_WHY_CROWDED, v->socket);
+	v->rule = BRIDGE_NO_RULE;
+	v->reason = BRIDGE_GAP;
+	v->process = v->image = TIMELINE_NONE;
+	v->refused = true;
 }
 
 void bridge_check_hands(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
@@ -158,22 +237,26 @@ void bridge_check_hands(struct bridge *bridge, const struct bridge_subject *subj
 {
 	static const struct endpoint nobody; /* what is told of a port alone has no remote end */
 	const struct timeline *tl = bridge->timeline;
+	struct hands hands = {.bridge = bridge, .subject = subject, .t_ns = t_ns};
 	const struct timeline_use *rival;
-	struct timeline_way way;
-	struct turns turns;
 
 	if (v->reason != BRIDGE_OWNED)
 		return;
-	way = timeline_way(tl, subject->protocol, &subject->local, &nobody);
-	if (way.count == 0)
+	hands.way = timeline_way(tl, subject->protocol, &subject->local, &nobody);
+	if (hands.way.count == 0)
 		return;
 	v->from_ns = t_ns;
 	v->until_ns = t_ns + 1;
-	turns = find_turns(bridge, subject, &way, t_ns);
-	rival = subject->sent ? rival_sender(tl, &turns, v->process, v->first_ns, t_ns)
-			      : rival_receiver(bridge, subject, &way, &turns, v->process, t_ns);
+	hands.after = bridge_first_after(tl, &hands.way, t_ns);
+	note_sockets(&hands, v->process);
+	find_turns(&hands);
+	rival = subject->sent ? rival_sender(&hands, v->process, v->first_ns)
+			      : rival_receiver(&hands, v->process);
+	if (rival == NULL && hands.cut)
+		refuse_crowded(bridge, v);
 	if (rival == NULL)
 		return;
+	bridge_tell(bridge, BRIDGE_WHY_OTHER_HANDS, v->socket);
 	bridge_empty_pool(bridge);
 	bridge_push_candidate(bridge, v->socket, v->process, v->image);
 	bridge_push_candidate(bridge, v->socket, rival->process,

@@ -1,3 +1,4 @@
+/* Who held a socket, and who listens, accepts and hands on. */
 #include "analyze/bridge_internal.h"
 
 #include <netinet/in.h>

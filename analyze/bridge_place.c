@@ -1,3 +1,4 @@
+/* Whose an address is, and in which network namespace. */
 #include "analyze/bridge_internal.h"
 
 static bool address_at(const struct bridge *bridge, const struct endpoint_address *address,

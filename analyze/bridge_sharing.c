@@ -2,8 +2,7 @@
  * as that can be told. */
 #include "analyze/bridge_internal.h"
 
-/* Of one socket the recorder tells no more turns (FORMAT.md, act several). */
-#define TURNS_MAX 64
+#include "snapshot/format/snapfile.h"
 
 /* The turns of one process in which bytes of one direction were moved, by number. */
 struct run {
@@ -23,7 +22,7 @@ static bool moved_nothing(const struct timeline *tl, const struct timeline_socke
 
 /* Not more than there are turns. */
 static size_t collect_runs(const struct timeline *tl, const struct timeline_socket *s, bool sent,
-			   struct run runs[TURNS_MAX])
+			   struct run runs[SNAP_TURNS_MAX])
 {
 	size_t count = 0;
 
@@ -77,8 +76,8 @@ static bool is_heir(const struct timeline *tl, const struct timeline_socket *s, 
 {
 	const struct timeline_process *p = &tl->processes[a->process];
 
-	return b->last < a->first && p->forks.until_ns > s->opened_ns &&
-	       p->forks.from_ns < tl->uses[a->use].previous_ns;
+	return b->last < a->first && p->last_fork_ns > s->opened_ns &&
+	       p->first_fork_ns < tl->uses[a->use].previous_ns;
 }
 
 static bool at_once(const struct timeline *tl, const struct timeline_socket *s, const struct run *a,
@@ -99,11 +98,11 @@ void bridge_push_rivals(struct bridge *bridge, const struct bridge_subject *subj
 {
 	const struct timeline *tl = bridge->timeline;
 	uint32_t process = tl->uses[use].process, next = TIMELINE_NONE;
-	struct run runs[TURNS_MAX];
+	struct run runs[SNAP_TURNS_MAX];
 	const struct run *own = NULL;
 	size_t count;
 
-	if (s->turn_count > TURNS_MAX ||
+	if (s->turn_count > SNAP_TURNS_MAX ||
 	    (subject->sent && t_ns + BRIDGE_CLOCKS_NS < tl->uses[use].previous_ns)) {
 		bridge_push_users(bridge, s, socket, t_ns);
 		return;

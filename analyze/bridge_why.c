@@ -72,6 +72,9 @@ static const struct {
 						 "address"},
 
 	[BRIDGE_WHY_NO_WAY] = {USES, "the kernel told of no datagram sent this way"},
+	[BRIDGE_WHY_ENDED] = {"all",
+			      "the process that snapshots name had ended: it received nothing "
+			      "any more"},
 	[BRIDGE_WHY_CONTRADICTED] = {"all", "the kernel told of another user of this way than "
 					    "snapshots show"},
 	[BRIDGE_WHY_HAS_HEIR] = {ROWS, "its holder has forked since the snapshot: the child has "
@@ -84,6 +87,8 @@ static const struct {
 					"sender of this packet"},
 	[BRIDGE_WHY_NO_RECEIVER] = {USES, "who was told to send this way is not surely "
 					  "the receiver of this packet"},
+	[BRIDGE_WHY_OTHER_HANDS] = {"all", "another process was told to use the socket of this "
+					   "port, and may be the one"},
 };
 
 const char *bridge_why_rules(enum bridge_why why)

@@ -72,6 +72,13 @@ static int take_row(sqlite3_stmt *statement, struct chain_rows *out)
 	return 0;
 }
 
+int chain_too_many(const char *path, struct error *error)
+{
+	return error_set(error, ERROR_LIMIT, path, -1,
+			 "wanted an answer of at most %d rows, found more: ask by --connection",
+			 CHAIN_MAX_ROWS);
+}
+
 int chain_query(struct sqlite3 *db, const char *path, const char *sql,
 		const struct chain_value *values, size_t count, struct chain_rows *out,
 		struct error *error)
@@ -89,7 +96,9 @@ int chain_query(struct sqlite3 *db, const char *path, const char *sql,
 			sqlite3_bind_int64(statement, (int)i + 1, values[i].number);
 	}
 	while (status == 0 && (result = sqlite3_step(statement)) == SQLITE_ROW) {
-		if (take_row(statement, out) != 0)
+		if (out->count == CHAIN_MAX_ROWS)
+			status = chain_too_many(path, error);
+		else if (take_row(statement, out) != 0)
 			status = error_set(error, ERROR_MEMORY, path, -1, "out of memory");
 	}
 	if (status == 0 && result != SQLITE_DONE)

@@ -40,10 +40,17 @@ struct chain_value {
 	int64_t number;	  /* CHAIN_NULL: SQL's NULL */
 };
 
-/* All rows of sql, its parameters ?1 … bound to values. path is for messages. */
+/* An answer is read by somebody, and stands in memory at some kilobytes a row: what many
+ * thousand processes did is asked for one by one. */
+#define CHAIN_MAX_ROWS 250000
+
+/* All rows of sql, at most CHAIN_MAX_ROWS (else ERROR_LIMIT), its parameters ?1 … bound to values.
+ * path is for messages. */
 int chain_query(struct sqlite3 *db, const char *path, const char *sql,
 		const struct chain_value *values, size_t count, struct chain_rows *out,
 		struct error *error);
+/* Says that an answer is over that limit. */
+int chain_too_many(const char *path, struct error *error);
 void chain_rows_release(struct chain_rows *rows);
 void chain_row_release(struct chain_row *row);
 /* Takes row i out of rows; an empty row if there is none. */

@@ -34,8 +34,9 @@ static const char help[] =
 	"  -q, --quiet          no progress, no summary\n"
 	"  -h, --help           this text\n"
 	"\n"
-	"A segment that is in the database already is skipped. Damaged input is loaded up to\n"
-	"the damage; the exit status is then 2, and the view coverage says what is missing.\n";
+	"A segment that is in the database already is skipped; a copy of it that differs is an\n"
+	"error. Damaged input is loaded up to the damage; the exit status is then 2, and the\n"
+	"view coverage says what is missing.\n";
 
 static volatile sig_atomic_t stop;
 
@@ -104,8 +105,11 @@ static void summarize(const struct load_options *options, const struct load_resu
 	uint64_t outside = r->packets - r->flow_packets;
 
 	if (r->nothing_new) {
-		fprintf(stderr, "%s: nothing new: %" PRIu64 " segment%s loaded before\n",
+		fprintf(stderr, "%s: nothing new: %" PRIu64 " segment%s loaded before",
 			options->database, r->skipped, r->skipped == 1 ? " was" : "s were");
+		if (r->damaged > 0)
+			fprintf(stderr, "; %" PRIu64 " damaged", r->damaged);
+		fputs("\n", stderr);
 		return;
 	}
 	fprintf(stderr, "%s: %" PRIu64 " packet%s of %" PRIu64 " segment%s in %" PRIu64 " flow%s",

@@ -42,6 +42,25 @@ static void on_signal(int number)
 	stop = 1;
 }
 
+static const int signals[] = {SIGINT, SIGTERM};
+static struct sigaction before[2];
+
+static void on_begin(void *context)
+{
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
+
+	(void)context;
+	for (size_t i = 0; i < 2; i++)
+		sigaction(signals[i], &action, &before[i]);
+}
+
+static void on_end(void *context)
+{
+	(void)context;
+	for (size_t i = 0; i < 2; i++)
+		sigaction(signals[i], &before[i], NULL);
+}
+
 static void on_report(const struct error *error, void *context)
 {
 	(void)context;
@@ -163,10 +182,11 @@ int cmd_explain(int argc, char **argv)
 	struct arguments arguments = {.options = {
 					      .limits = flow_default_limits,
 					      .workers = processors > 0 ? (unsigned)processors : 1,
+					      .begin = on_begin,
+					      .end = on_end,
 					      .stop = &stop,
 					      .report = on_report,
 				      }};
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
 	struct error error = ERROR_NONE;
 	struct explain_report report;
 	bool differs = false;
@@ -177,8 +197,6 @@ int cmd_explain(int argc, char **argv)
 		return EXIT_DONE;
 	}
 	if (code == 0) {
-		sigaction(SIGINT, &action, NULL);
-		sigaction(SIGTERM, &action, NULL);
 		code = explain_run(&arguments.options, &report, &error);
 		if (code == 0)
 			code = print(&arguments, &report, &error);

@@ -201,7 +201,6 @@ static int take_option(struct request *request, int option, struct error *error)
 /* What must be there, once all options are known. */
 static int check_request(struct request *request, struct error *error)
 {
-	struct timespec now;
 
 	if (request->pid)
 		return error_set(error, ERROR_USAGE, NULL, -1,
@@ -217,8 +216,7 @@ static int check_request(struct request *request, struct error *error)
 		return error_set(error, ERROR_USAGE, NULL, -1,
 				 "nothing to import: give copies of /proc/net files (--tcp FILE …) "
 				 "and listings of /proc/PID/fd (--fds FILE)");
-	clock_gettime(CLOCK_REALTIME, &now);
-	if (quantity_parse_time(request->time, now.tv_sec * NS_PER_SECOND + now.tv_nsec,
+	if (quantity_parse_time(request->time, quantity_now_ns(CLOCK_REALTIME),
 				&request->config.time_ns) ||
 	    request->config.time_ns < 0 || request->config.time_ns > QUANTITY_MAX_TIME_NS)
 		return usage(error, "--time", "2014-11-19T12:52:00Z, @SECONDS or -10m",

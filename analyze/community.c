@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "analyze/decode_icmp.h"
+
 static size_t put_address(uint8_t *to, const struct flow_key *key, int side)
 {
 	if (key->ip_version == 6) {
@@ -15,24 +17,10 @@ static size_t put_address(uint8_t *to, const struct flow_key *key, int side)
 	return 4;
 }
 
-static bool is_icmp(uint8_t protocol)
-{
-	return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
-}
-
-static bool has_counterpart(const struct flow_key *key, uint8_t originator)
-{
-	static const uint8_t v4[] = {8, 0, 13, 14, 15, 16, 10, 9, 17, 18};
-	static const uint8_t v6[] = {128, 129, 130, 131, 133, 134, 135, 136, 139, 140, 144, 145};
-
-	return memchr(key->protocol == IPPROTO_ICMP ? v4 : v6, key->port[originator],
-		      key->protocol == IPPROTO_ICMP ? sizeof(v4) : sizeof(v6)) != NULL;
-}
-
 static bool has_ports(uint8_t protocol)
 {
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP ||
-	       is_icmp(protocol);
+	       decode_is_icmp(protocol);
 }
 
 const char *community_id(const struct flow_key *key, uint8_t originator, char id[COMMUNITY_ID_SIZE])
@@ -43,7 +31,8 @@ const char *community_id(const struct flow_key *key, uint8_t originator, char id
 	size_t used = 2;
 	int first = 0; /* the key has the smaller end first */
 
-	if (is_icmp(key->protocol) && !has_counterpart(key, originator))
+	if (decode_is_icmp(key->protocol) &&
+	    decode_icmp_counterpart(key->protocol, (uint8_t)key->port[originator]) < 0)
 		first = originator; /* one-way: never swapped */
 	used += put_address(bytes + used, key, first);
 	used += put_address(bytes + used, key, !first);

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "analyze/decode_icmp.h"
 #include "analyze/decode_ip.h"
 
 enum protocol {
@@ -54,20 +55,6 @@ static inline void read_ipv6_address(const struct cursor *c, uint32_t offset,
 				     struct endpoint_address *out)
 {
 	cursor_copy(c, offset, out->bytes, sizeof(out->bytes));
-}
-
-static bool icmp_is_echo(uint8_t ip_version, uint8_t type)
-{
-	if (ip_version == 4) /* echo, reply (RFC 792); extended echo, reply (RFC 8335) */
-		return type == 8 || type == 0 || type == 42 || type == 43;
-	return type == 128 || type == 129 || type == 160 || type == 161;
-}
-
-static bool icmp_is_error(uint8_t ip_version, uint8_t type)
-{
-	if (ip_version == 4)
-		return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
-	return type >= 1 && type <= 4;
 }
 
 /* IPv6 extension headers (RFC 8200 4, RFC 7045) up to the transport or up to a
@@ -137,7 +124,7 @@ static bool quoted_ports(const struct cursor *c, struct decode_quoted *quoted)
 			return true;
 		if (!cursor_has(c, 1))
 			return false;
-		if (!icmp_is_echo(quoted->ip_version, cursor_u8(c, 0)))
+		if (!decode_icmp_is_echo(icmp, cursor_u8(c, 0)))
 			return true;
 		if (!cursor_has(c, ICMP_IDENT_END))
 			return false;
@@ -191,12 +178,12 @@ static enum decode_outcome decode_icmp(struct cursor c, struct packet *packet)
 	packet->icmp_type = cursor_u8(&c, 0);
 	packet->icmp_code = cursor_u8(&c, 1);
 	packet->payload_bytes = c.wire - ICMP_BYTES;
-	echo = icmp_is_echo(packet->ip_version, packet->icmp_type);
+	echo = decode_icmp_is_echo(packet->protocol, packet->icmp_type);
 	if (echo && !cursor_has(&c, ICMP_IDENT_END))
 		return DECODE_TRUNCATED;
 	if (echo)
 		packet->icmp_id = cursor_u16(&c, 4);
-	if (icmp_is_error(packet->ip_version, packet->icmp_type)) {
+	if (decode_icmp_is_error(packet->protocol, packet->icmp_type)) {
 		cursor_skip(&c, ICMP_BYTES);
 		decode_quotation(c, packet->ip_version, packet);
 	}

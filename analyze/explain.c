@@ -10,6 +10,7 @@
 #include "analyze/explain_rows.h"
 #include "analyze/grow.h"
 #include "analyze/storefile.h"
+#include "analyze/walk.h"
 
 int explain_no_memory(struct error *error)
 {
@@ -108,8 +109,13 @@ static int add_rows(struct explain_report *report, struct explain_links *links, 
 	if (status == 0 && there[0].number != CHAIN_NULL)
 		status = ask_anew(report, sql, there, count, &anew, error);
 	for (size_t i = 0; status == 0 && (i < rows.count || i < anew.count); i++) {
-		struct explain_link *link = explain_add_link(links, name);
+		struct explain_link *link;
 
+		if (report->row_count++ == CHAIN_MAX_ROWS) {
+			status = chain_too_many(report->options->database, error);
+			break;
+		}
+		link = explain_add_link(links, name);
 		if (link == NULL) {
 			status = explain_no_memory(error);
 			break;
@@ -141,6 +147,7 @@ static int choose_segments(struct explain_report *report, struct error *error)
 		struct explain_segment *s = &report->segments[report->segment_count++];
 
 		s->row = chain_take(&rows, i);
+		s->id = chain_number(&s->row, "_segment_id");
 		s->of_flow = chain_number(&s->row, "_of_flow") == 1;
 	}
 	chain_rows_release(&rows);
@@ -158,7 +165,10 @@ static void forget_segments(struct explain_report *report)
 		free(s->snap);
 	}
 	free(report->segments);
+	free(report->names);
 	report->segments = NULL;
+	report->names = NULL;
+	report->name_count = 0;
 	report->segment_count = 0;
 	for (size_t i = 0; i < report->files.count; i++)
 		release_link(&report->files.items[i]);
@@ -168,19 +178,28 @@ static void forget_segments(struct explain_report *report)
 	report->directory = -1;
 }
 
-static struct explain_segment *segment_of(const struct explain_report *report, int64_t segment_id)
+struct explain_segment *explain_segment_of(const struct explain_report *report, int64_t id)
 {
-	for (size_t i = 0; i < report->segment_count; i++) {
-		if (chain_number(&report->segments[i].row, "_segment_id") == segment_id)
-			return &report->segments[i];
+	size_t low = 0, high = report->segment_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		walk_step();
+		if (report->segments[middle].id < id)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return NULL;
+	return low < report->segment_count && report->segments[low].id == id
+		       ? &report->segments[low]
+		       : NULL;
 }
 
 /* Which packet stands for the answer: the one asked for, else the flow's first. */
 static int read_bytes(struct explain_report *report, struct error *error)
 {
-	const struct explain_segment *s = segment_of(report, report->segment_id);
+	const struct explain_segment *s = explain_segment_of(report, report->segment_id);
 	struct error why = ERROR_NONE;
 	int status;
 
@@ -207,7 +226,7 @@ static void ask_traces(struct explain_report *report)
 
 	for (size_t i = 0; i < report->segment_count; i++) {
 		struct explain_segment *s = &report->segments[i];
-		bool asked = chain_number(&s->row, "_segment_id") == report->segment_id;
+		bool asked = s->id == report->segment_id;
 
 		s->trace.key = report->bytes.key;
 		s->trace.from_ns = from;
@@ -316,7 +335,7 @@ static int compare_packet(struct explain_report *report, struct error *error)
 				     {.number = (int64_t)report->number}};
 	struct chain_rows rows, anew = {0};
 	struct chain_row row;
-	struct explain_segment *s = segment_of(report, report->segment_id);
+	struct explain_segment *s = explain_segment_of(report, report->segment_id);
 	struct chain_value name = {.text = s == NULL ? NULL : chain_text(&s->row, "pcap_name")};
 	int status = explain_ask(report, explain_packet_sql, here, 2, &rows, error);
 
@@ -387,7 +406,7 @@ static struct chain_value id_of(const struct chain_row *row, const char *name)
 }
 
 static int fill_connection(struct explain_report *report, struct explain_connection *c,
-			   struct error *error)
+			   size_t connections, struct error *error)
 {
 	const struct chain_row *a = &c->row.database, *b = &c->row.evidence;
 	struct chain_value frame[] = {id_of(a, "_snapshot_id"), id_of(b, "_snapshot_id")};
@@ -410,18 +429,18 @@ static int fill_connection(struct explain_report *report, struct explain_connect
 		status = add_rows(report, &c->candidates, "candidate", explain_candidate_sql,
 				  &self[0], &self[1], 1, error);
 	if (status == 0 && report->options->evidence != NULL) {
-		explain_find_judgement(report, c);
-		status = explain_read_lines(report, c, error);
+		explain_find_judgement(report, c, connections);
+		status = explain_want_lines(report, c, error);
 	}
 	return status;
 }
 
-/* Whether a connection is asked for: all of a flow, one by its number, those a packet is in. */
-static bool is_asked(struct explain_report *report, const struct explain_links *rows, size_t which,
+/* Whether a connection is asked for: all of a flow, one by its number; by the database alone
+ * those of a packet's time. */
+static bool is_asked(const struct explain_report *report, const struct explain_link *row,
 		     int64_t time_ns)
 {
 	const struct explain_options *o = report->options;
-	const struct explain_link *row = &rows->items[which];
 	const char *packet_end = chain_text(&report->packet.database, "end");
 	const char *end = chain_text(&row->database, "end");
 	const struct chain_row *r = row->database.count > 0 ? &row->database : &row->evidence;
@@ -430,8 +449,6 @@ static bool is_asked(struct explain_report *report, const struct explain_links *
 		return true;
 	if (o->connection_id != 0)
 		return chain_number(&row->database, "_connection_id") == o->connection_id;
-	if (o->evidence != NULL && report->anew != NULL)
-		return explain_is_judged(report, rows, which);
 	if (packet_end != NULL && end != NULL && strcmp(packet_end, end) == 0)
 		return chain_number(&row->database, "_connection_id") ==
 		       chain_number(&report->packet.database, "_connection_id");
@@ -440,17 +457,32 @@ static bool is_asked(struct explain_report *report, const struct explain_links *
 }
 
 static int keep_connection(struct explain_report *report, struct explain_link *row,
-			   struct error *error)
+			   size_t connections, struct error *error)
 {
-	struct explain_connection *grown =
-		reallocarray(report->connections, report->connection_count + 1, sizeof(*grown));
+	struct explain_connection *c;
 
-	if (grown == NULL)
+	if (grow_one(&report->connections, report->connection_count, &report->connection_capacity,
+		     sizeof(*report->connections)) != 0)
 		return explain_no_memory(error);
-	report->connections = grown;
-	grown[report->connection_count] = (struct explain_connection){.row = *row};
+	c = &report->connections[report->connection_count++];
+	*c = (struct explain_connection){.row = *row};
 	*row = (struct explain_link){0};
-	return fill_connection(report, &grown[report->connection_count++], error);
+	return fill_connection(report, c, connections, error);
+}
+
+/* Which connections are asked for. */
+static int choose_connections(struct explain_report *report, const struct explain_links *rows,
+			      bool *asked, struct error *error)
+{
+	int64_t time_ns = chain_number(report->packet.database.count > 1 ? &report->packet.database
+									 : &report->packet.evidence,
+				       "time_ns");
+
+	if (report->options->packet != NULL && report->anew != NULL)
+		return explain_mark_judged(report, rows, asked, error);
+	for (size_t i = 0; i < rows->count; i++)
+		asked[i] = is_asked(report, &rows->items[i], time_ns);
+	return 0;
 }
 
 /* Those of one end are in the same order in both databases. */
@@ -458,22 +490,22 @@ static int add_connections(struct explain_report *report, int64_t anew_id, struc
 {
 	struct chain_value here = {.number = report->flow_id}, there = {.number = anew_id};
 	struct explain_links rows = {0};
-	int64_t time_ns = chain_number(report->packet.database.count > 1 ? &report->packet.database
-									 : &report->packet.evidence,
-				       "time_ns");
 	int status = add_rows(report, &rows, "connection", explain_connection_sql, &here, &there, 1,
 			      error);
 	bool *asked = calloc(rows.count + 1, sizeof(*asked));
 
 	if (status == 0 && asked == NULL)
 		status = explain_no_memory(error);
-	for (size_t i = 0; i < rows.count && status == 0; i++) {
-		asked[i] = is_asked(report, &rows, i, time_ns);
-	}
+	if (status == 0)
+		status = explain_sort_judgements(report, error);
+	if (status == 0)
+		status = choose_connections(report, &rows, asked, error);
 	for (size_t i = 0; i < rows.count && status == 0; i++) {
 		if (asked[i])
-			status = keep_connection(report, &rows.items[i], error);
+			status = keep_connection(report, &rows.items[i], rows.count, error);
 	}
+	if (status == 0 && report->options->evidence != NULL)
+		status = explain_read_lines(report, error);
 	for (size_t i = 0; i < rows.count; i++)
 		release_link(&rows.items[i]);
 	free(rows.items);
@@ -527,7 +559,7 @@ static void count_all(struct explain_report *report)
 /* A packet in no flow: its segment counts it by reason. */
 static int add_other(struct explain_report *report, struct error *error)
 {
-	struct explain_segment *s = segment_of(report, report->segment_id);
+	struct explain_segment *s = explain_segment_of(report, report->segment_id);
 	struct chain_value here[] = {{.number = report->segment_id},
 				     {.text = report->bytes.outcome, .number = CHAIN_NULL},
 				     {.number = CHAIN_NULL}};
@@ -543,7 +575,7 @@ static int add_other(struct explain_report *report, struct error *error)
  * equal packet: then it is judged itself. */
 static bool was_counted(const struct explain_report *report)
 {
-	const struct explain_segment *s = segment_of(report, report->segment_id);
+	const struct explain_segment *s = explain_segment_of(report, report->segment_id);
 
 	return explain_is_repeat(&report->bytes) && report->anew != NULL && s != NULL &&
 	       !s->trace.repeated;
@@ -641,6 +673,7 @@ void explain_release(struct explain_report *report)
 	for (size_t i = 0; i < report->connection_count; i++)
 		release_connection(&report->connections[i]);
 	free(report->connections);
+	free(report->judged);
 	release_link(&report->packet);
 	release_link(&report->flow);
 	release_links(&report->other);

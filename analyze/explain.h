@@ -32,6 +32,9 @@ struct explain_options {
 	const char *packet;		/* FILE:NUMBER; NULL: not this */
 	struct flow_limits limits;	/* as given to analyze */
 	unsigned workers;
+	/* From begin to end there is something to undo, and a signal is to set *stop; before and
+	 * after, however long it takes, it may just end the process. NULL: not wanted. */
+	void (*begin)(void *context), (*end)(void *context);
 	const volatile sig_atomic_t *stop;
 	void (*report)(const struct error *error, void *context); /* damage on the way */
 	void *context;
@@ -49,6 +52,7 @@ struct explain_link {
 	struct chain_row database, evidence; /* no fields: there is none */
 	enum explain_state state;
 	char *remark; /* heap: what the fields do not say; NULL */
+	size_t line;  /* of a process: its record among the connection's lines, from 1; 0: none */
 };
 
 struct explain_links {
@@ -103,10 +107,18 @@ static inline bool explain_is_repeat(const struct explain_packet *packet)
 }
 
 struct explain_segment {
+	int64_t id; /* in the database */
 	struct chain_row row;
 	char *pcap, *snap; /* names in the directory; NULL: none */
 	bool of_flow;	   /* its packets are asked for */
 	struct trace trace;
+};
+
+/* A file of a segment that is there. */
+struct explain_name {
+	const char *name; /* the segment's */
+	struct explain_segment *segment;
+	char vouched[CUSTODY_HEX_SIZE]; /* of the first of this name: what custody.log has; "" */
 };
 
 struct explain_report {
@@ -117,13 +129,18 @@ struct explain_report {
 	struct explain_packet bytes; /* with the evidence */
 	struct explain_links other;  /* the packet is in no flow: what its segment has of those */
 	struct explain_connection *connections;
-	size_t connection_count;
+	size_t connection_count, connection_capacity;
 	struct explain_links files;
 	size_t same, differs, unread;
+	size_t row_count;    /* of all links that are rows: at most CHAIN_MAX_ROWS */
 	const char *missing; /* a file in which somebody was first seen, and which is not there */
 	/* private */
-	struct explain_segment *segments;
+	struct explain_segment *segments; /* by id */
 	size_t segment_count;
+	struct explain_name *names; /* sorted */
+	size_t name_count;
+	struct explain_judged *judged; /* explain_judged.c */
+	size_t judged_count;
 	struct sqlite3 *database, *anew; /* anew: what the evidence gave; NULL: not read */
 	struct error anew_error;
 	int directory;

@@ -1,6 +1,5 @@
 #include "analyze/explain_internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -14,6 +13,8 @@
 #include "analyze/grow.h"
 #include "analyze/load.h"
 #include "analyze/storefile.h"
+#include "analyze/walk.h"
+#include "snapshot/format/evidence.h"
 
 #define READ_BYTES (256u << 10)
 
@@ -23,16 +24,15 @@
 static int hash_content(int dirfd, const char *name, char hex[CUSTODY_HEX_SIZE],
 			struct error *error)
 {
-	static const char digits[] = "0123456789abcdef";
 	unsigned char digest[EVP_MAX_MD_SIZE], *buffer = malloc(READ_BYTES);
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK), got = -1, status = 0;
+	int fd = evidence_open_file(dirfd, name, O_RDONLY, name, error), got = -1, status = 0;
 	gzFile in = fd < 0 ? NULL : gzdopen(fd, "rb");
 	unsigned int length = 0;
 
 	if (in == NULL || buffer == NULL || context == NULL ||
 	    EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1) {
-		status = fd < 0 ? error_errno(error, name, "open") : explain_no_memory(error);
+		status = fd < 0 ? fd : explain_no_memory(error);
 		if (fd >= 0 && in == NULL)
 			close(fd);
 		goto out;
@@ -41,11 +41,7 @@ static int hash_content(int dirfd, const char *name, char hex[CUSTODY_HEX_SIZE],
 		EVP_DigestUpdate(context, buffer, (size_t)got);
 	if (EVP_DigestFinal_ex(context, digest, &length) != 1 || 2 * length >= CUSTODY_HEX_SIZE)
 		length = 0;
-	for (unsigned int i = 0; i < length; i++) {
-		hex[2 * i] = digits[digest[i] >> 4];
-		hex[2 * i + 1] = digits[digest[i] & 15];
-	}
-	hex[2 * length] = '\0';
+	custody_hex(digest, length, hex);
 out:
 	if (in != NULL)
 		gzclose(in);
@@ -54,27 +50,70 @@ out:
 	return status;
 }
 
-/* What custody.log says last of each file that is asked for. */
-struct vouched {
-	struct explain_report *report;
-	char (*sha256)[2][CUSTODY_HEX_SIZE]; /* by segment: pcap, snap */
-};
+/* ----------------------------------------------------------------- names -- */
 
-static void note_entry(const struct custody_entry *entry, void *context)
+/* By name; of one name those whose packets are asked for first. */
+static int compare_names(const void *a, const void *b)
 {
-	struct vouched *all = context;
+	const struct explain_name *p = a, *q = b;
+	int order = strcmp(p->name, q->name);
 
-	if (entry->file == NULL || entry->sha256 == NULL)
-		return;
-	for (size_t i = 0; i < all->report->segment_count; i++) {
-		const struct explain_segment *s = &all->report->segments[i];
+	if (order != 0)
+		return order;
+	if (p->segment->of_flow != q->segment->of_flow)
+		return p->segment->of_flow ? -1 : 1;
+	return (p->segment > q->segment) - (p->segment < q->segment);
+}
+
+static int sort_names(struct explain_report *report, struct error *error)
+{
+	report->names = calloc(2 * report->segment_count + 1, sizeof(*report->names));
+	if (report->names == NULL)
+		return explain_no_memory(error);
+	report->name_count = 0;
+	for (size_t i = 0; i < report->segment_count; i++) {
+		struct explain_segment *s = &report->segments[i];
 		const char *names[2] = {s->pcap, s->snap};
 
 		for (int k = 0; k < 2; k++) {
-			if (names[k] != NULL && strcmp(names[k], entry->file) == 0)
-				snprintf(all->sha256[i][k], CUSTODY_HEX_SIZE, "%s", entry->sha256);
+			if (names[k] != NULL)
+				report->names[report->name_count++] =
+					(struct explain_name){.name = names[k], .segment = s};
 		}
 	}
+	qsort(report->names, report->name_count, sizeof(*report->names), compare_names);
+	return 0;
+}
+
+/* The first of that name, or NULL. */
+static struct explain_name *find_name(const struct explain_report *report, const char *name)
+{
+	size_t low = 0, high = report->name_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		walk_step();
+		if (strcmp(report->names[middle].name, name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < report->name_count && strcmp(report->names[low].name, name) == 0
+		       ? &report->names[low]
+		       : NULL;
+}
+
+/* What custody.log says last of each file that is asked for. */
+static void note_entry(const struct custody_entry *entry, void *context)
+{
+	struct explain_name *name;
+
+	if (entry->file == NULL || entry->sha256 == NULL)
+		return;
+	name = find_name(context, entry->file);
+	if (name != NULL)
+		snprintf(name->vouched, sizeof(name->vouched), "%s", entry->sha256);
 }
 
 static int judge_file(struct explain_link *link, const char *found, const char *vouched)
@@ -105,8 +144,9 @@ static int judge_file(struct explain_link *link, const char *found, const char *
 }
 
 static int add_file(struct explain_report *report, const char *recorded, const char *name,
-		    const char *sha256, const char *vouched, struct error *error)
+		    const char *sha256, struct error *error)
 {
+	const char *vouched = find_name(report, name)->vouched;
 	struct explain_link *link = explain_add_link(&report->files, "file");
 	char found[CUSTODY_HEX_SIZE] = "";
 	uint64_t bytes;
@@ -173,8 +213,7 @@ static int locate(struct explain_report *report, struct explain_segment *segment
 	return *out == NULL ? explain_no_memory(error) : 0;
 }
 
-static int check_custody(struct explain_report *report, struct vouched *vouched,
-			 struct error *error)
+static int check_custody(struct explain_report *report, struct error *error)
 {
 	struct error why = ERROR_NONE;
 	struct explain_link *link;
@@ -182,7 +221,7 @@ static int check_custody(struct explain_report *report, struct vouched *vouched,
 
 	if (!is_there(report, CUSTODY_LOG))
 		return 0;
-	status = custody_verify(report->directory, report->options->evidence, note_entry, vouched,
+	status = custody_verify(report->directory, report->options->evidence, note_entry, report,
 				NULL, &why);
 	if (status != 0 && status != ERROR_DAMAGED) {
 		*error = why;
@@ -198,18 +237,28 @@ static int check_custody(struct explain_report *report, struct vouched *vouched,
 	return 0;
 }
 
+static int add_files_of(struct explain_report *report, const struct explain_segment *s,
+			struct error *error)
+{
+	int status = 0;
+
+	if (s->pcap != NULL)
+		status = add_file(report, chain_text(&s->row, "pcap_name"), s->pcap,
+				  chain_text(&s->row, "pcap_sha256"), error);
+	if (status == 0 && s->snap != NULL)
+		status = add_file(report, chain_text(&s->row, "snap_name"), s->snap,
+				  chain_text(&s->row, "snap_sha256"), error);
+	return status;
+}
+
 int explain_find_files(struct explain_report *report, struct error *error)
 {
-	struct vouched vouched = {.report = report};
 	int status = 0;
 
 	report->directory = open(report->options->evidence, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (report->directory < 0)
 		return error_errno(error, report->options->evidence,
 				   "cannot open it as a directory of evidence");
-	vouched.sha256 = calloc(report->segment_count + 1, sizeof(*vouched.sha256));
-	if (vouched.sha256 == NULL)
-		return explain_no_memory(error);
 	for (size_t i = 0; i < report->segment_count && status == 0; i++) {
 		struct explain_segment *s = &report->segments[i];
 
@@ -218,37 +267,15 @@ int explain_find_files(struct explain_report *report, struct error *error)
 			status = locate(report, s, "snap_name", &s->snap, error);
 	}
 	if (status == 0)
-		status = check_custody(report, &vouched, error);
-	for (size_t i = 0; i < report->segment_count && status == 0; i++) {
-		const struct explain_segment *s = &report->segments[i];
-
-		if (s->pcap != NULL)
-			status = add_file(report, chain_text(&s->row, "pcap_name"), s->pcap,
-					  chain_text(&s->row, "pcap_sha256"), vouched.sha256[i][0],
-					  error);
-		if (status == 0 && s->snap != NULL)
-			status = add_file(report, chain_text(&s->row, "snap_name"), s->snap,
-					  chain_text(&s->row, "snap_sha256"), vouched.sha256[i][1],
-					  error);
-	}
-	free(vouched.sha256);
+		status = sort_names(report, error);
+	if (status == 0)
+		status = check_custody(report, error);
+	for (size_t i = 0; i < report->segment_count && status == 0; i++)
+		status = add_files_of(report, &report->segments[i], error);
 	return status;
 }
 
 /* ------------------------------------------------------------------ anew -- */
-
-static struct trace *trace_of(const char *pcap, void *context)
-{
-	struct explain_report *report = context;
-
-	for (size_t i = 0; i < report->segment_count; i++) {
-		struct explain_segment *s = &report->segments[i];
-
-		if (s->of_flow && s->pcap != NULL && strcmp(s->pcap, pcap) == 0)
-			return &s->trace;
-	}
-	return NULL;
-}
 
 /* The paths of what is there, each segment by one of its files. */
 static int name_paths(const struct explain_report *report, char ***out, size_t *count,
@@ -281,24 +308,89 @@ static int setting(struct explain_report *report, const char *sql, int64_t *out,
 	return storefile_integer(report->database, report->options->database, sql, 0, out, error);
 }
 
-static void forward(const struct error *error, void *context)
-{
-	const struct explain_report *report = context;
+/* Where the evidence is analyzed anew: a directory with one database, made when the load
+ * has something to write. */
+struct scratch {
+	struct explain_report *report;
+	char *directory, *path; /* heap; directory ends in XXXXXX until it is made */
+	bool begun, made;
+	struct error why_not;
+};
 
-	if (report->options->report != NULL)
-		report->options->report(error, report->options->context);
+static int name_scratch(struct scratch *scratch, struct error *error)
+{
+	const char *parent = getenv("TMPDIR");
+
+	if (asprintf(&scratch->directory, "%s/pcapwho-explain.XXXXXX",
+		     parent != NULL && parent[0] != '\0' ? parent : "/tmp") < 0)
+		scratch->directory = NULL;
+	if (scratch->directory == NULL ||
+	    asprintf(&scratch->path, "%s/anew.db", scratch->directory) < 0)
+		scratch->path = NULL;
+	return scratch->path == NULL ? explain_no_memory(error) : 0;
 }
 
-static int load_into(struct explain_report *report, const char *path, struct error *error)
+/* Where this fails the load does, for want of a directory. */
+static void make_scratch(void *context)
 {
+	struct scratch *scratch = context;
+	const struct explain_options *options = scratch->report->options;
+
+	if (options->begin != NULL)
+		options->begin(options->context);
+	scratch->begun = true;
+	scratch->made = mkdtemp(scratch->directory) != NULL;
+	if (scratch->made)
+		memcpy(scratch->path, scratch->directory, strlen(scratch->directory));
+	else
+		error_errno(&scratch->why_not, scratch->directory,
+			    "cannot make a directory (TMPDIR)");
+}
+
+static void remove_scratch(struct scratch *scratch)
+{
+	const struct explain_options *options = scratch->report->options;
+
+	if (scratch->made) {
+		unlink(scratch->path);
+		rmdir(scratch->directory);
+	}
+	free(scratch->path);
+	free(scratch->directory);
+	if (scratch->begun && options->end != NULL)
+		options->end(options->context);
+}
+
+static struct trace *trace_of(const char *pcap, void *context)
+{
+	const struct scratch *scratch = context;
+	struct explain_name *name = find_name(scratch->report, pcap);
+
+	return name != NULL && name->segment->of_flow && name->name == name->segment->pcap
+		       ? &name->segment->trace
+		       : NULL;
+}
+
+static void forward(const struct error *error, void *context)
+{
+	const struct explain_options *options = ((struct scratch *)context)->report->options;
+
+	if (options->report != NULL)
+		options->report(error, options->context);
+}
+
+static int load_into(struct scratch *scratch, struct error *error)
+{
+	struct explain_report *report = scratch->report;
 	struct load_options options = {
-		.database = path,
+		.database = scratch->path,
 		.workers = report->options->workers,
 		.limits = report->options->limits,
+		.begin = make_scratch,
 		.stop = report->options->stop,
 		.report = forward,
 		.trace = trace_of,
-		.context = report,
+		.context = scratch,
 	};
 	struct load_result result;
 	int64_t with_packets;
@@ -326,195 +418,31 @@ static int load_into(struct explain_report *report, const char *path, struct err
 	return status;
 }
 
+/* A signal that came when the load looked no more. */
+static int look_for_stop(const struct explain_report *report, struct error *error)
+{
+	const volatile sig_atomic_t *stop = report->options->stop;
+
+	return stop != NULL && *stop != 0
+		       ? error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted")
+		       : 0;
+}
+
 int explain_analyze_anew(struct explain_report *report, struct error *error)
 {
-	const char *parent = getenv("TMPDIR");
-	char *directory = NULL, *path = NULL;
-	int status = 0;
+	struct scratch scratch = {.report = report, .why_not = ERROR_NONE};
+	int status = name_scratch(&scratch, error);
 
 	report->anew_error = (struct error)ERROR_NONE;
-	if (asprintf(&directory, "%s/pcapwho-explain.XXXXXX",
-		     parent != NULL && parent[0] != '\0' ? parent : "/tmp") < 0)
-		directory = NULL;
-	if (directory == NULL)
-		return explain_no_memory(error);
-	if (mkdtemp(directory) == NULL) {
-		status = error_errno(error, directory, "cannot make a directory (TMPDIR)");
-		free(directory);
-		return status;
+	if (status == 0)
+		status = load_into(&scratch, error);
+	if (scratch.why_not.code != 0) {
+		*error = scratch.why_not;
+		status = scratch.why_not.code;
 	}
-	if (asprintf(&path, "%s/anew.db", directory) < 0)
-		path = NULL;
-	status = path == NULL ? explain_no_memory(error) : load_into(report, path, error);
 	if (status == 0 && report->anew_error.code == 0)
-		status = storefile_open(path, &report->anew, error);
+		status = storefile_open(scratch.path, &report->anew, error);
 	/* What is open stays readable. */
-	if (path != NULL)
-		unlink(path);
-	rmdir(directory);
-	free(path);
-	free(directory);
-	return status;
-}
-
-/* ----------------------------------------------------------------- lines -- */
-
-static struct explain_line *add_line(struct explain_lines *lines, const char *file,
-				     const struct witness *witness)
-{
-	struct explain_line *line;
-
-	if (grow_one(&lines->items, lines->count, &lines->capacity, sizeof(*lines->items)) != 0)
-		return NULL;
-	line = &lines->items[lines->count++];
-	*line = (struct explain_line){.file = file, .witness = *witness};
-	return line;
-}
-
-/* Whether a line says what the row says that it stands for. */
-static void judge_line(struct explain_line *line)
-{
-	const struct witness *w = &line->witness;
-	const struct chain_row *row = line->row;
-	int64_t uid = row == NULL ? CHAIN_NULL : chain_number(row, "uid");
-
-	line->state = EXPLAIN_DIFFERS;
-	if (w->line == 0 && w->sequence != 0)
-		explain_remark(&line->remark, "there is no such record in frame %" PRIu64,
-			       w->sequence);
-	else if (w->line == 0)
-		explain_remark(&line->remark, "there is no record of pid %u with this program",
-			       w->pid);
-	else if (row != NULL && w->type == SNAP_TYPE_SOCKET && w->inode != 0 &&
-		 chain_number(row, "inode") != (int64_t)w->inode)
-		explain_remark(&line->remark, "the database has inode %" PRId64,
-			       chain_number(row, "inode"));
-	else if (row != NULL && w->type == SNAP_TYPE_PROCESS &&
-		 chain_number(row, "pid") != (int64_t)w->pid)
-		explain_remark(&line->remark, "the database has pid %" PRId64,
-			       chain_number(row, "pid"));
-	else if (w->type == SNAP_TYPE_PROCESS && !w->same_program)
-		explain_remark(&line->remark, "the database has another program");
-	else if (w->type == SNAP_TYPE_PROCESS && uid != CHAIN_NULL && uid != (int64_t)w->uid)
-		explain_remark(&line->remark, "the database has uid %" PRId64, uid);
-	else
-		line->state = EXPLAIN_SAME;
-}
-
-static const struct chain_row *row_of(const struct explain_links *links)
-{
-	return links->count > 0 && links->items[0].database.count > 0 ? &links->items[0].database
-								      : NULL;
-}
-
-static void expect_program(struct witness *w, const struct chain_row *row)
-{
-	if (row == NULL || w->type != SNAP_TYPE_PROCESS)
-		return;
-	w->comm = chain_text(row, "comm");
-	w->exe = chain_text(row, "exe");
-	w->cmdline = chain_text(row, "cmdline");
-}
-
-/* The line of a parent or a candidate, in the segment that saw it first. */
-static int want_person(const struct explain_report *report, struct explain_connection *c,
-		       const struct chain_row *row, struct error *error)
-{
-	int64_t pid = chain_number(row, "pid"), start = chain_number(row, "start_ticks");
-	struct witness person = {.type = SNAP_TYPE_PROCESS,
-				 .pid = (uint32_t)pid,
-				 .start_ticks = (uint64_t)start,
-				 .only_program = true};
-	const char *snap = NULL;
-	struct explain_line *line;
-
-	if (pid == CHAIN_NULL || start == CHAIN_NULL)
-		return 0;
-	for (size_t i = 0; i < report->segment_count; i++) {
-		if (chain_number(&report->segments[i].row, "_segment_id") ==
-		    chain_number(row, "_segment_id"))
-			snap = report->segments[i].snap;
-	}
-	expect_program(&person, row);
-	line = snap == NULL ? NULL : add_line(&c->lines, snap, &person);
-	if (line != NULL)
-		line->row = row;
-	return snap != NULL && line == NULL ? explain_no_memory(error) : 0;
-}
-
-static int want_lines(const struct explain_report *report, struct explain_connection *c,
-		      struct error *error)
-{
-	const struct trace_end *end = &c->judged->end[c->side];
-	struct witness frame = {.type = SNAP_TYPE_FRAME, .sequence = end->frame.sequence};
-	int status = 0;
-
-	if (end->frame.sequence != 0 && add_line(&c->lines, c->snap, &frame) == NULL)
-		return explain_no_memory(error);
-	for (size_t i = 0; i < end->witness_count; i++) {
-		struct explain_line *line = add_line(&c->lines, c->snap, &end->witness[i]);
-
-		if (line == NULL)
-			return explain_no_memory(error);
-		line->row = line->witness.type == SNAP_TYPE_SOCKET    ? row_of(&c->socket)
-			    : line->witness.type == SNAP_TYPE_PROCESS ? row_of(&c->process)
-								      : NULL;
-		expect_program(&line->witness, line->row);
-	}
-	for (size_t i = 0; i < c->parents.count && status == 0; i++)
-		status = want_person(report, c, &c->parents.items[i].database, error);
-	for (size_t i = 0; i < c->candidates.count && status == 0; i++)
-		status = want_person(report, c, &c->candidates.items[i].database, error);
-	return status;
-}
-
-/* Reads the lines of one file. */
-static int read_lines_of(struct explain_report *report, struct explain_connection *c,
-			 const char *file, struct error *error)
-{
-	struct witness *wanted = calloc(c->lines.count, sizeof(*wanted));
-	struct error why = ERROR_NONE;
-	size_t count = 0;
-	int status;
-
-	if (wanted == NULL)
-		return explain_no_memory(error);
-	for (size_t i = 0; i < c->lines.count; i++) {
-		if (c->lines.items[i].file == file)
-			wanted[count++] = c->lines.items[i].witness;
-	}
-	status = witness_read(report->directory, file, wanted, count, &why);
-	count = 0;
-	for (size_t i = 0; i < c->lines.count; i++) {
-		if (c->lines.items[i].file == file)
-			c->lines.items[i].witness = wanted[count++];
-	}
-	free(wanted);
-	if (status != 0 && status != ERROR_DAMAGED) {
-		*error = why;
-		return status;
-	}
-	return 0;
-}
-
-int explain_read_lines(struct explain_report *report, struct explain_connection *c,
-		       struct error *error)
-{
-	int status;
-
-	if (c->judged == NULL || c->snap == NULL)
-		return 0;
-	status = want_lines(report, c, error);
-	for (size_t i = 0; i < c->lines.count && status == 0; i++) {
-		const char *file = c->lines.items[i].file;
-		size_t first = 0;
-
-		while (c->lines.items[first].file != file)
-			first++;
-		if (first == i)
-			status = read_lines_of(report, c, file, error);
-	}
-	for (size_t i = 0; i < c->lines.count && status == 0; i++)
-		judge_line(&c->lines.items[i]);
-	return status;
+	remove_scratch(&scratch);
+	return status != 0 ? status : look_for_stop(report, error);
 }

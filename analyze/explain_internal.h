@@ -2,7 +2,8 @@
  * explain_internal.h - what the files of explain share: explain_target.c (which
  * flow), explain.c (which rows, and whether they are the same), explain_judged.c (which
  * judgement), explain_packet.c (a packet of a capture), explain_evidence.c (files, the
- * analysis anew, lines), explain_text.c and explain_json.c (printing).
+ * analysis anew), explain_lines.c (records read again), explain_text.c and explain_json.c
+ * (printing).
  */
 #ifndef ANALYZE_EXPLAIN_INTERNAL_H
 #define ANALYZE_EXPLAIN_INTERNAL_H
@@ -17,9 +18,14 @@ int explain_find_files(struct explain_report *report, struct error *error);
 /* Analyzes the segments anew into report->anew. What only the evidence is to blame for
  * is no failure: report->anew_error says it, and report->anew stays NULL. */
 int explain_analyze_anew(struct explain_report *report, struct error *error);
-/* Reads the lines that a connection rests on. */
-int explain_read_lines(struct explain_report *report, struct explain_connection *connection,
+
+/* explain_lines.c */
+
+/* The lines that a connection rests on, not yet read. */
+int explain_want_lines(const struct explain_report *report, struct explain_connection *connection,
 		       struct error *error);
+/* Reads those of all connections, each file once, and judges them. */
+int explain_read_lines(struct explain_report *report, struct error *error);
 
 /* explain_packet.c */
 
@@ -40,13 +46,21 @@ int explain_find_flow_of_bytes(struct explain_report *report, struct error *erro
 
 /* explain_judged.c */
 
-/* Finds the judgement that stands for a connection, into it. How well it does; 0: none. */
-int explain_find_judgement(const struct explain_report *report, struct explain_connection *c);
-/* Of the owners of one end, rows: whether this one is who the judgement of the packet names. */
-bool explain_is_judged(const struct explain_report *report, const struct explain_links *rows,
-		       size_t which);
+/* Puts what the traces have in order, for the searches below. */
+int explain_sort_judgements(struct explain_report *report, struct error *error);
+/* Finds the judgement that stands for a connection, one of so many, into it. How well it does;
+ * 0: none. */
+int explain_find_judgement(const struct explain_report *report, struct explain_connection *c,
+			   size_t connections);
+/* Of the owners of the ends, rows: judged[i] says whether it is who the judgement of the packet
+ * names. */
+int explain_mark_judged(const struct explain_report *report, const struct explain_links *rows,
+			bool *judged, struct error *error);
 
 /* explain.c */
+
+/* The segment of that number; NULL: it is not among those that the answer rests on. */
+struct explain_segment *explain_segment_of(const struct explain_report *report, int64_t id);
 int explain_ask(struct explain_report *report, const char *sql, const struct chain_value *values,
 		size_t count, struct chain_rows *out, struct error *error);
 int explain_no_memory(struct error *error);

@@ -36,6 +36,17 @@ static void text_field(const char *key, const char *value)
 	text(value);
 }
 
+/* A number only where it is one: who made the database may have put anything there. */
+static void value(const struct chain_field *f)
+{
+	if (f == NULL || f->text == NULL)
+		fputs("null", stdout);
+	else if (f->number)
+		fputs(f->text, stdout);
+	else
+		query_json_text(stdout, f->text, f->length);
+}
+
 static void row(const struct chain_row *fields)
 {
 	bool first = true;
@@ -54,12 +65,7 @@ static void row(const struct chain_row *fields)
 			putchar(',');
 		first = false;
 		name(f->name);
-		if (f->text == NULL)
-			fputs("null", stdout);
-		else if (f->number)
-			fputs(f->text, stdout);
-		else
-			query_json_text(stdout, f->text, f->length);
+		value(f);
 	}
 	putchar('}');
 }
@@ -172,6 +178,8 @@ static void judgement_field(const struct explain_connection *c)
 		note_object(&end->notes[i]);
 	}
 	putchar(']');
+	if (end->notes_left_out > 0)
+		number_field("stronger_left_out", (int64_t)end->notes_left_out);
 	if (end->process.pid != 0) {
 		number_field("pid", end->process.pid);
 		number_field("start_ticks", (int64_t)end->process.start_ticks);
@@ -215,10 +223,10 @@ static void line_object(const struct explain_line *line)
 
 static void connection_object(const struct explain_connection *c)
 {
-	const char *id = chain_text(&c->row.database, "_connection_id");
+	const struct chain_field *id = chain_field(&c->row.database, "_connection_id");
 
 	fputs("{\"connection_id\":", stdout);
-	fputs(id != NULL ? id : "null", stdout);
+	value(id);
 	link_field("connection", &c->row);
 	judgement_field(c);
 	links_field("frame", &c->frame);

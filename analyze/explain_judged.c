@@ -1,7 +1,10 @@
 /* Which judgement of the analysis anew stands for a connection. */
 #include "analyze/explain_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "analyze/walk.h"
 
 static bool is_side(const struct trace_judgement *j, int side, const struct chain_row *flow,
 		    const char *end)
@@ -28,6 +31,9 @@ static bool is_owner(const struct trace_end *end, const struct chain_row *row)
 	       chain_number(row, "_start_ticks") == (int64_t)end->final_process.start_ticks;
 }
 
+/* What the owner counts for: more than all else together. */
+#define OWNER 8
+
 /* How well a judgement stands for a connection; 0: it is not of it. */
 static int fits(const struct explain_report *report, const struct chain_row *row,
 		const struct trace_judgement *j, int side)
@@ -40,7 +46,7 @@ static int fits(const struct explain_report *report, const struct chain_row *row
 	if (end == NULL || !j->settled || !e->local || !is_side(j, side, flow, end) ||
 	    j->time_ns < chain_number(row, "start_ns") || j->time_ns > chain_number(row, "end_ns"))
 		return 0;
-	return 1 + (is_owner(e, row) ? 8 : 0) +
+	return 1 + (is_owner(e, row) ? OWNER : 0) +
 	       (rule != NULL && e->rule < BRIDGE_RULES &&
 				strcmp(rule, bridge_rule_name(e->rule)) == 0
 			? 4
@@ -48,56 +54,172 @@ static int fits(const struct explain_report *report, const struct chain_row *row
 	       ((int64_t)e->frame.sequence == chain_number(row, "_sequence") ? 2 : 0);
 }
 
-int explain_find_judgement(const struct explain_report *report, struct explain_connection *c)
-{
-	const struct chain_row *row =
-		c->row.evidence.count > 0 ? &c->row.evidence : &c->row.database;
-	int best = 0;
+/* ---------------------------------------------------------------- in order -- */
 
+/* So many judgements are looked at for all connections of a flow together: thousands of owners
+ * with thousands of turns are not all held against each other. */
+#define LOOKS	  10000000
+#define MIN_LOOKS 100
+
+/* One end as it was judged. */
+struct explain_judged {
+	const struct trace_judgement *judgement;
+	const struct explain_segment *segment;
+	size_t place; /* in order of time */
+	int side;
+};
+
+static const struct trace_end *end_of(const struct explain_judged *item)
+{
+	return &item->judgement->end[item->side];
+}
+
+/* By owner, and of one owner by time. */
+static int compare_owners(const struct trace_process *p, enum bridge_reason p_reason,
+			  const struct trace_process *q, enum bridge_reason q_reason)
+{
+	if (p_reason != q_reason)
+		return p_reason < q_reason ? -1 : 1;
+	if (p->pid != q->pid)
+		return p->pid < q->pid ? -1 : 1;
+	return (p->start_ticks > q->start_ticks) - (p->start_ticks < q->start_ticks);
+}
+
+static int compare_judged(const void *a, const void *b)
+{
+	const struct explain_judged *p = a, *q = b;
+	int order = compare_owners(&end_of(p)->final_process, end_of(p)->final_reason,
+				   &end_of(q)->final_process, end_of(q)->final_reason);
+
+	return order != 0 ? order : (p->place > q->place) - (p->place < q->place);
+}
+
+int explain_sort_judgements(struct explain_report *report, struct error *error)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < report->segment_count; i++)
+		count += 2 * report->segments[i].trace.count;
+	report->judged = calloc(count + 1, sizeof(*report->judged));
+	if (report->judged == NULL)
+		return explain_no_memory(error);
 	for (size_t i = 0; i < report->segment_count; i++) {
 		const struct explain_segment *s = &report->segments[i];
 
-		for (size_t n = 0; n < s->trace.count; n++) {
-			for (int side = 0; side < 2; side++) {
-				int score = fits(report, row, &s->trace.items[n], side);
+		for (size_t n = 0; n < 2 * s->trace.count; n++) {
+			size_t place = report->judged_count++;
 
-				if (score <= best)
-					continue;
-				best = score;
-				c->judged = &s->trace.items[n];
-				c->side = side;
-				c->pcap = s->pcap;
-				c->snap = s->snap;
-			}
+			report->judged[place] = (struct explain_judged){
+				.judgement = &s->trace.items[n / 2],
+				.segment = s,
+				.place = place,
+				.side = (int)(n % 2),
+			};
 		}
+	}
+	qsort(report->judged, report->judged_count, sizeof(*report->judged), compare_judged);
+	return 0;
+}
+
+/* Where the judgements of a connection's owner begin. */
+static size_t first_of_owner(const struct explain_report *report, const struct chain_row *row)
+{
+	const char *text = chain_text(row, "reason");
+	struct trace_process owner = {0};
+	enum bridge_reason reason = BRIDGE_OWNED;
+	size_t low = 0, high = report->judged_count;
+
+	for (int r = 0; text != NULL && r < BRIDGE_REASONS; r++) {
+		const char *name = bridge_reason_name((enum bridge_reason)r);
+
+		if (name != NULL && strcmp(name, text) == 0)
+			reason = (enum bridge_reason)r;
+	}
+	if (text == NULL) {
+		owner.pid = (uint32_t)chain_number(row, "_pid");
+		owner.start_ticks = (uint64_t)chain_number(row, "_start_ticks");
+	}
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct trace_end *end = end_of(&report->judged[middle]);
+
+		walk_step();
+		if (compare_owners(&end->final_process, end->final_reason, &owner, reason) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+int explain_find_judgement(const struct explain_report *report, struct explain_connection *c,
+			   size_t connections)
+{
+	const struct chain_row *row =
+		c->row.evidence.count > 0 ? &c->row.evidence : &c->row.database;
+	size_t first = first_of_owner(report, row), looks = LOOKS / (connections + 1);
+	size_t place = SIZE_MAX;
+	int best = 0;
+
+	if (looks < MIN_LOOKS)
+		looks = MIN_LOOKS;
+	/* The owner's come first, and if one fits, no other's does better. */
+	for (size_t i = 0; i < report->judged_count && i < looks; i++) {
+		const struct explain_judged *item =
+			&report->judged[(first + i) % report->judged_count];
+		int score = fits(report, row, item->judgement, item->side);
+
+		walk_step();
+		if (best >= OWNER && score < OWNER && !is_owner(end_of(item), row))
+			break;
+		if (score == 0 || score < best || (score == best && item->place > place))
+			continue;
+		best = score;
+		place = item->place;
+		c->judged = item->judgement;
+		c->side = item->side;
+		c->pcap = item->segment->pcap;
+		c->snap = item->segment->snap;
 	}
 	return best;
 }
 
-static int score_of(const struct explain_report *report, const struct explain_link *row)
-{
-	struct explain_connection probe = {.row = *row};
+/* ------------------------------------------------------- owners of one packet -- */
 
-	return explain_find_judgement(report, &probe);
+static const char *end_of_row(const struct explain_link *row)
+{
+	const char *end =
+		chain_text(row->database.count > 0 ? &row->database : &row->evidence, "end");
+
+	return end == NULL ? "" : end;
 }
 
-static bool same_end(const struct explain_link *a, const struct explain_link *b)
+int explain_mark_judged(const struct explain_report *report, const struct explain_links *rows,
+			bool *judged, struct error *error)
 {
-	const char *p = chain_text(a->database.count > 0 ? &a->database : &a->evidence, "end");
-	const char *q = chain_text(b->database.count > 0 ? &b->database : &b->evidence, "end");
+	static const char *const ends[] = {"orig", "resp"};
+	int *scores = calloc(rows->count + 1, sizeof(*scores)), best[2] = {0, 0};
 
-	return p != NULL && q != NULL && strcmp(p, q) == 0;
-}
-
-bool explain_is_judged(const struct explain_report *report, const struct explain_links *rows,
-		       size_t which)
-{
-	int score = score_of(report, &rows->items[which]);
-
+	if (scores == NULL)
+		return explain_no_memory(error);
 	for (size_t i = 0; i < rows->count; i++) {
-		if (same_end(&rows->items[i], &rows->items[which]) &&
-		    score_of(report, &rows->items[i]) > score)
-			return false;
+		struct explain_connection probe = {.row = rows->items[i]};
+
+		scores[i] = explain_find_judgement(report, &probe, rows->count);
+		for (int e = 0; e < 2; e++) {
+			if (strcmp(end_of_row(&rows->items[i]), ends[e]) == 0 &&
+			    scores[i] > best[e])
+				best[e] = scores[i];
+		}
 	}
-	return score > 0;
+	for (size_t i = 0; i < rows->count; i++) {
+		const char *end = end_of_row(&rows->items[i]);
+		int most = strcmp(end, ends[0]) == 0   ? best[0]
+			   : strcmp(end, ends[1]) == 0 ? best[1]
+						       : scores[i];
+
+		judged[i] = scores[i] > 0 && scores[i] == most;
+	}
+	free(scores);
+	return 0;
 }

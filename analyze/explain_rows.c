@@ -121,26 +121,36 @@ const char explain_holder_sql[] =
 	"WHERE h.socket_id = ?1 AND p.pid = owner.pid AND p.start_ticks IS owner.start_ticks\n"
 	"ORDER BY h.fd, h.first_seen_ns";
 
-/* The segment that saw a process first. */
-#define FIRST_SEEN_IN                                                                              \
-	" (SELECT n.segment_id FROM snapshot n JOIN segment USING (segment_id)\n"                  \
-	"  WHERE n.begin_ns = p.first_seen_ns AND segment.recording_id = p.recording_id LIMIT "    \
-	"1)\n"                                                                                     \
-	"  AS _segment_id\n"
+/* The segments that saw the processes of a set first. Gathered once, as nothing finds a frame by
+ * its time but a walk over all. */
+#define FIRST_SEEN_IN(people)                                                                      \
+	" seen(recording_id, first_seen_ns, _segment_id) AS MATERIALIZED (\n"                      \
+	"  SELECT segment.recording_id, n.begin_ns, min(segment_id)\n"                             \
+	"  FROM snapshot n JOIN segment USING (segment_id) WHERE n.begin_ns IN\n"                  \
+	"   (SELECT first_seen_ns FROM " people " JOIN process USING (process_id))\n"              \
+	"  GROUP BY 1, 2)\n"
 
 /* UNION, so that parents in a circle, which no kernel has, come to an end. */
 const char explain_process_sql[] =
-	"WITH RECURSIVE line(process_id) AS (SELECT ?1\n"
+	"WITH RECURSIVE line(process_id) AS MATERIALIZED (SELECT ?1\n"
 	" UNION SELECT p.parent_process_id FROM line JOIN process p USING (process_id)\n"
-	"  WHERE p.parent_process_id IS NOT NULL)\n"
-	"SELECT p.pid, p.start_ticks, p.uid, p.comm, p.exe, p.cmdline, "
-	"p.first_seen_ns,\n" FIRST_SEEN_IN "FROM line CROSS JOIN process p USING (process_id)";
+	"  WHERE p.parent_process_id IS NOT NULL),\n" FIRST_SEEN_IN(
+		"line") "SELECT p.pid, p.start_ticks, p.uid, p.comm, p.exe, p.cmdline, "
+			"p.first_seen_ns, _segment_id\n"
+			"FROM line CROSS JOIN process p USING (process_id)\n"
+			"LEFT JOIN seen USING (recording_id, first_seen_ns)";
 
 const char explain_candidate_sql[] =
-	"SELECT p.pid, p.start_ticks, p.uid, p.comm, p.exe, p.cmdline, p.first_seen_ns, "
-	"s.inode,\n" FIRST_SEEN_IN
-	"FROM candidate k JOIN process p USING (process_id) LEFT JOIN socket s USING (socket_id)\n"
-	"WHERE k.connection_id = ?1 ORDER BY p.pid, p.start_ticks, p.first_seen_ns, s.inode";
+	"WITH several(process_id, socket_id) AS MATERIALIZED (\n"
+	"  SELECT process_id, socket_id FROM candidate WHERE connection_id = ?1),\n" FIRST_SEEN_IN(
+		"several") "SELECT p.pid, p.start_ticks, p.uid, p.comm, p.exe, p.cmdline, "
+			   "p.first_seen_ns,\n"
+			   " s.inode, _segment_id\n"
+			   "FROM several k JOIN process p USING (process_id)\n"
+			   "LEFT JOIN socket s USING (socket_id)\n"
+			   "LEFT JOIN seen ON seen.recording_id = p.recording_id\n"
+			   " AND seen.first_seen_ns = p.first_seen_ns\n"
+			   "ORDER BY p.pid, p.start_ticks, p.first_seen_ns, s.inode";
 
 const char explain_other_sql[] =
 	"SELECT o.reason, o.packets, o.bytes FROM other o JOIN segment s USING (segment_id)\n"

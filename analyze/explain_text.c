@@ -1,6 +1,7 @@
 /*
  * An explanation for people: each link in a paragraph, its state in brackets.
- * Texts of the evidence may be hostile; none of it steers a terminal.
+ * Texts of the evidence may be hostile; none of it steers a terminal, also not by way of a
+ * file or a pipe.
  */
 #include "analyze/explain_internal.h"
 
@@ -30,19 +31,21 @@ struct page {
 
 /* ----------------------------------------------------------------- words -- */
 
-static void put_character(struct page *page, const uint8_t *at, size_t size, unsigned indent)
+/* The character at <at, available>, made harmless. Returns its bytes. */
+static size_t put_character(struct page *page, const uint8_t *at, size_t available, unsigned indent)
 {
-	if (page->width != 0 && page->column >= page->width) {
+	char shown[ESCAPE_SHOWN_SIZE];
+	size_t length, size = escape_show(at, available, shown, &length);
+
+	unsigned columns = length > size ? (unsigned)length : 1;
+
+	if (page->width != 0 && page->column + columns > page->width) {
 		printf("\n%*s", (int)indent, "");
 		page->column = indent;
 	}
-	if (size == 0) {
-		printf("\\x%02x", *at);
-		page->column += 4;
-	} else {
-		fwrite(at, 1, size, stdout);
-		page->column++;
-	}
+	fwrite(shown, 1, length, stdout);
+	page->column += columns;
+	return size;
 }
 
 /* One word, broken only where it is longer than a line. */
@@ -58,14 +61,8 @@ static void put_word(struct page *page, const char *text, size_t length, bool fi
 		putchar(' ');
 		page->column++;
 	}
-	while (at < end) {
-		size_t size = escape_utf8_length(at, (size_t)(end - at));
-
-		if (size > 0 && escape_is_unsafe(escape_code_point(at, size)))
-			size = 0;
-		put_character(page, at, size, indent);
-		at += size == 0 ? 1 : size;
-	}
+	while (at < end)
+		at += put_character(page, at, (size_t)(end - at), indent);
 }
 
 /* Begins a line at indent and folds what does not fit below hang. */
@@ -104,7 +101,23 @@ static void say(struct page *page, unsigned indent, const char *format, ...)
 	va_end(arguments);
 }
 
-/* A line of the evidence as it stands; on a terminal its tabs are spaces. */
+/* A line of the evidence on one line, its tabs as they are. */
+static void put_record(struct page *page, unsigned indent, const char *text)
+{
+	const uint8_t *at = (const uint8_t *)text, *end = at + strlen(text);
+
+	printf("%*s", (int)indent, "");
+	while (at < end) {
+		if (*at == '\t')
+			putchar(*at++);
+		else
+			at += put_character(page, at, (size_t)(end - at), indent);
+	}
+	putchar('\n');
+}
+
+/* A line of the evidence as it stands, but for what would steer a terminal; on one its tabs
+ * are spaces. */
 static void say_line(struct page *page, const struct explain_line *line)
 {
 	const struct witness *w = &line->witness;
@@ -122,7 +135,7 @@ static void say_line(struct page *page, const struct explain_line *line)
 	if (page->terminal)
 		put_paragraph(page, INDENT + 4, INDENT + 6, w->text != NULL ? w->text : "");
 	else
-		printf("%*s%s\n", INDENT + 4, "", w->text != NULL ? w->text : "");
+		put_record(page, INDENT + 4, w->text != NULL ? w->text : "");
 	if (w->length > WITNESS_TEXT_BYTES)
 		say(page, INDENT + 4, "(%zu bytes in all)", w->length);
 }
@@ -134,7 +147,9 @@ static const char *or_none(const char *text)
 
 static const char *span_text(int64_t ns, char *buffer, size_t size)
 {
-	if (ns < 1000)
+	if (ns == CHAIN_NULL)
+		snprintf(buffer, size, "a time not known");
+	else if (ns < 1000)
 		snprintf(buffer, size, "%" PRId64 " ns", ns);
 	else if (ns < 1000000)
 		snprintf(buffer, size, "%.3f us", (double)ns / 1e3);
@@ -143,6 +158,17 @@ static const char *span_text(int64_t ns, char *buffer, size_t size)
 	else
 		snprintf(buffer, size, "%.3f s", (double)ns / 1e9);
 	return buffer;
+}
+
+/* Of two times, either of which a database may lack, or have far from the other. */
+static const char *length_text(int64_t from_ns, int64_t until_ns, char *buffer, size_t size)
+{
+	int64_t ns;
+
+	if (from_ns == CHAIN_NULL || until_ns == CHAIN_NULL ||
+	    __builtin_sub_overflow(until_ns, from_ns, &ns))
+		ns = CHAIN_NULL;
+	return span_text(ns, buffer, size);
 }
 
 static const char *time_text(int64_t ns, char buffer[QUANTITY_TIME_SIZE])
@@ -280,7 +306,7 @@ static void say_flow(struct page *page)
 	    or_none(chain_text(row, "resp_port")), or_none(chain_text(row, "conn_state")),
 	    or_none(chain_text(row, "history")));
 	say(page, INDENT, "from %s, for %s; %s packets there, %s back", time_text(start, begin),
-	    span_text(end - start, length, sizeof(length)),
+	    length_text(start, end, length, sizeof(length)),
 	    or_none(chain_text(row, "orig_packets")), or_none(chain_text(row, "resp_packets")));
 	say(page, INDENT, "begins with packet %s of %s, at byte %s",
 	    or_none(chain_text(row, "first_packet_number")), or_none(chain_text(row, "file")),
@@ -299,13 +325,12 @@ static void say_flow(struct page *page)
 	say_differences(page, link);
 }
 
-static void say_lines(struct page *page, const struct explain_connection *c, enum snap_type type,
-		      uint32_t pid)
+static void say_lines(struct page *page, const struct explain_connection *c, enum snap_type type)
 {
 	for (size_t i = 0; i < c->lines.count; i++) {
 		const struct explain_line *line = &c->lines.items[i];
 
-		if (line->witness.type == type && (pid == 0 || line->witness.pid == pid))
+		if (line->witness.type == type)
 			say_line(page, line);
 	}
 }
@@ -322,11 +347,11 @@ static void say_frame(struct page *page, const struct explain_connection *c)
 		    or_none(chain_text(row, "file")), state_text(link->state));
 		say(page, INDENT, "%s (%s), read from %s for %s, at line %s",
 		    or_none(chain_text(row, "kind")), or_none(chain_text(row, "cause")),
-		    time_text(from, begin), span_text(until - from, length, sizeof(length)),
+		    time_text(from, begin), length_text(from, until, length, sizeof(length)),
 		    or_none(chain_text(row, "line")));
 		say_differences(page, link);
 	}
-	say_lines(page, c, SNAP_TYPE_FRAME, 0);
+	say_lines(page, c, SNAP_TYPE_FRAME);
 }
 
 static void say_socket(struct page *page, const struct explain_connection *c)
@@ -351,7 +376,7 @@ static void say_socket(struct page *page, const struct explain_connection *c)
 		    time_text(chain_number(row, "first_seen_ns"), first));
 		say_differences(page, link);
 	}
-	say_lines(page, c, SNAP_TYPE_SOCKET, 0);
+	say_lines(page, c, SNAP_TYPE_SOCKET);
 }
 
 static void say_holders(struct page *page, const struct explain_connection *c)
@@ -374,15 +399,14 @@ static void say_holders(struct page *page, const struct explain_connection *c)
 			    state_text(link->state));
 		say_differences(page, link);
 	}
-	say_lines(page, c, SNAP_TYPE_HOLDER, 0);
-	say_lines(page, c, SNAP_TYPE_USE, 0);
+	say_lines(page, c, SNAP_TYPE_HOLDER);
+	say_lines(page, c, SNAP_TYPE_USE);
 }
 
 static void say_process(struct page *page, const struct explain_connection *c,
 			const struct explain_link *link, const char *title)
 {
 	const struct chain_row *row = shown(link);
-	int64_t pid = chain_number(row, "pid");
 
 	say(page, 2, "%s %s, pid %s%s%s%s", title, or_none(chain_text(row, "comm")),
 	    or_none(chain_text(row, "pid")), chain_text(row, "inode") != NULL ? ", of inode " : "",
@@ -392,11 +416,8 @@ static void say_process(struct page *page, const struct explain_connection *c,
 	    or_none(chain_text(row, "uid")), or_none(chain_text(row, "start_ticks")),
 	    or_none(chain_text(row, "cmdline")));
 	say_differences(page, link);
-	if (pid == CHAIN_NULL)
-		return;
-	say_lines(page, c, SNAP_TYPE_PROCESS, (uint32_t)pid);
-	say_lines(page, c, SNAP_TYPE_BORN, (uint32_t)pid);
-	say_lines(page, c, SNAP_TYPE_EXEC, (uint32_t)pid);
+	if (link->line > 0)
+		say_line(page, &c->lines.items[link->line - 1]);
 }
 
 /* ------------------------------------------------------------------- why -- */
@@ -476,6 +497,8 @@ static void say_why(struct page *page, const struct explain_connection *c)
 		    end->notes[i].inode != end->notes[i - 1].inode)
 			say_note(page, &end->notes[i]);
 	}
+	if (end->notes_left_out > 0)
+		say(page, INDENT, "(and %zu more such reasons)", end->notes_left_out);
 	if (end->reason == BRIDGE_OWNED)
 		say_weaker(page, end);
 	say_holds(page, end, c->judged->time_ns);
@@ -545,6 +568,8 @@ static void say_connection(struct page *page, const struct explain_connection *c
 	say_holders(page, c);
 	for (size_t i = 0; i < c->process.count; i++)
 		say_process(page, c, &c->process.items[i], "process");
+	say_lines(page, c, SNAP_TYPE_BORN);
+	say_lines(page, c, SNAP_TYPE_EXEC);
 	for (size_t i = 0; i < c->parents.count; i++)
 		say_process(page, c, &c->parents.items[i], "started by");
 	for (size_t i = 0; i < c->candidates.count; i++)

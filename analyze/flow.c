@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/decode_icmp.h"
 #include "analyze/grow.h"
 #include "snapshot/format/quantity.h"
 
@@ -19,29 +20,6 @@ const struct flow_limits flow_default_limits = {
 };
 
 /* ----------------------------------------------------------------- key -- */
-
-static bool is_icmp(uint8_t protocol)
-{
-	return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
-}
-
-/* The answering type of a query, so that both directions have one key; -1: none. */
-static int icmp_counterpart(uint8_t protocol, uint8_t type)
-{
-	static const uint8_t v4[][2] = {{8, 0}, {13, 14}, {15, 16}, {10, 9}, {17, 18}};
-	static const uint8_t v6[][2] = {{128, 129}, {130, 131}, {133, 134},
-					{135, 136}, {139, 140}, {144, 145}};
-	const uint8_t(*pairs)[2] = protocol == IPPROTO_ICMP ? v4 : v6;
-	size_t count = protocol == IPPROTO_ICMP ? sizeof(v4) / 2 : sizeof(v6) / 2;
-
-	for (size_t i = 0; i < count; i++) {
-		if (pairs[i][0] == type)
-			return pairs[i][1];
-		if (pairs[i][1] == type)
-			return pairs[i][0];
-	}
-	return -1;
-}
 
 uint8_t flow_key_make(uint8_t protocol, uint8_t ip_version, const struct endpoint *source,
 		      const struct endpoint *destination, struct flow_key *key)
@@ -65,12 +43,12 @@ static uint8_t packet_key(const struct packet *packet, struct flow_key *key)
 	uint8_t side;
 	int counterpart;
 
-	if (!is_icmp(packet->protocol))
+	if (!decode_is_icmp(packet->protocol))
 		return flow_key_make(packet->protocol, packet->ip_version, &packet->source,
 				     &packet->destination, key);
 	source = packet->source;
 	destination = packet->destination;
-	counterpart = icmp_counterpart(packet->protocol, packet->icmp_type);
+	counterpart = decode_icmp_counterpart(packet->protocol, packet->icmp_type);
 	source.port = packet->icmp_type;
 	destination.port = counterpart >= 0 ? (uint16_t)counterpart : packet->icmp_code;
 	side = flow_key_make(packet->protocol, packet->ip_version, &source, &destination, key);

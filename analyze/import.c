@@ -339,8 +339,9 @@ static void digest_text(EVP_MD_CTX *digest, const char *text)
 	EVP_DigestUpdate(digest, text ? text : "\\N", text ? strlen(text) + 1 : 3);
 }
 
-/* The recording's id comes from what was imported, so that the same import
- * gives the same files again, and can be checked against its sources. */
+/* The recording's id comes from what was imported, captures included, so that the
+ * same import gives the same files again, can be checked against its sources, and is
+ * not taken for one of other captures with the same listings. */
 static int name_recording(struct run *run, const struct snapframe *frame, struct error *error)
 {
 	EVP_MD_CTX *digest = EVP_MD_CTX_new();
@@ -356,13 +357,15 @@ static int name_recording(struct run *run, const struct snapframe *frame, struct
 		EVP_DigestUpdate(digest, frame->text, frame->length);
 		for (size_t i = 0; i < run->state->source_count; i++)
 			digest_text(digest, run->state->sources[i].sha256);
+		for (size_t i = 0; i < run->count; i++)
+			if (run->segments[i].source)
+				digest_text(digest, run->segments[i].pcap_sha256);
 		good = EVP_DigestFinal_ex(digest, hash, NULL);
 	}
 	EVP_MD_CTX_free(digest);
 	if (!good)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "SHA-256 failed");
-	for (size_t i = 0; i < 16; i++)
-		snprintf(run->recording + 2 * i, 3, "%02x", hash[i]);
+	custody_hex(hash, (sizeof(run->recording) - 1) / 2, run->recording);
 	return 0;
 }
 
@@ -450,19 +453,20 @@ static int make_segments(struct run *run, uint64_t number, struct error *error)
 	import_state_frame(run->state, &frame);
 	if (frame.failed)
 		status = error_set(error, ERROR_MEMORY, NULL, -1, "no memory for the snapshot");
-	if (!status)
-		status = name_recording(run, &frame, error);
 	for (size_t i = 0; i < run->count && !status; i++) {
 		struct import_segment *segment = &run->segments[i];
 
 		segment->stem.number = number + i;
 		evidence_name(&segment->stem, EVIDENCE_SNAP, segment->snap);
-		if (i)
-			frame.head.cause = "restated";
 		if (segment->source)
 			status = copy_capture(run, segment, error);
-		if (!status)
-			status = write_snapshot(run, segment, &frame, error);
+	}
+	if (!status)
+		status = name_recording(run, &frame, error);
+	for (size_t i = 0; i < run->count && !status; i++) {
+		if (i)
+			frame.head.cause = "restated";
+		status = write_snapshot(run, &run->segments[i], &frame, error);
 	}
 	snapframe_release(&frame);
 	return status;
@@ -498,16 +502,14 @@ static int put_all_in_place(const struct run *run, struct error *error)
 static int append(struct run *run, const char *file, uint64_t bytes, const char *sha256,
 		  const char *detail, struct error *error)
 {
-	struct timespec now;
-	struct custody_entry entry = {.event = "import",
+	struct custody_entry entry = {.time_ns = quantity_now_ns(CLOCK_REALTIME),
+				      .event = "import",
 				      .file = file,
 				      .bytes = (int64_t)bytes,
 				      .sha256 = sha256,
 				      .detail = detail};
 	int status;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	entry.time_ns = now.tv_sec * NS_PER_SECOND + now.tv_nsec;
 	status = custody_append(run->custody, &entry, error);
 	if (!status)
 		run->logged = true;

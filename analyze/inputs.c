@@ -11,6 +11,7 @@
 #include "analyze/grow.h"
 #include "analyze/hashindex.h"
 #include "analyze/pcapin.h"
+#include "snapshot/format/snapfile.h"
 
 static int no_memory(struct error *error)
 {
@@ -85,6 +86,15 @@ static size_t first_of_number(const struct custody_reading *reading, uint64_t nu
 	return from;
 }
 
+/* Whether name is that of the capture before it was compressed. */
+static bool is_content(const struct input *input, const char *name)
+{
+	size_t length = strlen(name);
+
+	return input->pcap != NULL && strncmp(input->pcap, name, length) == 0 &&
+	       strcmp(input->pcap + length, ".gz") == 0;
+}
+
 static void note_entry(const struct custody_entry *entry, void *context)
 {
 	struct custody_reading *reading = context;
@@ -100,6 +110,9 @@ static void note_entry(const struct custody_entry *entry, void *context)
 		bool snap = input->snap != NULL && strcmp(input->snap, entry->file) == 0;
 		struct input_logged *logged = pcap ? &input->pcap_logged : &input->snap_logged;
 
+		if (entry->sha256 != NULL && is_content(input, entry->file))
+			snprintf(input->content_sha256, sizeof(input->content_sha256), "%s",
+				 entry->sha256);
 		if (!pcap && !snap)
 			continue;
 		input->repaired |= strcmp(entry->event, "repair") == 0;
@@ -125,6 +138,7 @@ static void read_custody(struct inputs *inputs, const struct input_directory *di
 	for (size_t i = first; i < inputs->count && status != 0; i++) {
 		inputs->items[i].pcap_logged = (struct input_logged){0};
 		inputs->items[i].snap_logged = (struct input_logged){0};
+		inputs->items[i].content_sha256[0] = '\0';
 	}
 }
 
@@ -277,6 +291,22 @@ static int hash(const struct input *input, const char *name, const struct input_
 	return status;
 }
 
+/* Damage is found again when it is loaded. */
+static void read_header(struct input *input)
+{
+	struct snapfile_reader *reader = NULL;
+	struct snap_record record;
+
+	input->snap_tells = snapfile_open(input->dirfd, input->snap, &reader, NULL) == 0;
+	while (input->snap_tells && snapfile_next(reader, &record, NULL) == 1 &&
+	       record.type == SNAP_TYPE_META) {
+		if (strcmp(record.u.meta.key, "recording") == 0 && record.u.meta.value != NULL)
+			snprintf(input->recording, sizeof(input->recording), "%s",
+				 record.u.meta.value);
+	}
+	snapfile_close(reader);
+}
+
 int input_identify(struct input *input, bool verify, struct error *error)
 {
 	int status = 0;
@@ -295,9 +325,13 @@ int input_identify(struct input *input, bool verify, struct error *error)
 				      &input->pcap_bytes, &input->pcap_altered, error);
 		}
 	}
+	if (strcmp(input->pcap_sha256, input->pcap_logged.sha256) != 0)
+		input->content_sha256[0] = '\0';
 	if (status == 0 && input->snap != NULL)
 		status = hash(input, input->snap, &input->snap_logged, input->snap_sha256,
 			      &input->snap_bytes, &input->snap_altered, error);
+	if (status == 0 && input->snap != NULL)
+		read_header(input);
 	return status;
 }
 

@@ -13,6 +13,9 @@
 #include "snapshot/format/error.h"
 #include "snapshot/format/evidence.h"
 
+/* Recorders write 32 hex digits; what is longer is cut. */
+#define INPUT_RECORDING_SIZE 80
+
 struct input {
 	int dirfd;	   /* of inputs.directories; borrowed */
 	const char *path;  /* of the directory, for messages; borrowed */
@@ -24,11 +27,17 @@ struct input {
 	int64_t opened_ns;
 	uint64_t pcap_bytes, snap_bytes;
 	char pcap_sha256[CUSTODY_HEX_SIZE], snap_sha256[CUSTODY_HEX_SIZE];
+	/* Of the snapshot file's header, which could be read: whose it is. */
+	bool snap_tells;
+	char recording[INPUT_RECORDING_SIZE]; /* "": it does not say */
 	/* What an unbroken custody log says last of each; sha256 "": nothing. */
 	struct input_logged {
 		uint64_t bytes;
 		char sha256[CUSTODY_HEX_SIZE];
 	} pcap_logged, snap_logged;
+	/* What it says of the capture as it was before it was compressed; "": nothing, or the
+	 * capture is not what it says. */
+	char content_sha256[CUSTODY_HEX_SIZE];
 	/* Not what the log says; code 0: it is, or nothing is said. */
 	struct error pcap_altered, snap_altered;
 	char group_name[EVIDENCE_NAME_SIZE]; /* first stem in its directory; sorts what began at
@@ -53,9 +62,9 @@ struct inputs {
 /* Finds everything that paths name. A missing path is ERROR_NO_INPUT, a file
  * that is neither a capture nor a segment's ERROR_DAMAGED: nothing is loaded then. */
 int inputs_find(char *const *paths, size_t count, struct inputs *out, struct error *error);
-/* Sizes and hashes of one input. A capture of the size that the custody log has
- * is taken for the one that was logged, unless verify: to hash it takes longer
- * than to analyze it. */
+/* Sizes and hashes of one input, and whose its snapshots are. A capture of the size that the
+ * custody log has is taken for the one that was logged, unless verify: to hash it takes longer than
+ * to analyze it. */
 int input_identify(struct input *input, bool verify, struct error *error);
 /* Sorts, once all are identified, and drops what was named twice. */
 void inputs_sort(struct inputs *inputs);

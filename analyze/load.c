@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "analyze/inputs.h"
+#include "analyze/load_copies.h"
 #include "analyze/merge.h"
 #include "analyze/pcapin.h"
 #include "analyze/replay.h"
@@ -28,7 +29,7 @@ enum job_state {
 struct job {
 	struct input *input;
 	enum job_state state;
-	bool skip; /* loaded before */
+	bool skip; /* another copy of it counts */
 	unsigned worker;
 	struct timeline timeline;
 	int link_type;
@@ -36,6 +37,7 @@ struct job {
 	struct error error;
 	bool snap_damaged, pcap_damaged;
 	struct error snap_error, pcap_error;
+	char content_sha256[CUSTODY_HEX_SIZE]; /* "": not known */
 };
 
 struct slot {
@@ -171,7 +173,7 @@ static void open_capture(struct job *job, struct pcapin **in)
 	if (input->pcap == NULL)
 		return;
 	job->pcap_error = (struct error)ERROR_NONE;
-	status = pcapin_open(input->dirfd, input->pcap, in, &job->pcap_error);
+	status = pcapin_open_hashed(input->dirfd, input->pcap, in, &job->pcap_error);
 	if (status == ERROR_DAMAGED) {
 		job->pcap_damaged = true;
 	} else if (status != 0) {
@@ -219,6 +221,17 @@ static struct trace *wanted_trace(struct load *load, const struct job *job)
 	return trace;
 }
 
+/* Of a plain file that is its own hash; of gzip it takes the last packet. */
+static void note_content(struct job *job, struct pcapin *in)
+{
+	const char *content = NULL;
+
+	if (in != NULL)
+		content = pcapin_is_gzip(in) ? pcapin_content_sha256(in) : job->input->pcap_sha256;
+	if (content != NULL)
+		memcpy(job->content_sha256, content, sizeof(job->content_sha256));
+}
+
 static void replay_job(struct worker *worker, struct job *job, unsigned *turn)
 {
 	struct load *load = worker->load;
@@ -249,6 +262,8 @@ static void replay_job(struct worker *worker, struct job *job, unsigned *turn)
 			job->error = error;
 			goto out;
 		}
+		if (status != 1)
+			note_content(job, in);
 		(*turn)++;
 		announce(load, job, status == 1 ? JOB_READY : JOB_DONE, slot);
 	}
@@ -331,20 +346,12 @@ static void stop_workers(struct load *load)
 
 /* ----------------------------------------------------------------- merging -- */
 
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
-}
-
 static void show_progress(struct load *load)
 {
 	if (load->options->progress == NULL)
 		return;
 	load->progress.packets = merge_totals(load->merge)->packets;
-	load->progress.elapsed_ns = monotonic_ns() - load->begun_ns;
+	load->progress.elapsed_ns = quantity_now_ns(CLOCK_MONOTONIC) - load->begun_ns;
 	load->options->progress(&load->progress, load->options->context);
 }
 
@@ -404,14 +411,13 @@ static void free_full(struct load *load, struct slot *slot)
 	pthread_mutex_unlock(&load->lock);
 }
 
+/* is_whole: all of the file was read. */
 static int note_damage(struct load *load, const struct error *why, const char *kind,
-		       const char *subject, struct error *error)
+		       const char *subject, bool is_whole, struct error *error)
 {
 	char detail[sizeof(why->message) + 64];
-	struct merge_damage damage = {.kind = kind,
-				      .subject = subject,
-				      .detail = detail,
-				      .is_whole = strcmp(kind, "altered") == 0};
+	struct merge_damage damage = {
+		.kind = kind, .subject = subject, .detail = detail, .is_whole = is_whole};
 
 	if (why->offset_bytes >= 0)
 		snprintf(detail, sizeof(detail), "at byte %lld: %s", (long long)why->offset_bytes,
@@ -464,15 +470,19 @@ static int merge_job(struct load *load, struct job *job, unsigned *turn, bool is
 	if (status == 0 && job->status != 0)
 		goto failed;
 	if (status == 0 && input->snap_altered.code != 0)
-		status = note_damage(load, &input->snap_altered, "altered", input->snap, error);
+		status = note_damage(load, &input->snap_altered, "altered", input->snap, true,
+				     error);
 	if (status == 0 && input->pcap_altered.code != 0)
-		status = note_damage(load, &input->pcap_altered, "altered", input->pcap, error);
+		status = note_damage(load, &input->pcap_altered, "altered", input->pcap, true,
+				     error);
 	if (status == 0 && job->snap_damaged)
-		status = note_damage(load, &job->snap_error, "torn", input->snap, error);
+		status = note_damage(load, &job->snap_error, "torn", input->snap, false, error);
 	if (status == 0 && job->pcap_damaged)
-		status = note_damage(load, &job->pcap_error, "damaged", input->pcap, error);
+		status = note_damage(load, &job->pcap_error, "damaged", input->pcap, false, error);
 	if (status == 0)
-		status = merge_end(load->merge, error);
+		status = merge_end(load->merge,
+				   job->content_sha256[0] != '\0' ? job->content_sha256 : NULL,
+				   error);
 	/* What was loaded in place stands, whatever becomes of the next segment. */
 	if (status == 0 && (is_last || !store_is_new(load->store)))
 		status = merge_carry(load->merge, error);
@@ -517,43 +527,34 @@ static int merge_all(struct load *load, struct error *error)
 
 /* -------------------------------------------------------------------- run -- */
 
-static bool same_segment(const struct input *a, const struct input *b)
+static int choose_jobs(struct load *load, struct error *error)
 {
-	if (strcmp(a->snap_sha256, b->snap_sha256) != 0)
-		return false;
-	return strcmp(a->pcap_sha256, b->pcap_sha256) == 0 ||
-	       (a->number != 0 && a->snap != NULL && a->pcap != NULL && b->pcap != NULL);
-}
+	enum load_fate *fates = calloc(load->inputs.count, sizeof(*fates));
+	int status = fates == NULL
+			     ? error_set(error, ERROR_MEMORY, NULL, -1, "out of memory")
+			     : load_copies(&load->inputs, load->store, load->options->database,
+					   load->options->stop, load->options->report,
+					   load->options->context, fates, error);
 
-/* What an earlier run loaded, or this one has under another name. */
-static int mark_loaded(struct load *load, struct error *error)
-{
-	for (size_t i = 0; i < load->inputs.count; i++) {
-		struct input *input = &load->inputs.items[i];
+	for (size_t i = 0; i < load->inputs.count && status == 0; i++) {
 		struct job *job = &load->jobs[i];
-		int known = store_has_segment(
-			load->store, input->pcap != NULL ? input->pcap_sha256 : NULL,
-			input->snap != NULL ? input->snap_sha256 : NULL, error);
 
-		if (known < 0)
-			return known;
-		job->input = input;
-		job->skip = known == 1;
-		for (size_t k = 0; k < i && !job->skip; k++)
-			job->skip = same_segment(&load->inputs.items[k], input);
-		if (job->skip) {
-			load->result->skipped++;
+		job->input = &load->inputs.items[i];
+		job->skip = fates[i] != LOAD_IT;
+		load->result->skipped += fates[i] == LOAD_THERE;
+		load->result->damaged += fates[i] == LOAD_LEFT_OUT;
+		if (job->skip)
 			continue;
-		}
 		load->progress.segments++;
-		load->progress.bytes += input->pcap_bytes;
+		load->progress.bytes += job->input->pcap_bytes;
 	}
-	return 0;
+	free(fates);
+	return status;
 }
 
 static int load_jobs(struct load *load, struct error *error)
 {
-	int status = mark_loaded(load, error);
+	int status = choose_jobs(load, error);
 
 	if (status != 0 || load->progress.segments == 0)
 		return status;
@@ -566,6 +567,8 @@ static int load_jobs(struct load *load, struct error *error)
 		.stop = load->options->stop,
 	};
 	status = merge_new(load->store, &load->options->limits, &load->merge, error);
+	if (status == ERROR_DAMAGED && error != NULL && error->path[0] == '\0')
+		snprintf(error->path, sizeof(error->path), "%s", load->options->database);
 	if (status == 0)
 		status = start_workers(load, error);
 	if (status == 0)
@@ -617,7 +620,7 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 		.worker_count = options->workers,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.changed = PTHREAD_COND_INITIALIZER,
-		.begun_ns = monotonic_ns(),
+		.begun_ns = quantity_now_ns(CLOCK_MONOTONIC),
 	};
 	int status = inputs_find(paths, count, &load.inputs, error);
 

@@ -41,7 +41,7 @@ struct load_options {
 };
 
 struct load_result {
-	uint64_t segments, skipped; /* loaded now; loaded before */
+	uint64_t segments, skipped; /* loaded now; there already with all that they have */
 	uint64_t damaged;	    /* segments or files with something missing */
 	uint64_t packets, flow_packets, flows;
 	bool nothing_new;

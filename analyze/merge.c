@@ -1,10 +1,10 @@
 #include "analyze/merge_internal.h"
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/decode_icmp.h"
 #include "analyze/decode_tunnel.h"
 #include "analyze/grow.h"
 #include "snapshot/format/quantity.h"
@@ -74,7 +74,7 @@ void merge_flow_row(const struct flow *f, struct merge_texts *texts, struct stor
 {
 	uint8_t o = f->originator;
 	struct endpoint_address orig, resp;
-	bool icmp = f->key.protocol == IPPROTO_ICMP || f->key.protocol == IPPROTO_ICMPV6;
+	bool icmp = decode_is_icmp(f->key.protocol);
 	bool tunnel = f->carried.tunnel != DECODE_NO_TUNNEL;
 
 	memcpy(orig.bytes, f->key.address[o], 16);
@@ -112,8 +112,8 @@ void merge_flow_row(const struct flow *f, struct merge_texts *texts, struct stor
 	};
 }
 
-static int put_flow(struct merge *merge, const struct merge_flow *live, bool insert,
-		    struct error *error)
+int merge_put_flow(struct merge *merge, const struct merge_flow *live, enum store_how how,
+		   struct error *error)
 {
 	struct merge_texts texts;
 	struct store_flow row;
@@ -122,7 +122,7 @@ static int put_flow(struct merge *merge, const struct merge_flow *live, bool ins
 	row.flow_id = live->flow_id;
 	row.recording_id = live->recording_id;
 	row.segment_id = live->segment_id;
-	return store_flow(merge->store, &row, insert, error);
+	return store_flow(merge->store, &row, how, error);
 }
 
 static int merge_flow_part(struct merge *merge, const struct replay_part *part, uint32_t i,
@@ -149,7 +149,7 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 			flow_follow(&merge->flows[place].flow, &merge->flows[earlier].flow,
 				    &merge->limits);
 		merge->totals.flows++;
-		status = put_flow(merge, &merge->flows[place], true, error);
+		status = merge_put_flow(merge, &merge->flows[place], STORE_INSERT, error);
 		if (status != 0)
 			return status;
 	} else {
@@ -165,11 +165,11 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 			return status;
 	}
 	if (!insert) {
-		status = put_flow(merge, &merge->flows[place], false, error);
+		status = merge_put_flow(merge, &merge->flows[place], STORE_REWRITE, error);
 		for (uint32_t c = merge->flows[place].connections; c != NONE && status == 0;
 		     c = merge->connections[c].next)
 			status = merge_put_connection(merge, &merge->flows[place],
-						      &merge->connections[c], false, error);
+						      &merge->connections[c], STORE_REWRITE, error);
 		return status;
 	}
 	return 0;
@@ -424,10 +424,11 @@ static int forget_flows(struct merge *merge, struct error *error)
 	return 0;
 }
 
-int merge_end(struct merge *merge, struct error *error)
+int merge_end(struct merge *merge, const char *content_sha256, struct error *error)
 {
 	int status = merge_state_coverage(merge, error);
 
+	merge->row.content_sha256 = content_sha256;
 	if (status == 0)
 		status = store_segment(merge->store, &merge->row, false, error);
 	merge->last_ns =

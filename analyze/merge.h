@@ -30,6 +30,9 @@ struct merge_segment {
 	const struct timeline *timeline;
 };
 
+/* Whether recording.recording_uuid stands for evidence that does not tell its recording. */
+bool merge_uuid_is_made_up(const char *uuid);
+
 /* Something missing or skipped that only the loader knows. */
 struct merge_damage {
 	const char *kind; /* "damaged" "torn" "missing" "altered" */
@@ -45,12 +48,13 @@ void merge_free(struct merge *merge);
 int merge_begin(struct merge *merge, const struct merge_segment *segment, struct error *error);
 int merge_part(struct merge *merge, const struct replay_part *part, struct error *error);
 int merge_damaged(struct merge *merge, const struct merge_damage *damage, struct error *error);
-int merge_end(struct merge *merge, struct error *error);
+/* content_sha256: of the capture as it was before gzip; NULL: not known. */
+int merge_end(struct merge *merge, const char *content_sha256, struct error *error);
 /* Writes what the next load goes on with. In the same transaction as the last segment before it. */
 int merge_carry(struct merge *merge, struct error *error);
 
 struct merge_totals {
-	uint64_t segments, packets, flow_packets, owned_packets, flows, connections;
+	uint64_t segments, packets, flow_packets, flows, connections;
 };
 const struct merge_totals *merge_totals(const struct merge *merge);
 

@@ -7,6 +7,7 @@
  */
 #include "analyze/merge_internal.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +28,7 @@ enum carry_kind { /* a shipped record keeps its fields; a changed one is a new k
 };
 
 #define BLOB_BYTES (64u << 10) /* a blob ends with the record that reaches this */
-/* Of one record: a tunnel's, the longest, has 75. Those of connections stand
+/* Of one record: a tunnel's, the longest, has 73. Those of connections stand
  * among flows', and have places of their own. */
 #define FLOW_NUMBERS	   96
 #define CONNECTION_NUMBERS 32
@@ -102,24 +103,33 @@ static void i64(struct codec *c, int64_t *value)
 	*value = (int64_t)number(c, (uint64_t)*value);
 }
 
+static uint64_t up_to(struct codec *c, uint64_t value, uint64_t most)
+{
+	value = number(c, value);
+	if (value <= most)
+		return value;
+	c->failed = true;
+	return 0;
+}
+
 static void u32(struct codec *c, uint32_t *value)
 {
-	*value = (uint32_t)number(c, *value);
+	*value = (uint32_t)up_to(c, *value, UINT32_MAX);
 }
 
 static void u16(struct codec *c, uint16_t *value)
 {
-	*value = (uint16_t)number(c, *value);
+	*value = (uint16_t)up_to(c, *value, UINT16_MAX);
 }
 
 static void u8(struct codec *c, uint8_t *value)
 {
-	*value = (uint8_t)number(c, *value);
+	*value = (uint8_t)up_to(c, *value, UINT8_MAX);
 }
 
 static void flag(struct codec *c, bool *value)
 {
-	*value = number(c, *value) != 0;
+	*value = up_to(c, *value, 1) != 0;
 }
 
 static void reason(struct codec *c, enum bridge_reason *value)
@@ -419,19 +429,43 @@ int merge_carry(struct merge *merge, struct error *error)
 
 /* --------------------------------------------------------------- reading -- */
 
-#define READ_INTO(array, n, capacity, ...)                                                         \
+/* check is asked when the record is decoded. */
+#define READ_INTO(array, n, capacity, code, check)                                                 \
 	do {                                                                                       \
 		if (grow_one(&(array), (n), &(capacity), sizeof(*(array))) != 0)                   \
 			return -1;                                                                 \
 		memset(&(array)[n], 0, sizeof(*(array)));                                          \
 		c->place = 0;                                                                      \
-		__VA_ARGS__;                                                                       \
+		code;                                                                              \
+		c->failed = c->failed || !(check);                                                 \
 		(n)++;                                                                             \
 	} while (0)
 
-#define INDEX_LAST(field, hash_of)                                                                 \
-	hashindex_add(&merge->field##_index, hash_of(merge, (uint32_t)merge->field##_count - 1),   \
-		      (uint32_t)merge->field##_count - 1, hash_of, merge)
+#define INDEX_LAST(field, hash_of, same)                                                           \
+	index_last(merge, c, &merge->field##_index, merge->field, sizeof(*merge->field),           \
+		   (uint32_t)merge->field##_count - 1, hash_of, same)
+
+/* A key that stands there already is damage. */
+static int index_last(struct merge *merge, struct codec *c, struct hashindex *index,
+		      const void *array, size_t size, uint32_t last,
+		      uint64_t (*hash_of)(const void *merge, uint32_t place),
+		      bool (*same)(const void *a, const void *b))
+{
+	const char *bytes = array;
+	uint64_t hash = hash_of(merge, last);
+	uint32_t probe = (uint32_t)hash, i;
+
+	while ((i = hashindex_next(index, hash, &probe)) != HASHINDEX_NONE)
+		c->failed = c->failed || same(bytes + i * size, bytes + last * size);
+	return hashindex_add(index, hash, last, hash_of, merge);
+}
+
+static bool same_flow(const void *left, const void *right)
+{
+	const struct merge_flow *a = left, *b = right;
+
+	return a->recording_id == b->recording_id && flow_key_equal(&a->flow.key, &b->flow.key);
+}
 
 static int take_flow(struct merge *merge, struct codec *c)
 {
@@ -439,62 +473,69 @@ static int take_flow(struct merge *merge, struct codec *c)
 	struct merge_flow *flow;
 
 	READ_INTO(merge->flows, merge->flows_count, merge->flows_capacity,
-		  code_flow(c, &merge->flows[merge->flows_count], &count));
+		  code_flow(c, &merge->flows[merge->flows_count], &count),
+		  !c->failed && merge_check_flow(merge, &merge->flows[merge->flows_count]));
 	flow = &merge->flows[merge->flows_count - 1];
 	flow->connections = UINT32_MAX;
 	for (; count > 0 && !c->failed; count--) {
 		uint32_t place = (uint32_t)merge->connection_count;
 
 		READ_INTO(merge->connections, merge->connection_count, merge->connection_capacity,
-			  code_connection(c, &merge->connections[place]));
+			  code_connection(c, &merge->connections[place]),
+			  merge_check_connection(merge, &merge->connections[place]));
 		merge->connections[place].next = UINT32_MAX;
 		*(last == UINT32_MAX ? &flow->connections : &merge->connections[last].next) = place;
 		last = place;
 	}
-	return INDEX_LAST(flows, merge_hash_of_flow);
+	return INDEX_LAST(flows, merge_hash_of_flow, same_flow);
 }
+
+#define READ_LAST(type, field)                                                                     \
+	READ_INTO(merge->field##s, merge->field##_count, merge->field##_capacity,                  \
+		  code_##type(c, &merge->field##s[merge->field##_count]),                          \
+		  merge_check_##type(merge, &merge->field##s[merge->field##_count]))
+#define READ_INDEXED(type, field, ...)                                                             \
+	READ_INTO(merge->field, merge->field##_count, merge->field##_capacity,                     \
+		  code_##type(c, &merge->field[merge->field##_count]),                             \
+		  merge_check_##type(merge, &merge->field[merge->field##_count], ##__VA_ARGS__))
 
 /* One record. 0, or -1 without memory; damage sets failed. */
 static int take_record(struct merge *merge, int64_t kind, struct codec *c)
 {
+	int64_t given = merge->connection_id;
+
 	switch (kind) {
 	case CARRY_RECORDING:
-		READ_INTO(merge->recordings, merge->recording_count, merge->recording_capacity,
-			  code_recording(c, &merge->recordings[merge->recording_count]));
+		READ_LAST(recording, recording);
 		return 0;
 	case CARRY_PROCESS:
-		READ_INTO(merge->processes, merge->processes_count, merge->processes_capacity,
-			  code_process(c, &merge->processes[merge->processes_count]));
-		return INDEX_LAST(processes, merge_hash_of_process);
+		READ_INDEXED(process, processes);
+		return INDEX_LAST(processes, merge_hash_of_process, merge_same_process);
 	case CARRY_SOCKET:
-		READ_INTO(merge->sockets, merge->sockets_count, merge->sockets_capacity,
-			  code_socket(c, &merge->sockets[merge->sockets_count]));
-		return INDEX_LAST(sockets, merge_hash_of_socket);
+		READ_INDEXED(socket, sockets);
+		return INDEX_LAST(sockets, merge_hash_of_socket, merge_same_socket);
 	case CARRY_HOLDER:
-		READ_INTO(merge->holders, merge->holders_count, merge->holders_capacity,
-			  code_holder(c, &merge->holders[merge->holders_count]));
-		return INDEX_LAST(holders, merge_hash_of_holder);
+		READ_INDEXED(holder, holders);
+		return INDEX_LAST(holders, merge_hash_of_holder, merge_same_holder);
 	case CARRY_ADDRESS:
-		READ_INTO(merge->addresses, merge->addresses_count, merge->addresses_capacity,
-			  code_place(c, &merge->addresses[merge->addresses_count]));
-		return INDEX_LAST(addresses, merge_hash_of_address);
+		READ_INDEXED(place, addresses, merge->address_id);
+		return INDEX_LAST(addresses, merge_hash_of_address, merge_same_place);
 	case CARRY_INTERFACE:
-		READ_INTO(merge->interfaces, merge->interfaces_count, merge->interfaces_capacity,
-			  code_place(c, &merge->interfaces[merge->interfaces_count]));
-		return INDEX_LAST(interfaces, merge_hash_of_interface);
+		READ_INDEXED(place, interfaces, merge->interface_id);
+		return INDEX_LAST(interfaces, merge_hash_of_interface, merge_same_place);
 	case CARRY_SNAPSHOT:
-		READ_INTO(merge->snapshots, merge->snapshot_count, merge->snapshot_capacity,
-			  code_snapshot(c, &merge->snapshots[merge->snapshot_count]));
+		READ_LAST(snapshot, snapshot);
 		return 0;
 	case CARRY_FLOW:
 		return take_flow(merge, c);
 	case CARRY_TUNNEL:
-		READ_INTO(merge->tunnels, merge->tunnels_count, merge->tunnels_capacity,
-			  code_tunnel(c, &merge->tunnels[merge->tunnels_count]));
-		return INDEX_LAST(tunnels, merge_hash_of_tunnel);
+		READ_INDEXED(tunnel, tunnels);
+		return INDEX_LAST(tunnels, merge_hash_of_tunnel, merge_same_tunnel);
 	case CARRY_COUNTERS:
 		c->place = 0;
 		code_counters(c, merge);
+		c->failed = c->failed || merge->connection_id < given ||
+			    merge->connection_id > INT64_MAX / 2;
 		return 0;
 	default:
 		c->failed = true;
@@ -518,7 +559,88 @@ static int take_carried(int64_t kind, const void *bytes, size_t length, void *co
 	return 0;
 }
 
+static int compare_ids(const void *left, const void *right)
+{
+	const int64_t *a = left, *b = right;
+
+	return (*a > *b) - (*a < *b);
+}
+
+/* No two records may be of one row: the second would be written over the first. */
+static int check_unique(const void *array, size_t count, size_t size, size_t offset,
+			const char *what, struct error *error)
+{
+	int64_t *ids = calloc(count + 1, sizeof(*ids));
+	int status = 0;
+
+	if (ids == NULL)
+		return merge_no_memory(error);
+	for (size_t i = 0; i < count; i++)
+		memcpy(&ids[i], (const char *)array + i * size + offset, sizeof(*ids));
+	qsort(ids, count, sizeof(*ids), compare_ids);
+	for (size_t i = 1; i < count && status == 0; i++)
+		if (ids[i] == ids[i - 1])
+			status = error_damage(error, NULL, -1, "one carry record for each row",
+					      "two of %s %lld", what, (long long)ids[i]);
+	free(ids);
+	return status;
+}
+
+#define UNIQUE(type, array, n, id)                                                                 \
+	do {                                                                                       \
+		if (status == 0)                                                                   \
+			status = check_unique((array), (n), sizeof(struct type),                   \
+					      offsetof(struct type, id), #id, error);              \
+	} while (0)
+
+static int check_row(int same, const char *what, int64_t id, struct error *error)
+{
+	if (same == 1)
+		return 0;
+	if (same < 0)
+		return same;
+	return error_damage(error, NULL, -1, "carry records that agree with their rows",
+			    "another row %lld in table %s", (long long)id, what);
+}
+
+/* A row that is written again must be the one that the record was of. */
+static int check_rows(struct merge *merge, struct error *error)
+{
+	int status = 0;
+
+	for (size_t i = 0; i < merge->flows_count && status == 0; i++) {
+		const struct merge_flow *f = &merge->flows[i];
+
+		status = check_row(merge_put_flow(merge, f, STORE_COMPARE, error), "flow",
+				   f->flow_id, error);
+		for (uint32_t k = f->connections; k != UINT32_MAX && status == 0;
+		     k = merge->connections[k].next) {
+			const struct merge_connection *c = &merge->connections[k];
+
+			status = check_row(merge_put_connection(merge, f, c, STORE_COMPARE, error),
+					   "connection", c->connection_id, error);
+		}
+	}
+	for (size_t i = 0; i < merge->tunnels_count && status == 0; i++) {
+		const struct merge_tunnel *t = &merge->tunnels[i];
+
+		status = check_row(merge_put_tunnel(merge, t, STORE_COMPARE, error), "tunnel",
+				   t->tunnel_id, error);
+	}
+	return status;
+}
+
 int merge_carry_read(struct merge *merge, struct error *error)
 {
-	return store_carry_each(merge->store, take_carried, merge, error);
+	int status = store_carry_each(merge->store, take_carried, merge, error);
+
+	UNIQUE(merge_process, merge->processes, merge->processes_count, process_id);
+	UNIQUE(merge_socket, merge->sockets, merge->sockets_count, socket_id);
+	UNIQUE(merge_holder, merge->holders, merge->holders_count, holder_id);
+	UNIQUE(merge_place, merge->addresses, merge->addresses_count, place_id);
+	UNIQUE(merge_place, merge->interfaces, merge->interfaces_count, place_id);
+	UNIQUE(merge_flow, merge->flows, merge->flows_count, flow_id);
+	UNIQUE(merge_tunnel, merge->tunnels, merge->tunnels_count, tunnel_id);
+	UNIQUE(merge_connection, merge->connections, merge->connection_count, connection_id);
+	return status == 0 ? check_rows(merge, error) : status;
 }

@@ -185,7 +185,7 @@ static const char *strongest(const struct merge_connection *c)
 }
 
 int merge_put_connection(struct merge *merge, const struct merge_flow *live,
-			 const struct merge_connection *c, bool insert, struct error *error)
+			 const struct merge_connection *c, enum store_how how, struct error *error)
 {
 	bool owned = c->reason == BRIDGE_OWNED;
 	struct store_connection row = {
@@ -211,7 +211,7 @@ int merge_put_connection(struct merge *merge, const struct merge_flow *live,
 
 	if (owned)
 		memcpy(row.rule_packets, c->rule_packets, sizeof(row.rule_packets));
-	return store_connection(merge->store, &row, insert, error);
+	return store_connection(merge->store, &row, how, error);
 }
 
 static int put_candidates(struct merge *merge, const struct replay_part *part,
@@ -352,7 +352,7 @@ int merge_end_live(struct merge *merge, struct merge_flow *live, int64_t next_ns
 			c->by_tuple = c->listener = false;
 			c->socket_id = c->shared_by = 0;
 			c->sighted_first_ns = INT64_MAX;
-			status = merge_put_connection(merge, live, c, false, error);
+			status = merge_put_connection(merge, live, c, STORE_REWRITE, error);
 			link = &c->next;
 		} else {
 			add_count(&gap->sent, &c->sent);
@@ -364,7 +364,8 @@ int merge_end_live(struct merge *merge, struct merge_flow *live, int64_t next_ns
 			status = store_fold_connection(merge->store, c->connection_id,
 						       gap->connection_id, error);
 			if (status == 0)
-				status = merge_put_connection(merge, live, gap, false, error);
+				status = merge_put_connection(merge, live, gap, STORE_REWRITE,
+							      error);
 			*link = c->next;
 		}
 	}
@@ -448,7 +449,7 @@ int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part
 	bool swapped = !flow->end[0].local && !flow->end[1].local && side != live->flow.originator;
 	unsigned settlers;
 	uint32_t earlier, settler = find_settler(part, flow, side, &settlers);
-	bool tcp = flow->key.protocol == IPPROTO_TCP, fresh, disowned = false;
+	bool tcp = flow->key.protocol == IPPROTO_TCP, fresh;
 	bool settled = has_settled(merge, live, side, &earlier);
 	int status;
 
@@ -474,15 +475,15 @@ int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part
 			const struct merge_connection *c =
 				&merge->connections[merge->connection_count - 1];
 
-			status = merge_put_connection(merge, live, c, true, error);
+			status = merge_put_connection(merge, live, c, STORE_INSERT, error);
 			if (status != 0)
 				return status;
 		}
-		/* What is disowned may meet a row that this very part has made. */
-		disowned = disowned || map->disowned[i];
-		if (!fresh && disowned) {
-			status = merge_put_connection(
-				merge, live, by_id(merge, live, map->span_ids[i]), false, error);
+		/* It may have met a row that this very part has made. */
+		if (!fresh) {
+			status = merge_put_connection(merge, live,
+						      by_id(merge, live, map->span_ids[i]),
+						      STORE_REWRITE, error);
 			if (status != 0)
 				return status;
 		}

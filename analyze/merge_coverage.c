@@ -177,6 +177,21 @@ static int cover_limit(struct merge *merge, struct error *error)
 		       : merge_cover(merge, &row, error);
 }
 
+/* Written by a later version: what they say is not known here. */
+static int cover_unknown(struct merge *merge, struct error *error)
+{
+	uint64_t count = merge->timeline->unknown_records;
+	struct store_coverage row = {.kind = "unknown-records",
+				     .begin_ns = STORE_NULL,
+				     .end_ns = STORE_NULL,
+				     .count = (int64_t)count,
+				     .subject = merge->row.snap_name,
+				     .detail = "records of kinds that this version does not read: "
+					       "a later one does"};
+
+	return count == 0 ? 0 : merge_cover(merge, &row, error);
+}
+
 int merge_state_coverage(struct merge *merge, struct error *error)
 {
 	struct merge_segment segment = {
@@ -197,7 +212,8 @@ int merge_state_coverage(struct merge *merge, struct error *error)
 
 	if (status == 0 && strcmp(merge->row.state, "repaired") == 0)
 		status = merge_cover(merge, &torn, error);
-
+	if (status == 0)
+		status = cover_unknown(merge, error);
 	if (status == 0 && merge->timeline->count.frames == 0)
 		return merge_cover(merge, &none, error);
 	if (status == 0)

@@ -2,7 +2,8 @@
  * merge_internal.h - what the files of the merger share: merge.c (flows),
  * merge_connection.c (their owners), merge_state.c, merge_process.c and
  * merge_socket.c (what snapshots tell), merge_tunnel.c (what flows carry for others),
- * merge_coverage.c (what is missing) and merge_carry.c (writing it down for the next load).
+ * merge_coverage.c (what is missing), and merge_carry.c and merge_check.c (writing it
+ * down for the next load, and reading it).
  */
 #ifndef ANALYZE_MERGE_INTERNAL_H
 #define ANALYZE_MERGE_INTERNAL_H
@@ -155,9 +156,12 @@ uint64_t merge_hash_of_socket(const void *merge, uint32_t place);
 uint64_t merge_hash_of_holder(const void *merge, uint32_t place);
 uint64_t merge_hash_of_address(const void *merge, uint32_t place);
 uint64_t merge_hash_of_interface(const void *merge, uint32_t place);
+/* Of two merge_process and so on: whether their keys are the same. */
+bool merge_same_process(const void *a, const void *b);
+bool merge_same_socket(const void *a, const void *b);
+bool merge_same_holder(const void *a, const void *b);
+bool merge_same_place(const void *a, const void *b);
 
-const char *merge_meta(const struct merge *merge,
-		       const char *key); /* of the segment's header; NULL */
 int64_t merge_meta_number(const struct merge *merge, const char *key); /* STORE_NULL: none */
 uint64_t merge_hash_text(const char *text, uint64_t seed);	       /* the same in every run */
 int64_t merge_seen_first(const struct merge *merge, const struct timeline_life *life);
@@ -187,7 +191,7 @@ int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part
 int merge_end_live(struct merge *merge, struct merge_flow *live, int64_t next_ns,
 		   struct error *error);
 int merge_put_connection(struct merge *merge, const struct merge_flow *live,
-			 const struct merge_connection *c, bool insert, struct error *error);
+			 const struct merge_connection *c, enum store_how how, struct error *error);
 
 /* merge.c */
 
@@ -208,7 +212,24 @@ uint64_t merge_hash_of_tunnel(const void *merge, uint32_t place);
 /* What the flows of a part carry; flow_ids: what these became. */
 int merge_tunnels(struct merge *merge, const struct replay_part *part, const int64_t *flow_ids,
 		  struct error *error);
+int merge_put_tunnel(struct merge *merge, const struct merge_tunnel *tunnel, enum store_how how,
+		     struct error *error);
+bool merge_same_tunnel(const void *a, const void *b);
 int merge_forget_tunnels(struct merge *merge, struct error *error);
+int merge_put_flow(struct merge *merge, const struct merge_flow *live, enum store_how how,
+		   struct error *error);
+
+/* merge_check.c: whether a record that was read back can be one that was written, by
+ * itself and, of recordings and snapshots, beside those before it in its array. */
+bool merge_check_recording(const struct merge *merge, const struct merge_recording *recording);
+bool merge_check_process(const struct merge *merge, const struct merge_process *process);
+bool merge_check_socket(const struct merge *merge, const struct merge_socket *socket);
+bool merge_check_holder(const struct merge *merge, const struct merge_holder *holder);
+bool merge_check_place(const struct merge *merge, const struct merge_place *place, int64_t last_id);
+bool merge_check_snapshot(const struct merge *merge, const struct merge_snapshot *snapshot);
+bool merge_check_flow(const struct merge *merge, const struct merge_flow *flow);
+bool merge_check_tunnel(const struct merge *merge, const struct merge_tunnel *tunnel);
+bool merge_check_connection(const struct merge *merge, const struct merge_connection *connection);
 
 /* merge_carry.c */
 int merge_carry_read(struct merge *merge, struct error *error);

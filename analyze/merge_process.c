@@ -19,16 +19,24 @@ uint64_t merge_hash_of_process(const void *context, uint32_t place)
 	return hash_process(p->boot, p->pid, p->start_ticks);
 }
 
+bool merge_same_process(const void *left, const void *right)
+{
+	const struct merge_process *a = left, *b = right;
+
+	return a->boot == b->boot && a->pid == b->pid && a->start_ticks == b->start_ticks;
+}
+
 static struct merge_process *find_process(struct merge *merge, uint32_t pid, uint64_t start_ticks)
 {
-	uint64_t hash = hash_process(merge->recording->boot, pid, start_ticks);
+	const struct merge_process wanted = {
+		.boot = merge->recording->boot, .pid = pid, .start_ticks = start_ticks};
+	uint64_t hash = hash_process(wanted.boot, pid, start_ticks);
 	uint32_t probe = (uint32_t)hash, i;
 
 	while ((i = hashindex_next(&merge->processes_index, hash, &probe)) != HASHINDEX_NONE) {
 		struct merge_process *p = &merge->processes[i];
 
-		if (p->boot == merge->recording->boot && p->pid == pid &&
-		    p->start_ticks == start_ticks)
+		if (merge_same_process(p, &wanted))
 			return p;
 	}
 	return NULL;

@@ -17,6 +17,17 @@ uint64_t merge_hash_of_socket(const void *context, uint32_t place)
 	return hash_socket(&((const struct merge *)context)->sockets[place]);
 }
 
+bool merge_same_socket(const void *left, const void *right)
+{
+	const struct merge_socket *a = left, *b = right;
+
+	return a->recording_id == b->recording_id && a->netns == b->netns && a->table == b->table &&
+	       a->inode == b->inode && a->opened_ns == b->opened_ns &&
+	       a->local.port == b->local.port && a->remote.port == b->remote.port &&
+	       endpoint_equal(&a->local.address, &b->local.address) &&
+	       endpoint_equal(&a->remote.address, &b->remote.address);
+}
+
 static struct merge_socket *find_socket(struct merge *merge, const struct merge_socket *wanted)
 {
 	uint64_t hash = hash_socket(wanted);
@@ -25,12 +36,7 @@ static struct merge_socket *find_socket(struct merge *merge, const struct merge_
 	while ((i = hashindex_next(&merge->sockets_index, hash, &probe)) != HASHINDEX_NONE) {
 		struct merge_socket *s = &merge->sockets[i];
 
-		if (s->recording_id == wanted->recording_id && s->netns == wanted->netns &&
-		    s->table == wanted->table && s->inode == wanted->inode &&
-		    s->opened_ns == wanted->opened_ns && s->local.port == wanted->local.port &&
-		    s->remote.port == wanted->remote.port &&
-		    endpoint_equal(&s->local.address, &wanted->local.address) &&
-		    endpoint_equal(&s->remote.address, &wanted->remote.address))
+		if (merge_same_socket(s, wanted))
 			return s;
 	}
 	return NULL;
@@ -140,11 +146,21 @@ uint64_t merge_hash_of_holder(const void *context, uint32_t place)
 	return hash_holder(h->socket_id, h->pid, h->start_ticks, h->fd);
 }
 
+bool merge_same_holder(const void *left, const void *right)
+{
+	const struct merge_holder *a = left, *b = right;
+
+	return a->socket_id == b->socket_id && a->pid == b->pid &&
+	       a->start_ticks == b->start_ticks && a->fd == b->fd;
+}
+
 static struct merge_holder *need_holder(struct merge *merge, int64_t socket_id, uint32_t process,
 					uint32_t fd, int64_t first_ns, bool *insert)
 {
 	const struct timeline *tl = merge->timeline;
 	const struct timeline_process *p = &tl->processes[process];
+	const struct merge_holder wanted = {
+		.socket_id = socket_id, .pid = p->pid, .start_ticks = p->start_ticks, .fd = fd};
 	uint64_t hash = hash_holder(socket_id, p->pid, p->start_ticks, fd);
 	uint32_t probe = (uint32_t)hash, i, image;
 	int64_t process_id;
@@ -153,8 +169,7 @@ static struct merge_holder *need_holder(struct merge *merge, int64_t socket_id, 
 	while ((i = hashindex_next(&merge->holders_index, hash, &probe)) != HASHINDEX_NONE) {
 		struct merge_holder *have = &merge->holders[i];
 
-		if (have->socket_id == socket_id && have->pid == p->pid &&
-		    have->start_ticks == p->start_ticks && have->fd == fd)
+		if (merge_same_holder(have, &wanted))
 			return have;
 	}
 	if (grow_one(&merge->holders, merge->holders_count, &merge->holders_capacity,

@@ -23,14 +23,15 @@ uint64_t merge_hash_text(const char *text, uint64_t seed)
 
 /* ----------------------------------------------------------- recording -- */
 
-const char *merge_meta(const struct merge *merge, const char *key)
+/* Of the segment's header; NULL. */
+static const char *meta(const struct merge *merge, const char *key)
 {
 	return timeline_meta(merge->timeline, key, NULL);
 }
 
 int64_t merge_meta_number(const struct merge *merge, const char *key)
 {
-	const char *text = merge_meta(merge, key);
+	const char *text = meta(merge, key);
 	uint64_t number;
 
 	if (text == NULL || quantity_parse_uint(text, INT64_MAX, &number) != 0)
@@ -38,18 +39,27 @@ int64_t merge_meta_number(const struct merge *merge, const char *key)
 	return (int64_t)number;
 }
 
+#define UUID_OF_SNAP "snap-"
+#define UUID_OF_PCAP "pcap-"
+
+bool merge_uuid_is_made_up(const char *uuid)
+{
+	return strncmp(uuid, UUID_OF_SNAP, sizeof(UUID_OF_SNAP) - 1) == 0 ||
+	       strncmp(uuid, UUID_OF_PCAP, sizeof(UUID_OF_PCAP) - 1) == 0;
+}
+
 /* Without a recorder's id, the evidence is its own recording. */
 static void recording_uuid(const struct merge *merge, const struct merge_segment *segment,
 			   char uuid[80])
 {
-	const char *given = merge_meta(merge, "recording");
+	const char *given = meta(merge, "recording");
 
 	if (given != NULL)
 		snprintf(uuid, 80, "%s", given);
 	else if (segment->snap_sha256 != NULL)
-		snprintf(uuid, 80, "snap-%s", segment->snap_sha256);
+		snprintf(uuid, 80, UUID_OF_SNAP "%s", segment->snap_sha256);
 	else
-		snprintf(uuid, 80, "pcap-%s",
+		snprintf(uuid, 80, UUID_OF_PCAP "%s",
 			 segment->pcap_sha256 != NULL ? segment->pcap_sha256 : "");
 }
 
@@ -63,21 +73,21 @@ static int store_new_recording(struct merge *merge, const struct merge_segment *
 	struct store_recording row = {
 		.recording_id = recording_id,
 		.recording_uuid = uuid,
-		.hostname = merge_meta(merge, "hostname"),
-		.machine_id = merge_meta(merge, "machine_id"),
-		.boot_id = merge_meta(merge, "boot_id"),
-		.kernel = merge_meta(merge, "kernel"),
-		.architecture = merge_meta(merge, "architecture"),
+		.hostname = meta(merge, "hostname"),
+		.machine_id = meta(merge, "machine_id"),
+		.boot_id = meta(merge, "boot_id"),
+		.kernel = meta(merge, "kernel"),
+		.architecture = meta(merge, "architecture"),
 		.argv = argv,
-		.interface = merge_meta(merge, "interface"),
-		.filter = merge_meta(merge, "filter"),
-		.time_zone = merge_meta(merge, "time_zone"),
-		.tool = merge_meta(merge, "tool"),
-		.source = merge_meta(merge, "source") != NULL ? merge_meta(merge, "source")
-			  : segment->snap_name != NULL	      ? "recorder"
-							      : "pcap",
-		.privilege = merge_meta(merge, "privilege"),
-		.watcher = merge_meta(merge, "watcher"),
+		.interface = meta(merge, "interface"),
+		.filter = meta(merge, "filter"),
+		.time_zone = meta(merge, "time_zone"),
+		.tool = meta(merge, "tool"),
+		.source = meta(merge, "source") != NULL ? meta(merge, "source")
+			  : segment->snap_name != NULL	? "recorder"
+							: "pcap",
+		.privilege = meta(merge, "privilege"),
+		.watcher = meta(merge, "watcher"),
 		.snaplen = merge_meta_number(merge, "snaplen"),
 		.link_type = segment->link_type >= 0 ? segment->link_type
 						     : merge_meta_number(merge, "link_type"),
@@ -94,7 +104,7 @@ static int store_new_recording(struct merge *merge, const struct merge_segment *
 static int need_recording(struct merge *merge, const struct merge_segment *segment,
 			  struct error *error)
 {
-	const char *boot = merge_meta(merge, "boot_id");
+	const char *boot = meta(merge, "boot_id");
 	struct merge_recording fresh = {.recording_id = merge->recording_id + 1};
 	char uuid[80];
 
@@ -236,6 +246,15 @@ uint64_t merge_hash_of_interface(const void *context, uint32_t place)
 	return hash_place(&((const struct merge *)context)->interfaces[place]);
 }
 
+bool merge_same_place(const void *left, const void *right)
+{
+	const struct merge_place *a = left, *b = right;
+
+	return a->recording_id == b->recording_id && a->netns == b->netns &&
+	       a->ifindex == b->ifindex && a->name == b->name &&
+	       a->prefix_length == b->prefix_length && endpoint_equal(&a->address, &b->address);
+}
+
 static struct merge_place *find_place(struct merge_place *places, const struct hashindex *index,
 				      const struct merge_place *wanted)
 {
@@ -247,10 +266,7 @@ static struct merge_place *find_place(struct merge_place *places, const struct h
 		struct merge_place *have = &places[i];
 
 		walk_step();
-		if (have->recording_id == wanted->recording_id && have->netns == wanted->netns &&
-		    have->ifindex == wanted->ifindex && have->name == wanted->name &&
-		    have->prefix_length == wanted->prefix_length &&
-		    endpoint_equal(&have->address, &wanted->address))
+		if (merge_same_place(have, wanted))
 			return have;
 	}
 	return NULL;

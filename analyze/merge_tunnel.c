@@ -32,6 +32,13 @@ static bool same_path(const struct merge_tunnel *a, const struct merge_tunnel *b
 	       a->key == b->key && a->tunnel == b->tunnel;
 }
 
+bool merge_same_tunnel(const void *left, const void *right)
+{
+	const struct merge_tunnel *a = left, *b = right;
+
+	return same_path(a, b) && flow_key_equal(&a->flow.key, &b->flow.key);
+}
+
 /* The newest instance. */
 static uint32_t find_live(const struct merge *merge, const struct merge_tunnel *wanted,
 			  uint64_t hash)
@@ -39,9 +46,7 @@ static uint32_t find_live(const struct merge *merge, const struct merge_tunnel *
 	uint32_t probe = (uint32_t)hash, i;
 
 	while ((i = hashindex_next(&merge->tunnels_index, hash, &probe)) != HASHINDEX_NONE) {
-		const struct merge_tunnel *t = &merge->tunnels[i];
-
-		if (same_path(t, wanted) && flow_key_equal(&t->flow.key, &wanted->flow.key))
+		if (merge_same_tunnel(&merge->tunnels[i], wanted))
 			return i;
 	}
 	return NONE;
@@ -72,8 +77,8 @@ static struct merge_tunnel describe(const struct merge *merge, const struct tunn
 	return t;
 }
 
-static int put_tunnel(struct merge *merge, const struct merge_tunnel *t, bool insert,
-		      struct error *error)
+int merge_put_tunnel(struct merge *merge, const struct merge_tunnel *t, enum store_how how,
+		     struct error *error)
 {
 	struct merge_texts texts;
 	struct store_tunnel row = {
@@ -87,7 +92,7 @@ static int put_tunnel(struct merge *merge, const struct merge_tunnel *t, bool in
 	merge_flow_row(&t->flow, &texts, &row.flow);
 	row.flow.flow_id = t->flow_id;
 	row.flow.segment_id = t->segment_id;
-	return store_tunnel(merge->store, &row, insert, error);
+	return store_tunnel(merge->store, &row, how, error);
 }
 
 /* Its place among the live ones; NONE without memory. */
@@ -139,7 +144,8 @@ int merge_tunnels(struct merge *merge, const struct replay_part *part, const int
 		lives[i] = take_tunnel(merge, &t, &insert);
 		status = lives[i] == NONE
 				 ? merge_no_memory(error)
-				 : put_tunnel(merge, &merge->tunnels[lives[i]], insert, error);
+				 : merge_put_tunnel(merge, &merge->tunnels[lives[i]],
+						    insert ? STORE_INSERT : STORE_REWRITE, error);
 	}
 	free(lives);
 	return status;

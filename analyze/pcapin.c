@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <openssl/evp.h>
 #include <pcap/pcap.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 #include <zlib.h>
 
 #include "analyze/pcapng.h"
+#include "snapshot/format/custody.h"
 #include "snapshot/format/quantity.h"
 
 /* Reading through libpcap gets a third faster from stdio's 4 KiB to this, and
@@ -46,6 +48,7 @@ struct source {
 	bool gzip;
 	bool in_member;	   /* inside a gzip member: the input may not end here */
 	z_stream z;	   /* set up if gzip */
+	EVP_MD_CTX *hash;  /* of the bytes handed to stdio; NULL: not wanted, or not gzip */
 	size_t at, have;   /* of buffer: what is read and not yet used */
 	uint64_t taken;	   /* bytes read from fd */
 	uint64_t given;	   /* bytes handed to stdio */
@@ -71,6 +74,7 @@ struct pcapin {
 	uint64_t next_offset_bytes;
 	int stopped; /* 1 at the end; negative after a failure, told again by last_error */
 	struct error last_error;
+	char content_sha256[CUSTODY_HEX_SIZE]; /* "": not known yet */
 };
 
 /* ------------------------------------------------------ bytes, unzipped -- */
@@ -194,6 +198,10 @@ static ssize_t source_read(void *cookie, char *out, size_t size)
 		bytes = source_get(source, (uint8_t *)out, size);
 	}
 	source->given += bytes;
+	if (source->hash && EVP_DigestUpdate(source->hash, out, bytes) != 1) {
+		EVP_MD_CTX_free(source->hash);
+		source->hash = NULL;
+	}
 	return (ssize_t)bytes;
 }
 
@@ -218,6 +226,7 @@ static void source_free(struct source *source)
 		inflateEnd(&source->z);
 	if (source->fd >= 0)
 		close(source->fd);
+	EVP_MD_CTX_free(source->hash);
 	free(source);
 }
 
@@ -361,7 +370,20 @@ static int open_fd(struct pcapin *in, int *fd, struct error *error)
 	return result;
 }
 
-int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *error)
+static int hash_content(struct pcapin *in, struct error *error)
+{
+	struct source *source = in->source;
+
+	if (!pcapin_is_gzip(in))
+		return 0;
+	source->hash = EVP_MD_CTX_new();
+	if (source->hash == NULL || EVP_DigestInit_ex(source->hash, EVP_sha256(), NULL) != 1)
+		return error_set(error, ERROR_MEMORY, in->path, -1, "cannot hash: out of memory");
+	return 0;
+}
+
+static int open_as(int dirfd, const char *path, bool hashed, struct pcapin **out,
+		   struct error *error)
 {
 	struct pcapin *in;
 	int result, fd;
@@ -378,6 +400,8 @@ int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *
 	}
 	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* advice may fail */
 	result = open_fd(in, &fd, error);
+	if (result == 0 && hashed)
+		result = hash_content(in, error);
 	if (result == 0)
 		result = open_pcap(in, error);
 out:
@@ -388,6 +412,37 @@ out:
 	else
 		*out = in;
 	return result;
+}
+
+int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *error)
+{
+	return open_as(dirfd, path, false, out, error);
+}
+
+int pcapin_open_hashed(int dirfd, const char *path, struct pcapin **out, struct error *error)
+{
+	return open_as(dirfd, path, true, out, error);
+}
+
+bool pcapin_is_gzip(const struct pcapin *in)
+{
+	return in->source != NULL && in->source->gzip;
+}
+
+const char *pcapin_content_sha256(struct pcapin *in)
+{
+	unsigned char hash[EVP_MAX_MD_SIZE];
+	struct source *source = in->source;
+	unsigned length = 0;
+
+	if (in->stopped == 1 && source != NULL && source->hash != NULL) {
+		if (EVP_DigestFinal_ex(source->hash, hash, &length) == 1)
+			for (unsigned i = 0; i < length && 2 * i + 2 < CUSTODY_HEX_SIZE; i++)
+				snprintf(in->content_sha256 + 2 * (size_t)i, 3, "%02x", hash[i]);
+		EVP_MD_CTX_free(source->hash);
+		source->hash = NULL;
+	}
+	return in->content_sha256[0] != '\0' ? in->content_sha256 : NULL;
 }
 
 void pcapin_close(struct pcapin *in)

@@ -5,6 +5,7 @@
 #ifndef ANALYZE_PCAPIN_H
 #define ANALYZE_PCAPIN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "snapshot/format/error.h"
@@ -25,6 +26,12 @@ struct pcapin_packet {
  * works). ERROR_NO_INPUT, ERROR_DAMAGED (no pcap: says which bytes were
  * found) or ERROR_SYSTEM. An empty capture is fine. */
 int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *error);
+/* The same, and hashes what gzip gives as it is read. */
+int pcapin_open_hashed(int dirfd, const char *path, struct pcapin **out, struct error *error);
+bool pcapin_is_gzip(const struct pcapin *in);
+/* SHA-256 of the capture as it was before gzip, in hex, once pcapin_next has returned 0.
+ * NULL: it was opened without, is not gzip, or was not read to its end. Lives as in does. */
+const char *pcapin_content_sha256(struct pcapin *in);
 /* libpcap DLT number; pcapng: LINKTYPE_ of the first interface, -1 if it has none. */
 int pcapin_link_type(const struct pcapin *in);
 uint32_t pcapin_snaplen(const struct pcapin *in);

@@ -34,6 +34,10 @@ enum block_type {
 /* What a file may ask for without having the bytes for it. */
 #define READ_STEP_BYTES (UINT32_C(1) << 20)
 
+/* Of one section: as many as an obsolete packet block can name, and many times what a host
+ * has. Without it a file of a few megabytes (gzip) could ask for any memory. */
+#define MAX_INTERFACES 65536
+
 struct interface {
 	int link_type;
 	uint32_t snaplen;
@@ -207,6 +211,9 @@ static int take_interface(struct pcapng *ng)
 
 	if (ng->body_bytes < INTERFACE_BODY_BYTES)
 		return damaged(ng, "an interface of %u bytes", ng->body_bytes);
+	if (ng->interface_count == MAX_INTERFACES)
+		return damaged(ng, "interface %d of one section, which may have %d",
+			       MAX_INTERFACES + 1, MAX_INTERFACES);
 	interface.link_type = u16(ng, 0);
 	interface.snaplen = u32(ng, 4);
 	while (ng->body_bytes - at >= 4 && u16(ng, at) != OPTION_END) {

@@ -41,8 +41,9 @@ struct pcapng *pcapng_new(FILE *stream);
 /* Of the first interface: LINKTYPE_ number, -1 if there is none before the first packet. */
 int pcapng_link_type(const struct pcapng *ng);
 uint32_t pcapng_snaplen(const struct pcapng *ng); /* 0: no limit, or no interface */
-/* 1 packet, 0 end; -1: the file breaks off or a block makes no sense, and
- * found says what was found at *offset_bytes. After 0 and -1 the same again. */
+/* 1 packet, 0 end; -1: the file breaks off, a block makes no sense or a section has
+ * more than 65,536 interfaces, and found says what was found at *offset_bytes. After 0 and -1 the
+ * same again. */
 int pcapng_next(struct pcapng *ng, struct pcapng_packet *packet, uint64_t *offset_bytes,
 		char found[PCAPNG_TEXT_SIZE]);
 void pcapng_free(struct pcapng *ng);

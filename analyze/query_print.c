@@ -72,37 +72,30 @@ static int append(struct cell *cell, const void *bytes, size_t length, size_t wi
 	return 0;
 }
 
-static int append_escaped(struct cell *cell, const uint8_t *bytes, size_t length)
-{
-	char text[8];
-
-	for (size_t i = 0; i < length; i++) {
-		int size = snprintf(text, sizeof text, "\\x%02x", bytes[i]);
-		if (append(cell, text, (size_t)size, (size_t)size) != 0)
-			return ERROR_MEMORY;
-	}
-	return 0;
-}
-
 /* Text that can steer no terminal. keep_lines lets line ends through (CSV). */
 static int append_visible(struct cell *cell, const void *text, size_t length, bool keep_lines)
 {
 	const uint8_t *at = text, *end = at + length;
+	char shown[ESCAPE_SHOWN_SIZE];
 	int code = 0;
 
 	while (at < end && code == 0) {
-		size_t size = escape_utf8_length(at, (size_t)(end - at));
-		uint32_t c = size ? escape_code_point(at, size) : 0;
+		size_t shown_length;
+		size_t size = escape_show(at, (size_t)(end - at), shown, &shown_length);
 
-		if (size == 0)
-			code = append_escaped(cell, at, size = 1);
-		else if (escape_is_unsafe(c) && !(keep_lines && (c == '\n' || c == '\r')))
-			code = c == '\n'   ? append(cell, "\\n", 2, 2)
-			       : c == '\t' ? append(cell, "\\t", 2, 2)
-			       : c == '\r' ? append(cell, "\\r", 2, 2)
-					   : append_escaped(cell, at, size);
+		if (keep_lines && (*at == '\n' || *at == '\r'))
+			code = append(cell, at, 1, 1);
+		else if (*at == '\n' || *at == '\t' || *at == '\r')
+			code = append(cell,
+				      *at == '\n'   ? "\\n"
+				      : *at == '\t' ? "\\t"
+						    : "\\r",
+				      2, 2);
 		else
-			code = append(cell, at, size, character_width(c));
+			code = append(cell, shown, shown_length,
+				      shown_length > size
+					      ? shown_length
+					      : character_width(escape_code_point(at, size)));
 		at += size;
 	}
 	return code;

@@ -4,18 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/decode_icmp.h"
 #include "analyze/decode_tunnel.h"
 
-void replay_part_init(struct replay_part *part, const struct replay_options *options)
-{
-	*part = (struct replay_part){0};
-	flow_table_init(&part->flows, &options->limits);
-	tunnel_table_init(&part->tunnels, &options->limits);
-	ledger_init(&part->ledger, options->bucket_ns, options->keep_packets);
-	replay_part_clear(part);
-}
-
-void replay_part_clear(struct replay_part *part)
+static void clear(struct replay_part *part)
 {
 	flow_table_clear(&part->flows);
 	tunnel_table_clear(&part->tunnels);
@@ -23,6 +15,14 @@ void replay_part_clear(struct replay_part *part)
 	part->packets = part->bytes = part->flow_packets = 0;
 	part->first_ns = INT64_MAX;
 	part->last_ns = INT64_MIN;
+}
+
+void replay_part_init(struct replay_part *part, const struct replay_options *options)
+{
+	*part = (struct replay_part){0};
+	flow_table_init(&part->flows, &options->limits);
+	ledger_init(&part->ledger, options->bucket_ns, options->keep_packets);
+	clear(part);
 }
 
 void replay_part_release(struct replay_part *part)
@@ -102,20 +102,6 @@ static int judge_elsewhere(struct replay_part *part, struct flow *flow, uint32_t
 
 /* ------------------------------------------------------------ subjects -- */
 
-static bool is_icmp(uint8_t protocol)
-{
-	return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
-}
-
-static bool is_icmp_query(const struct packet *packet)
-{
-	return is_icmp(packet->protocol) &&
-	       (packet->protocol == IPPROTO_ICMP
-			? packet->icmp_type == 0 || packet->icmp_type == 8 ||
-				  (packet->icmp_type >= 13 && packet->icmp_type <= 18)
-			: packet->icmp_type == 128 || packet->icmp_type == 129);
-}
-
 /* Where a packet's payload begins in the stream of its sender; -1: not known.
  * After 2 GiB the sequence number no longer tells. */
 static int64_t stream_offset(const struct flow *flow, const struct packet *packet, uint8_t from)
@@ -146,7 +132,8 @@ static struct bridge_subject subject_of(const struct flow *flow, const struct pa
 					: stream_offset(flow, packet, sent ? side : !side),
 		.untold = flow->tcp.multipath[side],
 		.ip_bytes = packet->fragment_first || packet->fragment_later ? 0 : packet->ip_bytes,
-		.icmp_query = is_icmp_query(packet),
+		.icmp_query = decode_is_icmp(packet->protocol) &&
+			      decode_icmp_is_query(packet->protocol, packet->icmp_type),
 		.began_ns = flow->began_ns,
 		.first_ns = flow->first_ns,
 	};
@@ -155,7 +142,7 @@ static struct bridge_subject subject_of(const struct flow *flow, const struct pa
 	memcpy(subject.remote.address.bytes, flow->key.address[!side], 16);
 	subject.local.port = flow->key.port[side];
 	subject.remote.port = flow->key.port[!side];
-	if (is_icmp(flow->key.protocol))
+	if (decode_is_icmp(flow->key.protocol))
 		subject.local.port = packet->icmp_id;
 	return subject;
 }
@@ -179,12 +166,12 @@ static bool quoted_subject(const struct replay_part *part, const struct packet *
 		.remote = from_us ? q->destination : q->source,
 		.sent = from_us,
 		.offset_bytes = -1,
-		.icmp_query = is_icmp(q->protocol),
+		.icmp_query = decode_is_icmp(q->protocol),
 		.responder = !from_us,
 		.began_ns = INT64_MIN,
 		.first_ns = packet->time_ns,
 	};
-	if (is_icmp(q->protocol))
+	if (decode_is_icmp(q->protocol))
 		return true;
 	source_side = flow_key_make(q->protocol, q->ip_version, &q->source, &q->destination, &key);
 	found = flow_table_find(&part->flows, &key);
@@ -584,9 +571,8 @@ static enum bridge_reason review(const struct replay *replay, const struct flow 
 		    life->absent_before != TIMELINE_NONE &&
 		    tl->frames[life->absent_before].begin_ns > flow->last_ns)
 			return BRIDGE_GAP;
-	} else if ((protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) &&
-		   span->reason == BRIDGE_OWNED && flow->key.icmp_id != 0 &&
-		   span->socket != TIMELINE_NONE &&
+	} else if (decode_is_icmp(protocol) && span->reason == BRIDGE_OWNED &&
+		   flow->key.icmp_id != 0 && span->socket != TIMELINE_NONE &&
 		   tl->sockets[span->socket].protocol == IPPROTO_RAW && within == 0) {
 		/* A raw socket takes every echo; one that sent this one for long enough
 		 * to be read is the only one there was. */
@@ -648,7 +634,7 @@ int replay_next(struct replay *replay, struct replay_part *part, struct error *e
 	struct pcapin_packet raw;
 	int status = 0;
 
-	replay_part_clear(part);
+	clear(part);
 	/* A capture without snapshots is all that there is of its host. */
 	part->flows.cut_before = replay->parts++ > 0 || replay->timeline->count.frames > 0;
 	part->tunnels.flows.cut_before = part->flows.cut_before;

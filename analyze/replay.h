@@ -52,7 +52,6 @@ struct replay {
 };
 
 void replay_part_init(struct replay_part *part, const struct replay_options *options);
-void replay_part_clear(struct replay_part *part);
 void replay_part_release(struct replay_part *part);
 
 /* in is borrowed and may be NULL (snapshots only); timeline is borrowed and may be empty. */

@@ -35,6 +35,7 @@ struct store_segment {
 	const char *pcap_name, *snap_name; /* base names; NULL: none */
 	int64_t pcap_bytes, snap_bytes;
 	const char *pcap_sha256, *snap_sha256; /* hex; NULL: none */
+	const char *content_sha256; /* of the capture as it was before gzip; NULL: not known */
 	int64_t link_type;
 	int64_t first_packet_ns, last_packet_ns; /* STORE_NULL: no packet */
 	int64_t packets, bytes;	 /* bytes: as on the wire, frames' original lengths */
@@ -196,10 +197,19 @@ void store_remove_stale(const char *path, void (*report)(const struct error *, v
 bool store_with_packets(const struct store *store);
 bool store_is_new(const struct store *store); /* made by this load: whole, or absent */
 int64_t store_bucket_ns(const struct store *store);
-/* Whether a segment with these hashes (either may be NULL) is loaded, perhaps
- * with its packets not yet compressed then. 1, 0, negative. */
-int store_has_segment(struct store *store, const char *pcap_sha256, const char *snap_sha256,
-		      struct error *error);
+/* A segment that is loaded. Texts live during the call; NULL as in struct store_segment. */
+struct store_loaded {
+	const char *pcap_name, *snap_name, *pcap_sha256, *snap_sha256, *content_sha256;
+	const char *recording_uuid;
+	int64_t packets;
+	bool is_bare;  /* a capture outside any evidence directory */
+	bool is_sound; /* all of it was read, and nothing says that it was altered */
+};
+/* Each of them, until each fails. */
+int store_loaded_each(struct store *store,
+		      int (*each)(const struct store_loaded *row, void *context,
+				  struct error *error),
+		      void *context, struct error *error);
 /* Highest id in a table ("flow", …), 0 if empty. Negative on failure. */
 int64_t store_last_id(struct store *store, const char *table, struct error *error);
 
@@ -225,10 +235,16 @@ int store_socket(struct store *store, const struct store_socket *row, bool inser
 		 struct error *error);
 int store_holder(struct store *store, const struct store_holder *row, bool insert,
 		 struct error *error);
-int store_flow(struct store *store, const struct store_flow *row, bool insert, struct error *error);
-int store_tunnel(struct store *store, const struct store_tunnel *row, bool insert,
+enum store_how {
+	STORE_REWRITE,
+	STORE_INSERT,
+	STORE_COMPARE, /* nothing is written: 1 if the row of that id is the same, 0 if not */
+};
+int store_flow(struct store *store, const struct store_flow *row, enum store_how how,
+	       struct error *error);
+int store_tunnel(struct store *store, const struct store_tunnel *row, enum store_how how,
 		 struct error *error);
-int store_connection(struct store *store, const struct store_connection *row, bool insert,
+int store_connection(struct store *store, const struct store_connection *row, enum store_how how,
 		     struct error *error);
 int store_candidate(struct store *store, const struct store_candidate *row,
 		    struct error *error); /* or ignore */

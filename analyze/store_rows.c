@@ -80,6 +80,7 @@ static const struct column segment_columns[] = {ID(segment, segment_id),
 						NUMBER(segment, snap_bytes),
 						TEXT(segment, pcap_sha256),
 						TEXT(segment, snap_sha256),
+						TEXT(segment, content_sha256),
 						NUMBER(segment, link_type),
 						NUMBER(segment, first_packet_ns),
 						NUMBER(segment, last_packet_ns),
@@ -328,6 +329,18 @@ static char *update_sql(const struct table *table)
 	return sqlite3_str_finish(sql);
 }
 
+static char *compare_sql(const struct table *table)
+{
+	sqlite3_str *sql = sqlite3_str_new(NULL);
+	int parameter = 2;
+
+	sqlite3_str_appendf(sql, "SELECT 1 FROM %s WHERE \"%s\" = ?1", table->name,
+			    table->columns[0].name);
+	for (const struct column *column = table->columns + 1; column->name; column++, parameter++)
+		sqlite3_str_appendf(sql, " AND \"%s\" IS ?%d", column->name, parameter);
+	return sqlite3_str_finish(sql);
+}
+
 int store_prepare(struct store *store, int which, const char *sql, struct error *error)
 {
 	if (!sql)
@@ -494,6 +507,30 @@ static int write_row(struct store *store, enum store_statement which, const void
 	return code;
 }
 
+static int compare_row(struct store *store, enum store_statement which, int index, const void *row,
+		       struct error *error)
+{
+	const struct table *table = &tables[which];
+	int code = 0, result;
+
+	if (!store->statements[index]) {
+		char *sql = compare_sql(table);
+
+		code = store_prepare(store, index, sql, error);
+		sqlite3_free(sql);
+	}
+	if (code == 0)
+		code = bind_row(store, store->statements[index], table->columns, row, error);
+	if (code != 0)
+		return code;
+	result = sqlite3_step(store->statements[index]);
+	code = result == SQLITE_ROW;
+	if (result != SQLITE_ROW && result != SQLITE_DONE)
+		code = storefile_fail(store->db, store->path, table->name, error);
+	sqlite3_reset(store->statements[index]);
+	return code;
+}
+
 /* A verdict that the schema does not know is our own mistake; it is told before it is stored. */
 static int check_verdict(struct store *store, const struct store_codes *codes, const char *name,
 			 const char *kind, struct error *error)
@@ -555,26 +592,34 @@ int store_holder(struct store *store, const struct store_holder *row, bool inser
 	return write_row(store, STORE_INSERT_HOLDER, row, insert, error);
 }
 
-int store_flow(struct store *store, const struct store_flow *row, bool insert, struct error *error)
+int store_flow(struct store *store, const struct store_flow *row, enum store_how how,
+	       struct error *error)
 {
-	return write_row(store, STORE_INSERT_FLOW, row, insert, error);
+	if (how == STORE_COMPARE)
+		return compare_row(store, STORE_INSERT_FLOW, STORE_COMPARE_FLOW, row, error);
+	return write_row(store, STORE_INSERT_FLOW, row, how == STORE_INSERT, error);
 }
 
-int store_tunnel(struct store *store, const struct store_tunnel *row, bool insert,
+int store_tunnel(struct store *store, const struct store_tunnel *row, enum store_how how,
 		 struct error *error)
 {
-	return write_row(store, STORE_INSERT_TUNNEL, row, insert, error);
+	if (how == STORE_COMPARE)
+		return compare_row(store, STORE_INSERT_TUNNEL, STORE_COMPARE_TUNNEL, row, error);
+	return write_row(store, STORE_INSERT_TUNNEL, row, how == STORE_INSERT, error);
 }
 
-int store_connection(struct store *store, const struct store_connection *row, bool insert,
+int store_connection(struct store *store, const struct store_connection *row, enum store_how how,
 		     struct error *error)
 {
 	int code = check_verdict(store, &store->rules, row->rule, "rule", error);
 
 	if (code == 0)
 		code = check_verdict(store, &store->reasons, row->reason, "reason", error);
+	if (code == 0 && how == STORE_COMPARE)
+		return compare_row(store, STORE_INSERT_CONNECTION, STORE_COMPARE_CONNECTION, row,
+				   error);
 	if (code == 0)
-		code = write_row(store, STORE_INSERT_CONNECTION, row, insert, error);
+		code = write_row(store, STORE_INSERT_CONNECTION, row, how == STORE_INSERT, error);
 	return code;
 }
 
@@ -639,35 +684,6 @@ int store_load_codes(struct store *store, struct error *error)
 	if (code == 0)
 		code = load_codes(store, "SELECT reason_code, reason FROM reason", &store->reasons,
 				  error);
-	return code;
-}
-
-int store_has_segment(struct store *store, const char *pcap_sha256, const char *snap_sha256,
-		      struct error *error)
-{
-	sqlite3_stmt **statement = &store->statements[STORE_HAS_SEGMENT];
-	int code = 0;
-
-	if (!*statement)
-		code = store_prepare(
-			store, STORE_HAS_SEGMENT,
-			"SELECT 1 FROM segment WHERE snap_sha256 IS ?2 AND (pcap_sha256 IS ?1 OR "
-			/* No two segments have one snapshot file: the same packets,
-			 * compressed since. */
-			"(?2 IS NOT NULL AND number IS NOT NULL AND pcap_sha256 IS NOT NULL))",
-			error);
-	if (code == 0)
-		code = bind_text(store, *statement, 1, pcap_sha256, error);
-	if (code == 0)
-		code = bind_text(store, *statement, 2, snap_sha256, error);
-	if (code != 0)
-		return code;
-	int result = sqlite3_step(*statement);
-	if (result != SQLITE_ROW && result != SQLITE_DONE)
-		code = storefile_fail(store->db, store->path, "segment", error);
-	else
-		code = result == SQLITE_ROW;
-	sqlite3_reset(*statement);
 	return code;
 }
 

@@ -1,6 +1,6 @@
 /*
- * store_rows.h - what store.c (the file's life), store_rows.c (its rows) and
- * store_carry.c (what moves between them) share. Nobody else includes it.
+ * store_rows.h - what store.c (the file's life), store_rows.c (its rows), store_loaded.c
+ * (what is there) and store_carry.c (what moves between them) share. Nobody else includes it.
  */
 #ifndef ANALYZE_STORE_ROWS_H
 #define ANALYZE_STORE_ROWS_H
@@ -30,8 +30,10 @@ enum store_statement {
 	STORE_INSERT_COVERAGE,
 	STORE_INSERT_TUNNEL,
 	STORE_TABLES, /* so many tables; UPDATE statements follow in the same order */
-	STORE_HAS_SEGMENT = 2 * STORE_TABLES,
-	STORE_CARRY_PUT,
+	STORE_CARRY_PUT = 2 * STORE_TABLES,
+	STORE_COMPARE_FLOW,
+	STORE_COMPARE_CONNECTION,
+	STORE_COMPARE_TUNNEL,
 	STORE_FOLD, /* its statements, see fold_sql */
 	STORE_STATEMENTS = STORE_FOLD + 8
 };

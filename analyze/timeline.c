@@ -299,8 +299,10 @@ void timeline_release(struct timeline *timeline)
 	free(timeline->images_in_order);
 	free(timeline->by_pid);
 	free(timeline->datagrams);
+	free(timeline->calls);
 	free(timeline->forks);
 	free(timeline->closes_in_order);
+	free(timeline->untold_closes);
 	free(timeline->closes);
 	hashindex_release(&timeline->by_told);
 	hashindex_release(&timeline->by_opening);
@@ -379,8 +381,13 @@ uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns)
 bool timeline_doubtful(const struct timeline *timeline, int64_t t_ns, int64_t *from_ns,
 		       int64_t *until_ns)
 {
-	return timeline_stretch_at(timeline->doubtful, timeline->doubtful_count, t_ns, from_ns,
-				   until_ns);
+	struct timeline_stretch around;
+	bool doubtful =
+		timeline_stretch_at(timeline->doubtful, timeline->doubtful_count, t_ns, &around);
+
+	*from_ns = around.from_ns;
+	*until_ns = around.until_ns;
+	return doubtful;
 }
 
 bool timeline_untold(const struct timeline *timeline, bool streams, int64_t from_ns,
@@ -389,14 +396,17 @@ bool timeline_untold(const struct timeline *timeline, bool streams, int64_t from
 	const struct timeline_untold *untold = &timeline->untold[streams];
 	size_t begun = timeline_stretches_begun(untold->stretches, untold->count, until_ns);
 
-	return begun > 0 && untold->stretches[begun - 1].until_ns >= from_ns;
+	return begun > 0 && untold->stretches[begun - 1].until_ns > from_ns;
 }
 
-void timeline_told_stretch(const struct timeline *timeline, bool streams, int64_t t_ns,
-			   int64_t *from_ns, int64_t *until_ns)
+struct timeline_stretch timeline_told_stretch(const struct timeline *timeline, bool streams,
+					      int64_t t_ns)
 {
-	timeline_stretch_at(timeline->untold[streams].stretches, timeline->untold[streams].count,
-			    t_ns, from_ns, until_ns);
+	const struct timeline_untold *untold = &timeline->untold[streams];
+	struct timeline_stretch around;
+
+	timeline_stretch_at(untold->stretches, untold->count, t_ns, &around);
+	return around;
 }
 
 int64_t timeline_began(const struct timeline *timeline, uint32_t process, bool surely)
@@ -404,7 +414,7 @@ int64_t timeline_began(const struct timeline *timeline, uint32_t process, bool s
 	const struct timeline_process *p = &timeline->processes[process];
 
 	if (p->born_ns != 0)
-		return surely ? p->forks.until_ns : p->forks.from_ns;
+		return surely ? p->last_fork_ns : p->first_fork_ns;
 	if (p->start_ns == INT64_MIN || !surely)
 		return p->start_ns;
 	/* A start time is cut to the clock tick: it began within the tick after it. */

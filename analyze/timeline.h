@@ -73,13 +73,15 @@ struct timeline_socket {
 	uint32_t next_port;	   /* unconnected: next of the same protocol and local end */
 	uint32_t tail;		   /* of the chain, in its first member only */
 	struct snap_closed closed; /* closed_ns 0: no close event */
+	uint32_t close;		   /* private: which one of closes that is */
 
 	/* Told by its uses (inode 0) instead of read from /proc: only on the chain of
 	 * timeline_told. The other one is the same socket as readings had it; NONE. */
 	int64_t opened_ns; /* 0: read, not told */
 	uint32_t other;
 	uint32_t first_use, last_use;
-	uint32_t users; /* processes that used it */
+	uint32_t users;	 /* processes that used it */
+	uint32_t closer; /* the process that shut it, if that was told of; NONE */
 	/* private: where the arrays in order have what is the socket's */
 	uint32_t turns_at, turn_count, users_at;
 	uint32_t several_at;		/* the first of its turns after which there were too many */
@@ -101,7 +103,8 @@ struct timeline_use {
 	/* Streams: what had gone through before it; SNAP_UNKNOWN_BYTES. */
 	uint64_t sent_bytes, received_bytes;
 	/* Datagrams only; the local address may be any. A send of one without ports is a call
-	 * that looked up its way at looked_ns, ended at at_ns, and sent sent_bytes. */
+	 * that looked up its way at looked_ns, ended at at_ns, and sent sent_bytes. Of a port
+	 * alone looked_ns tells its sockets apart; 0: not known. */
 	uint8_t protocol;
 	struct endpoint local, remote;
 	uint32_t tid;
@@ -127,6 +130,17 @@ struct timeline_way {
 	size_t count;
 };
 
+/* What a use of a way without ports has around it: places in the way. */
+struct timeline_call {
+	uint32_t next_send; /* the next call's end that its task is told to have had; NONE */
+	uint32_t several;   /* the latest, itself included, after which not all was told; NONE */
+	int64_t looked_ns;  /* the earliest look-up of the calls that end with it or later, each
+			       TIMELINE_CALL_NS before its end at the earliest */
+};
+
+/* No call that sends an echo lasts longer: it waits for nobody. */
+#define TIMELINE_CALL_NS INT64_C(1000000000)
+
 /* One program image of one process. */
 struct timeline_image {
 	struct timeline_life life;
@@ -146,8 +160,9 @@ struct timeline_exec {
 	int64_t at_ns;
 };
 
+/* Of time: until is not part of it. INT64_MIN and INT64_MAX: without an end. */
 struct timeline_stretch {
-	int64_t from_ns, until_ns; /* both included */
+	int64_t from_ns, until_ns;
 };
 
 struct timeline_fork {
@@ -161,9 +176,14 @@ struct timeline_process {
 	int64_t start_ns;		  /* Unix time, to the clock tick; INT64_MIN: not known */
 	uint32_t first_image, last_image; /* NONE: only its descriptors were seen */
 	int64_t born_ns;		  /* the fork that was told last; 0: not known */
-	struct timeline_stretch forks;	  /* from the first to the last that were told */
-	uint32_t parent;		  /* pid, of who forked it; 0: the fork was not told */
-	bool forked_twice; /* there were two of this pid in one clock tick, and so two forks */
+	int64_t first_fork_ns, last_fork_ns; /* of those that were told */
+	uint32_t parent;		     /* pid, of who forked it; 0: the fork was not told */
+	/* Two processes had this pid within one clock tick: two forks were told, or an act or an
+	 * end before the only one that was. All else names a process by pid and start in ticks,
+	 * which both have, so this stands for the two of them: it may be there from the first fork
+	 * on, has surely ended only by an end after the last one, may be the child of either
+	 * parent, and is named for no packet. */
+	bool forked_twice;
 	/* Known by its fork alone, whose start is one too high: a reading has that process under
 	 * this number, and all that was told of it; NONE: this is one of its own. */
 	uint32_t same_as;
@@ -268,10 +288,13 @@ struct timeline {
 	uint32_t *images_in_order;		      /* by process and time */
 	struct timeline_fork *forks;		      /* all, by parent and time */
 	size_t fork_count, fork_capacity;
-	uint32_t *closes_in_order; /* of datagram sockets, by protocol, port and time */
+	uint32_t *closes_in_order; /* of datagram sockets, by protocol, port, peer and time */
 	size_t closes_in_order_count;
+	uint32_t *untold_closes; /* of streams that are no told sockets', by tuple and time */
+	size_t untold_close_count;
 	uint32_t *datagrams; /* their uses, by way and time */
 	size_t datagram_count;
+	struct timeline_call *calls;   /* of the same */
 	struct timeline_block *blocks; /* of the strings */
 	uint32_t last_full;
 	uint32_t *full;			   /* the key and poll frames, in order */
@@ -323,10 +346,9 @@ bool timeline_has_address(const struct timeline *timeline, const struct endpoint
 /* The first told lifetime of a tuple. */
 uint32_t timeline_told(const struct timeline *timeline, uint8_t protocol,
 		       const struct endpoint *local, const struct endpoint *remote);
-/* All lifetimes of a tuple in order of timeline_since_ns, from its first one; none for NONE. */
+/* All lifetimes of a tuple, from its first one; none for NONE. In order of when they began: a told
+ * one with its opening, else with the first reading that had it. */
 struct timeline_places timeline_lifetimes(const struct timeline *timeline, uint32_t head);
-/* When a told one was opened, else the beginning of the first reading that had it. */
-int64_t timeline_since_ns(const struct timeline *timeline, uint32_t socket);
 /* How many of them had begun by t. */
 size_t timeline_lifetimes_begun(const struct timeline *timeline,
 				const struct timeline_places *lifetimes, int64_t t_ns);
@@ -338,9 +360,16 @@ uint64_t timeline_position(const struct timeline_use *use, bool sent);
  * and namespace are the caller's to compare. */
 struct timeline_way timeline_way(const struct timeline *timeline, uint8_t protocol,
 				 const struct endpoint *local, const struct endpoint *remote);
+/* Of the uses of a way without ports, one for each. */
+const struct timeline_call *timeline_calls(const struct timeline *timeline,
+					   const struct timeline_way *way);
 /* Whether process forked in (from, until], and the child may use what it inherited. */
 bool timeline_forked(const struct timeline *timeline, uint32_t process, int64_t from_ns,
 		     int64_t until_ns);
+/* Whether a stream of a told one's tuple and namespace, but of no told one, closed in
+ * (from, until]. */
+bool timeline_closed_untold(const struct timeline *timeline, uint32_t socket, int64_t from_ns,
+			    int64_t until_ns);
 /* How many sockets with the local port closed in (from, until], in the capture's namespace:
  * with this peer, or without any. */
 size_t timeline_closed(const struct timeline *timeline, uint8_t protocol, uint16_t port,
@@ -350,9 +379,9 @@ size_t timeline_closed(const struct timeline *timeline, uint8_t protocol, uint16
 bool timeline_untold(const struct timeline *timeline, bool streams, int64_t from_ns,
 		     int64_t until_ns);
 
-/* The stretch [*from_ns, *until_ns) around t in which all was told, or nothing was sure to be. */
-void timeline_told_stretch(const struct timeline *timeline, bool streams, int64_t t_ns,
-			   int64_t *from_ns, int64_t *until_ns);
+/* The stretch around t in which all was told, or nothing was sure to be. */
+struct timeline_stretch timeline_told_stretch(const struct timeline *timeline, bool streams,
+					      int64_t t_ns);
 
 /* The told lifetime of a socket, itself or the other one; NONE: only read. */
 uint32_t timeline_told_of(const struct timeline *timeline, uint32_t socket);
@@ -381,7 +410,7 @@ uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, in
 /* Whether an image is there since an exec that the kernel told of: at its since_ns. */
 bool timeline_exec_told(const struct timeline *timeline, uint32_t image);
 
-/* From when until when, exclusive, the answer is the same. An image runs from the end of the
+/* The stretch around t for which the answer is the same. An image runs from the end of the
  * reading that has it first. An event's frame is collected for a while, and what it says of a
  * process holds for what it says of its uses: its begin. */
 struct timeline_stretch timeline_image_stretch(const struct timeline *timeline, uint32_t process,
@@ -392,7 +421,7 @@ bool timeline_current(const struct timeline *timeline, const struct timeline_lif
 		      int64_t t_ns);
 
 /* Whether the clock was set back over t: two different moments bear that time.
- * *from_ns and *until_ns: the stretch around t for which the answer is the same. */
+ * [*from_ns, *until_ns): the stretch around t for which the answer is the same. */
 bool timeline_doubtful(const struct timeline *timeline, int64_t t_ns, int64_t *from_ns,
 		       int64_t *until_ns);
 

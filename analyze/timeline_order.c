@@ -19,11 +19,6 @@ void timeline_order_stretches(struct timeline_stretch *stretches, size_t *count)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < *count; i++) {
-		if (stretches[i].from_ns > stretches[i].until_ns) /* a frame that the clock cut */
-			stretches[i] = (struct timeline_stretch){stretches[i].until_ns,
-								 stretches[i].from_ns};
-	}
 	if (*count > 1)
 		qsort(stretches, *count, sizeof(*stretches), compare_stretches);
 	for (size_t i = 0; i < *count; i++) {
@@ -55,27 +50,30 @@ size_t timeline_stretches_begun(const struct timeline_stretch *stretches, size_t
 }
 
 bool timeline_stretch_at(const struct timeline_stretch *stretches, size_t count, int64_t t_ns,
-			 int64_t *from_ns, int64_t *until_ns)
+			 struct timeline_stretch *around)
 {
 	size_t begun = timeline_stretches_begun(stretches, count, t_ns);
 	const struct timeline_stretch *last = begun > 0 ? &stretches[begun - 1] : NULL;
 
-	*until_ns = begun < count ? stretches[begun].from_ns : INT64_MAX;
-	*from_ns = INT64_MIN;
-	if (last == NULL)
-		return false;
-	if (t_ns > last->until_ns) {
-		*from_ns = last->until_ns + 1;
-		return false;
+	if (last != NULL && t_ns < last->until_ns) {
+		*around = *last;
+		return true;
 	}
-	*from_ns = last->from_ns;
-	*until_ns = last->until_ns < INT64_MAX ? last->until_ns + 1 : INT64_MAX;
-	return true;
+	around->from_ns = last != NULL ? last->until_ns : INT64_MIN;
+	around->until_ns = begun < count ? stretches[begun].from_ns : INT64_MAX;
+	return false;
+}
+
+struct timeline_stretch timeline_stretch_between(int64_t a_ns, int64_t b_ns)
+{
+	return (struct timeline_stretch){.from_ns = a_ns < b_ns ? a_ns : b_ns,
+					 .until_ns = (a_ns < b_ns ? b_ns : a_ns) + 1};
 }
 
 /* ---------------------------------------------------------- lifetimes -- */
 
-int64_t timeline_since_ns(const struct timeline *tl, uint32_t socket)
+/* When a told one was opened, else the beginning of the first reading that had it. */
+static int64_t begun_ns(const struct timeline *tl, uint32_t socket)
 {
 	const struct timeline_socket *s = &tl->sockets[socket];
 
@@ -85,7 +83,7 @@ int64_t timeline_since_ns(const struct timeline *tl, uint32_t socket)
 static int compare_lifetimes(const void *left, const void *right, void *context)
 {
 	uint32_t i = *(const uint32_t *)left, j = *(const uint32_t *)right;
-	int64_t a = timeline_since_ns(context, i), b = timeline_since_ns(context, j);
+	int64_t a = begun_ns(context, i), b = begun_ns(context, j);
 
 	return a != b ? (a < b ? -1 : 1) : (i > j) - (i < j);
 }
@@ -141,7 +139,7 @@ size_t timeline_lifetimes_begun(const struct timeline *tl, const struct timeline
 		size_t middle = low + (high - low) / 2;
 
 		walk_step();
-		if (timeline_since_ns(tl, places->places[middle]) <= t_ns)
+		if (begun_ns(tl, places->places[middle]) <= t_ns)
 			low = middle + 1;
 		else
 			high = middle;
@@ -261,8 +259,10 @@ static void list_turns(struct timeline *tl, struct timeline_socket *s, size_t *p
 	for (uint32_t i = s->first_use; i != TIMELINE_NONE; i = tl->uses[i].next) {
 		const struct timeline_use *use = &tl->uses[i];
 
-		if (use->act == SNAP_SHUT)
+		if (use->act == SNAP_SHUT) {
+			s->closer = use->process;
 			continue;
+		}
 		if (use->act == SNAP_SEVERAL && s->several_at == TIMELINE_NONE)
 			s->several_at = (uint32_t)(*place - s->turns_at);
 		for (int sent = 0; sent < 2 && use->act == SNAP_SEVERAL; sent++) {
@@ -310,6 +310,103 @@ bool timeline_used_by(const struct timeline *tl, uint32_t socket, uint32_t proce
 
 	return s->users > 0 && bsearch(&process, tl->users + s->users_at, s->users,
 				       sizeof(*tl->users), compare_numbers) != NULL;
+}
+
+/* -------------------------------------------------------------- calls -- */
+
+struct calls_order {
+	const struct timeline *tl;
+	const uint32_t *uses; /* of the way */
+};
+
+static int compare_tasks(const void *left, const void *right, void *context)
+{
+	const struct calls_order *order = context;
+	uint32_t i = *(const uint32_t *)left, j = *(const uint32_t *)right;
+	const struct timeline_use *a = &order->tl->uses[order->uses[i]];
+	const struct timeline_use *b = &order->tl->uses[order->uses[j]];
+
+	if (a->process != b->process)
+		return a->process < b->process ? -1 : 1;
+	if (a->tid != b->tid)
+		return a->tid < b->tid ? -1 : 1;
+	return (i > j) - (i < j);
+}
+
+/* Of each use of a way the next call's end of the same task. scratch has room for all of them. */
+static void link_sends(const struct timeline *tl, const struct timeline_way *way,
+		       struct timeline_call *calls, uint32_t *scratch)
+{
+	struct calls_order order = {tl, way->uses};
+	uint32_t next = TIMELINE_NONE;
+
+	for (uint32_t i = 0; i < way->count; i++)
+		scratch[i] = i;
+	qsort_r(scratch, way->count, sizeof(*scratch), compare_tasks, &order);
+	for (size_t i = way->count; i-- > 0;) {
+		const struct timeline_use *use = &tl->uses[way->uses[scratch[i]]];
+		const struct timeline_use *after =
+			i + 1 < way->count ? &tl->uses[way->uses[scratch[i + 1]]] : NULL;
+
+		walk_step();
+		if (after == NULL || after->process != use->process || after->tid != use->tid)
+			next = TIMELINE_NONE;
+		calls[scratch[i]].next_send = next;
+		if (use->act == SNAP_SEND)
+			next = scratch[i];
+	}
+}
+
+static void link_calls(const struct timeline *tl, const struct timeline_way *way,
+		       struct timeline_call *calls)
+{
+	uint32_t several = TIMELINE_NONE;
+	int64_t looked_ns = INT64_MAX;
+
+	for (uint32_t i = 0; i < way->count; i++) {
+		if (tl->uses[way->uses[i]].act == SNAP_SEVERAL)
+			several = i;
+		calls[i].several = several;
+	}
+	for (size_t i = way->count; i-- > 0;) {
+		const struct timeline_use *use = &tl->uses[way->uses[i]];
+		int64_t least_ns = use->at_ns - TIMELINE_CALL_NS;
+
+		if (use->act == SNAP_SEND && use->looked_ns > least_ns)
+			least_ns = use->looked_ns;
+		if (use->act == SNAP_SEND && least_ns < looked_ns)
+			looked_ns = least_ns;
+		calls[i].looked_ns = looked_ns;
+	}
+}
+
+int timeline_order_calls(struct timeline *tl)
+{
+	uint32_t *scratch = malloc((tl->datagram_count + 1) * sizeof(*scratch));
+	struct timeline_way way;
+
+	tl->calls = calloc(tl->datagram_count + 1, sizeof(*tl->calls));
+	if (scratch == NULL || tl->calls == NULL) {
+		free(scratch);
+		return -1;
+	}
+	for (size_t i = 0; i < tl->datagram_count; i += way.count) {
+		const struct timeline_use *first = &tl->uses[tl->datagrams[i]];
+
+		way = (struct timeline_way){&tl->datagrams[i], first->next};
+		if (first->local.port != 0 || first->remote.port != 0)
+			continue;
+		link_sends(tl, &way, &tl->calls[i], scratch);
+		link_calls(tl, &way, &tl->calls[i]);
+	}
+	free(scratch);
+	return 0;
+}
+
+const struct timeline_call *timeline_calls(const struct timeline *tl,
+					   const struct timeline_way *way)
+{
+	return tl->calls + (way->uses - tl->datagrams);
 }
 
 /* ------------------------------------------------------------- images -- */

@@ -234,8 +234,10 @@ static int complete(struct timeline *tl, struct timeline_image *image,
 	return failed ? -1 : 0;
 }
 
-/* Whether what an event tells in hand is what the process inherited: told with
- * its fork, and no exec before it. */
+/* Whether the image in hand is the one that its process was born with: an event tells it, in whose
+ * time the fork was, and no exec of it (which is told right before the image that it began). Such
+ * a one comes first, whatever a poll has shown: a poll that was under way then is written before
+ * the event, but may have read the process when it ran another program already. */
 static bool is_of_fork(const struct timeline *tl, uint32_t p)
 {
 	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
@@ -550,7 +552,16 @@ static int take_frame(struct timeline *tl, const struct snap_record *record)
 	return failed ? -1 : 0;
 }
 
-/* Readings follow each other; if one begins before the last one ended, the
+/* Whether the frame in hand says that the clock was set back since the last reading. */
+static bool says_step_back(const struct timeline *tl)
+{
+	const struct timeline_step *last =
+		tl->count.steps > 0 ? &tl->steps[tl->count.steps - 1] : NULL;
+
+	return last != NULL && last->frame == tl->count.frames - 1 && last->step_ns < 0;
+}
+
+/* Readings follow each other; if one begins before the last one ended, or says so, the
  * clock was set back, and the times in between came twice. */
 static int note_step_back(struct timeline *tl, const struct timeline_frame *frame)
 {
@@ -560,7 +571,7 @@ static int note_step_back(struct timeline *tl, const struct timeline_frame *fram
 	if (tl->full_count == 0)
 		return 0;
 	previous = &tl->frames[tl->full[tl->full_count - 1]];
-	if (frame->begin_ns >= previous->end_ns)
+	if (frame->begin_ns >= previous->end_ns && !says_step_back(tl))
 		return 0;
 	/* It may have been set back just before this one, or just after the last. */
 	between_ns = frame->monotonic_ns - previous->monotonic_ns;
@@ -569,8 +580,8 @@ static int note_step_back(struct timeline *tl, const struct timeline_frame *fram
 	if (grow_one(&tl->doubtful, tl->doubtful_count, &tl->doubtful_capacity,
 		     sizeof(*tl->doubtful)) != 0)
 		return -1;
-	tl->doubtful[tl->doubtful_count++] = (struct timeline_stretch){
-		.from_ns = frame->begin_ns - between_ns, .until_ns = previous->end_ns + between_ns};
+	tl->doubtful[tl->doubtful_count++] = timeline_stretch_between(
+		frame->begin_ns - between_ns, previous->end_ns + between_ns);
 	return 0;
 }
 

@@ -16,11 +16,6 @@ static bool is_stream(uint8_t protocol)
 
 /* -------------------------------------------------------------- chains -- */
 
-uint64_t timeline_hash_of_told(const void *context, uint32_t i)
-{
-	return timeline_hash_of_tuple(context, i);
-}
-
 static uint64_t hash_way(uint8_t protocol, uint16_t port, const struct endpoint *remote)
 {
 	const struct endpoint local = {.port = port};
@@ -28,7 +23,7 @@ static uint64_t hash_way(uint8_t protocol, uint16_t port, const struct endpoint 
 	return timeline_hash_tuple(protocol, &local, remote);
 }
 
-uint64_t timeline_hash_of_way(const void *context, uint32_t i)
+static uint64_t hash_of_way(const void *context, uint32_t i)
 {
 	const struct timeline *tl = context;
 	const struct timeline_use *use = &tl->uses[tl->datagrams[i]];
@@ -95,7 +90,7 @@ static uint64_t hash_opening(const struct timeline_socket *s)
 			     hashindex_mix(s->netns + hashindex_seed));
 }
 
-uint64_t timeline_hash_of_opening(const void *context, uint32_t i)
+static uint64_t hash_of_opening(const void *context, uint32_t i)
 {
 	return hash_opening(&((const struct timeline *)context)->sockets[i]);
 }
@@ -139,6 +134,7 @@ static uint32_t need_told(struct timeline *tl, const struct snap_use *use)
 		.other = TIMELINE_NONE,
 		.first_use = TIMELINE_NONE,
 		.last_use = TIMELINE_NONE,
+		.closer = TIMELINE_NONE,
 	};
 	uint32_t place = find_told(tl, &fresh), head;
 
@@ -151,13 +147,12 @@ static uint32_t need_told(struct timeline *tl, const struct snap_use *use)
 	tl->sockets[place] = fresh;
 	if (timeline_note_life(tl, SNAP_ADD, TIMELINE_SOCKET, place) != 0)
 		return TIMELINE_NONE;
-	if (hashindex_add(&tl->by_opening, hash_opening(&fresh), place, timeline_hash_of_opening,
-			  tl) != 0)
+	if (hashindex_add(&tl->by_opening, hash_opening(&fresh), place, hash_of_opening, tl) != 0)
 		return TIMELINE_NONE;
 	head = timeline_told(tl, use->protocol, &use->local, &use->remote);
 	if (head == TIMELINE_NONE)
-		return hashindex_add(&tl->by_told, timeline_hash_of_told(tl, place), place,
-				     timeline_hash_of_told, tl) == 0
+		return hashindex_add(&tl->by_told, timeline_hash_of_tuple(tl, place), place,
+				     timeline_hash_of_tuple, tl) == 0
 			       ? place
 			       : TIMELINE_NONE;
 	tl->sockets[tl->sockets[head].tail].next_tuple = place;
@@ -206,6 +201,8 @@ int timeline_take_use(struct timeline *tl, const struct snap_use *use)
 		told = need_told(tl, use);
 		if (told == TIMELINE_NONE)
 			return -1;
+		if (tl->sockets[told].cookie == 0)
+			tl->sockets[told].cookie = use->cookie;
 		chain_stream(tl, &tl->sockets[told], place);
 		return 0;
 	}
@@ -221,7 +218,7 @@ int timeline_take_untold(struct timeline *tl, bool streams)
 		     sizeof(*untold->stretches)) != 0)
 		return -1;
 	untold->stretches[untold->count++] =
-		(struct timeline_stretch){.from_ns = frame->begin_ns, .until_ns = frame->end_ns};
+		timeline_stretch_between(frame->begin_ns, frame->end_ns);
 	return 0;
 }
 
@@ -233,10 +230,10 @@ int timeline_take_untold(struct timeline *tl, bool streams)
 
 void timeline_note_before(struct timeline_process *p, int64_t at_ns)
 {
-	if (p->born_ns == 0 || at_ns >= p->forks.from_ns - SAME_FORK_NS)
+	if (p->born_ns == 0 || at_ns >= p->first_fork_ns - SAME_FORK_NS)
 		return;
 	p->forked_twice = true;
-	p->forks.from_ns = p->start_ns < at_ns ? p->start_ns : at_ns;
+	p->first_fork_ns = p->start_ns < at_ns ? p->start_ns : at_ns;
 }
 
 static int note_fork(struct timeline *tl, const struct timeline_process *p)
@@ -262,11 +259,11 @@ int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 			return -1;
 	}
 	if (p->born_ns == 0 || !p->forked_twice)
-		p->forks = (struct timeline_stretch){born->born_ns, born->born_ns};
-	if (born->born_ns < p->forks.from_ns)
-		p->forks.from_ns = born->born_ns;
-	if (born->born_ns > p->forks.until_ns)
-		p->forks.until_ns = born->born_ns;
+		p->first_fork_ns = p->last_fork_ns = born->born_ns;
+	if (born->born_ns < p->first_fork_ns)
+		p->first_fork_ns = born->born_ns;
+	if (born->born_ns > p->last_fork_ns)
+		p->last_fork_ns = born->born_ns;
 	p->born_ns = born->born_ns;
 	p->parent = born->ppid;
 	if (p->exit_ns != 0)
@@ -323,7 +320,8 @@ static void join_processes(struct timeline *tl)
 		told->same_as = same;
 		told->first_image = told->last_image = TIMELINE_NONE;
 		read->born_ns = told->born_ns;
-		read->forks = told->forks;
+		read->first_fork_ns = told->first_fork_ns;
+		read->last_fork_ns = told->last_fork_ns;
 		read->forked_twice = told->forked_twice;
 		read->parent = told->parent;
 		if (read->exit_ns == 0) {
@@ -430,7 +428,7 @@ static int sort_datagrams(struct timeline *tl)
 		tl->uses[tl->datagrams[i]].next = 1;
 		if (hashindex_add(&tl->by_way,
 				  hash_way(use->protocol, use->local.port, &use->remote),
-				  (uint32_t)i, timeline_hash_of_way, tl) != 0)
+				  (uint32_t)i, hash_of_way, tl) != 0)
 			return -1;
 	}
 	return 0;
@@ -494,66 +492,6 @@ bool timeline_forked(const struct timeline *tl, uint32_t process, int64_t from_n
 	       tl->forks[low].born_ns <= until_ns;
 }
 
-static int order_closes(const struct snap_closed *a, uint8_t protocol, uint16_t port, int64_t at_ns)
-{
-	uint8_t have = snap_table_protocol(a->table);
-
-	if (have != protocol)
-		return have < protocol ? -1 : 1;
-	if (a->local.port != port)
-		return a->local.port < port ? -1 : 1;
-	return (a->closed_ns > at_ns) - (a->closed_ns < at_ns);
-}
-
-static int compare_closes(const void *left, const void *right, void *context)
-{
-	const struct timeline *tl = context;
-	const struct snap_closed *b = &tl->closes[*(const uint32_t *)right];
-
-	return order_closes(&tl->closes[*(const uint32_t *)left], snap_table_protocol(b->table),
-			    b->local.port, b->closed_ns);
-}
-
-static int sort_closes(struct timeline *tl)
-{
-	tl->closes_in_order = malloc((tl->count.closes + 1) * sizeof(*tl->closes_in_order));
-	if (tl->closes_in_order == NULL)
-		return -1;
-	for (uint32_t i = 0; i < tl->count.closes; i++) {
-		if (!is_stream(snap_table_protocol(tl->closes[i].table)))
-			tl->closes_in_order[tl->closes_in_order_count++] = i;
-	}
-	qsort_r(tl->closes_in_order, tl->closes_in_order_count, sizeof(*tl->closes_in_order),
-		compare_closes, tl);
-	return 0;
-}
-
-size_t timeline_closed(const struct timeline *tl, uint8_t protocol, uint16_t port,
-		       const struct endpoint *remote, int64_t from_ns, int64_t until_ns)
-{
-	size_t low = 0, high = tl->closes_in_order_count, count = 0;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		walk_step();
-		if (order_closes(&tl->closes[tl->closes_in_order[middle]], protocol, port,
-				 from_ns) <= 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	for (; low < tl->closes_in_order_count; low++) {
-		const struct snap_closed *closed = &tl->closes[tl->closes_in_order[low]];
-
-		if (order_closes(closed, protocol, port, until_ns) > 0)
-			return count;
-		if (closed->remote.port == 0 || timeline_endpoints_equal(&closed->remote, remote))
-			count++;
-	}
-	return count;
-}
-
 /* A file that ends as it should has a last reading, before which all that the
  * kernel told was written. Of another one the last words may be missing. */
 #define TORN_NS INT64_C(1000000000)
@@ -579,14 +517,15 @@ int timeline_pair(struct timeline *tl)
 		return -1;
 	join_processes(tl);
 	if (timeline_settle_images(tl) != 0 || timeline_order_images(tl) != 0 ||
-	    timeline_order_pids(tl) != 0 || sort_closes(tl) != 0)
+	    timeline_order_pids(tl) != 0 || timeline_order_closes(tl) != 0)
 		return -1;
 	if (tl->count.uses == 0)
 		return timeline_close_read(tl);
 	find_told_until(tl);
 	pair_sockets(tl);
 	return timeline_close_read(tl) != 0 || timeline_order_turns(tl) != 0 ||
-			       sort_datagrams(tl) != 0 || sort_forks(tl) != 0
+			       sort_datagrams(tl) != 0 || timeline_order_calls(tl) != 0 ||
+			       sort_forks(tl) != 0
 		       ? -1
 		       : 0;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "analyze/grow.h"
+#include "analyze/walk.h"
 
 void trace_release(struct trace *trace)
 {
@@ -18,6 +19,7 @@ void trace_release(struct trace *trace)
 		}
 	}
 	free(trace->items);
+	hashindex_release(&trace->known);
 	*trace = (struct trace){0};
 }
 
@@ -47,17 +49,58 @@ static struct trace_process process_of(const struct timeline *tl, uint32_t proce
 				      tl->processes[process].start_ticks};
 }
 
+/* --------------------------------------------------------- what is known -- */
+
+static uint64_t hash_span(uint32_t span)
+{
+	return hashindex_keyed(&span, sizeof(span));
+}
+
+/* Of an end of the newest judgement. */
+static uint32_t place_of(const struct trace *trace, uint8_t side)
+{
+	return (uint32_t)(2 * (trace->count - 1) + side);
+}
+
+static uint64_t hash_of_place(const void *context, uint32_t place)
+{
+	const struct trace *trace = context;
+
+	return hash_span(trace->items[place / 2].end[place % 2].span);
+}
+
+static struct trace_end *next_of_span(const struct trace *trace, uint32_t span, uint32_t *probe)
+{
+	for (;;) {
+		uint32_t place = hashindex_next(&trace->known, hash_span(span), probe);
+		struct trace_end *end;
+
+		walk_step();
+		if (place == HASHINDEX_NONE)
+			return NULL;
+		end = &trace->items[place / 2].end[place % 2];
+		if (end->span == span)
+			return end;
+	}
+}
+
+static struct trace_end *first_of_span(const struct trace *trace, uint32_t span, uint32_t *probe)
+{
+	*probe = (uint32_t)hash_span(span);
+	return next_of_span(trace, span, probe);
+}
+
 /* ------------------------------------------------------------ what to ask -- */
 
 static bool is_known(const struct trace *trace, const struct ledger *ledger,
 		     const struct flow *flow, uint8_t side)
 {
-	uint32_t span = flow->end[side].span;
+	uint32_t span = flow->end[side].span, probe;
+	struct trace_end *end;
 
-	for (size_t i = trace->count; i > 0 && !trace->items[i - 1].settled; i--) {
-		const struct trace_end *end = &trace->items[i - 1].end[side];
-
-		if (end->local && end->span == span && end->rule == ledger->spans[span].rule)
+	for (end = first_of_span(trace, span, &probe); end != NULL;
+	     end = next_of_span(trace, span, &probe)) {
+		if (end->rule == ledger->spans[span].rule)
 			return true;
 	}
 	return false;
@@ -110,8 +153,12 @@ int trace_begin(struct trace *trace, const struct ledger *ledger, const struct f
 		memcpy(end->peer.address.bytes, flow->key.address[!side], 16);
 		end->address.port = flow->key.port[side];
 		end->peer.port = flow->key.port[!side];
-		if (end->local)
-			end->reason = ledger->spans[end->span].reason;
+		if (!end->local)
+			continue;
+		end->reason = ledger->spans[end->span].reason;
+		if (hashindex_add(&trace->known, hash_span(end->span), place_of(trace, side),
+				  hash_of_place, trace) != 0)
+			return -1;
 	}
 	return 0;
 }
@@ -123,6 +170,10 @@ static void note(enum bridge_why why, uint32_t socket, void *context)
 	const struct timeline *tl = trace->timeline;
 	struct trace_note *fresh;
 
+	if (end->note_count == TRACE_MAX_NOTES) {
+		end->notes_left_out++;
+		return;
+	}
 	if (grow_one(&end->notes, end->note_count, &end->note_capacity, sizeof(*end->notes)) != 0) {
 		trace->failed = true;
 		return;
@@ -270,14 +321,12 @@ void trace_repeated(struct trace *trace, uint64_t number)
 
 void trace_taken_back(struct trace *trace, uint32_t span, const char *why)
 {
-	for (size_t i = trace->count; i > 0 && !trace->items[i - 1].settled; i--) {
-		for (int side = 0; side < 2; side++) {
-			struct trace_end *end = &trace->items[i - 1].end[side];
+	struct trace_end *end;
+	uint32_t probe;
 
-			if (end->local && end->span == span)
-				end->taken_back = why;
-		}
-	}
+	for (end = first_of_span(trace, span, &probe); end != NULL;
+	     end = next_of_span(trace, span, &probe))
+		end->taken_back = why;
 }
 
 void trace_settle(struct trace *trace, const struct timeline *timeline, const struct ledger *ledger)
@@ -300,4 +349,6 @@ void trace_settle(struct trace *trace, const struct timeline *timeline, const st
 		}
 		item->settled = true;
 	}
+	/* The next part numbers its stretches anew. */
+	hashindex_release(&trace->known);
 }

@@ -15,6 +15,7 @@
 
 #include "analyze/bridge_why.h"
 #include "analyze/flow.h"
+#include "analyze/hashindex.h"
 #include "analyze/ledger.h"
 #include "analyze/witness.h"
 
@@ -45,12 +46,17 @@ struct trace_candidate {
  * exec. */
 #define TRACE_WITNESSES 5
 
+/* Rows that one end is told of: a five-tuple has a new socket some times a minute at most, and a
+ * reader is not helped by more. */
+#define TRACE_MAX_NOTES 256
+
 /* One local end of the packet. */
 struct trace_end {
 	bool local, sent;
 	struct endpoint address, peer;
 	struct trace_note *notes;
 	size_t note_count, note_capacity;
+	size_t notes_left_out; /* behind TRACE_MAX_NOTES */
 	/* as judged */
 	enum bridge_rule rule;
 	enum bridge_reason reason;
@@ -97,6 +103,7 @@ struct trace {
 	size_t count, capacity;
 	bool repeated; /* that sighting was counted as one */
 	/* private */
+	struct hashindex known; /* local ends not yet settled, by their span */
 	struct bridge_observer observer;
 	const struct timeline *timeline;
 	struct trace_end *asking;

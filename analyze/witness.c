@@ -1,6 +1,5 @@
 #include "analyze/witness.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,10 @@
 #include <zlib.h>
 
 #include "analyze/arguments.h"
+#include "analyze/hashindex.h"
+#include "analyze/walk.h"
+#include "snapshot/format/escape.h"
+#include "snapshot/format/evidence.h"
 
 #define READ_BYTES (256u << 10)
 
@@ -33,89 +36,304 @@ const char *witness_kind(enum snap_type type)
 	}
 }
 
-static bool same_start(const struct witness *w, uint64_t start_ticks)
+/* ------------------------------------------------------------- what is sought -- */
+
+/* What a record must have to be taken. Compared byte by byte: nothing between the fields. */
+struct key {
+	uint64_t sequence, netns, start_ticks;
+	int64_t at_ns;
+	uint32_t type, table, inode, pid, fd, ports;
+	uint8_t addresses[2][16];
+	uint64_t program; /* its hash, where the program is wanted; 0: any */
+};
+
+/* A record that one wants, or many. */
+struct sought {
+	struct key key;
+	const struct witness *by; /* the first that wants it: its program is the one wanted */
+	bool programs;		  /* some of these keys with a program are sought too */
+	uint64_t line, in_frame;
+	uint32_t uid, ppid;
+};
+
+struct search {
+	struct sought *items; /* room for two of each that is wanted */
+	uint32_t count;
+	struct hashindex index;
+	struct sought **any, **program; /* of each that is wanted; NULL: not sought */
+};
+
+/* A program as a database has it. */
+struct program {
+	char *comm, *exe, *cmdline; /* heap; NULL: not known */
+	uint64_t hash;		    /* 0: not made yet */
+	bool failed;
+};
+
+static uint64_t hash_of(const void *context, uint32_t place)
 {
-	return start_ticks == w->start_ticks || start_ticks == w->start_ticks + 1;
+	const struct search *search = context;
+
+	return hashindex_keyed(&search->items[place].key, sizeof(struct key));
 }
 
-static bool same_endpoint(const struct endpoint *a, const struct endpoint *b)
+static struct sought *find(const struct search *search, const struct key *key)
 {
-	return a->port == b->port && endpoint_equal(&a->address, &b->address);
+	uint64_t hash = hashindex_keyed(key, sizeof(*key));
+	uint32_t probe = (uint32_t)hash, place;
+
+	do {
+		walk_step();
+		place = hashindex_next(&search->index, hash, &probe);
+	} while (place != HASHINDEX_NONE &&
+		 memcmp(&search->items[place].key, key, sizeof(*key)) != 0);
+	return place == HASHINDEX_NONE ? NULL : &search->items[place];
 }
 
-static bool is_wanted(const struct witness *w, const struct snap_record *r)
+static struct sought *seek(struct search *search, const struct key *key, const struct witness *w)
 {
+	struct sought *known = find(search, key);
+
+	if (known != NULL)
+		return known;
+	search->items[search->count] = (struct sought){.key = *key, .by = w};
+	if (hashindex_add(&search->index, hashindex_keyed(key, sizeof(*key)), search->count,
+			  hash_of, search) != 0)
+		return NULL;
+	return &search->items[search->count++];
+}
+
+static uint64_t hash_program(const char *comm, const char *exe, const char *cmdline)
+{
+	const char *all[] = {comm, exe, cmdline};
+	uint64_t hash[3];
+
+	for (int i = 0; i < 3; i++)
+		hash[i] = all[i] == NULL ? 0 : hashindex_keyed(all[i], strlen(all[i]));
+	return hashindex_keyed(hash, sizeof(hash)) | 1;
+}
+
+static void put_ends(struct key *key, const struct endpoint *local, const struct endpoint *remote)
+{
+	memcpy(key->addresses[0], local->address.bytes, 16);
+	memcpy(key->addresses[1], remote->address.bytes, 16);
+	key->ports = (uint32_t)local->port << 16 | remote->port;
+}
+
+static struct key key_of_wanted(const struct witness *w)
+{
+	struct key key = {.sequence = w->sequence, .type = (uint32_t)w->type};
+
 	switch (w->type) {
+	case SNAP_TYPE_SOCKET:
+		key.netns = w->netns;
+		key.table = (uint32_t)w->table;
+		key.inode = w->inode;
+		put_ends(&key, &w->local, &w->remote);
+		break;
+	case SNAP_TYPE_HOLDER:
+		key.inode = w->inode;
+		key.fd = w->fd;
+		break;
+	case SNAP_TYPE_USE:
+	case SNAP_TYPE_EXEC:
+		key.at_ns = w->at_ns;
+		break;
+	default:
+		break;
+	}
+	if (w->type != SNAP_TYPE_SOCKET && w->type != SNAP_TYPE_FRAME) {
+		key.pid = w->pid;
+		key.start_ticks = w->start_ticks;
+	}
+	return key;
+}
+
+/* False: no such record is ever wanted. */
+static bool key_of_record(const struct snap_record *r, uint64_t sequence, struct key *key)
+{
+	*key = (struct key){.sequence = sequence, .type = (uint32_t)r->type};
+	switch (r->type) {
 	case SNAP_TYPE_FRAME:
 		return true;
 	case SNAP_TYPE_SOCKET:
-		return r->u.socket.inode == w->inode && r->u.socket.netns == w->netns &&
-		       r->u.socket.table == w->table &&
-		       same_endpoint(&r->u.socket.local, &w->local) &&
-		       same_endpoint(&r->u.socket.remote, &w->remote);
+		key->netns = r->u.socket.netns;
+		key->table = (uint32_t)r->u.socket.table;
+		key->inode = r->u.socket.inode;
+		put_ends(key, &r->u.socket.local, &r->u.socket.remote);
+		return true;
 	case SNAP_TYPE_HOLDER:
-		return r->u.holder.inode == w->inode && r->u.holder.pid == w->pid &&
-		       r->u.holder.fd == w->fd && same_start(w, r->u.holder.start_ticks);
+		key->inode = r->u.holder.inode;
+		key->pid = r->u.holder.pid;
+		key->start_ticks = r->u.holder.start_ticks;
+		key->fd = r->u.holder.fd;
+		return true;
 	case SNAP_TYPE_PROCESS:
-		return r->u.process.pid == w->pid && same_start(w, r->u.process.start_ticks);
+		key->pid = r->u.process.pid;
+		key->start_ticks = r->u.process.start_ticks;
+		return true;
 	case SNAP_TYPE_USE:
-		return r->u.use.pid == w->pid && r->u.use.at_ns == w->at_ns &&
-		       same_start(w, r->u.use.start_ticks);
+		key->pid = r->u.use.pid;
+		key->start_ticks = r->u.use.start_ticks;
+		key->at_ns = r->u.use.at_ns;
+		return true;
 	case SNAP_TYPE_BORN:
-		return r->u.born.pid == w->pid && same_start(w, r->u.born.start_ticks);
+		key->pid = r->u.born.pid;
+		key->start_ticks = r->u.born.start_ticks;
+		return true;
 	case SNAP_TYPE_EXEC:
-		return r->u.exec.pid == w->pid && r->u.exec.exec_ns == w->at_ns &&
-		       same_start(w, r->u.exec.start_ticks);
+		key->pid = r->u.exec.pid;
+		key->start_ticks = r->u.exec.start_ticks;
+		key->at_ns = r->u.exec.exec_ns;
+		return true;
 	default:
 		return false;
 	}
 }
+
+/* ------------------------------------------------------------------- records -- */
 
 static bool same_text(const char *a, const char *b)
 {
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-static bool same_program(const struct witness *w, const struct snap_process *process)
+static char *stored(const char *read, struct program *program)
+{
+	char *text = read == NULL ? NULL : escape_stored(read);
+
+	program->failed = program->failed || (read != NULL && text == NULL);
+	return text;
+}
+
+static void make_program(const struct snap_process *process, struct program *program)
 {
 	char *cmdline = arguments_join(process->cmdline, process->cmdline_length);
-	bool same = same_text(w->comm, process->comm) && same_text(w->exe, process->exe) &&
-		    same_text(w->cmdline, cmdline);
 
+	if (program->hash != 0) {
+		free(cmdline);
+		return;
+	}
+	program->failed = process->cmdline != NULL && cmdline == NULL;
+	program->comm = stored(process->comm, program);
+	program->exe = stored(process->exe, program);
+	program->cmdline = stored(cmdline, program);
+	program->hash = hash_program(program->comm, program->exe, program->cmdline);
 	free(cmdline);
-	return same;
+}
+
+static void take(struct sought *sought, const struct snap_record *r, uint64_t sequence)
+{
+	if (sought->line != 0)
+		return;
+	sought->line = r->line;
+	sought->in_frame = sequence;
+	if (r->type == SNAP_TYPE_SOCKET)
+		sought->uid = r->u.socket.uid;
+	if (r->type == SNAP_TYPE_PROCESS) {
+		sought->uid = r->u.process.uid;
+		sought->ppid = r->u.process.ppid;
+	}
+	if (r->type == SNAP_TYPE_BORN)
+		sought->ppid = r->u.born.ppid;
+}
+
+static void note_key(const struct search *search, struct key *key, const struct snap_record *r,
+		     uint64_t sequence, struct program *program)
+{
+	struct sought *sought = find(search, key);
+
+	if (sought == NULL)
+		return;
+	take(sought, r, sequence);
+	if (!sought->programs)
+		return;
+	make_program(&r->u.process, program);
+	key->program = program->hash;
+	sought = find(search, key);
+	if (sought != NULL && !program->failed && same_text(sought->by->comm, program->comm) &&
+	    same_text(sought->by->exe, program->exe) &&
+	    same_text(sought->by->cmdline, program->cmdline))
+		take(sought, r, sequence);
+	key->program = 0;
+}
+
+static int note(const struct search *search, const struct snap_record *r, uint64_t sequence)
+{
+	struct program program = {0};
+	struct key key;
+
+	if (r->op == SNAP_GONE || !key_of_record(r, sequence, &key))
+		return 0;
+	/* A start that was told may be one higher than the one that was read. */
+	for (int lower = 0; lower <= (key.start_ticks > 0); lower++) {
+		key.start_ticks -= (uint64_t)lower;
+		key.sequence = sequence;
+		note_key(search, &key, r, sequence, &program);
+		key.sequence = 0;
+		note_key(search, &key, r, sequence, &program);
+	}
+	free(program.comm);
+	free(program.exe);
+	free(program.cmdline);
+	return program.failed ? -1 : 0;
 }
 
 /* The first record stands, unless its frame has the expected program too: a frame may tell of
  * both sides of an exec. */
-static bool is_settled(const struct witness *w, uint64_t sequence)
+static void settle(const struct search *search, struct witness *wanted, size_t count)
 {
-	return w->line != 0 &&
-	       (w->type != SNAP_TYPE_PROCESS || w->same_program || w->in_frame != sequence);
+	for (size_t i = 0; i < count; i++) {
+		const struct sought *any = search->any[i], *program = search->program[i];
+		struct witness *w = &wanted[i];
+
+		w->same_program = program != NULL && program->line != 0 &&
+				  (w->only_program || program->in_frame == any->in_frame);
+		if (!w->same_program && w->only_program)
+			continue;
+		if (w->same_program)
+			any = program;
+		w->line = any->line;
+		w->in_frame = any->in_frame;
+		w->uid = any->uid;
+		w->ppid = any->ppid;
+	}
 }
 
-static void note(struct witness *w, const struct snap_record *r, uint64_t sequence)
+static int begin_search(struct search *search, const struct witness *wanted, size_t count)
 {
-	bool same = false;
+	*search = (struct search){
+		.items = calloc(2 * count + 1, sizeof(*search->items)),
+		.any = calloc(count + 1, sizeof(*search->any)),
+		.program = calloc(count + 1, sizeof(*search->program)),
+	};
+	if (search->items == NULL || search->any == NULL || search->program == NULL ||
+	    count > UINT32_MAX / 2)
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		const struct witness *w = &wanted[i];
+		struct key key = key_of_wanted(w);
 
-	if (r->type != w->type || is_settled(w, sequence) ||
-	    (w->sequence != 0 && w->sequence != sequence) || r->op == SNAP_GONE || !is_wanted(w, r))
-		return;
-	if (w->type == SNAP_TYPE_PROCESS)
-		same = same_program(w, &r->u.process);
-	if (!same && (w->only_program || w->line != 0))
-		return;
-	w->same_program = same;
-	w->line = r->line;
-	w->in_frame = sequence;
-	if (w->type == SNAP_TYPE_SOCKET)
-		w->uid = r->u.socket.uid;
-	if (w->type == SNAP_TYPE_PROCESS) {
-		w->uid = r->u.process.uid;
-		w->ppid = r->u.process.ppid;
+		search->any[i] = seek(search, &key, w);
+		if (search->any[i] == NULL)
+			return -1;
+		if (w->type != SNAP_TYPE_PROCESS)
+			continue;
+		search->any[i]->programs = true;
+		key.program = hash_program(w->comm, w->exe, w->cmdline);
+		search->program[i] = seek(search, &key, w);
+		if (search->program[i] == NULL)
+			return -1;
 	}
-	if (w->type == SNAP_TYPE_BORN)
-		w->ppid = r->u.born.ppid;
+	return 0;
+}
+
+static void end_search(struct search *search)
+{
+	free(search->items);
+	free(search->any);
+	free(search->program);
+	hashindex_release(&search->index);
 }
 
 /* ---------------------------------------------------- lines as they stand -- */
@@ -182,14 +400,13 @@ static int compare_lines(const void *a, const void *b)
 
 static int read_lines(int dirfd, const char *name, struct lines *l, struct error *error)
 {
-	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK), got = 0, status = 0;
+	int fd = evidence_open_file(dirfd, name, O_RDONLY, name, error), got = 0;
+	int status = fd < 0 ? fd : 0;
 	gzFile in = fd < 0 ? NULL : gzdopen(fd, "rb");
 	char *buffer = malloc(READ_BYTES);
 	bool begun = false;
 
-	if (fd < 0)
-		status = error_errno(error, name, "open");
-	else if (in == NULL || buffer == NULL)
+	if (fd >= 0 && (in == NULL || buffer == NULL))
 		status = error_set(error, ERROR_MEMORY, name, -1, "out of memory");
 	if (fd >= 0 && in == NULL)
 		close(fd);
@@ -204,21 +421,59 @@ static int read_lines(int dirfd, const char *name, struct lines *l, struct error
 	return status;
 }
 
+/* Of several that want one line, the first has the text. */
 static int read_texts(int dirfd, const char *name, struct witness *wanted, size_t count,
 		      struct error *error)
 {
-	struct lines l = {.by_line = malloc((count + 1) * sizeof(*l.by_line)), .line = 1};
+	struct lines l = {.line = 1};
+	struct line *all = malloc((count + 1) * sizeof(*all));
+	size_t found = 0;
 	int status;
 
-	if (l.by_line == NULL)
+	l.by_line = malloc((count + 1) * sizeof(*l.by_line));
+	if (all == NULL || l.by_line == NULL) {
+		free(all);
+		free(l.by_line);
 		return error_set(error, ERROR_MEMORY, name, -1, "out of memory");
+	}
 	for (size_t i = 0; i < count; i++) {
 		if (wanted[i].line != 0)
-			l.by_line[l.count++].witness = &wanted[i];
+			all[found++].witness = &wanted[i];
 	}
-	qsort(l.by_line, l.count, sizeof(*l.by_line), compare_lines);
+	qsort(all, found, sizeof(*all), compare_lines);
+	for (size_t i = 0; i < found; i++) {
+		if (i == 0 || all[i].witness->line != all[i - 1].witness->line)
+			l.by_line[l.count++] = all[i];
+	}
 	status = read_lines(dirfd, name, &l, error);
+	for (size_t i = 1; i < found; i++) {
+		const struct witness *before = all[i - 1].witness;
+
+		if (all[i].witness->line != before->line)
+			continue;
+		all[i].witness->text = before->text;
+		all[i].witness->length = before->length;
+		all[i].witness->offset_bytes = before->offset_bytes;
+		all[i].witness->text_is_shared = true;
+	}
+	free(all);
 	free(l.by_line);
+	return status;
+}
+
+static int read_records(struct snapfile_reader *reader, const struct search *search,
+			const char *name, struct error *error)
+{
+	struct snap_record record;
+	uint64_t sequence = 0;
+	int status;
+
+	while ((status = snapfile_next(reader, &record, error)) == 1) {
+		if (record.type == SNAP_TYPE_FRAME)
+			sequence = record.u.frame.sequence;
+		if (record.type != SNAP_TYPE_META && note(search, &record, sequence) != 0)
+			return error_set(error, ERROR_MEMORY, name, -1, "out of memory");
+	}
 	return status;
 }
 
@@ -226,29 +481,31 @@ int witness_read(int dirfd, const char *name, struct witness *wanted, size_t cou
 		 struct error *error)
 {
 	struct snapfile_reader *reader = NULL;
-	struct snap_record record;
-	uint64_t sequence = 0;
-	int status = snapfile_open(dirfd, name, &reader, error), texts;
+	struct search search;
+	int status = begin_search(&search, wanted, count), texts;
 
 	if (status != 0)
-		return status;
-	while ((status = snapfile_next(reader, &record, error)) == 1) {
-		if (record.type == SNAP_TYPE_FRAME)
-			sequence = record.u.frame.sequence;
-		for (size_t i = 0; i < count && record.type != SNAP_TYPE_META; i++)
-			note(&wanted[i], &record, sequence);
+		status = error_set(error, ERROR_MEMORY, name, -1, "out of memory");
+	else
+		status = snapfile_open(dirfd, name, &reader, error);
+	if (status == 0) {
+		status = read_records(reader, &search, name, error);
+		snapfile_close(reader);
+		settle(&search, wanted, count);
+		if (status == 0 || status == ERROR_DAMAGED) {
+			texts = read_texts(dirfd, name, wanted, count, status == 0 ? error : NULL);
+			status = texts != 0 ? texts : status;
+		}
 	}
-	snapfile_close(reader);
-	if (status < 0 && status != ERROR_DAMAGED)
-		return status;
-	texts = read_texts(dirfd, name, wanted, count, status == 0 ? error : NULL);
-	return texts != 0 ? texts : status;
+	end_search(&search);
+	return status;
 }
 
 void witness_release(struct witness *wanted, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		free(wanted[i].text);
+		if (!wanted[i].text_is_shared)
+			free(wanted[i].text);
 		wanted[i].text = NULL;
 	}
 }

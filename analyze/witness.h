@@ -42,17 +42,20 @@ struct witness {
 	uint64_t offset_bytes; /* there, of the line's first byte */
 	uint64_t in_frame;     /* sequence of the frame that it stands in */
 	char *text;	       /* the line as it stands, heap, cut to WITNESS_TEXT_BYTES */
+	bool text_is_shared;   /* it is that of another one of the same witness_read */
 	size_t length;	       /* of the whole line */
 	uint32_t uid;	       /* SOCKET, PROCESS: of the record */
 	uint32_t ppid;	       /* PROCESS, BORN */
 	bool same_program;     /* PROCESS: it is the one expected */
 };
 
-/* Fills in what is found of all that is wanted. Damage: what stands before it
+/* Fills in what is found of all that is wanted, in time that grows with the file and with
+ * count, not with their product. Damage: what stands before it
  * is found, and ERROR_DAMAGED is returned with its place. */
 int witness_read(int dirfd, const char *name, struct witness *wanted, size_t count,
 		 struct error *error);
-void witness_release(struct witness *wanted, size_t count); /* the texts */
+/* The texts; of those of one witness_read, all at once or none is used any more. */
+void witness_release(struct witness *wanted, size_t count);
 
 /* The name of the record's kind as it stands in the file. */
 const char *witness_kind(enum snap_type type);

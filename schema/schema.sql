@@ -81,6 +81,7 @@ CREATE TABLE segment (
 	snap_bytes INTEGER,
 	pcap_sha256 TEXT,
 	snap_sha256 TEXT,
+	content_sha256 TEXT,
 	link_type INTEGER,
 	first_packet_ns INTEGER,
 	last_packet_ns INTEGER,
@@ -91,9 +92,6 @@ CREATE TABLE segment (
 	dropped INTEGER,
 	state TEXT NOT NULL CHECK (state IN ('whole', 'repaired', 'damaged'))
 ) STRICT;
-
--- Asked before each segment is loaded, so it is there from the start.
-CREATE INDEX segment_hash ON segment (pcap_sha256, snap_sha256);
 
 CREATE TABLE snapshot (
 	snapshot_id INTEGER PRIMARY KEY,

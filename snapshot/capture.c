@@ -46,14 +46,6 @@ struct capture {
 	struct error failure;
 };
 
-static int64_t now_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
-}
-
 static bool captures_any(const struct capture_config *config)
 {
 	for (size_t i = 0; i < config->interface_count; i++)
@@ -271,7 +263,7 @@ size_t capture_whole_records(const uint8_t *bytes, size_t length, uint64_t *pack
 
 static void publish_counters(struct capture *capture, bool now)
 {
-	int64_t monotonic_ns = now_ns(CLOCK_MONOTONIC_COARSE);
+	int64_t monotonic_ns = quantity_now_ns(CLOCK_MONOTONIC_COARSE);
 	struct pcap_stat stats;
 	bool known;
 
@@ -300,10 +292,11 @@ static void await_block(struct capture *capture)
 {
 	while (!capture->free_list && capture->blocks == capture->max_blocks) {
 		struct timespec until;
-		int64_t until_ns = now_ns(CLOCK_MONOTONIC) + CAPTURE_TIMEOUT_MS * INT64_C(1000000);
+		int64_t until_ns =
+			quantity_now_ns(CLOCK_MONOTONIC) + CAPTURE_TIMEOUT_MS * NS_PER_MS;
 
 		if (capture->stopping &&
-		    now_ns(CLOCK_REALTIME) - capture->stop_ns >= DRAIN_LIMIT_NS)
+		    quantity_now_ns(CLOCK_REALTIME) - capture->stop_ns >= DRAIN_LIMIT_NS)
 			return;
 		until = (struct timespec){until_ns / NS_PER_SECOND, until_ns % NS_PER_SECOND};
 		pthread_cond_timedwait(&capture->given_back, &capture->lock, &until);
@@ -343,7 +336,7 @@ static struct capture_block *new_block(struct capture *capture)
 		block->packets = 0;
 		block->full = false;
 		block->first_ns = INT64_MAX;
-		capture->filling_since_ns = now_ns(CLOCK_MONOTONIC_COARSE);
+		capture->filling_since_ns = quantity_now_ns(CLOCK_MONOTONIC_COARSE);
 	}
 	return block;
 }
@@ -395,8 +388,8 @@ static void on_packet(u_char *context, const struct pcap_pkthdr *header, const u
  * nothing else to do, so that a stalled writer is met with full blocks. */
 static void after_batch(struct capture *capture, int packets, int64_t before_ns)
 {
-	bool waited = now_ns(CLOCK_MONOTONIC_COARSE) - capture->filling_since_ns >=
-		      INT64_C(1000000) * CAPTURE_TIMEOUT_MS;
+	bool waited = quantity_now_ns(CLOCK_MONOTONIC_COARSE) - capture->filling_since_ns >=
+		      NS_PER_MS * CAPTURE_TIMEOUT_MS;
 	bool writer_waits;
 
 	pthread_mutex_lock(&capture->lock);
@@ -416,7 +409,7 @@ static void after_batch(struct capture *capture, int packets, int64_t before_ns)
 /* True once all that came before the stop has been taken. */
 static bool is_drained(struct capture *capture, int packets, int64_t *deadline_ns)
 {
-	int64_t monotonic_ns = now_ns(CLOCK_MONOTONIC);
+	int64_t monotonic_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	int64_t stop_ns;
 	bool stopping;
 
@@ -449,7 +442,7 @@ static void run(struct capture *capture)
 
 		if (poll(ready, 2, CAPTURE_TIMEOUT_MS) > 0 && ready[1].revents)
 			(void)!read(capture->wake_fd, &ignored, sizeof ignored);
-		before_ns = now_ns(CLOCK_REALTIME);
+		before_ns = quantity_now_ns(CLOCK_REALTIME);
 		packets = pcap_dispatch(capture->pcap, -1, on_packet, (u_char *)capture);
 		if (packets < 0) {
 			pthread_mutex_lock(&capture->lock);
@@ -495,7 +488,7 @@ void capture_stop(struct capture *capture)
 
 	pthread_mutex_lock(&capture->lock);
 	if (!capture->stopping)
-		capture->stop_ns = now_ns(CLOCK_REALTIME);
+		capture->stop_ns = quantity_now_ns(CLOCK_REALTIME);
 	capture->stopping = true;
 	pthread_mutex_unlock(&capture->lock);
 	(void)!write(capture->wake_fd, &one, sizeof one);
@@ -503,7 +496,7 @@ void capture_stop(struct capture *capture)
 
 int capture_take(struct capture *capture, unsigned timeout_ms, struct capture_block **block)
 {
-	int64_t until_ns = now_ns(CLOCK_MONOTONIC) + timeout_ms * INT64_C(1000000);
+	int64_t until_ns = quantity_now_ns(CLOCK_MONOTONIC) + timeout_ms * NS_PER_MS;
 	struct timespec until = {until_ns / NS_PER_SECOND, until_ns % NS_PER_SECOND};
 	int status = 0;
 

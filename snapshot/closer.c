@@ -36,14 +36,6 @@ struct closer {
 	uint64_t expired;
 };
 
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
-}
-
 static void finish_segment(struct closer *closer, struct segment *segment)
 {
 	struct compression *job = closer->config.compress ? calloc(1, sizeof *job) : NULL;
@@ -84,7 +76,7 @@ static void apply_quota(struct closer *closer)
 
 	if (quota_apply(&closer->config.quota, closer->config.store, &expired, &error))
 		closer->config.notice(closer->config.context, &error);
-	closer->quota_due_ns = monotonic_ns() + QUOTA_EVERY_NS;
+	closer->quota_due_ns = quantity_now_ns(CLOCK_MONOTONIC) + QUOTA_EVERY_NS;
 	pthread_mutex_lock(&closer->lock);
 	closer->expired += expired;
 	pthread_mutex_unlock(&closer->lock);
@@ -109,8 +101,8 @@ static void run(struct closer *closer)
 	pthread_mutex_lock(&closer->lock);
 	for (;;) {
 		struct segment *segment = pop_segment(closer);
-		bool quota =
-			segment || closer->quota_wanted || closer->quota_due_ns <= monotonic_ns();
+		bool quota = segment || closer->quota_wanted ||
+			     closer->quota_due_ns <= quantity_now_ns(CLOCK_MONOTONIC);
 
 		if (!quota && !closer->compressions) {
 			struct timespec until = {closer->quota_due_ns / NS_PER_SECOND,

@@ -11,6 +11,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "snapshot/format/custody.h"
 #include "snapshot/privilege.h"
 
 #define ZONE_ROOT "/zoneinfo/"
@@ -85,8 +86,7 @@ static int put_recording(struct host_meta *meta)
 
 	if (getrandom(random, sizeof random, 0) != sizeof random)
 		return -1;
-	for (size_t i = 0; i < sizeof random; i++)
-		snprintf(hex + 2 * i, 3, "%02x", random[i]);
+	custody_hex(random, sizeof random, hex);
 	return put_text(meta, "recording", hex);
 }
 

@@ -32,14 +32,6 @@ struct session {
 	int64_t deadline_ns;
 };
 
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
-}
-
 static void print_notice(const char *text)
 {
 	fprintf(stderr, PROGRAM ": %s\n", text);
@@ -139,7 +131,7 @@ static void on_signal(struct session *session, const struct signalfd_siginfo *in
 
 static int wait_ms(struct session *session)
 {
-	int64_t left_ns = session->deadline_ns - monotonic_ns();
+	int64_t left_ns = session->deadline_ns - quantity_now_ns(CLOCK_MONOTONIC);
 
 	if (session->deadline_ns == 0)
 		return -1;
@@ -148,7 +140,7 @@ static int wait_ms(struct session *session)
 		stop(session);
 		return -1;
 	}
-	left_ns = left_ns / 1000000 + 1;
+	left_ns = left_ns / NS_PER_MS + 1;
 	return left_ns > 3600000 ? 3600000 : (int)left_ns;
 }
 
@@ -239,7 +231,8 @@ static int begin(struct session *session, int argc, char **argv, struct error *e
 	if (status)
 		return status;
 	if (session->options.duration_ns)
-		session->deadline_ns = monotonic_ns() + session->options.duration_ns;
+		session->deadline_ns =
+			quantity_now_ns(CLOCK_MONOTONIC) + session->options.duration_ns;
 	notify_manager("READY=1");
 	if (!session->options.quiet)
 		fprintf(stderr, PROGRAM ": recording into %s\n", session->options.output);

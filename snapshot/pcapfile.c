@@ -42,18 +42,13 @@ static void begin_hash(struct pcapfile *file)
 
 static bool end_hash(struct pcapfile *file, char hex[CUSTODY_HEX_SIZE])
 {
-	static const char digits[] = "0123456789abcdef";
 	uint8_t digest[EVP_MAX_MD_SIZE];
 	unsigned length;
 
 	if (!file->hash || EVP_DigestFinal_ex(file->hash, digest, &length) != 1 ||
 	    length * 2 + 1 != CUSTODY_HEX_SIZE)
 		return false;
-	for (unsigned i = 0; i < length; i++) {
-		hex[i * 2] = digits[digest[i] >> 4];
-		hex[i * 2 + 1] = digits[digest[i] & 15];
-	}
-	hex[length * 2] = '\0';
+	custody_hex(digest, length, hex);
 	return true;
 }
 

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
 #include "snapshot/netlink_bytes.h"
 
 /* An event takes 76 bytes; the connector sends each alone. */
@@ -209,10 +210,7 @@ static int receive(struct procevent_source *source)
 
 static int64_t now_ms(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return quantity_now_ns(CLOCK_MONOTONIC) / NS_PER_MS;
 }
 
 /* The answer to our subscription in the datagram at hand: its errno (0: it is

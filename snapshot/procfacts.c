@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define KERNEL_THREAD 0x00200000u /* PF_KTHREAD, include/linux/sched.h */
+#define COMM_BYTES    15	  /* TASK_COMM_LEN without its NUL */
 
 /* --------------------------------------------------------------- stat -- */
 
@@ -86,6 +87,13 @@ bool procfs_is_kernel_thread(const struct procfs_stat *stat)
 }
 
 /* -------------------------------------------------------------- facts -- */
+
+struct procfs_facts *procfs_facts_ref(struct procfs_facts *facts)
+{
+	if (facts)
+		facts->references++;
+	return facts;
+}
 
 void procfs_facts_unref(struct procfs_facts *facts)
 {
@@ -192,4 +200,43 @@ struct procfs_facts *procfs_facts_read(int dir, int base, const struct procfs_pr
 	facts->record.cmdline = put(&at, cmdline, cmdline ? walk->cmdline.length : 0);
 	facts->record.cmdline_length = cmdline ? walk->cmdline.length : 0;
 	return facts;
+}
+
+struct procfs_facts *procfs_facts_of_exec(const struct snap_process *who, const char *path)
+{
+	size_t length = strlen(path);
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	size_t comm = strnlen(name, COMM_BYTES);
+	struct procfs_facts *facts = calloc(1, sizeof(*facts) + length + 1 + comm + 1);
+	char *at;
+
+	if (!facts)
+		return NULL;
+	at = (char *)(facts + 1);
+	facts->references = 1;
+	facts->record = (struct snap_process){
+		.pid = who->pid,
+		.start_ticks = who->start_ticks,
+		.ppid = who->ppid,
+		.uid = SNAP_UNKNOWN_UID,
+		.netns = who->netns,
+	};
+	facts->record.exe = put(&at, path[0] == '/' ? path : NULL, length);
+	facts->record.comm = put(&at, comm ? name : NULL, comm);
+	return facts;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+bool procfs_facts_same_image(const struct procfs_facts *a, const struct procfs_facts *b)
+{
+	const struct snap_process *p = &a->record, *q = &b->record;
+
+	return same_text(p->comm, q->comm) && same_text(p->exe, q->exe) &&
+	       p->cmdline_length == q->cmdline_length && !p->cmdline == !q->cmdline &&
+	       (!p->cmdline || !memcmp(p->cmdline, q->cmdline, p->cmdline_length));
 }

@@ -11,9 +11,13 @@
 #include <time.h>
 #include <unistd.h>
 
-/* To ask whether a thread has run costs about two links, and is in vain where
- * it has: not asked where fewer links than this stand against each thread. */
-#define FDS_WORTH_A_THREAD 8
+#include "snapshot/format/quantity.h"
+
+/* To ask once, and later once more, what a thread has run takes so many system
+ * calls; to read a process without its links so many. */
+#define CALLS_A_THREAD	6u
+#define CALLS_A_PROCESS 20u
+#define MOST_PATIENCE	31u /* readings in which a busy process is not asked whether it has run */
 
 /* ------------------------------------------------------ one descriptor -- */
 
@@ -92,18 +96,10 @@ static bool has_tickless_processors(void)
 	return known > 1;
 }
 
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
 /* Whether what was noted tells by now. */
 static bool would_show(int64_t noted_ns)
 {
-	return monotonic_ns() - noted_ns >= PROCFS_RUN_SHOWS_NS;
+	return quantity_now_ns(CLOCK_MONOTONIC) - noted_ns >= PROCFS_RUN_SHOWS_NS;
 }
 
 /* "NANOSECONDS WAITED TIMES" of a thread: how long it has run, and how often it
@@ -129,105 +125,85 @@ static bool read_runs(int dir, const char *name, struct procfs_run *run)
 	       procfs_parse_number(at, UINT64_MAX, &run->times, &at) && run->times;
 }
 
-static bool read_thread_runs(int dir, uint32_t tid, struct procfs_run *run)
+static bool is_worth_it(uint32_t threads, const struct procfs_fds *fds)
 {
-	char path[sizeof("task//schedstat") + PROCFS_NUMBER_SIZE], number[PROCFS_NUMBER_SIZE];
-
-	snprintf(path, sizeof(path), "task/%s/schedstat", procfs_format_number(tid, number));
-	run->tid = tid;
-	return read_runs(dir, path, run);
+	return (uint64_t)threads * CALLS_A_THREAD <= CALLS_A_PROCESS + fds->numbers.count;
 }
 
-/* How many threads the process has: since Linux 2.6 each is a link to task. 0: not known. */
-static size_t count_threads(int dir)
+static int list_threads(int dir, uint32_t pid, uint32_t threads, struct procfs_walk *walk)
 {
-	struct stat info;
+	uint32_t *grown;
 
-	return !fstatat(dir, "task", &info, 0) && info.st_nlink > 2 ? info.st_nlink - 2 : 0;
-}
-
-/* Notes what each thread has run, ahead of a reading of the descriptors. A
- * thread that comes meanwhile was made by one that ran after it was noted, or
- * is found by the count that follows. */
-static int note_runs(int dir, uint32_t threads, struct procfs_fds *fds, struct procfs_walk *walk)
-{
-	struct procfs_run *grown;
-	size_t count;
-
-	fds->run_count = 0;
-	fds->runs_ns = monotonic_ns();
-	if (!threads || has_tickless_processors() ||
-	    fds->numbers.count / FDS_WORTH_A_THREAD < threads ||
-	    procfs_list_directory(dir, "task", &walk->listing, &walk->tids))
-		return 0;
-	count = walk->tids.count;
-	grown = procfs_grow(fds->runs, &fds->run_capacity, count, sizeof(*grown));
+	if (threads > 1)
+		return procfs_list_directory(dir, "task", &walk->listing, &walk->tids);
+	grown = procfs_grow(walk->tids.items, &walk->tids.capacity, 1, sizeof(*grown));
 	if (!grown)
 		return ENOMEM;
-	fds->runs = grown;
-	for (size_t i = 0; i < count; i++) {
-		if (!read_thread_runs(dir, walk->tids.items[i], &fds->runs[i]))
-			return 0;
-	}
-	if (count_threads(dir) == count)
-		fds->run_count = count;
+	walk->tids.items = grown;
+	walk->tids.items[0] = pid;
+	walk->tids.count = 1;
 	return 0;
 }
 
-/* Whether no thread has run since the runs were noted; then the process has
- * the descriptors that were read after that. */
-static bool has_not_run(int dir, uint32_t threads, const struct procfs_fds *fds)
+int procfs_fds_note(int dir, uint32_t pid, uint32_t threads, struct procfs_fds *fds,
+		    struct procfs_walk *walk)
 {
-	if (!fds->run_count || fds->run_count != threads || !would_show(fds->runs_ns))
-		return false;
-	for (size_t i = 0; i < fds->run_count; i++) {
-		struct procfs_run now;
+	char path[sizeof("task//schedstat") + PROCFS_NUMBER_SIZE], number[PROCFS_NUMBER_SIZE];
+	struct procfs_run *grown;
 
-		if (!read_thread_runs(dir, fds->runs[i].tid, &now) ||
-		    now.times != fds->runs[i].times || now.run_ns != fds->runs[i].run_ns)
-			return false;
+	fds->run_count = 0;
+	if (fds->unnoted > 0) {
+		fds->unnoted--;
+		return 0;
 	}
-	return true;
-}
-
-/* --------------------------------------------------- a whole process -- */
-
-#define MOST_PATIENCE 31 /* readings in which a busy process is not asked whether it has run */
-
-static bool same_run(const struct procfs_run *a, const struct procfs_run *b)
-{
-	return a->tid == b->tid && a->times == b->times && a->run_ns == b->run_ns;
+	if (!threads || !is_worth_it(threads, fds) || has_tickless_processors() ||
+	    list_threads(dir, pid, threads, walk))
+		return 0;
+	grown = procfs_grow(fds->runs, &fds->run_capacity, walk->tids.count, sizeof(*grown));
+	if (!grown)
+		return ENOMEM;
+	fds->runs = grown;
+	fds->noted_ns = quantity_now_ns(CLOCK_MONOTONIC);
+	for (size_t i = 0; i < walk->tids.count; i++) {
+		fds->runs[i].tid = walk->tids.items[i];
+		snprintf(path, sizeof(path), "task/%s/schedstat",
+			 procfs_format_number(fds->runs[i].tid, number));
+		if (!read_runs(dir, path, &fds->runs[i]))
+			return 0;
+	}
+	fds->run_count = walk->tids.count;
+	return 0;
 }
 
 bool procfs_fds_sleeps(int proc_fd, uint32_t pid, struct procfs_fds *fds)
 {
-	char path[sizeof("/task//schedstat") + 2 * PROCFS_NUMBER_SIZE], number[PROCFS_NUMBER_SIZE];
-	struct procfs_run now = {.tid = pid};
-	const char *text = procfs_format_number(pid, number);
+	char path[sizeof("/task//schedstat") + 2 * PROCFS_NUMBER_SIZE];
+	char process[PROCFS_NUMBER_SIZE], thread[PROCFS_NUMBER_SIZE];
+	const char *text = procfs_format_number(pid, process);
+	size_t same = 0;
 
-	if (!fds->whole.tid || !would_show(fds->whole_ns))
+	if (!fds->run_count || !would_show(fds->noted_ns))
 		return false;
-	snprintf(path, sizeof(path), "%s/task/%s/schedstat", text, text);
-	if (read_runs(proc_fd, path, &now) && same_run(&now, &fds->whole)) {
+	for (; same < fds->run_count; same++) {
+		const struct procfs_run *noted = &fds->runs[same];
+		struct procfs_run now;
+
+		snprintf(path, sizeof(path), "%s/task/%s/schedstat", text,
+			 procfs_format_number(noted->tid, thread));
+		if (!read_runs(proc_fd, path, &now) || now.times != noted->times ||
+		    now.run_ns != noted->run_ns)
+			break;
+	}
+	if (same == fds->run_count) {
 		fds->patience = 0;
 		return true;
 	}
-	fds->whole.tid = 0;
+	fds->run_count = 0;
 	fds->patience = fds->patience * 2 + 1;
 	if (fds->patience > MOST_PATIENCE)
 		fds->patience = MOST_PATIENCE;
 	fds->unnoted = fds->patience;
 	return false;
-}
-
-void procfs_fds_note(int dir, uint32_t pid, struct procfs_fds *fds)
-{
-	fds->whole.tid = 0;
-	fds->whole_ns = monotonic_ns();
-	if (fds->unnoted > 0)
-		fds->unnoted--;
-	else if (has_tickless_processors() || !read_thread_runs(dir, pid, &fds->whole))
-		fds->whole.tid = 0;
 }
 
 /* ------------------------------------------------------------- reading -- */
@@ -332,35 +308,22 @@ int procfs_fds_read(int base, struct snap_holder holder, struct procfs_walk *wal
 	return result;
 }
 
-int procfs_fds_reread(int dir, uint32_t threads, struct snap_holder holder, struct procfs_fds *fds,
-		      struct procfs_walk *walk, bool *repeated)
+int procfs_fds_reread(int dir, struct snap_holder holder, struct procfs_fds *fds,
+		      struct procfs_walk *walk)
 {
-	size_t holders = walk->holder_count, netns_fds = walk->netns_fd_count, count;
+	size_t holders = walk->holder_count;
 	int fd = openat(dir, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int result;
 
-	*repeated = false;
 	if (fd < 0)
 		return errno;
-	count = count_descriptors(fd);
-	if ((!count || count == fds->numbers.count) && has_not_run(dir, threads, fds)) {
-		*repeated = true;
-		close(fd);
-		return procfs_fds_repeat(fds, holder, walk);
-	}
-	result = note_runs(dir, threads, fds, walk);
-	if (!result && !read_listed(fd, &fds->numbers, holder, walk, &result)) {
+	if (!read_listed(fd, &fds->numbers, holder, walk, &result)) {
 		result = read_all(fd, holder, walk);
 		if (!result)
 			result = keep_numbers(&walk->fds, &fds->numbers);
 	}
 	close(fd);
-	if (!result)
-		result = keep_sockets(walk, holders, fds);
-	/* Those on namespaces are not kept. */
-	if (result || walk->netns_fd_count != netns_fds)
-		fds->run_count = 0;
-	return result;
+	return result ? result : keep_sockets(walk, holders, fds);
 }
 
 void procfs_fds_release(struct procfs_fds *fds)

@@ -144,7 +144,6 @@ static int read_once(int dir, const struct procfs_process *known, struct procfs_
 	/* Another thread's may be others. */
 	struct procfs_fds *before =
 		known && known->facts && !is_dead(&process->stat) ? &known->facts->fds : NULL;
-	bool repeated = false;
 	struct stat info;
 	int base = dir, result = 0;
 
@@ -163,8 +162,7 @@ static int read_once(int dir, const struct procfs_process *known, struct procfs_
 	process->euid = info.st_uid;
 	process->netns = base < 0 ? 0 : procfs_read_netns(base, "ns/net", NULL);
 	if (before)
-		process->descriptors_errno = procfs_fds_reread(dir, process->stat.threads, holder,
-							       before, walk, &repeated);
+		process->descriptors_errno = procfs_fds_reread(dir, holder, before, walk);
 	else if (base >= 0)
 		process->descriptors_errno = procfs_fds_read(base, holder, walk);
 	if (process->descriptors_errno == ENOMEM || process->descriptors_errno == ENOENT ||
@@ -173,16 +171,14 @@ static int read_once(int dir, const struct procfs_process *known, struct procfs_
 		goto out;
 	}
 	if (known && known->facts && facts_hold(known, process)) {
-		process->facts = known->facts;
-		process->facts->references++;
+		process->facts = procfs_facts_ref(known->facts);
 	} else {
 		process->facts = procfs_facts_read(dir, base, process, walk);
 		if (!process->facts)
 			result = ENOMEM;
 	}
-	*fresh =
-		(!repeated && (walk->holder_count > holders || walk->netns_fd_count > netns_fds)) ||
-		!known || process->facts != known->facts;
+	*fresh = walk->holder_count > holders || walk->netns_fd_count > netns_fds || !known ||
+		 process->facts != known->facts;
 out:
 	if (base >= 0 && base != dir)
 		close(base);
@@ -249,7 +245,7 @@ static int repeat_process(const struct procfs_process *known, struct procfs_walk
 				     .start_ticks = process.stat.start_ticks};
 	int result = procfs_fds_repeat(&process.facts->fds, holder, walk);
 
-	process.facts->references++;
+	procfs_facts_ref(process.facts);
 	if (!result)
 		result = add_process(walk, &process);
 	if (result)
@@ -257,14 +253,15 @@ static int repeat_process(const struct procfs_process *known, struct procfs_walk
 	return result;
 }
 
-/* Whether what was noted ahead of the reading tells when it need not be done again: all of it was
- * of the one thread, and nothing is left out of what fds keeps. */
+/* Whether what was noted ahead of the reading tells when it need not be done
+ * again: every thread was noted, and nothing was read that fds does not keep. */
 static bool is_repeatable(const struct procfs_process *known, const struct procfs_process *process,
 			  bool has_netns_fds)
 {
-	return process->facts == known->facts && process->stat.threads == 1 &&
-	       process->via_tid == process->stat.pid && !is_dead(&process->stat) &&
-	       !process->descriptors_errno && process->netns && !has_netns_fds;
+	return process->facts == known->facts &&
+	       process->stat.threads == known->facts->fds.run_count &&
+	       process->via_tid == process->stat.pid && !process->descriptors_errno &&
+	       process->netns && !has_netns_fds;
 }
 
 int procfs_read_process(int proc_fd, uint32_t pid, const struct procfs_process *known,
@@ -281,10 +278,11 @@ int procfs_read_process(int proc_fd, uint32_t pid, const struct procfs_process *
 	dir = openat(proc_fd, procfs_format_number(pid, number), O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return errno;
-	if (before)
-		procfs_fds_note(dir, pid, before);
-	stat_fd = openat(dir, "stat", O_RDONLY | O_CLOEXEC);
-	result = stat_fd < 0 ? errno : read_stat(stat_fd, &walk->stat, &process.stat);
+	result = before ? procfs_fds_note(dir, pid, known->stat.threads, before, walk) : 0;
+	if (!result) {
+		stat_fd = openat(dir, "stat", O_RDONLY | O_CLOEXEC);
+		result = stat_fd < 0 ? errno : read_stat(stat_fd, &walk->stat, &process.stat);
+	}
 	if (result == EACCES || result == EPERM) {
 		/* hidepid=1: it is there, and that is all. */
 		process.stat.pid = pid;
@@ -296,7 +294,7 @@ int procfs_read_process(int proc_fd, uint32_t pid, const struct procfs_process *
 		result = read_stable(dir, stat_fd, known, &process, walk);
 	}
 	if (before && (result || !is_repeatable(known, &process, walk->netns_fd_count > netns_fds)))
-		before->whole.tid = 0;
+		before->run_count = 0;
 	if (!result) {
 		result = add_process(walk, &process);
 		if (result)

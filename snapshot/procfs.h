@@ -125,18 +125,15 @@ struct procfs_run {
 #define PROCFS_RUN_SHOWS_NS INT64_C(30000000)
 
 /* The descriptors of one process as last read, and what its threads had run
- * just before that. {0}: never read. */
+ * ahead of that reading of all of the process. {0}: never read. */
 struct procfs_fds {
 	struct procfs_numbers numbers; /* all that are open, in the directory's order */
 	struct procfs_socket *sockets;
 	size_t socket_count, socket_capacity;
 	struct procfs_run *runs; /* every thread's; run_count 0: not known */
 	size_t run_count, run_capacity;
-	int64_t runs_ns; /* CLOCK_MONOTONIC: when they were noted */
-	/* The only thread's, noted ahead of a reading of all of the process; {0}: not known. Not
-	 * noted for so many readings more, twice as many each time that it had run. */
-	struct procfs_run whole;
-	int64_t whole_ns;
+	int64_t noted_ns; /* CLOCK_MONOTONIC: when they were noted */
+	/* Not noted for so many readings more, twice as many each time that it had run. */
 	unsigned unnoted, patience;
 };
 void procfs_fds_release(struct procfs_fds *fds);
@@ -152,7 +149,14 @@ struct procfs_facts {
 	bool cmdline_cut; /* longer than PROCFS_MAX_CMDLINE */
 	struct procfs_fds fds;
 };
+/* One reference more, for the caller. NULL works. */
+struct procfs_facts *procfs_facts_ref(struct procfs_facts *facts);
 void procfs_facts_unref(struct procfs_facts *facts); /* NULL works */
+/* Whether both are of the same name, program and arguments. */
+bool procfs_facts_same_image(const struct procfs_facts *a, const struct procfs_facts *b);
+/* What an execve(2) itself tells: the path it was given, and the name that comes of it. who:
+ * pid, start_ticks, ppid and netns. One reference, or NULL without memory. */
+struct procfs_facts *procfs_facts_of_exec(const struct snap_process *who, const char *path);
 
 /* One process as one walk found it. */
 struct procfs_process {
@@ -200,22 +204,21 @@ int procfs_walk(int proc_fd, const struct procfs_walk *known, struct procfs_walk
  * below base/fd. holder has all but inode and fd. 0 or an errno. */
 int procfs_fds_read(int base, struct snap_holder holder, struct procfs_walk *walk);
 /* The same of the process with the directory dir, whose leader is alive, with
- * what was read of it before, which is brought up to date; threads: how many
- * it has. Descriptors change by what a thread of the process does: while none
- * has run since the last reading, that reading is repeated (*repeated). While
- * their number stays and all of them are still there, they are not listed
- * again, but their links read. A process that runs with a descriptor table in
- * common with another process (clone(2), CLONE_FILES without CLONE_THREAD)
- * changes that one's too: it shows there when their number changes or it runs. */
-int procfs_fds_reread(int dir, uint32_t threads, struct snap_holder holder, struct procfs_fds *fds,
-		      struct procfs_walk *walk, bool *repeated);
+ * what was read of it before, which is brought up to date. While their number
+ * stays and all of them are still there, they are not listed again, but their
+ * links read. */
+int procfs_fds_reread(int dir, struct snap_holder holder, struct procfs_fds *fds,
+		      struct procfs_walk *walk);
 
-/* The same for all of a process: whether its only thread, found below proc_fd, has not run since
- * all of it was read. Then no more need be read: only by running it changes, but for its parent's
- * end. */
+/* Ahead of a reading of all of a process, which had so many threads: notes what
+ * each has run. 0 or ENOMEM. */
+int procfs_fds_note(int dir, uint32_t pid, uint32_t threads, struct procfs_fds *fds,
+		    struct procfs_walk *walk);
+/* Whether no thread of the process, found below proc_fd, has run since. Then
+ * nothing of it need be read: it changes by what its threads do, but for its
+ * parent's end and its control group, and for descriptors that another process
+ * has in common with it (clone(2), CLONE_FILES without CLONE_THREAD). */
 bool procfs_fds_sleeps(int proc_fd, uint32_t pid, struct procfs_fds *fds);
-/* Ahead of a reading of a process with one thread. */
-void procfs_fds_note(int dir, uint32_t pid, struct procfs_fds *fds);
 /* Appends the sockets that were read last. holder as above. 0 or ENOMEM. */
 int procfs_fds_repeat(const struct procfs_fds *fds, struct snap_holder holder,
 		      struct procfs_walk *walk);

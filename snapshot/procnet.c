@@ -2,6 +2,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
 #include "snapshot/tcpdiag.h"
 
 /* tcp6 has rows of at most 210 bytes (net/ipv6/tcp_ipv6.c), tcp of 150. */
@@ -17,7 +19,7 @@
 
 static bool is_tcp(enum snap_table table)
 {
-	return table == SNAP_TCP || table == SNAP_TCP6;
+	return snap_table_protocol(table) == IPPROTO_TCP;
 }
 
 static int read_table(int net_fd, uint64_t netns, enum snap_table table,
@@ -80,14 +82,12 @@ struct entry {
 static void *enter(void *argument)
 {
 	struct entry *entry = argument;
-	struct timespec cost;
 
 	if (setns(entry->netns_fd, CLONE_NEWNET))
 		entry->result = errno;
 	else
 		entry->run(entry->context);
-	if (!clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cost))
-		entry->cost_ns = (int64_t)cost.tv_sec * 1000000000 + cost.tv_nsec;
+	entry->cost_ns = quantity_now_ns(CLOCK_THREAD_CPUTIME_ID);
 	return NULL;
 }
 

@@ -74,18 +74,15 @@ static int expire_first(const struct quota *quota, struct segment_store *store, 
 	struct evidence_list list;
 	struct quota_space space = {0, UINT64_MAX};
 	struct statvfs fs;
-	struct timespec now;
 	const char *reason;
 	int status = evidence_list_read(store->dirfd, store->path, &list, error);
 
 	if (status)
 		return status;
-	clock_gettime(CLOCK_REALTIME, &now);
 	if (fstatvfs(store->dirfd, &fs) == 0)
 		space = (struct quota_space){(uint64_t)fs.f_blocks * fs.f_frsize,
 					     (uint64_t)fs.f_bavail * fs.f_frsize};
-	*done = quota_choose(quota, &list, &space, now.tv_sec * NS_PER_SECOND + now.tv_nsec,
-			     &reason) == 0;
+	*done = quota_choose(quota, &list, &space, quantity_now_ns(CLOCK_REALTIME), &reason) == 0;
 	if (*done)
 		goto out;
 	first = &list.segments[0];

@@ -22,14 +22,6 @@
 #define EVENTS_WAIT_NS INT64_C(100000000)
 #define EVENTS_EARLY   1024
 
-int64_t recorder_clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
-}
-
 void recorder_notice(struct recorder *recorder, const char *format, ...)
 {
 	char text[1024];
@@ -117,7 +109,7 @@ static int open_directory(struct recorder *recorder, struct error *error)
 	if (!status && repaired.files)
 		recorder_notice(recorder,
 				"%s: repaired %" PRIu64 " files that a crash left, %" PRIu64
-				" bytes of packets cut",
+				" bytes of packets cut or set aside",
 				options->output, repaired.files, repaired.cut_bytes);
 	return status;
 }
@@ -151,14 +143,49 @@ static int log_start(struct recorder *recorder, struct error *error)
 	return status;
 }
 
+/* An event frame, initialised with kind EVENT, which the recorder numbers, writes and releases.
+ * From any thread; never waits for a disk. When too many wait already the frame is released
+ * and -1 returned. */
 static int submit_event(void *context, struct snapframe *frame)
 {
-	return recorder_submit_event(context, frame);
+	struct recorder *recorder = context;
+	struct recorder_event *event = malloc(sizeof *event);
+	bool taken = false;
+
+	pthread_mutex_lock(&recorder->lock);
+	if (event && recorder->event_count < EVENTS_MAX && !recorder->packets_ended) {
+		event->next = NULL;
+		event->frame = *frame;
+		*recorder->events_tail = event;
+		recorder->events_tail = &event->next;
+		recorder->event_count++;
+		recorder->statistics.events++;
+		if (recorder->event_count == 1)
+			recorder->events_due_ns = quantity_now_ns(CLOCK_MONOTONIC) + EVENTS_WAIT_NS;
+		else if (recorder->event_count == EVENTS_EARLY)
+			recorder->events_due_ns = 0;
+		if (recorder->event_count == 1 || recorder->event_count == EVENTS_EARLY)
+			pthread_cond_broadcast(&recorder->changed);
+		taken = true;
+	}
+	pthread_mutex_unlock(&recorder->lock);
+	if (taken)
+		return 0;
+	free(event);
+	snapframe_release(frame);
+	return -1;
 }
 
+/* A snapshot as soon as the budget allows. From any thread; returns at once. */
 static void want_poll(void *context)
 {
-	recorder_want_poll(context);
+	struct recorder *recorder = context;
+
+	pthread_mutex_lock(&recorder->lock);
+	if (!recorder->poll_wanted)
+		pthread_cond_broadcast(&recorder->changed);
+	recorder->poll_wanted = true;
+	pthread_mutex_unlock(&recorder->lock);
 }
 
 /* Recording goes on without: snapshots alone find what lives long enough. */
@@ -404,45 +431,6 @@ void recorder_rotate(struct recorder *recorder)
 	pthread_mutex_lock(&recorder->lock);
 	recorder->rotate_wanted = true;
 	pthread_cond_broadcast(&recorder->changed);
-	pthread_mutex_unlock(&recorder->lock);
-}
-
-int recorder_submit_event(struct recorder *recorder, struct snapframe *frame)
-{
-	struct recorder_event *event = malloc(sizeof *event);
-	bool taken = false;
-
-	pthread_mutex_lock(&recorder->lock);
-	if (event && recorder->event_count < EVENTS_MAX && !recorder->packets_ended) {
-		event->next = NULL;
-		event->frame = *frame;
-		*recorder->events_tail = event;
-		recorder->events_tail = &event->next;
-		recorder->event_count++;
-		recorder->statistics.events++;
-		if (recorder->event_count == 1)
-			recorder->events_due_ns =
-				recorder_clock_ns(CLOCK_MONOTONIC) + EVENTS_WAIT_NS;
-		else if (recorder->event_count == EVENTS_EARLY)
-			recorder->events_due_ns = 0;
-		if (recorder->event_count == 1 || recorder->event_count == EVENTS_EARLY)
-			pthread_cond_broadcast(&recorder->changed);
-		taken = true;
-	}
-	pthread_mutex_unlock(&recorder->lock);
-	if (taken)
-		return 0;
-	free(event);
-	snapframe_release(frame);
-	return -1;
-}
-
-void recorder_want_poll(struct recorder *recorder)
-{
-	pthread_mutex_lock(&recorder->lock);
-	if (!recorder->poll_wanted)
-		pthread_cond_broadcast(&recorder->changed);
-	recorder->poll_wanted = true;
 	pthread_mutex_unlock(&recorder->lock);
 }
 

@@ -66,14 +66,6 @@ void recorder_stop(struct recorder *recorder);
 void recorder_hurry(struct recorder *recorder); /* leave out what can be done later: compression */
 void recorder_rotate(struct recorder *recorder);
 
-/* Hands over an event frame, initialised with kind EVENT, which the recorder
- * numbers, writes and releases. From any thread; never waits for a disk.
- * When too many wait already the frame is released and -1 returned. */
-int recorder_submit_event(struct recorder *recorder, struct snapframe *frame);
-
-/* A snapshot as soon as the budget allows. From any thread; returns at once. */
-void recorder_want_poll(struct recorder *recorder);
-
 void recorder_statistics(struct recorder *recorder, struct recorder_statistics *out);
 
 /* Waits until everything has ended and frees. 0, or the first failure of the

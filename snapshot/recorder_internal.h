@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
 
 #include "snapshot/closer.h"
 #include "snapshot/host.h"
@@ -72,8 +71,6 @@ struct recorder {
 	struct recorder_statistics statistics;
 	struct error failure;
 };
-
-int64_t recorder_clock_ns(clockid_t clock);
 
 /* A line for the user, at once. */
 void recorder_notice(struct recorder *recorder, const char *format, ...)

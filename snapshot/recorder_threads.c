@@ -8,7 +8,6 @@
 
 #include "snapshot/format/quantity.h"
 
-#define NS_PER_MS INT64_C(1000000)
 /* A rotation waits until the packets that come are later than the snapshot
  * that the new segment begins with; when the clock was set back, no longer than this. */
 #define SWITCH_LIMIT_NS (2 * NS_PER_SECOND)
@@ -57,7 +56,7 @@ static bool may_switch(struct recorder *recorder, const struct capture_block *bl
 
 	if (!recorder->offered)
 		return false;
-	if (recorder_clock_ns(CLOCK_MONOTONIC) - recorder->offered_ns > SWITCH_LIMIT_NS)
+	if (quantity_now_ns(CLOCK_MONOTONIC) - recorder->offered_ns > SWITCH_LIMIT_NS)
 		return true;
 	if (block)
 		return block->first_ns > recorder->snapshot_end_ns;
@@ -178,7 +177,7 @@ static void write_frame_to(struct recorder *recorder, struct segment *segment,
 	if (!segment || (more ? !segment_write_event(segment, frame, &error)
 			      : !segment_write_frame(&recorder->store, segment, frame, &error)))
 		return;
-	recorder->retry_ns = recorder_clock_ns(CLOCK_MONOTONIC) + RETRY_NS;
+	recorder->retry_ns = quantity_now_ns(CLOCK_MONOTONIC) + RETRY_NS;
 	recorder_notice(recorder,
 			"%s: %s; snapshots go on in a new segment as soon as one can be opened",
 			error.path, error.message);
@@ -233,9 +232,9 @@ static void add_capture(struct recorder *recorder, struct snapframe *frame)
 static void add_clock(struct recorder *recorder, struct snapframe *frame, bool first)
 {
 	struct snap_record record = {.type = SNAP_TYPE_CLOCK, .op = SNAP_ONCE};
-	int64_t monotonic_ns = recorder_clock_ns(CLOCK_MONOTONIC);
-	int64_t real_ns = recorder_clock_ns(CLOCK_REALTIME) - monotonic_ns;
-	int64_t boot_ns = recorder_clock_ns(CLOCK_BOOTTIME) - monotonic_ns;
+	int64_t monotonic_ns = quantity_now_ns(CLOCK_MONOTONIC);
+	int64_t real_ns = quantity_now_ns(CLOCK_REALTIME) - monotonic_ns;
+	int64_t boot_ns = quantity_now_ns(CLOCK_BOOTTIME) - monotonic_ns;
 
 	record.u.clock.step_ns = real_ns - recorder->real_offset_ns;
 	record.u.clock.suspend_ns = boot_ns - recorder->boot_offset_ns;
@@ -273,7 +272,7 @@ int recorder_read_state(struct recorder *recorder, enum snap_kind kind, const ch
 
 	snapframe_init(frame, kind, cause);
 	frame->head.sequence = ++recorder->sequence;
-	recorder->poll_start_ns = recorder_clock_ns(CLOCK_MONOTONIC);
+	recorder->poll_start_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	status = poller_read(recorder->poller, frame, error);
 	if (status)
 		return status;
@@ -286,7 +285,7 @@ int recorder_read_state(struct recorder *recorder, enum snap_kind kind, const ch
 
 static int poll_once(struct recorder *recorder, const char *cause)
 {
-	int64_t cpu_ns = recorder_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	int64_t cpu_ns = quantity_now_ns(CLOCK_THREAD_CPUTIME_ID);
 	struct error error = ERROR_NONE;
 	struct segment *segment;
 	struct snapframe frame;
@@ -301,7 +300,7 @@ static int poll_once(struct recorder *recorder, const char *cause)
 	}
 	snapframe_release(&frame);
 	/* What compressing and writing the frame took belongs to its price. */
-	recorder->poll_cost_ns = recorder_clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
+	recorder->poll_cost_ns = quantity_now_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
 	if (recorder->poll_cost_ns < poller_cost_ns(recorder->poller))
 		recorder->poll_cost_ns = poller_cost_ns(recorder->poller);
 	pthread_mutex_lock(&recorder->lock);
@@ -334,7 +333,7 @@ void recorder_forget_recent(struct recorder *recorder, int64_t before_ns)
 static void keep_recent(struct recorder *recorder, struct recorder_event *event)
 {
 	event->next = NULL;
-	event->written_ns = recorder_clock_ns(CLOCK_MONOTONIC);
+	event->written_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	*recorder->recent_tail = event;
 	recorder->recent_tail = &event->next;
 	recorder->recent_bytes += event->frame.capacity;
@@ -344,7 +343,7 @@ static void keep_recent(struct recorder *recorder, struct recorder_event *event)
 /* What events showed lately stands in the segment before too. */
 static void restate_recent(struct recorder *recorder, struct segment *segment)
 {
-	recorder_forget_recent(recorder, recorder_clock_ns(CLOCK_MONOTONIC) - RECENT_NS);
+	recorder_forget_recent(recorder, quantity_now_ns(CLOCK_MONOTONIC) - RECENT_NS);
 	/* Programs are told with their uses: what they executed before is of no use here. */
 	for (const struct recorder_event *event = recorder->recent; event; event = event->next) {
 		if (strcmp(event->frame.head.cause, "exec") == 0)
@@ -369,7 +368,7 @@ static void offer_segment(struct recorder *recorder)
 	if (!status)
 		restate_recent(recorder, segment);
 	if (status) {
-		recorder->retry_ns = recorder_clock_ns(CLOCK_MONOTONIC) + RETRY_NS;
+		recorder->retry_ns = quantity_now_ns(CLOCK_MONOTONIC) + RETRY_NS;
 		if (!recorder->told_no_segment && !recorder->paused)
 			recorder_notice(recorder, "%s: %s; going on in the old segment", error.path,
 					error.message);
@@ -380,7 +379,7 @@ static void offer_segment(struct recorder *recorder)
 	if (!status) {
 		recorder->told_no_segment = false;
 		recorder->offered = segment;
-		recorder->offered_ns = recorder_clock_ns(CLOCK_MONOTONIC);
+		recorder->offered_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	}
 	pthread_cond_broadcast(&recorder->changed);
 	pthread_mutex_unlock(&recorder->lock);
@@ -392,7 +391,7 @@ static void log_pause(struct recorder *recorder, const struct error *reason)
 {
 	struct error error = ERROR_NONE;
 
-	recorder->retry_ns = recorder_clock_ns(CLOCK_MONOTONIC) + RETRY_NS;
+	recorder->retry_ns = quantity_now_ns(CLOCK_MONOTONIC) + RETRY_NS;
 	closer_hasten_quota(recorder->closer);
 	recorder_notice(recorder, "%s: %s; packets are not recorded until there is room",
 			reason->path, reason->message);
@@ -492,7 +491,7 @@ static void run_polls(struct recorder *recorder)
 
 	pthread_mutex_lock(&recorder->lock);
 	for (;;) {
-		int64_t monotonic_ns = recorder_clock_ns(CLOCK_MONOTONIC);
+		int64_t monotonic_ns = quantity_now_ns(CLOCK_MONOTONIC);
 		int64_t rotation_ns = rotation_due_ns(recorder);
 		int64_t poll_ns = poll_due_ns(recorder);
 

@@ -15,6 +15,8 @@
 
 #define SUFFIX_DAMAGED	".damaged"
 #define SUFFIX_SALVAGE	".salvage"
+#define SUFFIX_REST	".rest"
+#define COPY_BYTES	65536
 #define MAX_LINK_RECORD 262144u /* libpcap's largest snaplen: no record holds more */
 
 /* ---------------------------------------------------------------- pcap -- */
@@ -25,6 +27,7 @@ struct pcap_scan {
 	bool swapped;
 	bool nanoseconds;
 	uint32_t snaplen;
+	bool is_torn; /* the last record that was looked at breaks off with the file */
 };
 
 static uint32_t field(const struct pcap_scan *scan, const uint8_t *bytes)
@@ -61,14 +64,16 @@ static bool skip_record(struct pcap_scan *scan, uint64_t at, uint64_t *length)
 	uint8_t header[CAPTURE_RECORD_HEADER_BYTES];
 	uint32_t captured, original;
 
-	if (scan->size - at < sizeof header ||
-	    fread(header, 1, sizeof header, scan->file) != sizeof header)
+	scan->is_torn = scan->size - at < sizeof header;
+	if (scan->is_torn || fread(header, 1, sizeof header, scan->file) != sizeof header)
 		return false;
 	captured = field(scan, header + 8);
 	original = field(scan, header + 12);
 	if (field(scan, header) == 0 || original == 0 || captured > scan->snaplen ||
-	    field(scan, header + 4) >= (scan->nanoseconds ? 1000000000u : 1000000u) ||
-	    captured > scan->size - at - sizeof header)
+	    field(scan, header + 4) >= (scan->nanoseconds ? 1000000000u : 1000000u))
+		return false;
+	scan->is_torn = captured > scan->size - at - sizeof header;
+	if (scan->is_torn)
 		return false;
 	if (fseeko(scan->file, captured, SEEK_CUR) != 0)
 		return false;
@@ -76,8 +81,7 @@ static bool skip_record(struct pcap_scan *scan, uint64_t at, uint64_t *length)
 	return true;
 }
 
-int repair_scan_pcap(int fd, const char *path, uint64_t *whole_bytes, uint64_t *packets,
-		     struct error *error)
+int repair_scan_pcap(int fd, const char *path, struct repair_scan *out, struct error *error)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	struct pcap_scan scan = {.file = copy < 0 ? NULL : fdopen(copy, "r")};
@@ -102,8 +106,7 @@ int repair_scan_pcap(int fd, const char *path, uint64_t *whole_bytes, uint64_t *
 		}
 	}
 	fclose(scan.file);
-	*whole_bytes = at;
-	*packets = count;
+	*out = (struct repair_scan){.whole_bytes = at, .packets = count, .is_torn = scan.is_torn};
 	return 0;
 }
 
@@ -120,14 +123,72 @@ static int set_aside(struct segment_store *store, const char *part, const char *
 			       "left by a crash, nothing whole in it: set aside", error);
 }
 
+/* What is not zeros from a place on. Negative if it cannot be read. */
+static int has_bytes(int fd, uint64_t at, const char *part, struct error *error)
+{
+	uint8_t bytes[COPY_BYTES];
+	ssize_t got;
+
+	while ((got = pread(fd, bytes, sizeof bytes, (off_t)at)) > 0) {
+		for (ssize_t i = 0; i < got; i++)
+			if (bytes[i] != 0)
+				return 1;
+		at += (uint64_t)got;
+	}
+	return got < 0 ? error_errno(error, part, "reading") : 0;
+}
+
+static int copy_from(int from, uint64_t at, int to, const char *name, struct error *error)
+{
+	uint8_t bytes[COPY_BYTES];
+	ssize_t got;
+
+	while ((got = pread(from, bytes, sizeof bytes, (off_t)at)) > 0) {
+		if (write(to, bytes, (size_t)got) != got)
+			return error_errno(error, name, "writing");
+		at += (uint64_t)got;
+	}
+	return got < 0 || fsync(to) != 0 ? error_errno(error, name, "copying to") : 0;
+}
+
+/* A power loss can lose a piece of the file and keep later ones. What is behind the hole
+ * may be good packets, so it is kept before the file is cut. */
+static int keep_rest(struct segment_store *store, int fd, uint64_t at, const char *name,
+		     struct error *error)
+{
+	char salvage[EVIDENCE_NAME_SIZE + 32], rest[EVIDENCE_NAME_SIZE + 48], detail[192];
+	int status, to;
+
+	snprintf(salvage, sizeof salvage, "%s" SUFFIX_SALVAGE, name);
+	snprintf(rest, sizeof rest, "%s" SUFFIX_REST SUFFIX_DAMAGED, name);
+	/* One that an interrupted repair left; the name then has a number. */
+	for (unsigned next = 2; faccessat(store->dirfd, rest, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	     next++)
+		snprintf(rest, sizeof rest, "%s" SUFFIX_REST SUFFIX_DAMAGED ".%u", name, next);
+	unlinkat(store->dirfd, salvage, 0);
+	to = openat(store->dirfd, salvage, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		    0600);
+	if (to < 0)
+		return error_errno(error, store->path, "cannot create %s", salvage);
+	status = copy_from(fd, at, to, salvage, error);
+	close(to);
+	snprintf(detail, sizeof detail,
+		 "left by a crash: what %s had from byte %" PRIu64 " on, behind damage", name, at);
+	if (!status)
+		status = segment_publish(store, salvage, rest, "repair", detail, error);
+	if (status)
+		unlinkat(store->dirfd, salvage, 0);
+	return status;
+}
+
 static int repair_pcap(struct segment_store *store, const char *part, const char *name,
 		       struct repair_result *result, struct error *error)
 {
 	int fd = evidence_open_file(store->dirfd, part, O_RDWR | O_NOFOLLOW, part, error);
-	uint64_t whole, packets;
+	struct repair_scan scan;
 	char detail[128];
 	struct stat file;
-	int status;
+	int status, kept;
 
 	if (fd < 0)
 		return fd;
@@ -140,22 +201,26 @@ static int repair_pcap(struct segment_store *store, const char *part, const char
 		status = error_set(error, ERROR_DAMAGED, part, -1, "it has other names");
 		goto out;
 	}
-	status = repair_scan_pcap(fd, part, &whole, &packets, error);
+	status = repair_scan_pcap(fd, part, &scan, error);
 	if (status)
 		goto out;
-	if (whole == 0) {
+	if (scan.whole_bytes == 0) {
 		status = set_aside(store, part, name, result, error);
 		goto out;
 	}
-	if (ftruncate(fd, (off_t)whole) != 0 || fsync(fd) != 0) {
+	kept = scan.is_torn ? 0 : has_bytes(fd, scan.whole_bytes, part, error);
+	status = kept == 1 ? keep_rest(store, fd, scan.whole_bytes, name, error) : kept;
+	if (status)
+		goto out;
+	if (ftruncate(fd, (off_t)scan.whole_bytes) != 0 || fsync(fd) != 0) {
 		status = error_errno(error, store->path, "cutting %s", part);
 		goto out;
 	}
 	snprintf(detail, sizeof detail,
-		 "left by a crash: %" PRIu64 " packets kept, %" PRIu64 " bytes cut", packets,
-		 (uint64_t)file.st_size - whole);
+		 "left by a crash: %" PRIu64 " packets kept, %" PRIu64 " bytes %s", scan.packets,
+		 (uint64_t)file.st_size - scan.whole_bytes, kept == 1 ? "set aside" : "cut");
 	result->files++;
-	result->cut_bytes += (uint64_t)file.st_size - whole;
+	result->cut_bytes += (uint64_t)file.st_size - scan.whole_bytes;
 	status = segment_publish(store, part, name, "repair", detail, error);
 out:
 	close(fd);

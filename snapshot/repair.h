@@ -8,6 +8,7 @@
 #ifndef SNAPSHOT_REPAIR_H
 #define SNAPSHOT_REPAIR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "snapshot/format/error.h"
@@ -15,7 +16,7 @@
 
 struct repair_result {
 	uint64_t files;	    /* closed up or set aside */
-	uint64_t cut_bytes; /* of pcaps */
+	uint64_t cut_bytes; /* of pcaps, those set aside included */
 	uint64_t left;	    /* left alone: see notice */
 };
 
@@ -27,10 +28,15 @@ int repair_directory(struct segment_store *store, struct repair_result *result,
 		     void (*notice)(void *context, const struct error *error), void *context,
 		     struct error *error);
 
-/* How many bytes of the pcap on fd are a header and whole records, and how
- * many records these are; whole_bytes 0 if it does not even begin as a pcap.
- * Reads the file from its start; bytes are untrusted. */
-int repair_scan_pcap(int fd, const char *path, uint64_t *whole_bytes, uint64_t *packets,
-		     struct error *error);
+struct repair_scan {
+	uint64_t whole_bytes; /* header and whole records; 0: it does not even begin as a pcap */
+	uint64_t packets;
+	/* What follows these is nothing, or the beginning of one more record; else
+	 * something is missing in between. */
+	bool is_torn;
+};
+
+/* Reads the pcap on fd from its start; bytes are untrusted. */
+int repair_scan_pcap(int fd, const char *path, struct repair_scan *out, struct error *error);
 
 #endif

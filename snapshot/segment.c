@@ -21,14 +21,6 @@
  * EVIDENCE_MAX_NUMBER, and readers know no names behind that. */
 #define HIGHEST_BELIEVED (EVIDENCE_MAX_NUMBER / 2)
 
-static int64_t now_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
-}
-
 /* ----------------------------------------------------------- directory -- */
 
 int segment_directory_open(const char *path, bool *made, int *dirfd, struct error *error)
@@ -209,7 +201,7 @@ int segment_log(struct segment_store *store, const char *event, const char *file
 		.bytes = bytes,
 		.sha256 = sha256,
 		.detail = detail,
-		.time_ns = now_ns(CLOCK_REALTIME),
+		.time_ns = quantity_now_ns(CLOCK_REALTIME),
 	};
 
 	return custody_append(store->custody, &entry, error);
@@ -319,8 +311,8 @@ int segment_open(struct segment_store *store, const uint8_t pcap_header[24],
 		return error_errno(error, NULL, "opening a segment");
 	segment->packets.fd = segment->packets.direct_fd = segment->snap_fd = -1;
 	segment->stem.number = store->next_number;
-	segment->stem.opened_ns = now_ns(CLOCK_REALTIME);
-	segment->opened_monotonic_ns = now_ns(CLOCK_MONOTONIC);
+	segment->stem.opened_ns = quantity_now_ns(CLOCK_REALTIME);
+	segment->opened_monotonic_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	evidence_name(&segment->stem, EVIDENCE_PCAP, segment->pcap);
 	evidence_name(&segment->stem, EVIDENCE_SNAP, segment->snap);
 	status = begin_pcap(store, segment, pcap_header, error);
@@ -345,6 +337,19 @@ int segment_commit(struct segment_store *store, struct segment *segment, struct 
 
 /* -------------------------------------------------------------- frames -- */
 
+static int flush(struct segment_store *store, struct segment *segment, struct error *error)
+{
+	int status = snapfile_writer_flush(segment->writer, error);
+
+	if (status) {
+		segment->snap_failed = true;
+		return status;
+	}
+	segment->snap_bytes = snapfile_writer_bytes(segment->writer);
+	keep_snap_reserve(store, segment);
+	return 0;
+}
+
 int segment_write_frame(struct segment_store *store, struct segment *segment,
 			const struct snapframe *frame, struct error *error)
 {
@@ -353,7 +358,7 @@ int segment_write_frame(struct segment_store *store, struct segment *segment,
 	if (segment->snap_failed)
 		return 0;
 	status = segment_write_event(segment, frame, error);
-	return status ? status : segment_flush(store, segment, error);
+	return status ? status : flush(store, segment, error);
 }
 
 int segment_write_event(struct segment *segment, const struct snapframe *frame, struct error *error)
@@ -368,22 +373,6 @@ int segment_write_event(struct segment *segment, const struct snapframe *frame, 
 	else
 		segment->frames++;
 	return status;
-}
-
-int segment_flush(struct segment_store *store, struct segment *segment, struct error *error)
-{
-	int status;
-
-	if (segment->snap_failed)
-		return 0;
-	status = snapfile_writer_flush(segment->writer, error);
-	if (status) {
-		segment->snap_failed = true;
-		return status;
-	}
-	segment->snap_bytes = snapfile_writer_bytes(segment->writer);
-	keep_snap_reserve(store, segment);
-	return 0;
 }
 
 /* -------------------------------------------------------------- finish -- */

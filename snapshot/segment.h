@@ -91,11 +91,10 @@ void segment_abandon(struct segment_store *store, struct segment *segment);
 int segment_write_frame(struct segment_store *store, struct segment *segment,
 			const struct snapframe *frame, struct error *error);
 
-/* The same without a flush to disk, for frames that come in numbers; the flush
- * is of everything since the last. */
+/* The same without a flush to disk, for frames that come in numbers: the next frame's flush is of
+ * everything since the last. */
 int segment_write_event(struct segment *segment, const struct snapframe *frame,
 			struct error *error);
-int segment_flush(struct segment_store *store, struct segment *segment, struct error *error);
 
 /* Closes, syncs, hashes, logs and renames both files; frees the segment. All
  * packets must have been settled (pcapfile.h). */

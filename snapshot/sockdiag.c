@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
 #include "snapshot/netlink_bytes.h"
 
 /* The kernel makes no netlink message of these kinds longer than its
@@ -585,7 +586,6 @@ void sockdiag_listen_close(struct sockdiag_close_listener *listener)
 static int next_datagram(struct sockdiag_close_listener *listener, struct error *error)
 {
 	ssize_t length = receive(listener->fd, listener->buffer);
-	struct timespec now;
 
 	/* The kernel says ENOBUFS once, and loses all that comes until its queue
 	 * has been emptied: said again then. */
@@ -599,8 +599,7 @@ static int next_datagram(struct sockdiag_close_listener *listener, struct error 
 		return error_errno(error, NULL, "cannot receive closes of sockets");
 	if (length == 0)
 		return 0;
-	clock_gettime(CLOCK_REALTIME, &now);
-	listener->received_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	listener->received_ns = quantity_now_ns(CLOCK_REALTIME);
 	listener->rest = (struct bytes){listener->buffer, (size_t)length};
 	return 1;
 }

@@ -24,14 +24,6 @@
 #define NICE	 (-20)
 #define SLICE_NS 100000 /* the shortest there is */
 
-int64_t watcher_clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
-}
-
 void watcher_miss(struct watcher *watcher, enum watcher_missed what)
 {
 	atomic_fetch_or(&watcher->missed, what);
@@ -260,14 +252,14 @@ static void ask_trace(struct watcher *watcher)
 static void init_missed(struct watcher *watcher, struct snapframe *frame)
 {
 	static const char *const subjects[] = {"uses of streams", "uses of datagrams"};
-	int64_t now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
+	int64_t now_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	int64_t since_ns = atomic_load(&watcher->told_until_ns);
 
 	snapframe_init(frame, SNAP_EVENT, "missed");
-	frame->head.end_ns = watcher_clock_ns(CLOCK_REALTIME);
+	frame->head.end_ns = quantity_now_ns(CLOCK_REALTIME);
 	frame->head.begin_ns = frame->head.end_ns - (now_ns - since_ns);
 	frame->head.monotonic_ns = since_ns;
-	frame->head.boot_ns = watcher_clock_ns(CLOCK_BOOTTIME) - (now_ns - since_ns);
+	frame->head.boot_ns = quantity_now_ns(CLOCK_BOOTTIME) - (now_ns - since_ns);
 	for (size_t i = 0; i < 2; i++) {
 		struct snap_record record = {.type = SNAP_TYPE_ABSENT, .op = SNAP_ONCE};
 
@@ -279,7 +271,7 @@ static void init_missed(struct watcher *watcher, struct snapframe *frame)
 
 bool watcher_flush(struct watcher *watcher, struct snapframe *missed)
 {
-	int64_t now_ns = watcher_clock_ns(CLOCK_MONOTONIC), limit_ns = now_ns + FLUSH_NS;
+	int64_t now_ns = quantity_now_ns(CLOCK_MONOTONIC), limit_ns = now_ns + FLUSH_NS;
 	const struct timespec limit = {limit_ns / NS_PER_SECOND, limit_ns % NS_PER_SECOND};
 	int failed = 0;
 

@@ -13,8 +13,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
+
 #define NS_PER_US INT64_C(1000)
-#define NS_PER_MS INT64_C(1000000)
 /* On loopback the handshake is over and the listener's process wakes up by
  * now; what comes after this is a server that has other things to do. */
 #define SPIN_NS (100 * NS_PER_US)
@@ -72,7 +73,7 @@ bool watcher_push_lost(struct watcher *watcher, const struct watcher_sighting *s
 	uint64_t one = 1;
 	bool kept = false;
 
-	if (watcher_clock_ns(CLOCK_MONOTONIC) >= atomic_load(&watcher->walk_after_ns)) {
+	if (quantity_now_ns(CLOCK_MONOTONIC) >= atomic_load(&watcher->walk_after_ns)) {
 		pthread_mutex_lock(&queue->lock);
 		kept = queue->lost_count < WATCHER_LOST;
 		if (kept)
@@ -111,7 +112,7 @@ static void await(void *context, const struct watcher_packet *packet, bool is_la
 
 	(void)is_last;
 	for (size_t i = 0; i < count; i++) {
-		int64_t now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
+		int64_t now_ns = quantity_now_ns(CLOCK_MONOTONIC);
 
 		if (accept->job_count == WATCHER_ACCEPTS) {
 			watcher_miss(accept->watcher, WATCHER_MISSED_SHED);
@@ -151,7 +152,7 @@ static void ask_listener(struct accept *accept, const struct watcher_accept *job
 	struct endpoint local = job->local, remote = {.port = 0};
 	bool ipv4 = endpoint_is_ipv4(&job->local.address);
 	struct snap_socket found;
-	int64_t now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
+	int64_t now_ns = quantity_now_ns(CLOCK_MONOTONIC);
 
 	if (listener->asked_ns && now_ns - listener->asked_ns < LISTENER_NS)
 		return;
@@ -200,7 +201,7 @@ static size_t candidates_of(struct accept *accept, struct listener *listener,
 	parents = count;
 	for (size_t i = 0; i < parents; i++) {
 		found = watcher_recent_list(watcher->recent,
-					    watcher_clock_ns(CLOCK_MONOTONIC) - OFFSPRING_NS,
+					    quantity_now_ns(CLOCK_MONOTONIC) - OFFSPRING_NS,
 					    pids[i], more, 4);
 		for (size_t j = 0; j < found; j++)
 			count = add_candidate(pids, count, more[j]);
@@ -291,14 +292,14 @@ static int64_t run_jobs(struct accept *accept)
 
 	for (size_t i = 0; i < accept->job_count;) {
 		struct watcher_accept *job = &accept->jobs[i];
-		int64_t now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
+		int64_t now_ns = quantity_now_ns(CLOCK_MONOTONIC);
 
 		if (job->due_ns <= now_ns) {
 			if (now_ns - job->seen_ns > GIVE_UP_NS || try_accept(accept, job)) {
 				*job = accept->jobs[--accept->job_count];
 				continue;
 			}
-			now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
+			now_ns = quantity_now_ns(CLOCK_MONOTONIC);
 			job->due_ns = now_ns + pause_ns(accept, job, now_ns - job->seen_ns);
 		}
 		if (job->due_ns < next_ns)
@@ -356,14 +357,14 @@ static void end_walk(struct accept *accept)
 	walk->lost_count = 0;
 	walk->running = false;
 	atomic_store(&accept->watcher->walk_after_ns,
-		     watcher_clock_ns(CLOCK_MONOTONIC) + price_ns(accept));
+		     quantity_now_ns(CLOCK_MONOTONIC) + price_ns(accept));
 }
 
 /* Some processes, newest first: pids grow. */
 static void step_walk(struct accept *accept)
 {
 	struct walk *walk = &accept->walk;
-	int64_t cpu_ns = watcher_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	int64_t cpu_ns = quantity_now_ns(CLOCK_THREAD_CPUTIME_ID);
 	size_t left = 0;
 
 	for (size_t i = 0; i < walk->lost_count; i++)
@@ -378,7 +379,7 @@ static void step_walk(struct accept *accept)
 	for (unsigned i = 0; i < WALK_STEP && walk->at < walk->count && left; i++)
 		left -= watcher_find_all(accept->finder, walk->pids[walk->count - 1 - walk->at++],
 					 walk->lost, walk->lost_count);
-	walk->cost_ns += watcher_clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
+	walk->cost_ns += quantity_now_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
 	if (walk->at == walk->count || !left)
 		end_walk(accept);
 }
@@ -394,7 +395,7 @@ static void run(struct accept *accept)
 	int64_t next_ns = INT64_MAX;
 
 	for (;;) {
-		int64_t left_ns = next_ns - watcher_clock_ns(CLOCK_MONOTONIC);
+		int64_t left_ns = next_ns - quantity_now_ns(CLOCK_MONOTONIC);
 		struct timespec pause = {0};
 
 		if (accept->walk.lost_count || left_ns < 0)

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
+
 #define LISTING_BYTES (32u << 10)
 #define LINK_SIZE     32 /* "socket:[4294967295]" */
 /* Recently started processes that are looked into for one socket: some tens
@@ -47,9 +49,9 @@ void watcher_begin(struct watcher_sighting *sighting, const char *cause)
 {
 	sighting->cause = cause;
 	sighting->holder_count = 0;
-	sighting->monotonic_ns = watcher_clock_ns(CLOCK_MONOTONIC);
-	sighting->boot_ns = watcher_clock_ns(CLOCK_BOOTTIME);
-	sighting->begin_ns = watcher_clock_ns(CLOCK_REALTIME);
+	sighting->monotonic_ns = quantity_now_ns(CLOCK_MONOTONIC);
+	sighting->boot_ns = quantity_now_ns(CLOCK_BOOTTIME);
+	sighting->begin_ns = quantity_now_ns(CLOCK_REALTIME);
 }
 
 /* ------------------------------------------------------------- sockets -- */
@@ -325,8 +327,8 @@ static bool try_recent(struct watcher_finder *finder, struct watcher_sighting *s
 		       int64_t age_ns, size_t max)
 {
 	uint32_t pids[RECENT];
-	size_t count = watcher_recent_list(
-		finder->watcher->recent, watcher_clock_ns(CLOCK_MONOTONIC) - age_ns, 0, pids, max);
+	size_t count = watcher_recent_list(finder->watcher->recent,
+					   quantity_now_ns(CLOCK_MONOTONIC) - age_ns, 0, pids, max);
 
 	for (size_t i = 0; i < count; i++) {
 		if (watcher_find_in(finder, pids[i], sighting))
@@ -372,7 +374,7 @@ void watcher_find_sharers(struct watcher_finder *finder, struct watcher_sighting
 
 	find_inherited(finder, sighting->stats[0].ppid, sighting);
 	count = watcher_recent_list(finder->watcher->recent,
-				    watcher_clock_ns(CLOCK_MONOTONIC) - RECENT_NS,
+				    quantity_now_ns(CLOCK_MONOTONIC) - RECENT_NS,
 				    sighting->holders[0].pid, pids, 8);
 	for (size_t i = 0; i < count; i++)
 		find_inherited(finder, pids[i], sighting);
@@ -400,7 +402,7 @@ bool watcher_find_holder(struct watcher_finder *finder, struct watcher_sighting 
 
 /* --------------------------------------------------------------- facts -- */
 
-bool watcher_said_facts(struct watcher *watcher, uint32_t pid, uint64_t start_ticks)
+static bool said_facts(struct watcher *watcher, uint32_t pid, uint64_t start_ticks)
 {
 	struct watcher_said *said = watcher->said;
 	size_t at = pid % WATCHER_SAID;
@@ -563,7 +565,7 @@ void watcher_tell(struct watcher_finder *finder, struct watcher_sighting *sighti
 
 		record.u.holder = sighting->holders[i];
 		snapframe_add(&frame, &record);
-		if (watcher_said_facts(watcher, stat->pid, stat->start_ticks))
+		if (said_facts(watcher, stat->pid, stat->start_ticks))
 			continue;
 		if (!now && finder->deferred_count < WATCHER_DEFERRED) {
 			finder->deferred[finder->deferred_count++] =
@@ -574,7 +576,7 @@ void watcher_tell(struct watcher_finder *finder, struct watcher_sighting *sighti
 		}
 	}
 	learn_cookie(finder, sighting);
-	frame.head.end_ns = watcher_clock_ns(CLOCK_REALTIME);
+	frame.head.end_ns = quantity_now_ns(CLOCK_REALTIME);
 	watcher_submit(watcher, &frame);
 }
 
@@ -585,7 +587,7 @@ void watcher_describe_deferred(struct watcher_finder *finder)
 		struct watcher_sighting times;
 		struct snapframe frame;
 
-		if (watcher_said_facts(finder->watcher, item->stat.pid, item->stat.start_ticks))
+		if (said_facts(finder->watcher, item->stat.pid, item->stat.start_ticks))
 			continue;
 		watcher_begin(&times, item->cause);
 		snapframe_init(&frame, SNAP_EVENT, item->cause);
@@ -593,7 +595,7 @@ void watcher_describe_deferred(struct watcher_finder *finder)
 		frame.head.monotonic_ns = times.monotonic_ns;
 		frame.head.boot_ns = times.boot_ns;
 		describe(finder, &item->stat, &frame);
-		frame.head.end_ns = watcher_clock_ns(CLOCK_REALTIME);
+		frame.head.end_ns = quantity_now_ns(CLOCK_REALTIME);
 		watcher_submit(finder->watcher, &frame);
 	}
 	finder->deferred_count = 0;

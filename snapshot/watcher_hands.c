@@ -33,33 +33,118 @@ static struct watcher_hand *make_room(struct watcher_hands *hands, uint64_t sk, 
 	return oldest;
 }
 
+static struct watcher_hand_act keep_act(const struct watcher_use *use)
+{
+	return (struct watcher_hand_act){
+		.user = use->user,
+		.time_ns = use->time_ns,
+		.at_ns = use->use.at_ns,
+		.pid = use->use.pid,
+		.tid = use->use.tid,
+		.protocol = use->use.protocol,
+		.act = (uint8_t)use->use.act,
+	};
+}
+
 static void begin_hand(struct watcher_hand *hand, uint64_t sk, const struct watcher_use *act,
 		       const struct watcher_use *look)
 {
 	*hand = (struct watcher_hand){
 		.sk = sk,
-		.last = *act,
+		.since_ns = act->use.at_ns,
+		.last = keep_act(act),
 		.netns = look ? look->use.netns : 0,
 		.port = look ? look->use.local.port : 0,
 		.is_sure = look != NULL,
 	};
 }
 
-static struct watcher_use make_told(const struct watcher_hand *hand, const struct watcher_use *act)
+static struct watcher_use make_told(const struct watcher_hand *hand,
+				    const struct watcher_hand_act *act)
 {
-	struct watcher_use told = *act;
+	return (struct watcher_use){
+		.use = {.netns = hand->netns,
+			.protocol = act->protocol,
+			.local = {.port = hand->port},
+			.opened_ns = hand->since_ns,
+			.act = hand->turns == SNAP_TURNS_MAX ? SNAP_SEVERAL
+							     : (enum snap_act)act->act,
+			.at_ns = act->at_ns,
+			.sent_bytes = SNAP_UNKNOWN_BYTES,
+			.received_bytes = SNAP_UNKNOWN_BYTES,
+			.pid = act->pid,
+			.tid = act->tid},
+		.user = act->user,
+		.time_ns = act->time_ns,
+	};
+}
 
-	told.use.netns = hand->netns;
-	told.use.local.port = hand->port;
-	return told;
+/* One more user of the port, unless there were too many. */
+static size_t tell(struct watcher_hand *hand, const struct watcher_hand_act *act,
+		   struct watcher_use told[WATCHER_HANDS_TOLD], size_t count)
+{
+	if (hand->turns == SNAP_TURNS_MAX)
+		return count;
+	hand->turns++;
+	told[count] = make_told(hand, act);
+	if (count > 0)
+		told[count].use.previous_ns = told[count - 1].use.at_ns;
+	return count + 1;
+}
+
+/* The user before gives way to another one. One who did not look up the port may have had the
+ * socket that has this place now, whose port is not known yet. */
+static void let_wait(struct watcher_hand *hand)
+{
+	if (hand->is_sure)
+		hand->waiting_count = 0;
+	else if (hand->waiting_count < WATCHER_HANDS_WAITING)
+		hand->waiting[hand->waiting_count++] = hand->last;
+	else
+		hand->has_more = true;
+	hand->is_sure = false;
+}
+
+/* Another port than the one that was known, if any: all who acted since are its users. */
+static size_t take_port(struct watcher_hand *hand, const struct watcher_hand_act *now,
+			const struct watcher_use *look, struct watcher_use told[WATCHER_HANDS_TOLD])
+{
+	size_t count = 0;
+
+	hand->port = look->use.local.port;
+	hand->netns = look->use.netns;
+	hand->since_ns = now->at_ns;
+	hand->turns = hand->has_more ? SNAP_TURNS_MAX - 1 : 0;
+	for (size_t i = 0; i < hand->waiting_count; i++)
+		count = tell(hand, &hand->waiting[i], told, count);
+	if (hand->last.user.id != now->user.id)
+		count = tell(hand, &hand->last, told, count);
+	return hand->waiting_count > 0 || hand->last.user.id != now->user.id
+		       ? tell(hand, now, told, count)
+		       : 0;
+}
+
+/* Another one than before uses the socket of a port. */
+static size_t take_turn(struct watcher_hand *hand, const struct watcher_hand_act *now,
+			struct watcher_use told[WATCHER_HANDS_TOLD])
+{
+	int64_t before_ns = hand->last.at_ns;
+	size_t first = hand->turns == 0 ? tell(hand, &hand->last, told, 0) : 0;
+	size_t count = tell(hand, now, told, first);
+
+	if (count > first)
+		told[first].use.previous_ns = before_ns;
+	return count;
 }
 
 size_t watcher_hands_take(struct watcher_hands *hands, uint64_t sk, const struct watcher_use *act,
-			  const struct watcher_use *look, struct watcher_use told[2], bool *forgot)
+			  const struct watcher_use *look,
+			  struct watcher_use told[WATCHER_HANDS_TOLD], bool *forgot)
 {
 	struct watcher_hand *hand = watcher_hands_find(hands, sk);
-	int64_t before_ns;
+	const struct watcher_hand_act now = keep_act(act);
 	size_t count = 0;
+	bool is_other;
 
 	*forgot = false;
 	/* Of another port: the socket of before has closed, and this one has its place. */
@@ -67,32 +152,19 @@ size_t watcher_hands_take(struct watcher_hands *hands, uint64_t sk, const struct
 		begin_hand(hand ? hand : make_room(hands, sk, act->time_ns, forgot), sk, act, look);
 		return 0;
 	}
+	is_other = hand->last.user.id != now.user.id;
+	if (look && look->use.local.port != hand->port)
+		count = take_port(hand, &now, look, told);
+	else if (is_other && hand->port != 0)
+		count = take_turn(hand, &now, told);
 	if (look) {
-		if (hand->port != look->use.local.port) {
-			hand->was_told = false;
-			hand->turns = 0;
-		}
-		hand->port = look->use.local.port;
-		hand->netns = look->use.netns;
+		hand->waiting_count = 0;
+		hand->has_more = false;
+		hand->is_sure = true;
+	} else if (is_other) {
+		let_wait(hand);
 	}
-	if (hand->last.user.id == act->user.id) {
-		hand->is_sure = hand->is_sure || look;
-		hand->last = *act;
-		return 0;
-	}
-	before_ns = hand->last.use.at_ns;
-	if (hand->port != 0 && hand->turns < WATCHER_USES_TURNS) {
-		if (!hand->was_told)
-			told[count++] = make_told(hand, &hand->last);
-		told[count] = make_told(hand, act);
-		told[count].use.previous_ns = before_ns;
-		if (++hand->turns == WATCHER_USES_TURNS)
-			told[count].use.act = SNAP_SEVERAL;
-		hand->was_told = true;
-		count++;
-	}
-	hand->last = *act;
-	hand->is_sure = look != NULL;
+	hand->last = now;
 	return count;
 }
 
@@ -101,10 +173,8 @@ bool watcher_hands_restate(const struct watcher_hands *hands, size_t place, stru
 	const struct watcher_hand *hand =
 		&hands->of[place / WATCHER_HANDS_SET][place % WATCHER_HANDS_SET];
 
-	if (hand->last.time_ns == 0 || !hand->was_told)
+	if (hand->last.time_ns == 0 || hand->turns == 0)
 		return false;
 	*out = make_told(hand, &hand->last);
-	if (hand->turns == WATCHER_USES_TURNS)
-		out->use.act = SNAP_SEVERAL;
 	return true;
 }

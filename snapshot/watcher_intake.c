@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
+
 int watcher_intake_open(struct watcher_intake *intake, struct watcher *watcher, unsigned ifindex,
 			struct error *error)
 {
@@ -107,7 +109,7 @@ void watcher_intake_take(struct watcher_intake *intake,
 	int received;
 
 	while ((received = receive(intake)) > 0) {
-		int64_t now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
+		int64_t now_ns = quantity_now_ns(CLOCK_MONOTONIC);
 
 		for (int i = 0; i < received; i++) {
 			struct watcher_packet packet;
@@ -124,12 +126,12 @@ void watcher_intake_take(struct watcher_intake *intake,
 void watcher_intake_keep(struct watcher_intake *intake)
 {
 	struct watcher *watcher = intake->watcher;
-	int64_t now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
+	int64_t now_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	bool foreign = atomic_load(&watcher->foreign), changed;
 	struct tpacket_stats stats;
 	socklen_t size = sizeof(stats);
 
-	if (now_ns - intake->kept_ns < WATCHER_KEEP_MS * INT64_C(1000000))
+	if (now_ns - intake->kept_ns < WATCHER_KEEP_MS * NS_PER_MS)
 		return;
 	intake->kept_ns = now_ns;
 	watcher_recent_drain(watcher->recent);

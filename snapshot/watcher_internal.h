@@ -24,8 +24,6 @@
 #include "snapshot/watcher_tuples.h"
 #include "snapshot/watcher_uses.h"
 
-int64_t watcher_clock_ns(clockid_t clock);
-
 /* ---------------------------------------------- recently started ones -- */
 
 #define WATCHER_RECENT	     4096 /* forks; a power of two */
@@ -45,7 +43,6 @@ struct watcher_recent {
 	uint32_t index[WATCHER_RECENT_INDEX]; /* pid -> slot + 1, the last of those that collide */
 };
 
-void watcher_recent_note(struct watcher_recent *recent, const struct procevent *event);
 /* Takes what the kernel has for us. */
 void watcher_recent_drain(struct watcher_recent *recent);
 /* Living ones, newest first, born at since_ns or later; parent: 0 for all. */
@@ -210,7 +207,6 @@ void watcher_describe_deferred(struct watcher_finder *finder);
 struct procfs_facts *watcher_read_facts(struct watcher_finder *finder, uint32_t pid);
 /* After an exec: what was told is not true any more. */
 void watcher_unsay(struct watcher *watcher, uint32_t pid);
-bool watcher_said_facts(struct watcher *watcher, uint32_t pid, uint64_t start_ticks);
 void watcher_say(struct watcher *watcher, uint32_t pid, uint64_t start_ticks, bool has_facts);
 /* Start of pid, known to have begun no later than boot_ns; 0: not known. */
 uint64_t watcher_said_start(struct watcher *watcher, uint32_t pid, int64_t boot_ns);
@@ -306,7 +302,6 @@ struct watcher {
 	_Atomic int64_t flush_ns; /* CLOCK_MONOTONIC: to be told until then; 0: nothing */
 	int ask_fd;
 	atomic_bool restate_wanted, foreign;
-	bool has_diag;
 	pthread_mutex_t told_lock;
 	pthread_cond_t told; /* told_until_ns has reached flush_ns; CLOCK_MONOTONIC */
 	char status[WATCHER_STATUS_SIZE];

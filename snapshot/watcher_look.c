@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "snapshot/format/procnet_text.h"
+#include "snapshot/format/quantity.h"
 
 /* A socket whose holder was found this short ago is not told again for each
  * of its conversations. */
@@ -31,7 +32,7 @@ static bool is_fresh(struct watcher *watcher, const struct snap_socket *socket)
 		return false;
 	pthread_mutex_lock(&cookies->lock);
 	fresh = cookies->items[at].cookie == socket->cookie && cookies->items[at].found_ns &&
-		watcher_clock_ns(CLOCK_MONOTONIC) - cookies->items[at].found_ns < FRESH_NS;
+		quantity_now_ns(CLOCK_MONOTONIC) - cookies->items[at].found_ns < FRESH_NS;
 	pthread_mutex_unlock(&cookies->lock);
 	return fresh;
 }
@@ -153,7 +154,7 @@ void *watcher_look_thread(void *context)
 			atomic_store(&watcher->look_end_ns, INT64_MAX);
 			watcher_intake_take(&watcher->calls, look_at, &look);
 			watcher_describe_deferred(look.finder);
-			atomic_store(&watcher->look_end_ns, watcher_clock_ns(CLOCK_MONOTONIC));
+			atomic_store(&watcher->look_end_ns, quantity_now_ns(CLOCK_MONOTONIC));
 		}
 		watcher_intake_keep(&watcher->calls);
 	}

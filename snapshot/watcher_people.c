@@ -2,11 +2,9 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define FIRST_BUCKETS  1024 /* a power of two */
 #define PURGED_AT_ONCE 256  /* buckets, with the lock held */
-#define COMM_BYTES     15   /* TASK_COMM_LEN without its NUL */
 
 /* One incarnation of a pid. */
 struct person {
@@ -125,7 +123,8 @@ bool watcher_people_could_act(const struct watcher_people *people, uint64_t star
 	return ticks_ns(people, start_ticks) <= time_ns + people->tick_ns;
 }
 
-/* A fork is noted some microseconds after the start that /proc tells. */
+/* A fork is noted some microseconds after the start that /proc tells, and so, where a clock tick
+ * ended between the two, with a start that is one higher. */
 static bool is_start_of_fork(uint64_t exact, uint64_t derived)
 {
 	return exact == derived || exact + 1 == derived;
@@ -290,23 +289,16 @@ static struct person *find(struct watcher_people *people, uint32_t pid, uint32_t
 
 /* --------------------------------------------------------------- facts -- */
 
-static struct procfs_facts *ref(struct procfs_facts *facts)
+static struct procfs_facts *facts_of_exec(const struct person *person, const char *path)
 {
-	if (facts)
-		facts->references++;
-	return facts;
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
-}
-
-static bool same_image(const struct snap_process *a, const struct snap_process *b)
-{
-	return same_text(a->comm, b->comm) && same_text(a->exe, b->exe) &&
-	       a->cmdline_length == b->cmdline_length && !a->cmdline == !b->cmdline &&
-	       (!a->cmdline || !memcmp(a->cmdline, b->cmdline, a->cmdline_length));
+	return procfs_facts_of_exec(
+		&(struct snap_process){
+			.pid = person->pid,
+			.start_ticks = person->start_ticks,
+			.ppid = person->parent,
+			.netns = person->netns,
+		},
+		path);
 }
 
 /* Takes the reference over. */
@@ -326,37 +318,6 @@ static struct procfs_facts *facts_at(const struct person *person, int64_t time_n
 	if (person->facts && person->facts_ns <= time_ns)
 		return person->facts;
 	return person->older && person->older_ns <= time_ns ? person->older : NULL;
-}
-
-/* What an EXEC itself tells: the path, and the name that comes of it. */
-static struct procfs_facts *facts_of_exec(const struct person *person, const char *path)
-{
-	size_t length = strnlen(path, TRACEPOINT_PATH - 1);
-	const char *slash = memrchr(path, '/', length);
-	const char *name = slash ? slash + 1 : path;
-	size_t comm = length - (size_t)(name - path);
-	struct procfs_facts *facts;
-	char *text;
-
-	if (comm > COMM_BYTES)
-		comm = COMM_BYTES;
-	facts = calloc(1, sizeof(*facts) + length + 1 + comm + 1);
-	if (!facts)
-		return NULL;
-	text = (char *)(facts + 1);
-	memcpy(text, path, length);
-	memcpy(text + length + 1, name, comm);
-	facts->references = 1;
-	facts->record = (struct snap_process){
-		.pid = person->pid,
-		.start_ticks = person->start_ticks,
-		.ppid = person->parent,
-		.uid = SNAP_UNKNOWN_UID,
-		.comm = comm ? text + length + 1 : NULL,
-		.exe = path[0] == '/' ? text : NULL,
-		.netns = person->netns,
-	};
-	return facts;
 }
 
 /* -------------------------------------------------------------- events -- */
@@ -387,7 +348,7 @@ static void on_fork(struct watcher_people *people, const struct tracepoint_event
 	if (parent) {
 		child.is_kernel = parent->is_kernel;
 		child.netns = parent->netns;
-		child.facts = ref(facts_at(parent, event->time_ns));
+		child.facts = procfs_facts_ref(facts_at(parent, event->time_ns));
 	}
 	if (!add(people, &child))
 		procfs_facts_unref(child.facts);
@@ -396,7 +357,6 @@ static void on_fork(struct watcher_people *people, const struct tracepoint_event
 static void on_exec(struct watcher_people *people, const struct tracepoint_event *event)
 {
 	struct person *person = find(people, event->pid, event->tid, event->time_ns);
-	struct procfs_facts *facts;
 
 	/* A thread that outlived its leader, for however long. */
 	if (!person)
@@ -413,8 +373,7 @@ static void on_exec(struct watcher_people *people, const struct tracepoint_event
 			person->facts_ns = event->time_ns;
 		return;
 	}
-	facts = facts_of_exec(person, event->u.exec.path);
-	put_facts(person, facts, event->time_ns);
+	put_facts(person, facts_of_exec(person, event->u.exec.path), event->time_ns);
 	person->is_read = false;
 	person->told = 0;
 }
@@ -514,23 +473,22 @@ static struct person *need(struct watcher_people *people, uint32_t pid, uint64_t
 static void take_facts(const struct watcher_people *people, struct person *person,
 		       struct procfs_facts *facts, int64_t image_ns, int64_t read_ns)
 {
-	const struct snap_process *had = person->facts ? &person->facts->record : NULL;
-	const struct snap_process *have = &facts->record;
+	const struct procfs_facts *had = person->facts;
 	int64_t since_ns = image_ns ? image_ns : read_ns;
 
 	/* Read before the program was executed that is known by now. */
-	if (person->facts && since_ns < person->facts_ns)
+	if (had && since_ns < person->facts_ns)
 		return;
 	person->is_read = true;
 	person->read_ns = read_ns;
-	if (have->netns && !is_placed(people, person))
-		person->netns = have->netns;
+	if (facts->record.netns && !is_placed(people, person))
+		person->netns = facts->record.netns;
 	/* Of one that is ending there is less to read than its parent told. */
-	if (facts == person->facts || (had && had->exe && !have->exe))
+	if (facts == had || (had && had->record.exe && !facts->record.exe))
 		return;
-	if (!image_ns && (!had || same_image(had, have)))
+	if (!image_ns && (!had || procfs_facts_same_image(had, facts)))
 		since_ns = had ? person->facts_ns : person->born_ns;
-	put_facts(person, ref(facts), since_ns);
+	put_facts(person, procfs_facts_ref(facts), since_ns);
 }
 
 static void read_one(struct watcher_people *people, struct procfs_facts *facts, int64_t image_ns,
@@ -650,7 +608,7 @@ bool watcher_people_find(struct watcher_people *people, uint32_t pid, uint32_t t
 			.is_named = person->named_start != 0,
 			.exec_ns = person->exec_told == people->telling ? 0 : person->exec_ns,
 			.netns = person->netns,
-			.facts = ref(person->facts),
+			.facts = procfs_facts_ref(person->facts),
 		};
 	pthread_mutex_unlock(&people->lock);
 	return person != NULL;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "snapshot/format/quantity.h"
+
 #define TICK_MS	      50 /* a frame of these takes no longer */
 #define FRAME_LIMIT   256
 #define EXECS_LIMIT   100 /* in WATCHER_WINDOW_NS; see the table in watcher.h */
@@ -60,7 +62,7 @@ static void end_batch(struct process *process, struct batch *batch)
 	if (!batch->open)
 		return;
 	batch->open = false;
-	batch->frame.head.end_ns = watcher_clock_ns(CLOCK_REALTIME);
+	batch->frame.head.end_ns = quantity_now_ns(CLOCK_REALTIME);
 	if (batch->frame.records)
 		watcher_submit(process->watcher, &batch->frame);
 	else
@@ -88,7 +90,7 @@ static void on_exec(struct process *process, const struct procevent *event)
 	if (++process->exec_count > EXECS_LIMIT)
 		return;
 	open_batch(process, &process->execs, "exec");
-	read_ns = watcher_clock_ns(CLOCK_MONOTONIC);
+	read_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	facts = watcher_read_facts(&watcher->process, event->pid);
 	if (!facts)
 		return;
@@ -115,8 +117,8 @@ static void tell_exit(struct process *process, const struct procevent *event, ui
 		.uid = SNAP_UNKNOWN_UID,
 		.exit_known = true,
 		.exit_code = event->exit_code,
-		.exit_ns = watcher_clock_ns(CLOCK_REALTIME) -
-			   (watcher_clock_ns(CLOCK_MONOTONIC) - exit_ns),
+		.exit_ns = quantity_now_ns(CLOCK_REALTIME) -
+			   (quantity_now_ns(CLOCK_MONOTONIC) - exit_ns),
 	};
 	/* What the kernel tells was true before it is read here. */
 	if (record.u.process.exit_ns < process->exits.frame.head.begin_ns)
@@ -155,7 +157,7 @@ static void push_ending(struct process *process, const struct procevent *event)
 	}
 	process->waiting = grown;
 	grown[process->waiting_first + process->waiting_count++] = (struct ending){
-		*event, watcher_clock_ns(CLOCK_MONOTONIC), lives_on(process, event->pid)};
+		*event, quantity_now_ns(CLOCK_MONOTONIC), lives_on(process, event->pid)};
 }
 
 /* Whether any frame names a process shows once all that it did is told. */
@@ -189,7 +191,7 @@ static void tell_exits(struct process *process)
 static void take_exit(struct process *process, const struct procevent *event)
 {
 	struct watcher *watcher = process->watcher;
-	int64_t ago_ns = watcher_clock_ns(CLOCK_MONOTONIC) - event->monotonic_ns;
+	int64_t ago_ns = quantity_now_ns(CLOCK_MONOTONIC) - event->monotonic_ns;
 	uint64_t start_ticks;
 
 	if (watcher->people) {
@@ -197,7 +199,7 @@ static void take_exit(struct process *process, const struct procevent *event)
 		return;
 	}
 	start_ticks =
-		watcher_said_start(watcher, event->pid, watcher_clock_ns(CLOCK_BOOTTIME) - ago_ns);
+		watcher_said_start(watcher, event->pid, quantity_now_ns(CLOCK_BOOTTIME) - ago_ns);
 	if (start_ticks)
 		tell_exit(process, event, start_ticks, event->monotonic_ns);
 }
@@ -342,12 +344,11 @@ static void run(struct process *process)
 
 		ready[1].fd = watcher->processes ? procevent_fd(watcher->processes) : -1;
 		ready[2].fd = -1;
-		if (watcher->closes &&
-		    watcher_clock_ns(CLOCK_MONOTONIC) >= process->closes_after_ns)
+		if (watcher->closes && quantity_now_ns(CLOCK_MONOTONIC) >= process->closes_after_ns)
 			ready[2].fd = sockdiag_listen_fd(watcher->closes);
 		poll(ready, 3,
 		     process->opened_ns || process->waiting_count ? TICK_MS : 10 * TICK_MS);
-		now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
+		now_ns = quantity_now_ns(CLOCK_MONOTONIC);
 		if (process->window != now_ns / WATCHER_WINDOW_NS) {
 			process->window = now_ns / WATCHER_WINDOW_NS;
 			process->exec_count = process->close_count = 0;
@@ -356,11 +357,11 @@ static void run(struct process *process)
 			take_events(process);
 		if (ready[2].revents) {
 			take_closes(process);
-			process->closes_after_ns = now_ns + TICK_MS * INT64_C(1000000);
+			process->closes_after_ns = now_ns + TICK_MS * NS_PER_MS;
 		}
 		tell_exits(process);
-		now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
-		if (process->opened_ns && now_ns - process->opened_ns >= TICK_MS * INT64_C(1000000))
+		now_ns = quantity_now_ns(CLOCK_MONOTONIC);
+		if (process->opened_ns && now_ns - process->opened_ns >= TICK_MS * NS_PER_MS)
 			end_batches(process);
 		if (!process->opened_ns)
 			tell_missed(process);

@@ -10,7 +10,7 @@ static struct watcher_fork *find(struct watcher_recent *recent, uint32_t pid)
 	return item && item->pid == pid ? item : NULL;
 }
 
-void watcher_recent_note(struct watcher_recent *recent, const struct procevent *event)
+static void note(struct watcher_recent *recent, const struct procevent *event)
 {
 	struct watcher_fork *item = find(recent, event->pid);
 
@@ -40,7 +40,7 @@ void watcher_recent_drain(struct watcher_recent *recent)
 	pthread_mutex_lock(&recent->lock);
 	while (recent->source && (result = procevent_next(recent->source, &event, NULL)) != 0) {
 		if (result == 1) {
-			watcher_recent_note(recent, &event);
+			note(recent, &event);
 		} else if (result != ERROR_LIMIT) {
 			procevent_close(recent->source);
 			recent->source = NULL;

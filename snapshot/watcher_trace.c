@@ -46,9 +46,9 @@ static int64_t measure_real(void)
 	int64_t best_ns = INT64_MAX, offset_ns = 0;
 
 	for (unsigned i = 0; i < CLOCK_TRIES; i++) {
-		int64_t before_ns = watcher_clock_ns(CLOCK_MONOTONIC);
-		int64_t real_ns = watcher_clock_ns(CLOCK_REALTIME);
-		int64_t took_ns = watcher_clock_ns(CLOCK_MONOTONIC) - before_ns;
+		int64_t before_ns = quantity_now_ns(CLOCK_MONOTONIC);
+		int64_t real_ns = quantity_now_ns(CLOCK_REALTIME);
+		int64_t took_ns = quantity_now_ns(CLOCK_MONOTONIC) - before_ns;
 
 		if (took_ns >= best_ns)
 			continue;
@@ -68,7 +68,7 @@ static void set_clocks(struct watcher_trace *trace)
 	if (before_ns && llabs(trace->measured_ns - before_ns) > STEP_NS)
 		trace->real_ns = before_ns;
 	watcher_uses_set_real(trace->uses, trace->real_ns);
-	trace->boot_ns = watcher_clock_ns(CLOCK_BOOTTIME) - watcher_clock_ns(CLOCK_MONOTONIC);
+	trace->boot_ns = quantity_now_ns(CLOCK_BOOTTIME) - quantity_now_ns(CLOCK_MONOTONIC);
 	watcher_people_set_boot(trace->watcher->people, trace->boot_ns);
 }
 
@@ -88,7 +88,7 @@ static bool submit(struct watcher_trace *trace, struct snapframe *frame)
 {
 	const struct watcher_config *config = &trace->watcher->config;
 
-	frame->head.end_ns = watcher_clock_ns(CLOCK_REALTIME);
+	frame->head.end_ns = quantity_now_ns(CLOCK_REALTIME);
 	return config->submit(config->context, frame) == 0;
 }
 
@@ -169,7 +169,7 @@ static void read_person(struct watcher_trace *trace, uint32_t pid, int64_t time_
 {
 	struct watcher *watcher = trace->watcher;
 	struct procfs_text *text = &watcher->reader.scratch.stat;
-	int64_t read_ns = watcher_clock_ns(CLOCK_MONOTONIC);
+	int64_t read_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	struct procfs_facts *facts;
 	struct procfs_stat stat;
 	char path[24];
@@ -336,7 +336,7 @@ static void tell_heir(struct watcher_trace *trace, const struct tracepoint_event
 static void shed(struct watcher_trace *trace)
 {
 	struct watcher *watcher = trace->watcher;
-	int64_t now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
+	int64_t now_ns = quantity_now_ns(CLOCK_MONOTONIC);
 
 	for (enum tracepoint_group group = 0; group < WATCHER_USES_GROUPS; group++) {
 		int64_t *until_ns = &trace->shed_until_ns[group];
@@ -350,7 +350,7 @@ static void shed(struct watcher_trace *trace)
 			continue;
 		if (now_ns >= *until_ns) {
 			tracepoint_switch(watcher->tracepoints, group, true);
-			now_ns = watcher_clock_ns(CLOCK_MONOTONIC);
+			now_ns = quantity_now_ns(CLOCK_MONOTONIC);
 			*until_ns = 0;
 		}
 		watcher_uses_miss(trace->uses, group, WATCHER_UNTOLD_SHED,
@@ -388,7 +388,7 @@ static bool drain(struct watcher_trace *trace, int64_t until_ns)
 	shed(trace);
 	tell_missing(trace, TRACEPOINT_TRANSFERS);
 	tell_missing(trace, TRACEPOINT_ROUTES);
-	trace->drained_ns = watcher_clock_ns(CLOCK_MONOTONIC);
+	trace->drained_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	atomic_store(&watcher->told_until_ns, until_ns);
 	return any;
 }
@@ -402,7 +402,7 @@ static void answer(struct watcher_trace *trace)
 
 	(void)!read(watcher->ask_fd, &ignored, sizeof(ignored));
 	if (flush_ns > atomic_load(&watcher->told_until_ns)) {
-		int64_t wait_ns = flush_ns + SETTLE_NS - watcher_clock_ns(CLOCK_MONOTONIC);
+		int64_t wait_ns = flush_ns + SETTLE_NS - quantity_now_ns(CLOCK_MONOTONIC);
 		const struct timespec pause = {.tv_nsec = wait_ns};
 
 		if (wait_ns > 0)
@@ -437,13 +437,13 @@ static void run(struct watcher_trace *trace)
 		was_woken = ready[1].revents != 0;
 		if (ready[2].revents)
 			answer(trace);
-		wait_ns = trace->drained_ns + SPACING_NS - watcher_clock_ns(CLOCK_MONOTONIC);
+		wait_ns = trace->drained_ns + SPACING_NS - quantity_now_ns(CLOCK_MONOTONIC);
 		if (wait_ns > 0 && !ready[0].revents) {
 			const struct timespec pause = {.tv_nsec = wait_ns};
 
 			ppoll(ready, 1, &pause, NULL);
 		}
-		if (drain(trace, watcher_clock_ns(CLOCK_MONOTONIC) - SETTLE_NS) || was_woken ||
+		if (drain(trace, quantity_now_ns(CLOCK_MONOTONIC) - SETTLE_NS) || was_woken ||
 		    is_shedding(trace))
 			timeout_ms = BUSY_MS;
 		else if (2 * timeout_ms <= IDLE_MS)
@@ -490,7 +490,7 @@ void *watcher_trace_thread(void *context)
 {
 	struct watcher *watcher = context;
 
-	read_person(watcher->trace, KTHREADD, watcher_clock_ns(CLOCK_MONOTONIC));
+	read_person(watcher->trace, KTHREADD, quantity_now_ns(CLOCK_MONOTONIC));
 	/* Who was there before the events began, as near to it as can be. */
 	watcher->config.want_poll(watcher->config.context);
 	run(watcher->trace);

@@ -337,7 +337,7 @@ static void take_turn(struct watcher_uses *uses, struct stream *stream,
 		      const struct watcher_user *user)
 {
 	bool is_same = stream->user == user->id && stream->gap == uses->gap[STREAMS];
-	bool is_other = stream->user && stream->user != user->id;
+	bool is_other = stream->user != user->id;
 	struct watcher_use use = watcher_uses_make(uses, event, act, user);
 
 	if (is_same) {
@@ -350,7 +350,7 @@ static void take_turn(struct watcher_uses *uses, struct stream *stream,
 		watcher_uses_miss(uses, STREAMS, WATCHER_UNTOLD_SEVERAL, event->time_ns);
 		return;
 	}
-	if (is_other && ++stream->turns >= WATCHER_USES_TURNS - 1) {
+	if (is_other && ++stream->turns == SNAP_TURNS_MAX) {
 		stream->is_silenced = true;
 		use.use.act = SNAP_SEVERAL;
 	}

@@ -26,9 +26,6 @@
 
 /* Live TCP sockets; beyond, new ones are not followed. 90 MB. */
 #define WATCHER_USES_SOCKETS 262144
-/* Users of one socket in turn that are told, the last one as SNAP_SEVERAL; then it is
- * left alone. */
-#define WATCHER_USES_TURNS 64
 /* Ways of datagrams; the longest silent one of a set is forgotten. */
 #define WATCHER_USES_WAYS      65536
 #define WATCHER_USES_SET       4

@@ -20,7 +20,7 @@ struct stream {
 	uint64_t epoch;		    /* in which pid was user */
 	uint64_t gap;		    /* the state of uses.gap when user was told */
 	uint32_t pid;
-	uint16_t turns;
+	uint16_t turns; /* users so far */
 	uint8_t state;
 	bool has_tuple, is_placed, was_used, was_shut, is_silenced;
 	bool is_counted; /* sent and received are all that there was */

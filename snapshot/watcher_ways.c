@@ -157,7 +157,7 @@ void watcher_ways_datagram(struct watcher_uses *uses, const struct tracepoint_ev
 {
 	bool receives = event->kind == TRACEPOINT_RECEIVE, forgot;
 	struct watcher_hand *hand = watcher_hands_find(uses->hands, event->sk);
-	struct watcher_use act, look, told[2];
+	struct watcher_use act, look, told[WATCHER_HANDS_TOLD];
 	uint64_t epoch = uses->config.epoch(uses->config.context);
 	bool has_look = !receives && watcher_calls_take(uses->calls, event, &look);
 	struct watcher_user user;
@@ -165,7 +165,7 @@ void watcher_ways_datagram(struct watcher_uses *uses, const struct tracepoint_ev
 
 	if (event->u.length < 0 || (receives && event->u.length == 0))
 		return;
-	if (hand && hand->last.use.pid == event->pid && hand->epoch == epoch)
+	if (hand && hand->last.pid == event->pid && hand->epoch == epoch)
 		user = hand->last.user;
 	else if (watcher_uses_ask(uses, DATAGRAMS, event, &user) != WATCHER_KNOWN)
 		return;

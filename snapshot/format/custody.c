@@ -36,7 +36,7 @@ struct custody {
 
 /* ---- SHA-256 ---- */
 
-static void to_hex(const uint8_t *bytes, size_t length, char *out)
+void custody_hex(const uint8_t *bytes, size_t length, char *out)
 {
 	static const char hex[] = "0123456789abcdef";
 
@@ -54,7 +54,7 @@ static bool finish_hash(EVP_MD_CTX *context, char hex[CUSTODY_HEX_SIZE])
 
 	if (EVP_DigestFinal_ex(context, digest, &length) != 1 || length * 2 != HEX_LENGTH)
 		return false;
-	to_hex(digest, length, hex);
+	custody_hex(digest, length, hex);
 	return true;
 }
 
@@ -80,10 +80,10 @@ int custody_hash_file(int dirfd, const char *name, char hex[CUSTODY_HEX_SIZE], u
 	uint64_t total = 0;
 	ssize_t length;
 	int status = 0;
-	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd = evidence_open_file(dirfd, name, O_RDONLY, name, error);
 
 	if (fd < 0)
-		return error_errno(error, name, "cannot open");
+		return fd;
 	context = EVP_MD_CTX_new();
 	buffer = malloc(READ_SIZE);
 	if (!context || !buffer || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1) {

@@ -45,7 +45,9 @@ int custody_verify(int dirfd, const char *path,
 		   void (*each)(const struct custody_entry *entry, void *context), void *context,
 		   char last_chain[CUSTODY_HEX_SIZE], struct error *error);
 
-/* SHA-256 and size of a file in dirfd. */
+/* Bytes as lower-case hex digits and a NUL; out has room for 2 * length + 1. */
+void custody_hex(const uint8_t *bytes, size_t length, char *out);
+/* SHA-256 and size of a regular file in dirfd; of another kind ERROR_DAMAGED. */
 int custody_hash_file(int dirfd, const char *name, char hex[CUSTODY_HEX_SIZE], uint64_t *bytes,
 		      struct error *error);
 

@@ -78,32 +78,17 @@ int error_damage(struct error *error, const char *path, int64_t offset_bytes, co
 	return fill(error, ERROR_DAMAGED, 0, path, offset_bytes, message);
 }
 
-/* Copies text so that nothing in it can steer a terminal: unsafe characters and
- * what is not UTF-8 become \xHH, byte by byte. out has room for ESCAPE_GROWTH *
- * strlen(text) + 1. */
+/* out has room for ESCAPE_GROWTH * strlen(text) + 1. */
 static void make_visible(const char *text, char *out)
 {
-	static const char hex[] = "0123456789abcdef";
-	size_t length = strlen(text);
+	const uint8_t *at = (const uint8_t *)text, *end = at + strlen(text);
+	char shown[ESCAPE_SHOWN_SIZE];
+	size_t length;
 
-	for (size_t i = 0; i < length;) {
-		uint8_t bytes[4] = {0};
-		size_t left = length - i < 4 ? length - i : 4;
-
-		memcpy(bytes, text + i, left);
-		size_t sequence = escape_utf8_length(bytes, left);
-		if (sequence > 0 && !escape_is_unsafe(escape_code_point(bytes, sequence))) {
-			memcpy(out, bytes, sequence);
-			out += sequence;
-			i += sequence;
-			continue;
-		}
-		/* The rest of an unsafe sequence is no UTF-8 by itself and follows. */
-		*out++ = '\\';
-		*out++ = 'x';
-		*out++ = hex[bytes[0] >> 4];
-		*out++ = hex[bytes[0] & 15];
-		i++;
+	while (at < end) {
+		at += escape_show(at, (size_t)(end - at), shown, &length);
+		memcpy(out, shown, length);
+		out += length;
 	}
 	*out = '\0';
 }

@@ -1,5 +1,6 @@
 #include "snapshot/format/escape.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_continuation(uint8_t byte)
@@ -48,6 +49,53 @@ bool escape_is_unsafe(uint32_t c)
 	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
 }
 
+static char *put_hex(uint8_t byte, char *to)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	*to++ = '\\';
+	*to++ = 'x';
+	*to++ = hex[byte >> 4];
+	*to++ = hex[byte & 15];
+	return to;
+}
+
+size_t escape_show(const uint8_t *bytes, size_t available, char shown[ESCAPE_SHOWN_SIZE],
+		   size_t *shown_length)
+{
+	size_t length = escape_utf8_length(bytes, available);
+	bool safe = length > 0 && !escape_is_unsafe(escape_code_point(bytes, length));
+	char *to = shown;
+
+	if (length == 0)
+		length = 1;
+	for (size_t i = 0; i < length; i++) {
+		if (safe)
+			*to++ = (char)bytes[i];
+		else
+			to = put_hex(bytes[i], to);
+	}
+	*shown_length = (size_t)(to - shown);
+	return length;
+}
+
+char *escape_stored(const char *text)
+{
+	const uint8_t *at = (const uint8_t *)text, *end = at + strlen(text);
+	char *out = malloc((size_t)(end - at) * ESCAPE_GROWTH + 1), *to = out;
+
+	while (out != NULL && at < end) {
+		size_t size = escape_utf8_length(at, (size_t)(end - at));
+
+		memcpy(to, at, size);
+		to = size > 0 ? to + size : put_hex(*at, to);
+		at += size > 0 ? size : 1;
+	}
+	if (out != NULL)
+		*to = '\0';
+	return out;
+}
+
 /* The letter after the backslash, 0 where there is none. */
 static char short_escape(uint8_t byte)
 {
@@ -73,7 +121,6 @@ static char short_escape(uint8_t byte)
 
 size_t escape_write(const void *bytes, size_t length, char *out)
 {
-	static const char hex[] = "0123456789abcdef";
 	const uint8_t *in = bytes;
 	char *to = out;
 
@@ -88,13 +135,11 @@ size_t escape_write(const void *bytes, size_t length, char *out)
 			continue;
 		}
 		char letter = short_escape(byte);
-		*to++ = '\\';
 		if (letter) {
+			*to++ = '\\';
 			*to++ = letter;
 		} else {
-			*to++ = 'x';
-			*to++ = hex[byte >> 4];
-			*to++ = hex[byte & 15];
+			to = put_hex(byte, to);
 		}
 		i++;
 	}

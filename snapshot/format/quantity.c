@@ -7,6 +7,14 @@
 
 #define SECONDS_PER_DAY INT64_C(86400)
 
+int64_t quantity_now_ns(clockid_t clock)
+{
+	struct timespec now = {0};
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * NS_PER_SECOND + now.tv_nsec;
+}
+
 static bool is_digit(char c)
 {
 	return c >= '0' && c <= '9';

@@ -1,5 +1,5 @@
 /*
- * quantity.h - durations, sizes and times as users write them.
+ * quantity.h - durations, sizes and times as users write them, and the time it is.
  * All parsers take the whole string or nothing, never saturate, and leave
  * *out untouched on failure.
  */
@@ -8,8 +8,13 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #define NS_PER_SECOND INT64_C(1000000000)
+#define NS_PER_MS     INT64_C(1000000)
+
+/* What a clock says now; 0 where it cannot be read. */
+int64_t quantity_now_ns(clockid_t clock);
 
 /* Times of evidence lie in 0..QUANTITY_MAX_TIME_NS (1970 to 2116): then no sum
  * or difference of two of them overflows. Readers refuse or clamp others. */

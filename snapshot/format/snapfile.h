@@ -184,6 +184,10 @@ enum snap_act {
 };
 const char *snap_act_name(enum snap_act act); /* "connect" */
 
+/* Users of one socket in turn that are told, the first one counted too and the last one as
+ * SNAP_SEVERAL. */
+#define SNAP_TURNS_MAX 64
+
 /* The kernel's word (tracepoint.h) on who used which socket, exact in time: told when a socket is
  * used first, and when it is used by another process than last time. Always ONCE. */
 struct snap_use {

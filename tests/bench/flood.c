@@ -14,20 +14,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
+
 #define BATCH	    50 /* datagrams that go down the stack together */
 #define TICK_NS	    1000000
 #define MAX_PAYLOAD 1300
 #define MAX_LATE_NS 200000000 /* behind by more: the rate is not what was asked for */
 
 static char payload[BATCH * MAX_PAYLOAD];
-
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static void wait_until(int64_t ns)
 {
@@ -64,7 +58,7 @@ int main(int argc, char **argv)
 	rate = atoll(argv[3]);
 	duration_ns = atoll(argv[4]) * 1000000000;
 	total = (uint64_t)rate * (uint64_t)atoll(argv[4]);
-	begin_ns = now_ns();
+	begin_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	for (int64_t tick_ns = TICK_NS; sent < total; tick_ns += TICK_NS) {
 		uint64_t due = (uint64_t)(tick_ns / 1000 * rate / 1000000);
 
@@ -81,7 +75,7 @@ int main(int argc, char **argv)
 		wait_until(begin_ns + tick_ns);
 	}
 	printf("%llu\n", (unsigned long long)sent);
-	if (now_ns() - begin_ns - duration_ns > MAX_LATE_NS) {
+	if (quantity_now_ns(CLOCK_MONOTONIC) - begin_ns - duration_ns > MAX_LATE_NS) {
 		fprintf(stderr, "flood: this machine does not send %s packets a second\n", argv[3]);
 		return 1;
 	}

@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
+
 static volatile sig_atomic_t child;
 
 static void pass_on(int number)
@@ -23,10 +25,7 @@ static void pass_on(int number)
 
 static int64_t now_us(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+	return quantity_now_ns(CLOCK_MONOTONIC) / 1000;
 }
 
 static int64_t microseconds(struct timeval time)

@@ -14,15 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
+
 #define MAX_LATE_NS 300000000
-
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* The client closes first, so that its own ports wait out TIME_WAIT. */
 static void serve(int listener)
@@ -109,7 +103,7 @@ int main(int argc, char **argv)
 	serving = fork();
 	if (serving == 0)
 		serve(listener);
-	begin_ns = now_ns();
+	begin_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	for (uint64_t i = 0; i < total; i++) {
 		int64_t due_ns = begin_ns + (int64_t)i * 1000000000 / rate;
 		struct timespec due = {due_ns / 1000000000, due_ns % 1000000000};
@@ -125,7 +119,7 @@ int main(int argc, char **argv)
 	}
 	while (ended < total)
 		ended += reap(serving, &failed, 0);
-	late_ns = now_ns() - begin_ns - atoll(argv[2]) * 1000000000;
+	late_ns = quantity_now_ns(CLOCK_MONOTONIC) - begin_ns - atoll(argv[2]) * 1000000000;
 	kill(serving, SIGKILL);
 	printf("%llu\n", (unsigned long long)total);
 	if (failed)

@@ -16,21 +16,6 @@ DB=$TMP/packets.db PLAIN=$TMP/plain.db
 sql() { sqlite3 -batch "$@"; }
 explain() { run "$PCAPWHO" explain "$@"; }
 
-# A line is changed or emptied, and frame, count and checksum are made to fit.
-rewrite() { # FILE PERL: on each line
-	perl -MCompress::Zlib -e 'my ($file, $code) = @ARGV; my ($frame, $records, $out) = ("", 0, "");
-		my $in = gzopen($file, "rb"); my $change = eval "sub { $code }" or die $@;
-		while ($in->gzreadline($_) > 0) {
-			$change->();
-			if (/^end\t(\d+)\t/) {
-				$out .= $frame . sprintf "end\t%d\t%d\t%08x\n", $1, $records - 1, crc32($frame);
-				($frame, $records) = ("", 0);
-			} elsif (/^frame\t/ || $frame ne "") { $frame .= $_; $records++ if length }
-			else { $out .= $_ }
-		}
-		$in->gzclose; my $o = gzopen($file, "wb"); $o->gzwrite($out . $frame); $o->gzclose;' "$1" "$2"
-}
-
 # ---- a hundred packets, each link of each chain ----
 # The sample, and the same without the kernel's account, so that readings decide.
 mkdir "$TMP/readings"

@@ -69,8 +69,11 @@ near "$(counted "sum(orig_packets + resp_packets)" udp)" "$(wire udp.port==8081 
 near "$(sql "SELECT sum(sent_payload_bytes) FROM connections
 	WHERE protocol = 'tcp' AND process = 'socat' AND remote_port = 8080
 	AND local_address IN ('192.0.2.3', '2001:db8::3')")" 6000000 "a program of this host sent each byte once"
-near "$(sql "SELECT sum(t.sent_bytes) FROM traffic t JOIN connections c USING (connection_id)
-	WHERE c.remote_port = 8080 AND c.direction = 'outbound' AND c.process = 'socat'")" \
-	"$(sql "SELECT sum(sent_bytes) FROM connections WHERE remote_port = 8080 AND direction = 'outbound'
-	AND process = 'socat'")" "in the buckets of time as well"
+in_buckets() { sql "SELECT sum(t.sent_bytes) FROM traffic t JOIN connections c USING (connection_id) $1"; }
+of_ours="WHERE c.remote_port = 8080 AND c.direction = 'outbound' AND c.process = 'socat'
+	AND c.local_address IN ('192.0.2.3', '2001:db8::3')"
+four=$(wire "tcp.dstport==8080 && ip.src==192.0.2.3" ip.len '{bytes += $1} END {print bytes}')
+six=$(wire "tcp.dstport==8080 && ipv6.src==2001:db8::3" ipv6.plen '{bytes += $1 + 40} END {print bytes}')
+near "$(in_buckets "$of_ours")" $((four + six)) "in the buckets of time as well"
+is "$(in_buckets "")" "$(sql "SELECT sum(sent_bytes) FROM connections")" "the buckets are all that was sent"
 done_testing

@@ -15,6 +15,39 @@ is $? 0 "top.csv is its top table"
 is "$("$PCAPWHO" query "$db" "SELECT sum(difference) AS d FROM accounting" --format csv | tail -n 1 |
 	tr -d '\r')" 0 "every packet is accounted for"
 
+# top.csv is what the program once printed. So its bytes over TCP are also counted from the
+# evidence itself: who used an end by the snapshots, one process each, and what tshark reads.
+if command -v tshark >/dev/null; then
+	for snap in "$ROOT"/samples/evidence/*.snap.gz; do zcat "$snap"; done >"$TMP/snapshots"
+	for pcap in "$ROOT"/samples/evidence/*.pcap; do
+		tshark -r "$pcap" -Y 'tcp && !icmp && !icmpv6' -T fields -e ip.src -e ipv6.src -e tcp.srcport -e ip.dst \
+			-e ipv6.dst -e tcp.dstport -e ip.len -e ipv6.plen 2>/dev/null
+	done >"$TMP/segments"
+	perl -F'\t' -lanse '
+		BEGIN {
+			open my $in, "<", $snapshots or die;
+			while (<$in>) {
+				my @f = split /\t/;
+				next unless $f[0] eq "use" && $f[3] == 6;
+				my $end = join " ", @f[4 .. 7];
+				die "$end: $f[15] and $user{$end}\n" if ($user{$end} //= $f[15]) != $f[15];
+			}
+		}
+		my ($from, $to) = ("$F[0]$F[1] $F[2]", "$F[3]$F[4] $F[5]");
+		my $bytes = $F[6] ne "" ? $F[6] : 40 + $F[7];
+		$sent{$user{"$from $to"} // ""} += $bytes;
+		$received{$user{"$to $from"} // ""} += $bytes;
+		END { printf "%s,%d,%d\n", $_, $sent{$_}, $received{$_} for sort { $a <=> $b } grep { $_ ne "" } keys %sent }
+		' -- -snapshots="$TMP/snapshots" "$TMP/segments" >"$TMP/counted"
+	is "$("$PCAPWHO" query "$db" "SELECT pid, sum(sent_bytes), sum(received_bytes) FROM connections
+		WHERE protocol = 'tcp' AND pid IS NOT NULL GROUP BY pid ORDER BY pid" --format csv | tail -n +2 |
+		tr -d '\r')" "$(<"$TMP/counted")" "over TCP as many bytes by process as other tools count"
+	ok "(by everyone who used a connection)" test "$(wc -l <"$TMP/counted")" -eq \
+		"$(awk -F'\t' '$1 == "use" && $4 == 6 {print $16}' "$TMP/snapshots" | sort -u | wc -l)"
+else
+	skip "tshark is missing" 2
+fi
+
 # Each flow's first packet begins at the byte that the database says.
 "$PCAPWHO" query "$db" "SELECT pcap_name, first_packet_offset, start_ns
 	FROM flow JOIN segment USING (segment_id)" --format csv | tail -n +2 | tr -d '\r' >"$TMP/offsets"

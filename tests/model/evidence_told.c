@@ -203,8 +203,19 @@ static bool is_blind(const struct teller *teller, const int64_t blind[2], int64_
 	return at >= blind[0] && at < blind[1];
 }
 
+/* The kernel says it before the first event that it has room for again. */
+static void tell_lost(struct teller *teller, int64_t at)
+{
+	const struct tracepoint_event lost = {.kind = TRACEPOINT_LOST,
+					      .time_ns = model_monotonic(at)};
+
+	watcher_uses_feed(teller->uses, &lost);
+}
+
 static void drain(struct teller *teller, int64_t from, int64_t until, const int64_t blind[2])
 {
+	bool is_lost = blind[1] > from && blind[1] <= until;
+
 	teller->now = until;
 	teller->offset_ns = model_real(teller->world, until) - model_monotonic(until);
 	watcher_uses_set_real(teller->uses, teller->offset_ns);
@@ -220,16 +231,16 @@ static void drain(struct teller *teller, int64_t from, int64_t until, const int6
 			event.pid = teller->world->processes.items[act->process].pid;
 			event.tid = (uint32_t)act->process + 1;
 		}
+		if (is_lost && act->at >= blind[1]) {
+			tell_lost(teller, blind[1]);
+			is_lost = false;
+		}
 		if (!is_blind(teller, blind, act->at))
 			watcher_uses_feed(teller->uses, &event);
 	}
+	if (is_lost)
+		tell_lost(teller, blind[1]);
 	tell_heirs(teller, from, until);
-	if (blind[1] > from && blind[1] <= until) {
-		const struct tracepoint_event lost = {.kind = TRACEPOINT_LOST,
-						      .time_ns = model_monotonic(blind[1])};
-
-		watcher_uses_feed(teller->uses, &lost);
-	}
 	end_frame(teller);
 	tell_missing(teller, TRACEPOINT_TRANSFERS);
 	tell_missing(teller, TRACEPOINT_ROUTES);

@@ -233,7 +233,11 @@ struct model_opinion model_ask(const struct model_world *world,
 			       const struct model_evidence *evidence,
 			       const struct model_packet *packet, int end);
 
-/* Why process may be taken for the owner, by what the documents say cannot be
+/* Of what was recorded: the same address and port; who has the number, or MODEL_NOBODY. */
+bool model_same_end(const struct endpoint *a, const struct endpoint *b);
+int model_process_of(const struct model_world *world, uint32_t pid, uint64_t start_ticks);
+
+/* excuses.c: why process may be taken for the owner, by what the documents say cannot be
  * known; NULL: it may not. */
 const char *model_excuse(const struct model_world *world, const struct model_evidence *evidence,
 			 const struct model_packet *packet, int end, int process);

@@ -7,8 +7,6 @@
  * the analyzer keeps its state, and where a rule leaves two it says nothing.
  */
 #include <netinet/in.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "analyze/decode.h"
 #include "tests/model/model.h"
@@ -30,7 +28,7 @@ struct question {
 	int64_t began_ns, next_ns;
 };
 
-static bool same_end(const struct endpoint *a, const struct endpoint *b)
+bool model_same_end(const struct endpoint *a, const struct endpoint *b)
 {
 	return a->port == b->port && endpoint_equal(&a->address, &b->address);
 }
@@ -45,7 +43,7 @@ static struct model_opinion nobody(const char *why)
 	return (struct model_opinion){MODEL_NOBODY, why};
 }
 
-static int process_of(const struct model_world *world, uint32_t pid, uint64_t start_ticks)
+int model_process_of(const struct model_world *world, uint32_t pid, uint64_t start_ticks)
 {
 	for (size_t i = 0; i < world->processes.count; i++) {
 		if (world->processes.items[i].pid == pid &&
@@ -126,8 +124,10 @@ static void find_syn(struct question *q)
 			q->syn = p;
 			q->began_ns = at_ns;
 		} else if (p->at > q->packet->at && at_ns < q->next_ns &&
-			   ((same_end(&p->from, &q->local) && same_end(&p->to, &q->remote)) ||
-			    (same_end(&p->from, &q->remote) && same_end(&p->to, &q->local)))) {
+			   ((model_same_end(&p->from, &q->local) &&
+			     model_same_end(&p->to, &q->remote)) ||
+			    (model_same_end(&p->from, &q->remote) &&
+			     model_same_end(&p->to, &q->local)))) {
 			q->next_ns = at_ns;
 		}
 	}
@@ -137,10 +137,10 @@ static void find_syn(struct question *q)
 
 static bool is_use_of(const struct question *q, const struct snap_use *use)
 {
-	bool accepted = same_end(&q->syn->to, &q->local);
+	bool accepted = model_same_end(&q->syn->to, &q->local);
 
 	return use->protocol == IPPROTO_TCP && use->act != SNAP_SHUT &&
-	       same_end(&use->local, &q->local) && same_end(&use->remote, &q->remote) &&
+	       model_same_end(&use->local, &q->local) && model_same_end(&use->remote, &q->remote) &&
 	       use->opened_ns < q->next_ns &&
 	       (accepted ? use->opened_ns >= q->began_ns - CLOCKS_NS
 			 : use->opened_ns <= q->began_ns + CLOCKS_NS &&
@@ -152,7 +152,7 @@ static bool is_use_of(const struct question *q, const struct snap_use *use)
 static struct model_opinion by_bytes(const struct question *q)
 {
 	const struct model_packet *p = q->packet;
-	bool from_client = same_end(&p->from, &q->syn->from);
+	bool from_client = model_same_end(&p->from, &q->syn->from);
 	uint64_t begin, end, next = UINT64_MAX, best = 0;
 	uint32_t isn = q->syn->seq;
 	int process = MODEL_NOBODY;
@@ -236,8 +236,8 @@ static bool is_row_of(const struct question *q, const struct snap_socket *row)
 {
 	bool tcp = row->table == SNAP_TCP || row->table == SNAP_TCP6;
 
-	return tcp == is_stream(q) && row->inode != 0 && same_end(&row->local, &q->local) &&
-	       same_end(&row->remote, &q->remote);
+	return tcp == is_stream(q) && row->inode != 0 && model_same_end(&row->local, &q->local) &&
+	       model_same_end(&row->remote, &q->remote);
 }
 
 /* Whether a reading had process with a listening socket of the port. */
@@ -287,8 +287,8 @@ static struct model_opinion ask_read(const struct question *q)
 				if (r->holders.items[h].inode != inode)
 					continue;
 				is_read = true;
-				put(&holders, process_of(q->world, r->holders.items[h].pid,
-							 r->holders.items[h].start_ticks));
+				put(&holders, model_process_of(q->world, r->holders.items[h].pid,
+							       r->holders.items[h].start_ticks));
 			}
 		}
 		readings += is_read;
@@ -301,7 +301,7 @@ static struct model_opinion ask_read(const struct question *q)
 			continue;
 		is_several = is_several || (inode != 0 && inode != f->row.inode);
 		inode = f->row.inode;
-		put(&holders, process_of(q->world, f->holder.pid, f->holder.start_ticks));
+		put(&holders, model_process_of(q->world, f->holder.pid, f->holder.start_ticks));
 	}
 	if (is_several)
 		return nobody("several sockets of the tuple");
@@ -309,7 +309,7 @@ static struct model_opinion ask_read(const struct question *q)
 		return nobody("not read with a holder");
 	if (holders.several)
 		return nobody("several had it");
-	if (same_end(&q->syn->to, &q->local)) {
+	if (model_same_end(&q->syn->to, &q->local)) {
 		/* Who accepts may hand on at once, and one reading may come in between. */
 		if (readings < 2)
 			return nobody("only caught accepting");
@@ -415,8 +415,8 @@ static struct set holders_in(const struct question *q, const struct model_readin
 
 	for (size_t i = 0; i < r->holders.count; i++) {
 		if (r->holders.items[i].inode == inode)
-			put(&out, process_of(q->world, r->holders.items[i].pid,
-					     r->holders.items[i].start_ticks));
+			put(&out, model_process_of(q->world, r->holders.items[i].pid,
+						   r->holders.items[i].start_ticks));
 	}
 	return out;
 }
@@ -431,7 +431,8 @@ static struct model_opinion ask_way(const struct question *q)
 		const struct model_use *u = &q->evidence->uses.items[i];
 
 		if (u->is_restated || u->use.protocol != IPPROTO_UDP ||
-		    u->use.local.port != q->local.port || !same_end(&u->use.remote, &q->remote) ||
+		    u->use.local.port != q->local.port ||
+		    !model_same_end(&u->use.remote, &q->remote) ||
 		    (!endpoint_is_any(&u->use.local.address) &&
 		     !endpoint_equal(&u->use.local.address, &q->local.address)) ||
 		    u->use.at_ns > q->t_ns + CLOCKS_NS)
@@ -445,7 +446,7 @@ static struct model_opinion ask_way(const struct question *q)
 		is_race =
 			is_race || (u->process != best->process && u->use.protocol == IPPROTO_UDP &&
 				    u->use.local.port == q->local.port &&
-				    same_end(&u->use.remote, &q->remote) &&
+				    model_same_end(&u->use.remote, &q->remote) &&
 				    u->use.at_ns > best->use.at_ns - AT_ONCE_NS &&
 				    u->use.at_ns <= q->t_ns + CLOCKS_NS);
 	}
@@ -514,191 +515,4 @@ struct model_opinion model_ask(const struct model_world *world,
 	if (world->mode == MODEL_TOLD && ask_told(&q, &opinion))
 		return opinion;
 	return ask_read(&q);
-}
-
-/* -------------------------------------------------------------- excuses -- */
-
-bool model_was_seen(const struct model_world *world, const struct model_evidence *evidence,
-		    int process, int socket)
-{
-	const struct model_process *p = &world->processes.items[process];
-	const struct model_socket *s = &world->sockets.items[socket];
-
-	for (size_t i = 0; i < evidence->readings.count; i++) {
-		const struct model_reading *r = &evidence->readings.items[i];
-
-		for (size_t h = 0; h < r->holders.count; h++) {
-			if (r->holders.items[h].inode == s->inode &&
-			    r->holders.items[h].pid == p->pid &&
-			    r->holders.items[h].start_ticks == p->start_ticks)
-				return true;
-		}
-	}
-	for (size_t i = 0; i < evidence->found.count; i++) {
-		if (evidence->found.items[i].holder.inode == s->inode &&
-		    evidence->found.items[i].holder.pid == p->pid &&
-		    evidence->found.items[i].holder.start_ticks == p->start_ticks)
-			return true;
-	}
-	for (size_t i = 0; i < evidence->uses.count; i++) {
-		const struct model_use *u = &evidence->uses.items[i];
-
-		if (u->process == process && u->use.local.port == s->local.port &&
-		    same_end(&u->use.remote, &s->remote) && s->connect != MODEL_NEVER)
-			return true;
-	}
-	return false;
-}
-
-static bool socket_was_seen(const struct model_world *world, const struct model_evidence *evidence,
-			    int socket)
-{
-	for (size_t i = 0; i < world->processes.count; i++) {
-		if (model_was_seen(world, evidence, (int)i, socket))
-			return true;
-	}
-	return false;
-}
-
-static bool ever_held(const struct model_world *world, int process, int socket)
-{
-	for (size_t i = 0; i < world->holds.count; i++) {
-		if (world->holds.items[i].process == process &&
-		    world->holds.items[i].socket == socket)
-			return true;
-	}
-	return false;
-}
-
-static bool is_handed_at_once(const struct model_world *world, int socket, int one, int other)
-{
-	for (size_t i = 0; i < world->holds.count; i++) {
-		const struct model_hold *a = &world->holds.items[i];
-
-		for (size_t k = 0; k < world->holds.count && a->socket == socket; k++) {
-			const struct model_hold *b = &world->holds.items[k];
-
-			if (b->socket == socket && a->process == one && b->process == other &&
-			    a->from - b->from <= MODEL_TICK_NS &&
-			    b->from - a->from <= MODEL_TICK_NS)
-				return true;
-		}
-	}
-	return false;
-}
-
-/* Whether a reading had process with socket in [from, until]. */
-static bool was_read(const struct model_world *world, const struct model_evidence *evidence,
-		     int process, int socket, int64_t from, int64_t until)
-{
-	for (size_t i = 0; i < evidence->readings.count; i++) {
-		const struct model_reading *r = &evidence->readings.items[i];
-
-		for (size_t h = 0; r->from >= from && r->from <= until && h < r->holders.count;
-		     h++) {
-			if (r->holders.items[h].inode == world->sockets.items[socket].inode &&
-			    process_of(world, r->holders.items[h].pid,
-				       r->holders.items[h].start_ticks) == process)
-				return true;
-		}
-	}
-	return false;
-}
-
-/* A row was missing in the very reading that would have been the first, or the last, to show it
- * in these hands: to every reader it looks as if it had not been there. */
-static bool is_missed(const struct model_world *world, const struct model_evidence *evidence,
-		      const struct model_packet *packet, int socket, int owner)
-{
-	for (size_t i = 0; i < evidence->missed.count; i++) {
-		int64_t at = evidence->missed.items[i].at;
-
-		if (evidence->missed.items[i].socket == socket &&
-		    (at >= packet->at ? !was_read(world, evidence, owner, socket, 0, at)
-				      : !was_read(world, evidence, owner, socket, at, MODEL_NEVER)))
-			return true;
-	}
-	return false;
-}
-
-/* Its parent, itself an heir, has not looked for the way: what it forks after a rotation
- * the recorder does not tell. */
-static bool is_heir_of_heir(const struct model_world *world, const struct model_evidence *evidence,
-			    int owner, int named, const struct endpoint *remote)
-{
-	for (size_t i = 0; i < evidence->uses.count; i++) {
-		if (evidence->uses.items[i].process == named &&
-		    same_end(&evidence->uses.items[i].use.remote, remote))
-			return false;
-	}
-	return world->processes.items[owner].parent == named && evidence->rotations.count > 1;
-}
-
-/* The socket of the port that process had was closed by then, and the recorder heard of it
- * only afterwards. */
-static bool is_close_late(const struct model_world *world, const struct model_evidence *evidence,
-			  const struct model_packet *packet, uint16_t port, int process)
-{
-	int64_t t_ns = model_real(world, packet->at);
-
-	for (size_t i = 0; i < evidence->closes.count; i++) {
-		const struct snap_closed *closed = &evidence->closes.items[i];
-		int socket = (int)closed->cookie - 1;
-
-		if (closed->local.port == port && closed->closed_ns > t_ns &&
-		    world->sockets.items[socket].closed <= packet->at &&
-		    ever_held(world, process, socket))
-			return true;
-	}
-	return false;
-}
-
-const char *model_excuse(const struct model_world *world, const struct model_evidence *evidence,
-			 const struct model_packet *packet, int side, int process)
-{
-	const struct model_end *e = &packet->end[side];
-	const struct model_socket *s;
-	bool is_followed;
-
-	if (e->socket == MODEL_NOBODY)
-		return NULL;
-	s = &world->sockets.items[e->socket];
-	/* The kernel tells of what was opened while the recorder ran, and listened. */
-	is_followed = world->mode == MODEL_TOLD && s->open >= 0;
-	for (size_t i = 0; i < evidence->blind.count; i++)
-		is_followed = is_followed &&
-			      (evidence->blind.items[i].until_ns < model_real(world, s->open) ||
-			       evidence->blind.items[i].from_ns > model_real(world, packet->at));
-	if (world->mode == MODEL_TOLD && packet->protocol == IPPROTO_UDP &&
-	    is_heir_of_heir(world, evidence, e->owner, process,
-			    side == 0 ? &packet->to : &packet->from))
-		return "inherited from an heir, after a rotation";
-	if (packet->protocol == IPPROTO_UDP && side == 1 &&
-	    is_close_late(world, evidence, packet, packet->to.port, process))
-		return "the close of the socket before was heard of late";
-	if (is_followed && (packet->protocol == IPPROTO_TCP || side == 0))
-		return NULL;
-	if (is_missed(world, evidence, packet, e->socket, e->owner))
-		return "the first or last row of its socket was missed";
-	for (size_t i = 0; i < world->jumps.count; i++) {
-		if (world->jumps.items[i].step != 0 && world->jumps.items[i].at > packet->at &&
-		    world->jumps.items[i].at < packet->at + 2 * SEC &&
-		    ever_held(world, process, e->socket))
-			return "the clock was set before its holders were read";
-	}
-	if (model_holds(world, process, e->socket, packet->at))
-		return "another one had it too, and used it";
-	if (ever_held(world, process, e->socket) &&
-	    !model_was_seen(world, evidence, e->owner, e->socket))
-		return "it went from hand to hand, and only the other was seen with it";
-	if (ever_held(world, process, e->socket) &&
-	    packet->at >= world->processes.items[process].born - MODEL_TICK_NS &&
-	    packet->at <= world->processes.items[process].born + MODEL_TICK_NS)
-		return "it was inherited within a clock tick";
-	if (is_handed_at_once(world, e->socket, process, e->owner))
-		return "it went from hand to hand within a clock tick";
-	if (packet->protocol == IPPROTO_UDP && !socket_was_seen(world, evidence, e->socket) &&
-	    world->processes.items[process].born <= packet->at)
-		return "nothing shows the socket, and who is named was there";
-	return NULL;
 }

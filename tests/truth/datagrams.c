@@ -141,7 +141,7 @@ static int open_talk(struct plan *plan, const struct client *client, struct talk
 
 	*talk = (struct talk){.protocol = "udp", .role = "client", .sharing = "own"};
 	talk->remote = client->server;
-	talk->fd = socket(client->server.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	talk->fd = socket_open(client->server.ss_family, SOCK_DGRAM);
 	if (talk->fd < 0)
 		return -1;
 	setsockopt(talk->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));

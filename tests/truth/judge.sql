@@ -87,6 +87,15 @@ SELECT m.*,
 FROM matched m;
 CREATE INDEX judged_end ON judged (end_id, pid, start_ticks);
 
+-- Rows that may as well be of a program which runs beside the harness: it uses the same
+-- port in another namespace, or the kernel gave its socket the place of ours.
+CREATE TABLE strangers AS
+SELECT DISTINCT c.connection_id
+FROM found.candidate c JOIN found.process p USING (process_id)
+WHERE NOT EXISTS (SELECT 1 FROM use u WHERE u.pid = p.pid)
+	AND p.pid NOT IN (SELECT pid FROM found.process WHERE comm = 'talk');
+CREATE INDEX strangers_connection ON strangers (connection_id);
+
 -- A right process that is given more bytes than it moved has another's.
 -- Retransmitted and lost ones were on the wire without having been moved.
 CREATE TABLE excess AS
@@ -115,7 +124,8 @@ SELECT e.*,
 	EXISTS (SELECT 1 FROM judged j WHERE j.end_id = e.end_id AND j.verdict = 'right') AS named,
 	EXISTS (SELECT 1 FROM judged j WHERE j.end_id = e.end_id AND j.verdict = 'wrong')
 		OR EXISTS (SELECT 1 FROM excess x WHERE x.end_id = e.end_id) AS misnamed,
-	coalesce((SELECT j.reason FROM judged j WHERE j.end_id = e.end_id AND j.verdict = 'none'
+	coalesce((SELECT j.reason || CASE WHEN j.connection_id IN (SELECT connection_id FROM strangers)
+		THEN ' with a stranger' ELSE '' END FROM judged j WHERE j.end_id = e.end_id AND j.verdict = 'none'
 		ORDER BY j.packets DESC, j.connection_id LIMIT 1), 'unseen') AS reason,
 	coalesce((SELECT sum(j.sent + j.received) FROM judged j WHERE j.end_id = e.end_id
 		AND (j.verdict = 'right' OR e.sharing = 'kernel' AND j.verdict = 'none')), 0)

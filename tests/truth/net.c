@@ -52,6 +52,22 @@ void address_unmap(struct sockaddr_storage *address)
 	memcpy(address, &plain, sizeof(plain));
 }
 
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51 /* linux/in.h since Linux 6.3 */
+#endif
+
+int socket_open(int family, int type)
+{
+	/* The lower end in the lower half. */
+	uint32_t low = UINT32_C(46999) << 16 | 32768, high = UINT32_C(60999) << 16 | 47000;
+	uint32_t range = family == AF_INET6 ? high : low;
+	int fd = socket(family, type | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 && type == SOCK_DGRAM)
+		setsockopt(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof(range));
+	return fd;
+}
+
 int socket_bound(int type, struct sockaddr_storage *address, bool dual_stack, bool reuseport)
 {
 	struct sockaddr_in6 any = {.sin6_family = AF_INET6};
@@ -63,10 +79,12 @@ int socket_bound(int type, struct sockaddr_storage *address, bool dual_stack, bo
 		memset(address, 0, sizeof(*address));
 		memcpy(address, &any, sizeof(any));
 	}
-	fd = socket(address->ss_family, type | SOCK_CLOEXEC, 0);
+	fd = socket_open(address->ss_family, type);
 	if (fd < 0)
 		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	/* With it the kernel gives two datagram sockets one port, even where it chooses. */
+	if (type != SOCK_DGRAM)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (reuseport)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	if (dual_stack)
@@ -85,7 +103,7 @@ uint16_t port_free(int type, const struct sockaddr_storage *address)
 	struct sockaddr_storage mine = *address;
 	socklen_t length = sizeof(mine);
 	uint16_t port = 0;
-	int fd = socket(mine.ss_family, type | SOCK_CLOEXEC, 0);
+	int fd = socket_open(mine.ss_family, type);
 
 	if (fd < 0)
 		return 0;

@@ -269,16 +269,25 @@ static void wait_for_all(void)
 		;
 }
 
+/* A listening socket, and where its address goes when all who serve it are there: one that is
+ * born later may have inherited a connection that waits. */
+struct place {
+	int fd, to;
+	struct sockaddr_storage address;
+};
+
 /* Workers on one socket that their parent opened. */
-static void serve_preforked(struct plan *plan, int fd, int stop)
+static void serve_preforked(struct plan *plan, const struct place *place, int stop)
 {
 	for (unsigned i = 0; i < PLAN_WORKERS; i++) {
 		if (fork() == 0) {
 			plan_begin(plan);
-			serve(plan, fd, stop);
+			close(place->to);
+			serve(plan, place->fd, stop);
 			_exit(0);
 		}
 	}
+	report(place->to, &place->address);
 	wait_for_all();
 }
 
@@ -313,16 +322,17 @@ static void serve_group(struct plan *plan, int type, struct sockaddr_storage *ad
 	wait_for_all();
 }
 
-static void serve_and_pass(struct plan *plan, int fd, int stop)
+static void serve_and_pass(struct plan *plan, const struct place *place, int stop)
 {
-	struct house house = {.plan = plan, .source = fd, .stop = stop, .handover = -1};
+	struct house house = {.plan = plan, .source = place->fd, .stop = stop, .handover = -1};
 	int ends[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
 		_exit(1);
 	if (fork() == 0) {
 		plan_begin(plan);
-		close(fd);
+		close(place->fd);
+		close(place->to);
 		close(ends[0]);
 		house.source = ends[1];
 		house.received = true;
@@ -330,8 +340,9 @@ static void serve_and_pass(struct plan *plan, int fd, int stop)
 		_exit(0);
 	}
 	close(ends[1]);
+	report(place->to, &place->address);
 	house.handover = ends[0];
-	fcntl(fd, F_SETFL, O_NONBLOCK);
+	fcntl(place->fd, F_SETFL, O_NONBLOCK);
 	house_run(&house);
 	close(ends[0]);
 	wait_for_all();
@@ -340,28 +351,29 @@ static void serve_and_pass(struct plan *plan, int fd, int stop)
 static void server_main(struct plan *plan, int stop, int to)
 {
 	bool datagrams = is_of_datagrams(plan->kind);
-	int type = datagrams ? SOCK_DGRAM : SOCK_STREAM, fd;
-	struct sockaddr_storage address;
+	int type = datagrams ? SOCK_DGRAM : SOCK_STREAM;
+	struct place place = {.to = to};
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (plan_enter(plan, plan->kind->server_far) != 0)
 		_exit(1);
-	plan_server_address(plan, &address);
+	plan_server_address(plan, &place.address);
 	if (plan->kind->server == SERVER_REUSEPORT) {
-		serve_group(plan, type, &address, stop, to);
+		serve_group(plan, type, &place.address, stop, to);
 		return;
 	}
-	fd = socket_bound(type, &address, plan->kind->dual_stack, false);
-	if (fd < 0)
+	place.fd = socket_bound(type, &place.address, plan->kind->dual_stack, false);
+	if (place.fd < 0)
 		_exit(1);
-	report(to, &address);
-	if (plan->kind->server == SERVER_PREFORK)
-		serve_preforked(plan, fd, stop);
-	else if (plan->kind->server == SERVER_PASS)
-		serve_and_pass(plan, fd, stop);
-	else
-		serve(plan, fd, stop);
-	close(fd);
+	if (plan->kind->server == SERVER_PREFORK) {
+		serve_preforked(plan, &place, stop);
+	} else if (plan->kind->server == SERVER_PASS) {
+		serve_and_pass(plan, &place, stop);
+	} else {
+		report(to, &place.address);
+		serve(plan, place.fd, stop);
+	}
+	close(place.fd);
 	wait_for_all();
 }
 

@@ -131,8 +131,13 @@ void address_set_port(struct sockaddr_storage *address, uint16_t port);
 /* IPv4 as ::ffff:a.b.c.d and back; others stay. */
 void address_map(struct sockaddr_storage *address);
 void address_unmap(struct sockaddr_storage *address);
+/* A socket with close-on-exec. The ports that the kernel chooses for datagrams of IPv4 and of
+ * IPv6 are kept apart: of two sockets with one port number, hand-overs are told by port alone.
+ * The descriptor or -1. */
+int socket_open(int family, int type);
 /* A socket bound to address (port 0: any), which is updated; listening if a
- * stream. With SO_REUSEADDR; reuseport adds that. The descriptor or -1. */
+ * stream. With SO_REUSEADDR but for datagrams; reuseport adds that. The
+ * descriptor or -1. */
 int socket_bound(int type, struct sockaddr_storage *address, bool dual_stack, bool reuseport);
 /* A port of the address that nobody has now; 0 on failure. */
 uint16_t port_free(int type, const struct sockaddr_storage *address);

@@ -22,7 +22,7 @@ static bool is_of_several(enum bridge_why why)
 {
 	return why == BRIDGE_WHY_SHARED || why == BRIDGE_WHY_AT_ONCE || why == BRIDGE_WHY_SEVERAL ||
 	       why == BRIDGE_WHY_HANDED_ON || why == BRIDGE_WHY_MAY_HAND_ON ||
-	       why == BRIDGE_WHY_NOT_ACCEPTOR;
+	       why == BRIDGE_WHY_NOT_ACCEPTOR || why == BRIDGE_WHY_OTHER_HANDS;
 }
 
 /* What is told on the way to a rule that may still name somebody. */
@@ -53,6 +53,7 @@ static bool is_refusal(enum bridge_why why)
 	case BRIDGE_WHY_HAS_HEIR:
 	case BRIDGE_WHY_COMES_LATER:
 	case BRIDGE_WHY_RACE:
+	case BRIDGE_WHY_OTHER_HANDS:
 		return true;
 	default:
 		return false;

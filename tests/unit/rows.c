@@ -180,8 +180,8 @@ void rows_fill_small(struct store *store)
 	OK(store_recording(store, &rows_recording, true, &rows_error));
 	OK(store_segment(store, &segment, true, &rows_error));
 	OK(store_process(store, &process, true, &rows_error));
-	OK(store_flow(store, &flow, true, &rows_error));
-	OK(store_connection(store, &connection, true, &rows_error));
+	OK(store_flow(store, &flow, STORE_INSERT, &rows_error));
+	OK(store_connection(store, &connection, STORE_INSERT, &rows_error));
 	OK(store_other(store, &other, &rows_error));
 }
 

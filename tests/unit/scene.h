@@ -27,7 +27,7 @@
 #define RST 0x04u
 #define ACK 0x10u
 
-/* A fact that is promised and does not hold: skipped unless PCAPWHO_OPEN is set. */
+/* From here on a fact is promised and does not hold: skipped unless PCAPWHO_OPEN is set. */
 #define SCENE_OPEN(state)                                                                          \
 	do {                                                                                       \
 		(void)(state);                                                                     \

@@ -133,6 +133,23 @@ static void a_close_that_is_said_twice_is_one(void **state)
 	assert_sent(100, 0, 11);
 }
 
+static void closes_that_wait_for_each_other_are_counted_once(void **state)
+{
+	(void)state;
+	scene_frame("event", 100, 400);
+	opened(100);
+	opened(200);
+	opened(300);
+	closed(350, 5, 11);
+	closed(360, 6, 22);
+	closed(360, 6, 22);
+	closed(370, 7, 33);
+	settle();
+	assert_sent(100, 0, 11);
+	assert_sent(200, 0, 22);
+	assert_sent(300, 0, 33);
+}
+
 /* The first one's close is lost; the second is known by its cookie, and the third
  * may be the first. */
 static void a_cookie_decides(void **state)
@@ -149,6 +166,35 @@ static void a_cookie_decides(void **state)
 	assert_sent(0, 72, 22);
 	assert_sent(200, 0, 22);
 	assert_sent(100, 0, 0);
+}
+
+/* The first one was not told, and its close comes when the next has opened. */
+static void the_close_of_an_untold_socket_is_not_the_next_ones(void **state)
+{
+	(void)state;
+	scene_frame("event", 100, 300);
+	opened(200);
+	closed(250, 5, 11);
+	scene_frame("poll", 210, 211);
+	read_row('+', 72, 6);
+	settle();
+	assert_sent(0, 72, 0);
+	assert_sent(200, 0, 0);
+}
+
+static void a_told_cookie_decides_too(void **state)
+{
+	(void)state;
+	scene_frame("event", 100, 300);
+	opened(200);
+	scene_say("use ! 1 " USED " 6 %lld send %lld 0 \\N \\N 10 %llu 10", (long long)T(200),
+		  (long long)T(205), (unsigned long long)OLD);
+	closed(210, 5, 11);
+	scene_frame("poll", 220, 221);
+	read_row('+', 72, 0);
+	settle();
+	assert_sent(200, 0, 0);
+	assert_int_equal(tl.sockets[tl.sockets[0].other].inode, 72);
 }
 
 /* Its close was told while the reading was under way. */
@@ -205,7 +251,10 @@ int main(void)
 		FACT(one_close_of_two_sockets_is_of_neither),
 		FACT(two_closes_of_one_socket_are_of_none),
 		FACT(a_close_that_is_said_twice_is_one),
+		FACT(closes_that_wait_for_each_other_are_counted_once),
 		FACT(a_cookie_decides),
+		FACT(the_close_of_an_untold_socket_is_not_the_next_ones),
+		FACT(a_told_cookie_decides_too),
 		FACT(a_reading_around_the_close_is_of_the_same_socket),
 		FACT(a_reading_around_an_opening_is_of_neither_socket),
 		FACT(without_a_cookie_it_is_the_first_after_the_last_sighting),

@@ -399,6 +399,19 @@ static void a_long_detail_survives(void **state)
 	free(detail);
 }
 
+static void bytes_are_lower_case_hex(void **state)
+{
+	static const uint8_t bytes[] = {0x00, 0x09, 0x0a, 0x7f, 0x80, 0xab, 0xff};
+	char hex[] = "................";
+
+	(void)state;
+	custody_hex(bytes, sizeof(bytes), hex);
+	assert_string_equal(hex, "00090a7f80abff");
+	assert_int_equal(hex[15], '.'); /* no further than the NUL */
+	custody_hex(bytes, 0, hex);
+	assert_string_equal(hex, "");
+}
+
 static void a_file_has_its_hash_and_size(void **state)
 {
 	struct room *room = *state;
@@ -418,7 +431,7 @@ static void a_file_has_its_hash_and_size(void **state)
 	assert_int_equal(bytes, 5);
 	assert_int_equal(custody_hash_file(room->dirfd, "none", hex, &bytes, &error),
 			 ERROR_NO_INPUT);
-	assert_int_equal(custody_hash_file(room->dirfd, ".", hex, &bytes, &error), ERROR_SYSTEM);
+	assert_int_equal(custody_hash_file(room->dirfd, ".", hex, &bytes, &error), ERROR_DAMAGED);
 }
 
 #define IN_A_ROOM(test) cmocka_unit_test_setup_teardown(test, make_room, remove_room)
@@ -441,6 +454,7 @@ int main(void)
 		IN_A_ROOM(threads_append_one_after_the_other),
 		IN_A_ROOM(a_long_detail_survives),
 		IN_A_ROOM(a_file_has_its_hash_and_size),
+		cmocka_unit_test(bytes_are_lower_case_hex),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -161,9 +161,8 @@ enum order { ORDER_SWAP = 's', ORDER_WAKE = 'w', ORDER_ANSWER = '.' };
 /* A child with MANY sockets from the descriptor MANY on, which all its threads
  * but obey() leave alone. */
 struct sleeper {
-	int orders, answers, dir;
+	int orders, answers;
 	pid_t pid;
-	struct procfs_fds fds;
 };
 
 static void *obey(void *argument)
@@ -261,7 +260,6 @@ static void tell(const struct sleeper *sleeper, enum order order)
 static void start_sleeper(struct sleeper *sleeper, unsigned threads)
 {
 	int orders[2], answers[2];
-	char path[32];
 
 	assert_int_equal(pipe(orders) | pipe(answers), 0);
 	sleeper->pid = fork();
@@ -273,39 +271,20 @@ static void start_sleeper(struct sleeper *sleeper, unsigned threads)
 	sleeper->answers = answers[0];
 	take_answer(sleeper);
 	settle(sleeper);
-	snprintf(path, sizeof(path), "/proc/%d", sleeper->pid);
-	sleeper->dir = open(path, O_PATH | O_DIRECTORY);
-	assert_true(sleeper->dir >= 0);
 }
 
 static void stop_sleeper(struct sleeper *sleeper)
 {
 	kill(sleeper->pid, SIGKILL);
 	waitpid(sleeper->pid, NULL, 0);
-	close(sleeper->dir);
 	close(sleeper->orders);
 	close(sleeper->answers);
-	procfs_fds_release(&sleeper->fds);
 }
 
 /* Before that nothing is repeated. */
 static void until_runs_show(void)
 {
 	usleep(PROCFS_RUN_SHOWS_NS / 1000 + 1000);
-}
-
-/* Whether the reading before was repeated. */
-static bool reread(struct sleeper *sleeper, unsigned threads)
-{
-	struct snap_holder holder = {.pid = (uint32_t)sleeper->pid};
-	bool repeated;
-
-	until_runs_show();
-	procfs_walk_reset(&now);
-	assert_int_equal(
-		procfs_fds_reread(sleeper->dir, threads, holder, &sleeper->fds, &now, &repeated),
-		0);
-	return repeated;
 }
 
 static void assert_holds_what_it_holds(const struct sleeper *sleeper)
@@ -322,56 +301,9 @@ static void assert_holds_what_it_holds(const struct sleeper *sleeper)
 	}
 }
 
-static void check_sleeper(unsigned threads)
-{
-	struct sleeper sleeper = {0};
-
-	start_sleeper(&sleeper, threads);
-	assert_false(reread(&sleeper, threads)); /* how many there are */
-	assert_false(reread(&sleeper, threads)); /* what it had run until then */
-	for (unsigned i = 0; i < 3; i++) {
-		assert_true(reread(&sleeper, threads));
-		assert_holds_what_it_holds(&sleeper);
-	}
-	tell(&sleeper, ORDER_WAKE);
-	assert_false(reread(&sleeper, threads));
-	assert_true(reread(&sleeper, threads));
-	tell(&sleeper, ORDER_SWAP);
-	assert_false(reread(&sleeper, threads));
-	assert_holds_what_it_holds(&sleeper);
-	assert_true(reread(&sleeper, threads));
-	assert_holds_what_it_holds(&sleeper);
-	stop_sleeper(&sleeper);
-}
-
-static void test_what_sleeps_is_not_read_again(void **state)
-{
-	(void)state;
-	check_sleeper(1);
-}
-
-static void test_each_thread_of_it_counts(void **state)
-{
-	(void)state;
-	check_sleeper(3);
-}
-
-static void test_threads_that_are_not_known_of(void **state)
-{
-	struct sleeper sleeper = {0};
-
-	(void)state;
-	start_sleeper(&sleeper, 2);
-	for (unsigned i = 0; i < 4; i++)
-		assert_false(reread(&sleeper, 1));
-	stop_sleeper(&sleeper);
-}
-
-/* ------------------------------------------------ a process as a whole -- */
-
-/* The sleeper as a whole, with what the reading before knew. Whether that was
- * repeated: then not even its stat was read. */
-static bool read_whole(const struct sleeper *sleeper)
+/* With what the reading before knew. Whether that was repeated: then not even
+ * its stat was read. */
+static bool read_sleeper(const struct sleeper *sleeper)
 {
 	struct procfs_walk swap = before;
 
@@ -395,23 +327,77 @@ static unsigned readings_until_repeated(const struct sleeper *sleeper)
 {
 	unsigned count = 1;
 
-	while (!read_whole(sleeper) && count < 100)
+	while (!read_sleeper(sleeper) && count < 100)
 		count++;
 	return count;
 }
 
-static void test_who_sleeps_is_repeated_whole(void **state)
+static void check_sleeper(unsigned threads)
+{
+	struct sleeper sleeper = {0};
+
+	start_sleeper(&sleeper, threads);
+	/* What it is; what it had run until then. */
+	assert_int_equal(readings_until_repeated(&sleeper), 3);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(read_sleeper(&sleeper));
+	tell(&sleeper, ORDER_WAKE);
+	assert_false(read_sleeper(&sleeper));
+	readings_until_repeated(&sleeper);
+	tell(&sleeper, ORDER_SWAP);
+	assert_false(read_sleeper(&sleeper));
+	readings_until_repeated(&sleeper);
+	stop_sleeper(&sleeper);
+}
+
+static void test_who_sleeps_is_not_read_again(void **state)
+{
+	(void)state;
+	check_sleeper(1);
+}
+
+static void test_each_thread_of_it_counts(void **state)
+{
+	(void)state;
+	check_sleeper(3);
+}
+
+/* One that came after they were listed. */
+static void test_a_thread_that_was_not_noted(void **state)
+{
+	struct sleeper sleeper = {0};
+
+	(void)state;
+	start_sleeper(&sleeper, 2);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_false(read_sleeper(&sleeper));
+		now.processes[0].stat.threads = 1;
+	}
+	stop_sleeper(&sleeper);
+}
+
+/* More calls than to read it. */
+static void test_many_threads_are_not_asked(void **state)
+{
+	struct sleeper sleeper = {0};
+
+	(void)state;
+	start_sleeper(&sleeper, 2 * MANY);
+	for (unsigned i = 0; i < 5; i++)
+		assert_false(read_sleeper(&sleeper));
+	stop_sleeper(&sleeper);
+}
+
+/* A thread that has its processor all the while has not been counted yet. */
+static void test_too_soon_nothing_is_repeated(void **state)
 {
 	struct sleeper sleeper = {0};
 
 	(void)state;
 	start_sleeper(&sleeper, 1);
-	assert_int_equal(readings_until_repeated(&sleeper), 3);
-	for (unsigned i = 0; i < 3; i++)
-		assert_true(read_whole(&sleeper));
-	tell(&sleeper, ORDER_SWAP);
-	assert_false(read_whole(&sleeper));
-	assert_int_equal(readings_until_repeated(&sleeper), 2);
+	readings_until_repeated(&sleeper);
+	now.processes[0].facts->fds.noted_ns = INT64_MAX / 2; /* as if it were now */
+	assert_false(read_sleeper(&sleeper));
 	stop_sleeper(&sleeper);
 }
 
@@ -429,44 +415,13 @@ static void test_who_runs_is_asked_seldom(void **state)
 
 		do {
 			tell(&sleeper, ORDER_WAKE);
-			assert_false(read_whole(&sleeper));
+			assert_false(read_sleeper(&sleeper));
 			asked++;
-		} while (!now.processes[0].facts->fds.whole.tid);
+		} while (!now.processes[0].facts->fds.run_count);
 		assert_true(asked > last);
 		last = asked;
 	}
 	assert_int_equal(readings_until_repeated(&sleeper), 1);
-	stop_sleeper(&sleeper);
-}
-
-/* A thread that has its processor all the while has not been counted yet. */
-static void test_too_soon_nothing_is_repeated(void **state)
-{
-	struct snap_holder holder = {0};
-	struct sleeper sleeper = {0};
-	bool repeated = true;
-
-	(void)state;
-	start_sleeper(&sleeper, 1);
-	holder.pid = (uint32_t)sleeper.pid;
-	reread(&sleeper, 1);
-	reread(&sleeper, 1);
-	assert_true(reread(&sleeper, 1));
-	sleeper.fds.runs_ns = INT64_MAX / 2; /* as if it were now */
-	assert_int_equal(procfs_fds_reread(sleeper.dir, 1, holder, &sleeper.fds, &now, &repeated),
-			 0);
-	assert_false(repeated);
-	stop_sleeper(&sleeper);
-}
-
-static void test_who_has_threads_is_read_each_time(void **state)
-{
-	struct sleeper sleeper = {0};
-
-	(void)state;
-	start_sleeper(&sleeper, 2);
-	for (unsigned i = 0; i < 5; i++)
-		assert_false(read_whole(&sleeper));
 	stop_sleeper(&sleeper);
 }
 
@@ -479,16 +434,12 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_as_many_at_other_numbers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_one_more_and_one_less, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_what_sleeps_is_not_read_again, setup,
-						teardown),
+		cmocka_unit_test_setup_teardown(test_who_sleeps_is_not_read_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_each_thread_of_it_counts, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_threads_that_are_not_known_of, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_who_sleeps_is_repeated_whole, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_who_runs_is_asked_seldom, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_thread_that_was_not_noted, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many_threads_are_not_asked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_too_soon_nothing_is_repeated, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_who_has_threads_is_read_each_time, setup,
-						teardown),
+		cmocka_unit_test_setup_teardown(test_who_runs_is_asked_seldom, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -104,6 +105,56 @@ static void torn_and_unknown_escapes_are_refused(void **state)
 	assert_int_equal(escape_read("\\x41", 3, NULL, &has_nul), -1);
 }
 
+static void what_steers_a_terminal_is_shown_as_hex(void **state)
+{
+	static const struct {
+		const char *bytes, *shown;
+		size_t taken;
+	} facts[] = {
+		{"a", "a", 1},
+		{"\\", "\\", 1}, /* a record has its own */
+		{"\xc3\xa9x", "\xc3\xa9", 2},
+		{"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80", 4},
+		{"\x1b[2J", "\\x1b", 1},
+		{"\x7f", "\\x7f", 1},
+		{"\xc2\x9b", "\\xc2\\x9b", 2},		/* C1 */
+		{"\xe2\x80\xae", "\\xe2\\x80\\xae", 3}, /* right to left */
+		{"\x9b", "\\x9b", 1},
+		{"\xe2\x80", "\\xe2", 1}, /* torn */
+	};
+	char shown[ESCAPE_SHOWN_SIZE];
+	size_t length;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++) {
+		const uint8_t *bytes = (const uint8_t *)facts[i].bytes;
+
+		assert_int_equal(escape_show(bytes, strlen(facts[i].bytes), shown, &length),
+				 facts[i].taken);
+		assert_int_equal(length, strlen(facts[i].shown));
+		assert_memory_equal(shown, facts[i].shown, length);
+	}
+}
+
+static void a_database_has_utf8_alone(void **state)
+{
+	static const char *const facts[][2] = {
+		{"", ""},
+		{"a\xc3\xa9", "a\xc3\xa9"},
+		{"a\xe9 b\xff", "a\\xe9 b\\xff"},
+		{"\xe2\x80", "\\xe2\\x80"},
+		{"\x1b\\", "\x1b\\"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++) {
+		char *stored = escape_stored(facts[i][0]);
+
+		assert_string_equal(stored, facts[i][1]);
+		free(stored);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +162,8 @@ int main(void)
 		cmocka_unit_test(escapes_are_those_of_copy),
 		cmocka_unit_test(only_utf8_stays_as_it_is),
 		cmocka_unit_test(torn_and_unknown_escapes_are_refused),
+		cmocka_unit_test(what_steers_a_terminal_is_shown_as_hex),
+		cmocka_unit_test(a_database_has_utf8_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

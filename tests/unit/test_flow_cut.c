@@ -224,6 +224,49 @@ static void what_a_later_part_knew_is_known_after_joining(void **state)
 	assert_true(flow_continues(&earlier, &table.flows[0], &flow_default_limits));
 }
 
+/* A FIN at 111. Data that begins at 112 is another connection's, unless other data had the
+ * place of the FIN, to the byte. */
+static const struct {
+	uint32_t seq, bytes;
+	bool voids;
+} beside_fin[] = {{101, 10, false}, {110, 1, false}, {101, 11, true}, {110, 2, true},
+		  {111, 1, true},   {111, 10, true}, {1, 110, false}, {1, 111, true}};
+#define BESIDE_FIN (sizeof(beside_fin) / sizeof(beside_fin[0]))
+
+static void data_in_the_place_of_a_fin_voids_it(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < BESIDE_FIN; i++) {
+		uint32_t place = tcp(A, B, FIN, 111, 901, 0);
+
+		assert_int_equal(tcp(A, B, ACK, beside_fin[i].seq, 901, beside_fin[i].bytes),
+				 place);
+		assert_int_equal(tcp(A, B, ACK, 112, 901, 10) == place, beside_fin[i].voids);
+		flow_table_clear(&table);
+	}
+}
+
+static void data_in_the_place_of_a_fin_voids_it_over_a_cut(void **state)
+{
+	struct flow earlier, later;
+
+	(void)state;
+	for (size_t i = 0; i < BESIDE_FIN; i++) {
+		tcp(A, B, FIN, 111, 901, 0);
+		earlier = table.flows[0];
+		flow_table_clear(&table);
+		tcp(A, B, ACK, beside_fin[i].seq, 901, beside_fin[i].bytes);
+		later = table.flows[0];
+		assert_true(flow_continues(&earlier, &later, &flow_default_limits));
+		flow_join(&earlier, &later);
+		flow_table_clear(&table);
+		tcp(A, B, ACK, 112, 901, 10);
+		assert_int_equal(flow_continues(&earlier, &table.flows[0], &flow_default_limits),
+				 beside_fin[i].voids);
+		flow_table_clear(&table);
+	}
+}
+
 static void cut_random(uint64_t seed, bool long_silences)
 {
 	struct packet packets[PACKETS];
@@ -274,6 +317,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FACT(what_a_later_part_knew_is_known_after_joining),
+		FACT(data_in_the_place_of_a_fin_voids_it),
+		FACT(data_in_the_place_of_a_fin_voids_it_over_a_cut),
 		FACT(a_cut_changes_nothing),
 		FACT(a_cut_changes_nothing_when_packets_are_missing),
 		FACT(a_cut_changes_nothing_in_nonsense),

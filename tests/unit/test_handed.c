@@ -1,79 +1,24 @@
 /* test_handed.c - facts about connections that go from hand to hand, where readings alone tell
  * of them: an heir, an acceptor, a pid that came back. */
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
-#include "analyze/bridge.h"
-#include "tests/unit/asked.h"
-#include "tests/unit/scene.h"
+#include "tests/unit/judged.h"
 
-#define CLIENT	 "tcp " HOST " 40000 " PEER " 80 1"
-#define ACCEPTED "tcp " HOST " 80 " PEER " 40000 1"
-#define OTHERS	 "tcp " HOST " 80 " PEER " 40001 1"
-#define LISTENER "tcp 0.0.0.0 80 0.0.0.0 0 10"
-
-static struct timeline tl;
-static struct bridge bridge;
-static struct bridge_verdict v;
-static struct bridge_subject subject;
-
-static int begin(void **state)
+static void client_sends(int64_t began_ms)
 {
-	(void)state;
-	scene_begin();
-	scene_frame("key", 0, 1);
-	scene_address('+', 1, "127.0.0.1", 8);
-	scene_address('+', 1, HOST, 24);
-	return 0;
+	ask_client(began_ms);
+	subject.sent = true;
 }
 
-static int end(void **state)
+static void server_sends(int64_t began_ms)
 {
-	(void)state;
-	bridge_release(&bridge);
-	timeline_release(&tl);
-	scene_free();
-	return 0;
-}
-
-static void settle(void)
-{
-	scene_frame("poll", 100000, 100001);
-	scene_read_whole(&tl);
-	assert_int_equal(bridge_init(&bridge, &tl), 0);
-}
-
-static void ask(uint16_t local_port, uint16_t remote_port, int64_t began_ms)
-{
-	subject = (struct bridge_subject){
-		.protocol = IPPROTO_TCP, .ip_version = 4, .began_ns = T(began_ms), .sent = true};
-	assert_int_equal(endpoint_parse(HOST, &subject.local.address), 0);
-	assert_int_equal(endpoint_parse(PEER, &subject.remote.address), 0);
-	subject.local.port = local_port;
-	subject.remote.port = remote_port;
-	subject.responder = local_port == 80;
-}
-
-static void assert_owner(int64_t ms, uint32_t pid)
-{
-	asked_judge(&bridge, &subject, T(ms), &v);
-	if (v.reason != BRIDGE_OWNED)
-		fail_msg("at %lld ms: %s", (long long)ms, bridge_reason_name(v.reason));
-	assert_int_equal(tl.processes[v.process].pid, pid);
-}
-
-static void assert_nobody(int64_t ms, enum bridge_reason reason)
-{
-	asked_judge(&bridge, &subject, T(ms), &v);
-	if (v.reason == BRIDGE_OWNED)
-		fail_msg("at %lld ms: pid %u", (long long)ms, tl.processes[v.process].pid);
-	assert_string_equal(bridge_reason_name(v.reason), bridge_reason_name(reason));
+	ask_server(began_ms);
+	subject.sent = true;
 }
 
 static void child(uint32_t pid, int64_t began_ms, uint32_t parent)
@@ -88,7 +33,7 @@ static void child(uint32_t pid, int64_t began_ms, uint32_t parent)
 static void heir_of(uint32_t parent)
 {
 	scene_frame("poll", 1000, 1001);
-	scene_socket('+', CLIENT, 500);
+	scene_socket('+', ROW_CLIENT, 500);
 	child(11, 120, parent);
 	scene_holder('+', 500, 11, TICKS(120), 3);
 }
@@ -100,7 +45,7 @@ static void an_heir_in_the_tick_of_the_syn_did_not_connect(void **state)
 	heir_of(10);
 	scene_process('-', 10, OLD, "a");
 	settle();
-	ask(40000, 80, 122);
+	client_sends(122);
 	assert_nobody(1500, BRIDGE_GAP);
 	assert_true(v.refused);
 	assert_nobody(500, BRIDGE_GAP);
@@ -115,7 +60,7 @@ static void an_heir_whose_parent_ended_before_it_was_seen_did_not_connect(void *
 		  (long long)T(125));
 	heir_of(10);
 	settle();
-	ask(40000, 80, 122);
+	client_sends(122);
 	assert_nobody(1500, BRIDGE_GAP);
 	assert_true(asked_told(BRIDGE_WHY_MAY_BE_HEIR));
 }
@@ -126,8 +71,8 @@ static void a_child_of_one_that_lives_connects_in_its_first_tick(void **state)
 	scene_process('+', 10, OLD, "sh");
 	heir_of(10);
 	settle();
-	ask(40000, 80, 122);
-	assert_owner(1500, 11);
+	client_sends(122);
+	assert_sender(1500, BRIDGE_EXACT, 11);
 }
 
 static void who_surely_began_before_the_syn_needs_no_parent(void **state)
@@ -137,8 +82,8 @@ static void who_surely_began_before_the_syn_needs_no_parent(void **state)
 	heir_of(10);
 	scene_process('-', 10, OLD, "a");
 	settle();
-	ask(40000, 80, 130);
-	assert_owner(1500, 11);
+	client_sends(130);
+	assert_sender(1500, BRIDGE_EXACT, 11);
 }
 
 /* ----------------------------------------------------------- acceptors -- */
@@ -147,7 +92,7 @@ static void acceptor(void)
 {
 	scene_process('+', 10, OLD, "acceptor");
 	scene_process('+', 11, OLD, "worker");
-	scene_socket('+', LISTENER, 400);
+	scene_socket('+', ROW_LISTENER, 400);
 	scene_holder('+', 400, 10, OLD, 3);
 }
 
@@ -155,18 +100,18 @@ static void acceptor(void)
 static void hands_on(void)
 {
 	scene_frame("poll", 1000, 1001);
-	scene_socket('+', OTHERS, 501);
+	scene_socket('+', ROW_OTHERS, 501);
 	scene_holder('+', 501, 11, OLD, 5);
 }
 
 static void caught_once(void)
 {
 	scene_frame("poll", 2000, 2001);
-	scene_socket('+', ACCEPTED, 502);
+	scene_socket('+', ROW_ACCEPTED, 502);
 	scene_holder('+', 502, 10, OLD, 6);
 	scene_frame("poll", 3000, 3001);
 	scene_holder('-', 502, 10, OLD, 6);
-	scene_socket('-', ACCEPTED, 502);
+	scene_socket('-', ROW_ACCEPTED, 502);
 }
 
 static void an_acceptor_that_was_caught_may_hand_on(void **state)
@@ -176,7 +121,7 @@ static void an_acceptor_that_was_caught_may_hand_on(void **state)
 	hands_on();
 	caught_once();
 	settle();
-	ask(80, 40000, 1990);
+	server_sends(1990);
 	assert_nobody(1995, BRIDGE_AMBIGUOUS);
 	assert_nobody(2500, BRIDGE_AMBIGUOUS);
 	assert_int_equal(tl.processes[v.candidates[0].process].pid, 10);
@@ -187,13 +132,13 @@ static void an_acceptor_whose_children_serve_may_hand_on(void **state)
 	(void)state;
 	acceptor();
 	scene_frame("poll", 1000, 1001);
-	scene_socket('+', OTHERS, 501);
+	scene_socket('+', ROW_OTHERS, 501);
 	child(12, 900, 10);
 	scene_holder('+', 400, 12, TICKS(900), 3); /* it still has what it listened on */
 	scene_holder('+', 501, 12, TICKS(900), 5);
 	caught_once();
 	settle();
-	ask(80, 40000, 1990);
+	server_sends(1990);
 	assert_nobody(2500, BRIDGE_AMBIGUOUS);
 }
 
@@ -203,15 +148,15 @@ static void who_keeps_what_it_accepts_serves_it(void **state)
 	acceptor();
 	hands_on();
 	scene_frame("poll", 2000, 2001);
-	scene_socket('+', ACCEPTED, 502);
+	scene_socket('+', ROW_ACCEPTED, 502);
 	scene_holder('+', 502, 10, OLD, 6);
 	scene_frame("poll", 3000, 3001);
 	scene_frame("poll", 4000, 4001);
 	scene_holder('-', 502, 10, OLD, 6);
-	scene_socket('-', ACCEPTED, 502);
+	scene_socket('-', ROW_ACCEPTED, 502);
 	settle();
-	ask(80, 40000, 1990);
-	assert_owner(2500, 10);
+	server_sends(1990);
+	assert_sender(2500, BRIDGE_EXACT, 10);
 }
 
 static void workers_that_accept_themselves_serve_what_they_accept(void **state)
@@ -222,8 +167,8 @@ static void workers_that_accept_themselves_serve_what_they_accept(void **state)
 	hands_on();
 	caught_once();
 	settle();
-	ask(80, 40000, 1990);
-	assert_owner(2500, 10);
+	server_sends(1990);
+	assert_sender(2500, BRIDGE_EXACT, 10);
 }
 
 static void a_child_that_was_made_for_a_connection_serves_it(void **state)
@@ -232,16 +177,16 @@ static void a_child_that_was_made_for_a_connection_serves_it(void **state)
 	acceptor();
 	hands_on();
 	scene_frame("poll", 2000, 2001);
-	scene_socket('+', ACCEPTED, 502);
+	scene_socket('+', ROW_ACCEPTED, 502);
 	child(12, 1980, 10);
 	scene_holder('+', 400, 12, TICKS(1980), 3);
 	scene_holder('+', 502, 12, TICKS(1980), 6);
 	scene_frame("poll", 3000, 3001);
 	scene_holder('-', 502, 12, TICKS(1980), 6);
-	scene_socket('-', ACCEPTED, 502);
+	scene_socket('-', ROW_ACCEPTED, 502);
 	settle();
-	ask(80, 40000, 1970);
-	assert_owner(2500, 12);
+	server_sends(1970);
+	assert_sender(2500, BRIDGE_EXACT, 12);
 }
 
 /* ---------------------------------------------------------------- pids -- */
@@ -251,10 +196,10 @@ static void two_processes_of_one_pid_and_tick_are_not_told_apart(void **state)
 	(void)state;
 	scene_frame("event", 150, 160);
 	scene_born(10, TICKS(120), 1, 121);
-	scene_use("6 " HOST " 40000 " PEER " 80", 122, "connect", 122, SCENE_NEVER, 10, TICKS(120));
+	scene_use(USE_CLIENT, 122, "connect", 122, SCENE_NEVER, 10, TICKS(120));
 	scene_born(10, TICKS(120), 1, 127);
 	settle();
-	ask(40000, 80, 122);
+	client_sends(122);
 	assert_nobody(123, BRIDGE_GAP);
 	assert_true(v.refused);
 	assert_true(asked_told(BRIDGE_WHY_FORKED_TWICE));
@@ -265,16 +210,16 @@ static void a_fork_that_is_told_again_is_the_same(void **state)
 	(void)state;
 	scene_frame("event", 150, 160);
 	scene_born(10, TICKS(120), 1, 121);
-	scene_use("6 " HOST " 40000 " PEER " 80", 122, "connect", 122, SCENE_NEVER, 10, TICKS(120));
+	scene_use(USE_CLIENT, 122, "connect", 122, SCENE_NEVER, 10, TICKS(120));
 	scene_frame("event", 170, 180);
 	/* Told again, after the clocks were compared anew. */
 	scene_say("born ! 10 %llu 1 %lld", (unsigned long long)TICKS(120), (long long)T(121) + 5);
 	settle();
-	ask(40000, 80, 122);
-	assert_owner(123, 10);
+	client_sends(122);
+	assert_sender(123, BRIDGE_EXACT, 10);
 }
 
-#define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define FACT(name) cmocka_unit_test_setup_teardown(name, judged_begin, judged_end)
 
 int main(void)
 {

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "analyze/pcapin.h"
+#include "snapshot/format/custody.h"
 #include "snapshot/format/quantity.h"
 
 #define MICROSECONDS 0xa1b2c3d4u
@@ -233,6 +234,45 @@ static void reads_gzip_also_in_members_and_padded(void **state)
 	size += gzip(zipped + size, sizeof(zipped) - size);
 	write_file("file", zipped, size);
 	assert_three(open_file(), 1);
+}
+
+/* However it was compressed, and only where all of it was read. */
+static void what_gzip_gives_is_hashed(void **state)
+{
+	static uint8_t zipped[4096];
+	char wanted[CUSTODY_HEX_SIZE];
+	struct pcapin_packet packet;
+	struct error error = ERROR_NONE;
+	struct pcapin *in = NULL;
+	uint64_t size;
+	size_t zipped_size;
+
+	(void)state;
+	put_three(NANOSECONDS);
+	write_file("file", bytes, length);
+	assert_int_equal(custody_hash_file(dirfd_of_test, "file", wanted, &size, &error), 0);
+	assert_int_equal(pcapin_open_hashed(dirfd_of_test, "file", &in, &error), 0);
+	assert_false(pcapin_is_gzip(in));
+	while (pcapin_next(in, &packet, &error) == 1)
+		;
+	assert_null(pcapin_content_sha256(in));
+	pcapin_close(in);
+	zipped_size = gzip(zipped, sizeof(zipped));
+	for (size_t cut = 0; cut < 2; cut++) {
+		write_file("file", zipped, zipped_size - cut);
+		assert_int_equal(pcapin_open_hashed(dirfd_of_test, "file", &in, &error), 0);
+		assert_true(pcapin_is_gzip(in));
+		assert_null(pcapin_content_sha256(in));
+		while (pcapin_next(in, &packet, &error) == 1)
+			;
+		if (cut == 0) {
+			assert_non_null(pcapin_content_sha256(in));
+			assert_string_equal(pcapin_content_sha256(in), wanted);
+		} else {
+			assert_null(pcapin_content_sha256(in));
+		}
+		pcapin_close(in);
+	}
 }
 
 static void put_block(uint32_t type, uint32_t body)
@@ -565,6 +605,7 @@ int main(void)
 		cmocka_unit_test(reads_both_units_and_byte_orders),
 		cmocka_unit_test(an_empty_capture_is_fine),
 		cmocka_unit_test(reads_gzip_also_in_members_and_padded),
+		cmocka_unit_test(what_gzip_gives_is_hashed),
 		cmocka_unit_test(reads_pcapng),
 		cmocka_unit_test(any_timestamp_is_taken),
 		cmocka_unit_test(cut_anywhere_the_whole_records_come_out),

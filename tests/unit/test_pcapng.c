@@ -13,7 +13,7 @@
 #include "analyze/pcapng.h"
 #include "snapshot/format/quantity.h"
 
-static uint8_t bytes[4096];
+static uint8_t bytes[5u << 20];
 static size_t length;
 static bool big_endian;
 
@@ -345,6 +345,27 @@ static void a_length_that_the_file_has_not_costs_no_memory(void **state)
 	assert_stop(-1, "length of");
 }
 
+/* Of each section; a section more costs nothing. */
+static void interfaces_without_end_are_refused(void **state)
+{
+	size_t wrong;
+
+	(void)state;
+	for (int sections = 0; sections < 2; sections++) {
+		section();
+		for (int i = 0; i < 65536; i++)
+			interface(1, 0, -1, 0);
+		enhanced(65535, 5000001, 3, 60);
+	}
+	wrong = length;
+	interface(1, 0, -1, 0);
+	open_bytes(length);
+	assert_packet(1, INT64_C(5000001000), 3, 60);
+	assert_packet(1, INT64_C(5000001000), 3, 60);
+	assert_stop(-1, "interface 65537 of one section, which may have 65536");
+	assert_int_equal(offset, wrong);
+}
+
 #define FACT(test) cmocka_unit_test_setup(test, begin)
 
 int main(void)
@@ -360,6 +381,7 @@ int main(void)
 		FACT(cut_anywhere_it_ends_as_damaged_and_never_before_its_packets),
 		FACT(nonsense_is_named),
 		FACT(a_length_that_the_file_has_not_costs_no_memory),
+		FACT(interfaces_without_end_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
 #include "snapshot/procevent.h"
 
 static struct procevent_source *source;
@@ -50,14 +51,6 @@ static void need_events(void)
 		print_message("%s\n", error.message);
 		skip();
 	}
-}
-
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 /* Waits for the next event of this process, among those of the whole host. */
@@ -98,7 +91,8 @@ static struct procevent await_kind(pid_t pid, enum procevent_kind kind)
 			early[count++] = event;
 		}
 	}
-	assert_true(event.monotonic_ns > 0 && event.monotonic_ns <= monotonic_ns());
+	assert_true(event.monotonic_ns > 0 &&
+		    event.monotonic_ns <= quantity_now_ns(CLOCK_MONOTONIC));
 	return event;
 }
 
@@ -123,7 +117,7 @@ static void nothing(void)
 static void test_fork_and_exit(void **state)
 {
 	struct procevent event;
-	int64_t before_ns = monotonic_ns();
+	int64_t before_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	pid_t pid;
 
 	(void)state;

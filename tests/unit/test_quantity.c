@@ -300,6 +300,19 @@ static void bytes_for_people(void **state)
 	}
 }
 
+static void now_lies_between_two_looks_at_its_clock(void **state)
+{
+	struct timespec before, after;
+	int64_t now_ns;
+
+	(void)state;
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	now_ns = quantity_now_ns(CLOCK_MONOTONIC);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	assert_true(now_ns >= before.tv_sec * NS_PER_SECOND + before.tv_nsec);
+	assert_true(now_ns <= after.tv_sec * NS_PER_SECOND + after.tv_nsec);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -311,6 +324,7 @@ int main(void)
 		cmocka_unit_test(times_are_written_in_utc_whatever_the_zone),
 		cmocka_unit_test(dates_agree_with_gmtime),
 		cmocka_unit_test(bytes_for_people),
+		cmocka_unit_test(now_lies_between_two_looks_at_its_clock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,8 +17,9 @@
 
 #define HEADER 24
 #define RECORD (16 + 60)
+#define HOLE   65536
 
-static uint64_t whole, packets;
+static struct repair_scan scanned;
 
 static void put(uint8_t *at, uint32_t value, bool swapped)
 {
@@ -50,7 +51,7 @@ static void scan(const uint8_t *bytes, size_t length)
 
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, bytes, length), length);
-	assert_int_equal(repair_scan_pcap(fd, "pcap", &whole, &packets, NULL), 0);
+	assert_int_equal(repair_scan_pcap(fd, "pcap", &scanned, NULL), 0);
 	close(fd);
 }
 
@@ -64,8 +65,9 @@ static void test_cut_at_every_byte(void **state)
 		size_t records = cut < HEADER ? 0 : (cut - HEADER) / RECORD;
 
 		scan(bytes, cut);
-		assert_int_equal(packets, records);
-		assert_int_equal(whole, cut < HEADER ? 0 : HEADER + records * RECORD);
+		assert_int_equal(scanned.packets, records);
+		assert_int_equal(scanned.whole_bytes, cut < HEADER ? 0 : HEADER + records * RECORD);
+		assert_true(cut < HEADER || scanned.is_torn);
 	}
 }
 
@@ -75,7 +77,7 @@ static void test_the_other_byte_order(void **state)
 
 	(void)state;
 	scan(bytes, build(bytes, true));
-	assert_int_equal(packets, 3);
+	assert_int_equal(scanned.packets, 3);
 }
 
 static void test_not_a_pcap(void **state)
@@ -86,7 +88,7 @@ static void test_not_a_pcap(void **state)
 	(void)state;
 	bytes[0] ^= 1;
 	scan(bytes, length);
-	assert_int_equal(whole, 0);
+	assert_int_equal(scanned.whole_bytes, 0);
 }
 
 /* Each of these in the second record: the first one is kept. */
@@ -97,8 +99,9 @@ static void spoil(size_t field, uint32_t value)
 
 	put(bytes + HEADER + RECORD + field, value, false);
 	scan(bytes, length);
-	assert_int_equal(packets, 1);
-	assert_int_equal(whole, HEADER + RECORD);
+	assert_int_equal(scanned.packets, 1);
+	assert_int_equal(scanned.whole_bytes, HEADER + RECORD);
+	assert_false(scanned.is_torn);
 }
 
 static void test_records_that_cannot_be(void **state)
@@ -119,7 +122,7 @@ static void test_zeros_that_never_were_data(void **state)
 	(void)state;
 	memset(bytes + HEADER + 2 * RECORD, 0, RECORD);
 	scan(bytes, length);
-	assert_int_equal(packets, 2);
+	assert_int_equal(scanned.packets, 2);
 }
 
 /* ---- directories ---- */
@@ -240,6 +243,85 @@ static void test_after_a_failure_the_next_one_is_repaired(void **state)
 	assert_int_equal(size_of(NAME(2) ".pcap"), HEADER + 3 * RECORD);
 }
 
+/* Two packets, then a hole of length bytes, then two more. */
+static void put_holed(const char *name, size_t length, bool all_lost)
+{
+	static uint8_t hole[HOLE];
+	uint8_t bytes[HEADER + 3 * RECORD];
+	int fd = openat(store.dirfd, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+
+	build(bytes, false);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, HEADER + 2 * RECORD), HEADER + 2 * RECORD);
+	assert_int_equal(write(fd, hole, length), length);
+	if (!all_lost)
+		assert_int_equal(write(fd, bytes + HEADER, 2 * RECORD), 2 * RECORD);
+	close(fd);
+}
+
+static void hear_of_rest(const struct custody_entry *entry, void *context)
+{
+	unsigned *heard = context;
+
+	*heard += !strcmp(entry->event, "repair") && entry->file != NULL &&
+		  !strcmp(entry->file, NAME(1) ".pcap.rest.damaged") &&
+		  entry->bytes == HOLE + 2 * RECORD && entry->sha256 != NULL &&
+		  strstr(entry->detail, "from byte 176 on") != NULL;
+	*heard += entry->file != NULL && !strcmp(entry->file, NAME(1) ".pcap") &&
+		  !strcmp(entry->detail, "left by a crash: 2 packets kept, 65688 bytes set aside");
+}
+
+/* A power loss: an earlier piece never reached the disk, a later one did. */
+static void test_what_is_behind_a_hole_is_kept(void **state)
+{
+	struct repair_result result;
+	uint8_t bytes[HEADER + 3 * RECORD], found[2 * RECORD];
+	unsigned heard = 0;
+	int fd;
+
+	(void)state;
+	build(bytes, false);
+	put_holed(NAME(1) ".pcap.part", HOLE, false);
+	assert_int_equal(repair_directory(&store, &result, notice, NULL, &error), 0);
+	assert_int_equal(result.files, 1);
+	assert_int_equal(size_of(NAME(1) ".pcap"), HEADER + 2 * RECORD);
+	assert_int_equal(size_of(NAME(1) ".pcap.rest.damaged"), HOLE + 2 * RECORD);
+	fd = openat(store.dirfd, NAME(1) ".pcap.rest.damaged", O_RDONLY);
+	assert_int_equal(pread(fd, found, sizeof found, HOLE), sizeof found);
+	assert_memory_equal(found, bytes + HEADER, sizeof found);
+	close(fd);
+	assert_int_equal(custody_verify(store.dirfd, path, hear_of_rest, &heard, NULL, &error), 0);
+	assert_int_equal(heard, 2);
+	/* The copy of a repair that was interrupted before the file was cut. */
+	put_holed(NAME(2) ".pcap.part", HOLE, false);
+	put_holed(NAME(2) ".pcap.rest.damaged", HOLE, false);
+	put_holed(NAME(2) ".pcap.salvage", HOLE, false);
+	assert_int_equal(repair_directory(&store, &result, notice, NULL, &error), 0);
+	assert_int_equal(size_of(NAME(2) ".pcap"), HEADER + 2 * RECORD);
+	assert_int_equal(size_of(NAME(2) ".pcap.rest.damaged.2"), HOLE + 2 * RECORD);
+	assert_int_equal(size_of(NAME(2) ".pcap.salvage"), -1);
+	/* Nothing came after the hole. */
+	put_holed(NAME(3) ".pcap.part", HOLE, true);
+	assert_int_equal(repair_directory(&store, &result, notice, NULL, &error), 0);
+	assert_int_equal(size_of(NAME(3) ".pcap"), HEADER + 2 * RECORD);
+	assert_int_equal(size_of(NAME(3) ".pcap.rest.damaged"), -1);
+}
+
+/* What cannot be set aside is not cut either. */
+static void test_what_cannot_be_set_aside_stays(void **state)
+{
+	struct repair_result result;
+	int64_t size;
+
+	(void)state;
+	put_holed(NAME(1) ".pcap.part", HOLE, false);
+	size = size_of(NAME(1) ".pcap.part");
+	assert_int_equal(mkdirat(store.dirfd, NAME(1) ".pcap.salvage", 0700), 0);
+	assert_int_equal(repair_directory(&store, &result, notice, NULL, &error), 0);
+	assert_int_equal(result.left, 1);
+	assert_int_equal(size_of(NAME(1) ".pcap.part"), size);
+}
+
 int main(void)
 {
 #define EACH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -250,6 +332,8 @@ int main(void)
 		cmocka_unit_test(test_records_that_cannot_be),
 		cmocka_unit_test(test_zeros_that_never_were_data),
 		EACH(test_what_is_no_file_of_ours_is_left_alone),
+		EACH(test_what_is_behind_a_hole_is_kept),
+		EACH(test_what_cannot_be_set_aside_stays),
 		EACH(test_what_has_another_name_is_not_cut),
 		EACH(test_after_a_failure_the_next_one_is_repaired),
 	};

@@ -1,41 +1,19 @@
 /* test_sharing.c - facts about owners where several processes use one connection at a time. */
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
-#include "analyze/bridge.h"
-#include "tests/unit/asked.h"
-#include "tests/unit/scene.h"
+#include "tests/unit/judged.h"
 
-#define USED "6 " HOST " 40000 " PEER " 80"
-
-static struct timeline tl;
-static struct bridge bridge;
-static struct bridge_verdict v;
-static struct bridge_subject subject;
-
+/* The kernel tells for 300 ms. */
 static int begin(void **state)
 {
-	(void)state;
-	scene_begin();
-	scene_frame("key", 0, 1);
-	scene_address('+', 1, HOST, 24);
+	judged_begin(state);
 	scene_frame("event", 100, 400);
-	return 0;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	bridge_release(&bridge);
-	timeline_release(&tl);
-	scene_free();
 	return 0;
 }
 
@@ -49,50 +27,39 @@ static void turn(const char *act, int64_t at_ms, int64_t previous_ms, int sent, 
 		snprintf(places[0], sizeof(places[0]), "%d", sent);
 	if (received >= 0)
 		snprintf(places[1], sizeof(places[1]), "%d", received);
-	scene_say("use ! 1 " USED " 0 %lld %s %lld %lld %s %s %u %llu %u", (long long)T(100), act,
-		  (long long)T(at_ms), previous_ms == 0 ? 0LL : (long long)T(previous_ms),
+	scene_say("use ! 1 " USE_CLIENT " 0 %lld %s %lld %lld %s %s %u %llu %u", (long long)T(100),
+		  act, (long long)T(at_ms), previous_ms == 0 ? 0LL : (long long)T(previous_ms),
 		  places[0], places[1], pid, (unsigned long long)start_ticks, pid);
 }
 
 /* Readings have the last one alone. */
-static void settle(uint32_t pid)
+static void settle_with(uint32_t pid)
 {
 	scene_frame("poll", 1000, 1001);
-	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_socket('+', ROW_CLIENT, 500);
 	scene_process('+', pid, OLD, "last");
 	scene_holder('+', 500, pid, OLD, 3);
-	scene_frame("poll", 10000, 10001);
-	scene_read_whole(&tl);
-	assert_int_equal(bridge_init(&bridge, &tl), 0);
-	subject = (struct bridge_subject){
-		.protocol = IPPROTO_TCP, .ip_version = 4, .began_ns = T(101), .payload_bytes = 1};
-	assert_int_equal(endpoint_parse(HOST, &subject.local.address), 0);
-	assert_int_equal(endpoint_parse(PEER, &subject.remote.address), 0);
-	subject.local.port = 40000;
-	subject.remote.port = 80;
+	settle();
+	ask_client(101);
+	subject.payload_bytes = 1;
 }
 
-static void judge(int64_t ms, bool sent, int64_t offset_bytes)
+static void ask_bytes(bool sent, int64_t offset_bytes)
 {
 	subject.sent = sent;
 	subject.offset_bytes = offset_bytes;
-	asked_judge(&bridge, &subject, T(ms), &v);
 }
 
-static void assert_owner(int64_t ms, bool sent, int64_t offset_bytes, uint32_t pid)
+static void assert_bytes(int64_t ms, bool sent, int64_t offset_bytes, uint32_t pid)
 {
-	judge(ms, sent, offset_bytes);
-	if (v.reason != BRIDGE_OWNED)
-		fail_msg("at %lld ms: %s", (long long)ms, bridge_reason_name(v.reason));
-	assert_int_equal(tl.processes[v.process].pid, pid);
+	ask_bytes(sent, offset_bytes);
+	assert_owner(ms, BRIDGE_EXACT, pid);
 }
 
 static void assert_ambiguous(int64_t ms, bool sent, int64_t offset_bytes)
 {
-	judge(ms, sent, offset_bytes);
-	if (v.reason == BRIDGE_OWNED)
-		fail_msg("at %lld ms: pid %u", (long long)ms, tl.processes[v.process].pid);
-	assert_int_equal(v.reason, BRIDGE_AMBIGUOUS);
+	ask_bytes(sent, offset_bytes);
+	assert_nobody(ms, BRIDGE_AMBIGUOUS);
 	assert_int_equal(v.candidate_count, 2);
 }
 
@@ -103,12 +70,12 @@ static void bytes_of_two_that_send_in_turn_are_of_either(void **state)
 	turn("send", 110, 0, 0, 0, 10, OLD);
 	turn("send", 150, 140, 100, 0, 11, OLD);
 	turn("send", 180, 170, 200, 0, 10, OLD);
-	settle(11);
+	settle_with(11);
 	assert_ambiguous(120, true, 50);
 	assert_ambiguous(160, true, 150);
 	assert_ambiguous(200, true, 250);
 	assert_true(asked_told(BRIDGE_WHY_AT_ONCE));
-	assert_owner(200, false, 50, 10); /* nobody else received */
+	assert_bytes(200, false, 50, 10); /* nobody else received */
 }
 
 static void who_was_not_born_yet_sent_nothing(void **state)
@@ -118,8 +85,8 @@ static void who_was_not_born_yet_sent_nothing(void **state)
 	turn("send", 110, 0, 0, 0, 10, OLD);
 	turn("send", 150, 140, 100, 0, 11, TICKS(130));
 	turn("send", 180, 170, 200, 0, 10, OLD);
-	settle(11);
-	assert_owner(120, true, 50, 10);
+	settle_with(11);
+	assert_bytes(120, true, 50, 10);
 	assert_ambiguous(135, true, 50);
 	assert_ambiguous(160, true, 150);
 }
@@ -132,12 +99,12 @@ static void one_that_reads_and_one_that_writes_do_not_share(void **state)
 	turn("send", 180, 170, 100, 70, 10, OLD);
 	turn("receive", 220, 200, 250, 70, 11, OLD);
 	turn("send", 250, 230, 250, 90, 10, OLD);
-	settle(11);
-	assert_owner(120, true, 50, 10);
-	assert_owner(190, true, 150, 10);
-	assert_owner(260, true, 250, 10);
-	assert_owner(145, false, 60, 11);
-	assert_owner(205, false, 80, 11);
+	settle_with(11);
+	assert_bytes(120, true, 50, 10);
+	assert_bytes(190, true, 150, 10);
+	assert_bytes(260, true, 250, 10);
+	assert_bytes(145, false, 60, 11);
+	assert_bytes(205, false, 80, 11);
 }
 
 static void who_hands_it_over_owns_what_it_sent(void **state)
@@ -145,10 +112,10 @@ static void who_hands_it_over_owns_what_it_sent(void **state)
 	(void)state;
 	turn("send", 110, 0, 0, 0, 10, OLD);
 	turn("send", 150, 140, 100, 0, 11, OLD);
-	settle(11);
-	assert_owner(120, true, 50, 10);
-	assert_owner(145, true, 100, 11);
-	assert_owner(160, true, 150, 11);
+	settle_with(11);
+	assert_bytes(120, true, 50, 10);
+	assert_bytes(145, true, 100, 11);
+	assert_bytes(160, true, 150, 11);
 }
 
 static void who_goes_on_after_a_child_got_it_shares_it(void **state)
@@ -157,8 +124,8 @@ static void who_goes_on_after_a_child_got_it_shares_it(void **state)
 	scene_born(11, TICKS(120), 10, 120);
 	turn("send", 110, 0, 0, 0, 10, OLD);
 	turn("send", 150, 130, 100, 0, 11, TICKS(120));
-	settle(11);
-	assert_owner(115, true, 50, 10);
+	settle_with(11);
+	assert_bytes(115, true, 50, 10);
 	assert_ambiguous(125, true, 50);
 	assert_ambiguous(160, true, 150);
 }
@@ -169,9 +136,9 @@ static void who_stops_before_a_child_gets_it_does_not_share_it(void **state)
 	scene_born(11, TICKS(120), 10, 120);
 	turn("send", 110, 0, 0, 0, 10, OLD);
 	turn("send", 150, 115, 100, 0, 11, TICKS(120));
-	settle(11);
-	assert_owner(125, true, 50, 10);
-	assert_owner(160, true, 150, 11);
+	settle_with(11);
+	assert_bytes(125, true, 50, 10);
+	assert_bytes(160, true, 150, 11);
 }
 
 /* Its bytes were on the way before the call of the one before it had ended. */
@@ -180,7 +147,7 @@ static void who_begins_before_the_last_call_has_ended_shares_it(void **state)
 	(void)state;
 	turn("send", 110, 0, 0, 0, 10, OLD);
 	turn("send", 150, 140, 100, 0, 11, OLD);
-	settle(11);
+	settle_with(11);
 	assert_ambiguous(139, true, 120);
 }
 
@@ -190,8 +157,8 @@ static void after_too_many_turns_no_holder_is_named(void **state)
 	(void)state;
 	turn("send", 110, 0, 0, 0, 10, OLD);
 	turn("several", 150, 140, 100, 0, 11, OLD);
-	settle(11);
-	assert_owner(120, true, 50, 10);
+	settle_with(11);
+	assert_bytes(120, true, 50, 10);
 	assert_ambiguous(1500, true, 150);
 	assert_ambiguous(1500, true, -1);
 	subject.payload_bytes = 0;
@@ -203,7 +170,7 @@ static void bytes_of_unknown_place_are_no_holders(void **state)
 	(void)state;
 	turn("send", 110, 0, -1, -1, 10, OLD);
 	turn("send", 150, 140, -1, -1, 11, OLD);
-	settle(11);
+	settle_with(11);
 	assert_ambiguous(1500, true, 150);
 	assert_ambiguous(1500, false, -1);
 }
@@ -213,17 +180,18 @@ static void what_is_not_told_of_a_stream_makes_no_owner(void **state)
 {
 	(void)state;
 	turn("connect", 100, 0, 0, 0, 10, OLD);
-	settle(11);
-	assert_owner(1500, true, 50, 10);
+	settle_with(11);
+	assert_bytes(1500, true, 50, 10);
+	ask_bytes(true, 50);
 	subject.untold = true;
-	judge(1500, true, 50);
+	judge(T(1500));
 	assert_int_not_equal(v.reason, BRIDGE_OWNED);
-	judge(200, true, 50);
+	judge(T(200));
 	assert_int_not_equal(v.reason, BRIDGE_OWNED);
 	assert_true(asked_told(BRIDGE_WHY_MULTIPATH));
 }
 
-#define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define FACT(name) cmocka_unit_test_setup_teardown(name, begin, judged_end)
 
 int main(void)
 {

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
 #include "snapshot/sockdiag.h"
 #include "tests/unit/sockets.h"
 
@@ -53,14 +54,6 @@ static void await_close(struct sockdiag_close_listener *listener, uint64_t cooki
 	}
 }
 
-static int64_t now_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 static void send_all(int fd, const char *bytes, size_t length)
 {
 	assert_int_equal(send(fd, bytes, length, MSG_NOSIGNAL), length);
@@ -79,7 +72,7 @@ static void test_a_close_tells_the_kernel_s_byte_counts(void **state)
 	int server = accept(listener, NULL, NULL);
 	struct endpoint local = LOCAL(server), remote = REMOTE(server);
 	uint64_t cookie = sockets_cookie(server), connecting = sockets_cookie(client);
-	int64_t before_ns = now_ns(CLOCK_REALTIME);
+	int64_t before_ns = quantity_now_ns(CLOCK_REALTIME);
 	struct snap_closed closed;
 	char bytes[700] = {0};
 
@@ -110,7 +103,8 @@ static void test_a_close_tells_the_kernel_s_byte_counts(void **state)
 	assert_int_equal(closed.data_segments_in, 1);
 	assert_int_equal(closed.data_segments_out, 1);
 	assert_true(closed.segments_in >= 3 && closed.segments_out >= 2);
-	assert_true(closed.closed_ns >= before_ns && closed.closed_ns <= now_ns(CLOCK_REALTIME));
+	assert_true(closed.closed_ns >= before_ns &&
+		    closed.closed_ns <= quantity_now_ns(CLOCK_REALTIME));
 	close(listener);
 	sockdiag_listen_close(closes);
 }

@@ -193,9 +193,9 @@ static void a_row_is_rewritten_whole(void **state)
 	rows_fill_small(store);
 	flow.orig_packets = 99;
 	flow.conn_state = "SF";
-	OK(store_flow(store, &flow, false, &rows_error));
+	OK(store_flow(store, &flow, STORE_REWRITE, &rows_error));
 	flow.flow_id = 2;
-	assert_true(store_flow(store, &flow, false, &rows_error) < 0);
+	assert_true(store_flow(store, &flow, STORE_REWRITE, &rows_error) < 0);
 	assert_non_null(strstr(rows_error.message, "no row 2"));
 	OK(store_commit(store, &rows_error));
 	OK(store_finish(store, &rows_error));
@@ -213,44 +213,71 @@ static void rows_that_contradict_the_schema_are_refused(void **state)
 	rows_fill_small(store);
 	row = rows_owned(2, 1, 1);
 	row.reason = "gap";
-	assert_true(store_connection(store, &row, true, &rows_error) < 0); /* owner and reason */
+	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) <
+		    0); /* owner and reason */
 	row = rows_unowned(2, 1, "gap");
 	row.process_id = 1;
-	assert_true(store_connection(store, &row, true, &rows_error) < 0);
+	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) < 0);
 	row = rows_owned(2, 1, 0);
-	assert_true(store_connection(store, &row, true, &rows_error) < 0); /* rule without owner */
+	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) <
+		    0); /* rule without owner */
 	row = rows_unowned(2, 1, "tuesday");
-	assert_true(store_connection(store, &row, true, &rows_error) < 0);
+	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) < 0);
 	assert_non_null(strstr(rows_error.message, "tuesday"));
 	row = rows_owned(1, 1, 1);
-	assert_true(store_connection(store, &row, true, &rows_error) < 0); /* the id is taken */
+	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) <
+		    0); /* the id is taken */
 	row = rows_owned(0, 1, 1);
-	assert_true(store_connection(store, &row, true, &rows_error) < 0);
+	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) < 0);
 	row = rows_unowned(2, 1, "gap");
-	OK(store_connection(store, &row, true, &rows_error));
+	OK(store_connection(store, &row, STORE_INSERT, &rows_error));
 	OK(store_commit(store, &rows_error));
 	OK(store_finish(store, &rows_error));
 	assert_string_equal(rows_ask(rows_target, "SELECT count(*) FROM connection"), "2");
 }
 
-static void segments_are_known_by_both_hashes(void **state)
+#define UUID "0123456789abcdef0123456789abcdef" /* of rows_recording */
+
+static int note_loaded(const struct store_loaded *row, void *context, struct error *error)
+{
+	char *text = context;
+	size_t length = strlen(text);
+
+	(void)error;
+	snprintf(text + length, 200 - length, "%s %s %s %s %d %d %d\n", row->pcap_sha256,
+		 row->snap_sha256 ? row->snap_sha256 : "-",
+		 row->content_sha256 ? row->content_sha256 : "-",
+		 row->recording_uuid ? row->recording_uuid : "-", (int)row->packets, row->is_bare,
+		 row->is_sound);
+	return 0;
+}
+
+static void what_is_loaded_can_be_listed(void **state)
 {
 	(void)state;
 	struct store *store = rows_open(rows_target, 0, false);
-	struct store_segment bare = rows_segment(2, "cc", NULL);
+	struct store_segment bare = rows_segment(2, "cc", NULL), altered, damaged;
+	struct store_coverage coverage = {.coverage_id = 1, .segment_id = 3, .kind = "altered"};
+	char text[200] = "";
 
+	bare.number = STORE_NULL;
+	bare.content_sha256 = "c0";
+	altered = rows_segment(3, "dd", "ee");
+	damaged = rows_segment(4, "ff", "gg");
+	damaged.state = "damaged";
 	OK(store_begin(store, &rows_error));
 	rows_fill_small(store);
 	OK(store_segment(store, &bare, true, &rows_error));
+	OK(store_segment(store, &altered, true, &rows_error));
+	OK(store_coverage(store, &coverage, &rows_error));
+	OK(store_segment(store, &damaged, true, &rows_error));
 	OK(store_commit(store, &rows_error));
-	assert_int_equal(store_has_segment(store, "aa", "bb", &rows_error), 1);
-	assert_int_equal(store_has_segment(store, "aa", NULL, &rows_error), 0);
-	assert_int_equal(store_has_segment(store, "aa", "cc", &rows_error), 0);
-	/* Its packets compressed since, or left out: the same segment. */
-	assert_int_equal(store_has_segment(store, "ee", "bb", &rows_error), 1);
-	assert_int_equal(store_has_segment(store, "cc", NULL, &rows_error), 1);
-	assert_int_equal(store_has_segment(store, NULL, "bb", &rows_error), 1);
-	assert_int_equal(store_last_id(store, "segment", &rows_error), 2);
+	OK(store_loaded_each(store, note_loaded, text, &rows_error));
+	assert_string_equal(text, "aa bb - " UUID " 4 0 1\n"
+				  "cc - c0 " UUID " 0 1 1\n"
+				  "dd ee - " UUID " 0 0 0\n"
+				  "ff gg - " UUID " 0 0 0\n");
+	assert_int_equal(store_last_id(store, "segment", &rows_error), 4);
 	assert_int_equal(store_last_id(store, "snapshot", &rows_error), 0);
 	assert_true(store_last_id(store, "traffic", &rows_error) < 0);
 	assert_true(store_last_id(store, "flow; DROP TABLE flow", &rows_error) < 0);
@@ -453,9 +480,9 @@ static void fold_all(struct store *store)
 	struct store_connection row = rows_unowned(2, 1, "ambiguous");
 	struct store_candidate candidate = {2, 1, 5}, same = {1, 1, 5};
 
-	OK(store_connection(store, &row, true, &rows_error));
+	OK(store_connection(store, &row, STORE_INSERT, &rows_error));
 	row.connection_id = 3;
-	OK(store_connection(store, &row, true, &rows_error));
+	OK(store_connection(store, &row, STORE_INSERT, &rows_error));
 	OK(store_candidate(store, &candidate, &rows_error));
 	OK(store_candidate(store, &candidate, &rows_error)); /* once more is ignored */
 	OK(store_candidate(store, &same, &rows_error));
@@ -566,7 +593,7 @@ int main(void)
 		TEST(text_that_is_not_utf8_is_stored_as_utf8),
 		TEST(a_row_is_rewritten_whole),
 		TEST(rows_that_contradict_the_schema_are_refused),
-		TEST(segments_are_known_by_both_hashes),
+		TEST(what_is_loaded_can_be_listed),
 		TEST(adding_goes_on_in_place),
 		TEST(bucket_and_packets_are_fixed_at_creation),
 		TEST(a_file_that_is_not_ours_is_left_alone),

@@ -4,79 +4,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
-#include "analyze/bridge.h"
-#include "tests/unit/scene.h"
+#include "tests/unit/judged.h"
 
 #define NEVER SCENE_NEVER
-
-static struct timeline tl;
-static struct bridge bridge;
-static struct bridge_verdict v;
-static struct bridge_subject subject;
-
-static int begin(void **state)
-{
-	(void)state;
-	scene_begin();
-	scene_frame("key", 0, 1);
-	scene_address('+', 1, "127.0.0.1", 8);
-	scene_address('+', 1, HOST, 24);
-	return 0;
-}
-
-static int end(void **state)
-{
-	(void)state;
-	bridge_release(&bridge);
-	timeline_release(&tl);
-	scene_free();
-	return 0;
-}
-
-static void settle_at(int64_t ms)
-{
-	scene_frame("poll", ms, ms + 1);
-	scene_read_whole(&tl);
-	assert_int_equal(bridge_init(&bridge, &tl), 0);
-}
-
-static void settle(void)
-{
-	settle_at(10000);
-}
-
-static void ask(uint8_t protocol, uint16_t local_port, uint16_t remote_port)
-{
-	subject = (struct bridge_subject){
-		.protocol = protocol, .ip_version = 4, .began_ns = INT64_MIN, .sent = true};
-	assert_int_equal(endpoint_parse(HOST, &subject.local.address), 0);
-	assert_int_equal(endpoint_parse(PEER, &subject.remote.address), 0);
-	subject.local.port = local_port;
-	subject.remote.port = remote_port;
-}
-
-static void assert_owner(int64_t ms, bool sent, enum bridge_rule rule, uint32_t pid)
-{
-	subject.sent = sent;
-	bridge_judge(&bridge, &subject, T(ms), &v);
-	if (v.reason != BRIDGE_OWNED)
-		fail_msg("at %lld ms: %s", (long long)ms, bridge_reason_name(v.reason));
-	assert_int_equal(tl.processes[v.process].pid, pid);
-	assert_string_equal(bridge_rule_name(v.rule), bridge_rule_name(rule));
-	assert_true(v.from_ns <= T(ms) && T(ms) < v.until_ns);
-}
-
-static void assert_nobody(int64_t ms, bool sent)
-{
-	subject.sent = sent;
-	bridge_judge(&bridge, &subject, T(ms), &v);
-	if (v.reason == BRIDGE_OWNED)
-		fail_msg("at %lld ms: pid %u", (long long)ms, tl.processes[v.process].pid);
-}
 
 /* -------------------------------------------------------------- echoes -- */
 
@@ -93,7 +26,7 @@ static void echo_call(uint32_t pid, int64_t looked_ms, int64_t end_ms, unsigned 
 
 static void ask_echo(uint32_t payload_bytes)
 {
-	ask(IPPROTO_ICMP, 77, 0);
+	ask_host(IPPROTO_ICMP, 77, 0);
 	subject.icmp_query = true;
 	subject.payload_bytes = payload_bytes;
 	subject.ip_bytes = payload_bytes + 28;
@@ -107,14 +40,14 @@ static void of_two_pings_at_once_the_length_tells(void **state)
 	echo_call(11, 101, 104, 108);
 	settle();
 	ask_echo(56);
-	assert_owner(102, true, BRIDGE_QUOTED, 10);
+	assert_sender(102, BRIDGE_QUOTED, 10);
 	ask_echo(100);
-	assert_owner(102, true, BRIDGE_QUOTED, 11);
+	assert_sender(102, BRIDGE_QUOTED, 11);
 	ask_echo(90); /* neither */
-	assert_nobody(102, true);
+	assert_nobody_sends(102);
 	ask_echo(100);
 	subject.ip_bytes = 0; /* a fragment */
-	assert_nobody(102, true);
+	assert_nobody_sends(102);
 }
 
 static void two_pings_of_one_length_at_once_are_nobodys(void **state)
@@ -125,8 +58,8 @@ static void two_pings_of_one_length_at_once_are_nobodys(void **state)
 	echo_call(11, 104, 105, 64);
 	settle();
 	ask_echo(56);
-	assert_nobody(105, true); /* the kernel may have been late with the first one's */
-	assert_owner(109, true, BRIDGE_QUOTED, 11);
+	assert_nobody_sends(105); /* the kernel may have been late with the first one's */
+	assert_sender(109, BRIDGE_QUOTED, 11);
 }
 
 /* It lost the processor amid its call. */
@@ -138,8 +71,8 @@ static void a_ping_of_a_call_that_goes_on_is_not_a_later_ones(void **state)
 	echo_call(11, 130, 131, 64);
 	settle();
 	ask_echo(56);
-	assert_owner(120, true, BRIDGE_QUOTED, 10);
-	assert_nobody(131, true);
+	assert_sender(120, BRIDGE_QUOTED, 10);
+	assert_nobody_sends(131);
 }
 
 static void a_look_up_without_an_end_may_be_of_any_length(void **state)
@@ -150,8 +83,8 @@ static void a_look_up_without_an_end_may_be_of_any_length(void **state)
 	echo_call(11, 101, 106, 64);
 	settle();
 	ask_echo(56);
-	assert_nobody(102, true);
-	assert_owner(111, true, BRIDGE_QUOTED, 11);
+	assert_nobody_sends(102);
+	assert_sender(111, BRIDGE_QUOTED, 11);
 }
 
 /* The end that was told may be that of a later call. */
@@ -165,7 +98,7 @@ static void an_end_across_what_is_missing_is_none(void **state)
 	echo_call(11, 101, 104, 64);
 	settle();
 	ask_echo(56);
-	assert_nobody(102, true);
+	assert_nobody_sends(102);
 }
 
 static void where_pings_were_too_many_to_be_told_nobody_is_named(void **state)
@@ -176,12 +109,78 @@ static void where_pings_were_too_many_to_be_told_nobody_is_named(void **state)
 	echo_call(11, 101, 104, 64);
 	settle();
 	ask_echo(56);
-	assert_nobody(102, true);
+	assert_nobody_sends(102);
+}
+
+/* A reading has a raw socket of 10, which ends while the reading goes on. */
+static void read_raw_socket(bool ended)
+{
+	scene_frame("event", 150, 155);
+	echo_call(10, 140, 141, 64);
+	scene_frame("poll", 160, 200);
+	scene_process('+', 10, OLD, "ping");
+	scene_socket('+', "raw 0.0.0.0 1 0.0.0.0 0 7", 500);
+	scene_holder('+', 500, 10, OLD, 3);
+	scene_frame("event", 201, 202);
+	if (ended)
+		scene_say("process - 10 %u 1 \\N \\N \\N \\N \\N \\N 0 %lld", (unsigned)OLD,
+			  (long long)T(170));
+	echo_call(ended ? 11 : 10, 180, 181, 64);
+	scene_frame("poll", 300, 301);
+	scene_holder('-', 500, 10, OLD, 3);
+	scene_socket('-', "raw 0.0.0.0 1 0.0.0.0 0 7", 500);
+	settle();
+	ask_echo(56);
+}
+
+static void who_had_ended_before_an_answer_has_it_not(void **state)
+{
+	(void)state;
+	read_raw_socket(true);
+	assert_receiver(182, BRIDGE_QUOTED, 11);
+}
+
+/* What the kernel told of an echo needs no reading to vouch for it. */
+static void a_told_echo_does_not_rest_on_the_raw_socket_that_was_read(void **state)
+{
+	(void)state;
+	read_raw_socket(false);
+	assert_sender(181, BRIDGE_QUOTED, 10);
+	assert_int_equal(v.socket, TIMELINE_NONE);
+	assert_receiver(182, BRIDGE_QUOTED, 10);
+	assert_int_equal(v.socket, TIMELINE_NONE);
+}
+
+static void a_ping_is_of_who_looked_up_its_way_just_before(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use("1 0.0.0.0 0 " PEER " 0", NEVER, "route", 100, NEVER, 10, OLD);
+	settle();
+	ask_host(IPPROTO_ICMP, 77, 0);
+	subject.icmp_query = true;
+	assert_sender(101, BRIDGE_QUOTED, 10);
+	assert_receiver(140, BRIDGE_QUOTED, 10);
+	assert_nobody_sends(140); /* a look-up nobody told: of a connected one */
+	subject.responder = true;
+	assert_nobody_sends(101);
+}
+
+/* Two look up the way to one host; whose packet leaves first is not known. */
+static void a_ping_just_after_two_look_ups_is_nobodys(void **state)
+{
+	(void)state;
+	scene_frame("event", 150, 160);
+	scene_use("1 0.0.0.0 0 " PEER " 0", NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use("1 0.0.0.0 0 " PEER " 0", NEVER, "route", 101, 100, 11, OLD);
+	settle();
+	ask_host(IPPROTO_ICMP, 77, 0);
+	subject.icmp_query = true;
+	assert_nobody_sends(102);
 }
 
 /* --------------------------------------------------------------- hands -- */
 
-#define QUERY "17 " HOST " 40000 " PEER " 53"
 #define HANDS "17 :: 40000 :: 0"
 
 static void closed(int64_t ms)
@@ -194,7 +193,7 @@ static void closed(int64_t ms)
 static void hand_on(void)
 {
 	scene_frame("event", 450, 460);
-	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 150, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 200, 150, 11, OLD);
 }
@@ -204,16 +203,16 @@ static void a_connected_socket_that_was_passed_on_is_who_acts_next(void **state)
 	(void)state;
 	hand_on();
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(101, true, BRIDGE_EXACT, 10);
-	assert_owner(150, true, BRIDGE_EXACT, 10);
-	assert_nobody(190, true); /* the call that ended at 200 */
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(101, BRIDGE_EXACT, 10);
+	assert_sender(150, BRIDGE_EXACT, 10);
+	assert_nobody_sends(190); /* the call that ended at 200 */
 	assert_string_equal(bridge_reason_name(v.reason), "ambiguous");
 	assert_int_equal(v.candidate_count, 2);
 	assert_true(v.refused && v.until_ns - v.from_ns == 1);
-	assert_nobody(5000, true);
-	assert_nobody(160, false); /* the next one may read it */
-	assert_nobody(5000, false);
+	assert_nobody_sends(5000);
+	assert_nobody_receives(160); /* the next one may read it */
+	assert_nobody_receives(5000);
 }
 
 static void who_has_had_it_for_long_may_read_what_comes(void **state)
@@ -221,10 +220,10 @@ static void who_has_had_it_for_long_may_read_what_comes(void **state)
 	(void)state;
 	hand_on();
 	scene_frame("event", 50050, 50060);
-	scene_use(QUERY, NEVER, "route", 50000, 100, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 50000, 100, 10, OLD);
 	settle_at(100000);
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_nobody(50001, false);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_nobody_receives(50001);
 }
 
 static void in_its_own_turn_a_process_is_sure(void **state)
@@ -232,19 +231,19 @@ static void in_its_own_turn_a_process_is_sure(void **state)
 	(void)state;
 	hand_on();
 	scene_frame("event", 650, 660);
-	scene_use(QUERY, NEVER, "route", 299, 100, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 299, 100, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 301, 298, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 400, 340, 11, OLD);
 	scene_use(HANDS, NEVER, "send", 500, 450, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 503, 502, 11, OLD);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(300, true, BRIDGE_EXACT, 10); /* it looked up after the other's last */
-	assert_owner(320, true, BRIDGE_EXACT, 10);
-	assert_nobody(341, true);
-	assert_nobody(452, true); /* the other's may leave late */
-	assert_owner(456, true, BRIDGE_EXACT, 10);
-	assert_nobody(501, true); /* both were in a call */
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(300, BRIDGE_EXACT, 10); /* it looked up after the other's last */
+	assert_sender(320, BRIDGE_EXACT, 10);
+	assert_nobody_sends(341);
+	assert_nobody_sends(452); /* the other's may leave late */
+	assert_sender(456, BRIDGE_EXACT, 10);
+	assert_nobody_sends(501); /* both were in a call */
 }
 
 static void after_its_close_a_port_is_in_other_hands(void **state)
@@ -253,10 +252,10 @@ static void after_its_close_a_port_is_in_other_hands(void **state)
 	hand_on();
 	scene_frame("event", 650, 660);
 	closed(600);
-	scene_use(QUERY, NEVER, "route", 1000, 100, 12, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 1000, 100, 12, OLD);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(1001, true, BRIDGE_EXACT, 12);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(1001, BRIDGE_EXACT, 12);
 }
 
 /* A place that was used again: what was told of the port before is not its own. */
@@ -264,31 +263,31 @@ static void a_use_after_the_close_says_nothing_of_before(void **state)
 {
 	(void)state;
 	scene_frame("event", 150, 160);
-	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	scene_frame("event", 450, 460);
 	closed(400);
 	scene_use(HANDS, NEVER, "send", 101, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "receive", 1000, 101, 11, OLD);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(101, true, BRIDGE_EXACT, 10);
-	assert_owner(150, true, BRIDGE_EXACT, 10);
-	assert_owner(120, false, BRIDGE_EXACT, 10);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(101, BRIDGE_EXACT, 10);
+	assert_sender(150, BRIDGE_EXACT, 10);
+	assert_receiver(120, BRIDGE_EXACT, 10);
 }
 
 static void who_had_ended_or_was_not_there_is_no_rival(void **state)
 {
 	(void)state;
 	scene_frame("event", 450, 460);
-	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 50, NEVER, 9, OLD);
 	scene_say("process - 9 %u 1 1000 x /bin/x x / 1 0 %lld", (unsigned)OLD, (long long)T(60));
 	scene_use(HANDS, NEVER, "send", 101, 50, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 400, 350, 11, TICKS(300));
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(100, true, BRIDGE_EXACT, 10);
-	assert_nobody(110, false); /* but what waits may be read by whom it is handed to */
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(100, BRIDGE_EXACT, 10);
+	assert_nobody_receives(110); /* but what waits may be read by whom it is handed to */
 }
 
 static void born(uint32_t pid, int64_t ms, uint32_t parent, int64_t at_ms)
@@ -303,7 +302,7 @@ static void use_later(uint32_t parent)
 	scene_process('+', 9, OLD - 100, "elder");
 	scene_process('+', 10, OLD, "first");
 	scene_frame("event", 450, 460);
-	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	born(11, 300, parent, 300);
 	scene_use(HANDS, NEVER, "send", 101, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "receive", 400, 101, 11, TICKS(300));
@@ -315,9 +314,40 @@ static void what_waits_may_be_read_by_who_inherits_it(void **state)
 	use_later(10);
 	closed(500);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_nobody(110, false);
-	assert_owner(102, true, BRIDGE_EXACT, 10);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_nobody_receives(110);
+	assert_sender(102, BRIDGE_EXACT, 10);
+}
+
+/* Two sockets of one port: 9, which ends at 90, and then 10 use the one, 8 and then 11 the other.
+ */
+static void use_two_sockets(int64_t one_ms, int64_t other_ms)
+{
+	scene_frame("event", 450, 460);
+	scene_use("17 " HOST " 40000 " PEER " 53", NEVER, "route", 99, NEVER, 10, OLD);
+	scene_use(HANDS, one_ms, "receive", 60, NEVER, 9, OLD);
+	scene_use(HANDS, other_ms, "receive", 80, NEVER, 8, OLD);
+	scene_use(HANDS, one_ms, "send", 100, 60, 10, OLD);
+	scene_use(HANDS, other_ms, "send", 140, 80, 11, OLD);
+	scene_say("process - 9 %u 1 1000 x /bin/x x / 1 0 %lld", (unsigned)OLD, (long long)T(90));
+	settle();
+	ask_host(IPPROTO_UDP, 40000, 53);
+}
+
+static void who_has_another_socket_of_the_port_is_no_rival(void **state)
+{
+	(void)state;
+	use_two_sockets(50, 70);
+	assert_sender(101, BRIDGE_EXACT, 10);
+	assert_receiver(120, BRIDGE_EXACT, 10);
+}
+
+static void of_sockets_that_are_not_told_apart_all_users_are_rivals(void **state)
+{
+	(void)state;
+	use_two_sockets(NEVER, NEVER);
+	assert_nobody_sends(101);
+	assert_nobody_receives(120);
 }
 
 /* A close is told late. */
@@ -327,8 +357,8 @@ static void who_inherits_nothing_may_have_the_next_socket(void **state)
 	use_later(9);
 	closed(500);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(110, false, BRIDGE_EXACT, 10);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_receiver(110, BRIDGE_EXACT, 10);
 }
 
 static void who_inherits_nothing_may_be_handed_what_stays_open(void **state)
@@ -336,15 +366,15 @@ static void who_inherits_nothing_may_be_handed_what_stays_open(void **state)
 	(void)state;
 	use_later(9);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_nobody(110, false);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_nobody_receives(110);
 }
 
 /* A pid came back within a clock tick: the first to have it was forked by 10. */
 static void fork_two(void)
 {
 	scene_frame("event", 450, 460);
-	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	born(11, 120, 10, 121);
 	born(11, 120, 9, 128);
 	scene_say("process - 11 %llu 1 1000 x /bin/x x / 1 0 %lld", (unsigned long long)TICKS(120),
@@ -360,10 +390,10 @@ static void of_two_with_one_pid_and_tick_either_is_a_rival(void **state)
 	scene_use(HANDS, NEVER, "send", 132, 125, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 140, 133, 11, TICKS(120));
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(101, true, BRIDGE_EXACT, 10);
-	assert_nobody(124, true);
-	assert_nobody(139, true);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(101, BRIDGE_EXACT, 10);
+	assert_nobody_sends(124);
+	assert_nobody_sends(139);
 }
 
 /* The fork of the first was not told. */
@@ -371,14 +401,14 @@ static void who_acted_before_its_fork_is_another_with_its_pid(void **state)
 {
 	(void)state;
 	scene_frame("event", 450, 460);
-	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 101, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 125, 102, 11, TICKS(120));
 	born(11, 120, 9, 128);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(101, true, BRIDGE_EXACT, 10);
-	assert_nobody(124, true);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(101, BRIDGE_EXACT, 10);
+	assert_nobody_sends(124);
 	assert_true(tl.processes[timeline_process_of(&tl, 11, TICKS(120))].forked_twice);
 }
 
@@ -401,9 +431,9 @@ static void a_fork_stays_one_when_its_pid_comes_back(void **state)
 	(void)state;
 	fork_two();
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_owner(119, true, BRIDGE_EXACT, 10);
-	assert_nobody(150, true);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(119, BRIDGE_EXACT, 10);
+	assert_nobody_sends(150);
 }
 
 /* A worker is born, reads what waited, and answers, before any reading has the socket. */
@@ -413,14 +443,14 @@ static void whom_readings_show_first_need_not_have_received(void **state)
 	scene_process('+', 10, OLD, "first");
 	scene_frame("event", 450, 460);
 	born(11, 115, 10, 115);
-	scene_use(QUERY, NEVER, "route", 120, NEVER, 11, TICKS(115));
+	scene_use(USE_QUERY, NEVER, "route", 120, NEVER, 11, TICKS(115));
 	scene_frame("poll", 1000, 1001);
 	scene_socket('+', "udp " HOST " 40000 0.0.0.0 0 7", 500);
 	scene_holder('+', 500, 10, OLD, 3);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
+	ask_host(IPPROTO_UDP, 40000, 53);
 	subject.responder = true;
-	assert_nobody(110, false);
+	assert_nobody_receives(110);
 }
 
 /* The dispatcher receives and its helper answers. */
@@ -428,27 +458,27 @@ static void who_answers_need_not_be_who_received(void **state)
 {
 	(void)state;
 	scene_frame("event", 450, 460);
-	scene_use(QUERY, NEVER, "route", 110, NEVER, 11, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 110, NEVER, 11, OLD);
 	scene_use(HANDS, NEVER, "receive", 101, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "send", 111, 101, 11, OLD);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
+	ask_host(IPPROTO_UDP, 40000, 53);
 	subject.responder = true;
-	assert_nobody(100, false);
+	assert_nobody_receives(100);
 	assert_string_equal(bridge_reason_name(v.reason), "ambiguous");
-	assert_owner(110, true, BRIDGE_EXACT, 11);
-	assert_nobody(300, false);
+	assert_sender(110, BRIDGE_EXACT, 11);
+	assert_nobody_receives(300);
 }
 
 static void of_too_many_hands_nobody_is_named(void **state)
 {
 	(void)state;
 	scene_frame("event", 450, 460);
-	scene_use(QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
 	scene_use(HANDS, NEVER, "several", 90, 80, 10, OLD);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_nobody(101, true);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_nobody_sends(101);
 }
 
 /* The reading shows the one it was passed to, who did not send what was sent before. */
@@ -461,10 +491,10 @@ static void whom_readings_show_later_did_not_send_what_was_sent_before(void **st
 	scene_socket('+', "udp " HOST " 40000 " PEER " 53 1", 500);
 	scene_holder('+', 500, 11, OLD, 3);
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
-	assert_nobody(101, true);
-	assert_nobody(300, true);
-	assert_owner(1500, true, BRIDGE_EXACT, 11);
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_nobody_sends(101);
+	assert_nobody_sends(300);
+	assert_sender(1500, BRIDGE_EXACT, 11);
 }
 
 /* With the interface or its own address named, no way is looked up. */
@@ -478,37 +508,44 @@ static void to_a_group_a_look_up_does_not_tell_who_sends(void **state)
 		scene_say("use ! 1 17 " HOST " 40000 %s 53 0 0 route %lld 0 \\N \\N 10 500 10",
 			  groups[i], (long long)T(100));
 	settle();
-	ask(IPPROTO_UDP, 40000, 53);
+	ask_host(IPPROTO_UDP, 40000, 53);
 	for (size_t i = 0; i < 3; i++) {
 		assert_int_equal(endpoint_parse(groups[i], &subject.remote.address), 0);
-		assert_nobody(101, true);
+		assert_nobody_sends(101);
 	}
 }
 
-#define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define FACT(name)    cmocka_unit_test_setup_teardown(name, judged_begin, judged_end)
+#define UNASKED(name) cmocka_unit_test_setup_teardown(name, judged_begin, judged_end)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		FACT(a_ping_is_of_who_looked_up_its_way_just_before),
+		FACT(a_ping_just_after_two_look_ups_is_nobodys),
 		FACT(of_two_pings_at_once_the_length_tells),
 		FACT(two_pings_of_one_length_at_once_are_nobodys),
 		FACT(a_ping_of_a_call_that_goes_on_is_not_a_later_ones),
 		FACT(a_look_up_without_an_end_may_be_of_any_length),
 		FACT(an_end_across_what_is_missing_is_none),
 		FACT(where_pings_were_too_many_to_be_told_nobody_is_named),
-		FACT(a_connected_socket_that_was_passed_on_is_who_acts_next),
-		FACT(who_has_had_it_for_long_may_read_what_comes),
-		FACT(in_its_own_turn_a_process_is_sure),
+		FACT(who_had_ended_before_an_answer_has_it_not),
+		FACT(a_told_echo_does_not_rest_on_the_raw_socket_that_was_read),
+		UNASKED(a_connected_socket_that_was_passed_on_is_who_acts_next),
+		UNASKED(who_has_had_it_for_long_may_read_what_comes),
+		UNASKED(in_its_own_turn_a_process_is_sure),
+		FACT(who_has_another_socket_of_the_port_is_no_rival),
+		UNASKED(of_sockets_that_are_not_told_apart_all_users_are_rivals),
 		FACT(after_its_close_a_port_is_in_other_hands),
 		FACT(a_use_after_the_close_says_nothing_of_before),
-		FACT(who_had_ended_or_was_not_there_is_no_rival),
-		FACT(who_answers_need_not_be_who_received),
-		FACT(of_too_many_hands_nobody_is_named),
-		FACT(what_waits_may_be_read_by_who_inherits_it),
+		UNASKED(who_had_ended_or_was_not_there_is_no_rival),
+		UNASKED(who_answers_need_not_be_who_received),
+		UNASKED(of_too_many_hands_nobody_is_named),
+		UNASKED(what_waits_may_be_read_by_who_inherits_it),
 		FACT(who_inherits_nothing_may_have_the_next_socket),
-		FACT(who_inherits_nothing_may_be_handed_what_stays_open),
+		UNASKED(who_inherits_nothing_may_be_handed_what_stays_open),
 		FACT(of_two_with_one_pid_and_tick_either_is_a_rival),
-		FACT(who_acted_before_its_fork_is_another_with_its_pid),
+		UNASKED(who_acted_before_its_fork_is_another_with_its_pid),
 		FACT(who_ended_before_its_fork_is_another_with_its_pid),
 		FACT(a_fork_stays_one_when_its_pid_comes_back),
 		FACT(whom_readings_show_first_need_not_have_received),

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
 #include "snapshot/format/snapfile.h"
 #include "tests/unit/sockets.h"
 #include "tests/unit/traced.h"
@@ -60,8 +61,8 @@ static void assert_transfer(enum tracepoint_kind kind, pid_t pid, uint64_t sk, i
  * when the processes are gone. */
 static void assert_destroyed(uint64_t sk)
 {
-	for (int64_t end_ns = traced_now_ns() + 10000000000; traced_now_ns() < end_ns;
-	     traced_collect()) {
+	for (int64_t end_ns = quantity_now_ns(CLOCK_MONOTONIC) + 10000000000;
+	     quantity_now_ns(CLOCK_MONOTONIC) < end_ns; traced_collect()) {
 		for (size_t i = 0; i < traced_count; i++) {
 			if (traced_events[i].kind == TRACEPOINT_DESTROY &&
 			    traced_events[i].sk == sk)

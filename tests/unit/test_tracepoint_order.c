@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
 #include "tests/unit/sockets.h"
 #include "tests/unit/traced.h"
 
@@ -169,7 +170,7 @@ static void test_what_comes_later_stays(void **state)
 
 	(void)state;
 	traced_start();
-	before_ns = traced_now_ns();
+	before_ns = quantity_now_ns(CLOCK_MONOTONIC);
 	child = traced_fork();
 	if (child == 0)
 		_exit(0);

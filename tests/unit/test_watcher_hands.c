@@ -16,7 +16,7 @@
 enum { ONE = 10, OTHER, THIRD };
 
 static struct watcher_hands hands;
-static struct watcher_use told[2];
+static struct watcher_use told[WATCHER_HANDS_TOLD];
 static int64_t now_ns;
 static bool forgot;
 
@@ -96,6 +96,26 @@ static void a_place_used_again_is_another_socket(void **state)
 	assert_told(0, OTHER, SNAP_SEND, 54);
 }
 
+static void the_sockets_of_one_port_are_told_apart(void **state)
+{
+	int64_t first_ns;
+
+	(void)state;
+	acts(ONE, SK, SNAP_SEND, 53);
+	acts(ONE, SK + 64, SNAP_SEND, 53);
+	acts(OTHER, SK, SNAP_SEND, 0);
+	first_ns = told[0].use.opened_ns;
+	assert_true(first_ns != 0 && told[1].use.opened_ns == first_ns);
+	acts(OTHER, SK + 64, SNAP_SEND, 0);
+	assert_true(told[0].use.opened_ns != 0 && told[0].use.opened_ns != first_ns);
+	/* One of another port, and one of that port again. */
+	acts(ONE, SK, SNAP_SEND, 54);
+	acts(OTHER, SK, SNAP_SEND, 53);
+	acts(ONE, SK, SNAP_SEND, 0);
+	assert_told(1, ONE, SNAP_SEND, 53);
+	assert_true(told[1].use.opened_ns != 0 && told[1].use.opened_ns != first_ns);
+}
+
 /* What is told of the port before is of a socket that has closed; the close tells. */
 static void in_a_place_used_again_who_receives_first_is_told_too(void **state)
 {
@@ -123,12 +143,79 @@ static void too_many_turns_are_told_no_more(void **state)
 
 	(void)state;
 	acts(ONE, SK, SNAP_SEND, 53);
-	for (int i = 1; i < WATCHER_USES_TURNS; i++)
+	for (int i = 1; i < SNAP_TURNS_MAX - 1; i++)
 		count += acts(i % 2 ? OTHER : ONE, SK, SNAP_SEND, 0);
-	assert_int_equal(count, WATCHER_USES_TURNS);
-	assert_int_equal(acts(OTHER + THIRD, SK, SNAP_SEND, 0), 1);
-	assert_told(0, OTHER + THIRD, SNAP_SEVERAL, 53);
+	assert_int_equal(count, SNAP_TURNS_MAX - 1);
+	assert_int_equal(acts(THIRD, SK, SNAP_SEND, 0), 1);
+	assert_told(0, THIRD, SNAP_SEVERAL, 53);
 	assert_int_equal(acts(ONE, SK, SNAP_SEND, 0), 0);
+}
+
+static void all_who_received_before_the_port_was_known_are_told(void **state)
+{
+	int64_t at_ns[WATCHER_HANDS_TOLD];
+
+	(void)state;
+	for (uint32_t i = 0; i < WATCHER_HANDS_WAITING + 1; i++) {
+		assert_int_equal(acts(ONE + i, SK, SNAP_RECEIVE, 0), 0);
+		at_ns[i] = now_ns;
+	}
+	assert_int_equal(acts(1, SK, SNAP_SEND, 53), WATCHER_HANDS_TOLD);
+	at_ns[WATCHER_HANDS_TOLD - 1] = now_ns;
+	for (uint32_t i = 0; i < WATCHER_HANDS_TOLD; i++) {
+		bool is_last = i == WATCHER_HANDS_TOLD - 1;
+
+		assert_told(i, is_last ? 1 : ONE + i, is_last ? SNAP_SEND : SNAP_RECEIVE, 53);
+		assert_true(told[i].use.at_ns == at_ns[i]);
+		assert_true(told[i].use.previous_ns == (i > 0 ? at_ns[i - 1] : 0));
+	}
+	/* Once. */
+	assert_int_equal(acts(ONE, SK, SNAP_SEND, 53), 1);
+	assert_told(0, ONE, SNAP_SEND, 53);
+}
+
+/* The second one alone looks up the port. */
+static void the_user_before_the_one_that_looked_is_told(void **state)
+{
+	(void)state;
+	acts(ONE, SK, SNAP_RECEIVE, 0);
+	acts(OTHER, SK, SNAP_RECEIVE, 0);
+	assert_int_equal(acts(OTHER, SK, SNAP_SEND, 53), 2);
+	assert_told(0, ONE, SNAP_RECEIVE, 53);
+	assert_told(1, OTHER, SNAP_SEND, 53);
+	assert_int_equal(acts(ONE, SK, SNAP_RECEIVE, 0), 1);
+}
+
+/* The places of those who wait are taken: it is told that they are not all. */
+static void of_too_many_before_the_port_was_known_the_first_is_told_as_several(void **state)
+{
+	int64_t first_ns;
+
+	(void)state;
+	acts(ONE, SK, SNAP_RECEIVE, 0);
+	first_ns = now_ns;
+	for (uint32_t i = 0; i <= WATCHER_HANDS_WAITING; i++)
+		acts(i % 2 ? THIRD : OTHER, SK, SNAP_RECEIVE, 0);
+	assert_int_equal(acts(ONE, SK, SNAP_SEND, 53), 1);
+	assert_told(0, ONE, SNAP_SEVERAL, 53);
+	assert_true(told[0].use.at_ns == first_ns);
+	assert_int_equal(acts(OTHER, SK, SNAP_SEND, 53), 0);
+	/* Of the next socket in the place all is known again. */
+	acts(OTHER, SK, SNAP_SEND, 54);
+	assert_int_equal(acts(ONE, SK, SNAP_RECEIVE, 0), 2);
+	assert_told(1, ONE, SNAP_RECEIVE, 54);
+}
+
+/* Two had the socket that has the place now, of a port that nobody had looked up. */
+static void in_a_place_used_again_all_are_told_of_the_new_port(void **state)
+{
+	(void)state;
+	acts(THIRD, SK, SNAP_SEND, 40);
+	acts(ONE, SK, SNAP_RECEIVE, 0);
+	acts(OTHER, SK, SNAP_RECEIVE, 0);
+	assert_int_equal(acts(OTHER, SK, SNAP_SEND, 53), 2);
+	assert_told(0, ONE, SNAP_RECEIVE, 53);
+	assert_told(1, OTHER, SNAP_SEND, 53);
 }
 
 static void who_has_it_now_is_told_to_a_new_file(void **state)
@@ -179,9 +266,14 @@ int main(void)
 		FACT(a_second_user_is_told_with_the_first),
 		FACT(who_only_receives_is_told_when_the_port_is_known),
 		FACT(a_place_used_again_is_another_socket),
+		FACT(the_sockets_of_one_port_are_told_apart),
 		FACT(in_a_place_used_again_who_receives_first_is_told_too),
 		FACT(the_same_process_may_have_another_socket_in_the_place),
 		FACT(too_many_turns_are_told_no_more),
+		FACT(all_who_received_before_the_port_was_known_are_told),
+		FACT(the_user_before_the_one_that_looked_is_told),
+		FACT(of_too_many_before_the_port_was_known_the_first_is_told_as_several),
+		FACT(in_a_place_used_again_all_are_told_of_the_new_port),
 		FACT(who_has_it_now_is_told_to_a_new_file),
 		FACT(what_was_used_lately_is_not_forgotten_without_a_word),
 	};

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "analyze/walk.h"
 #include "analyze/witness.h"
 #include "tests/unit/scene.h"
 
@@ -201,6 +202,54 @@ static void a_file_that_is_not_there_is_an_error(void **state)
 	assert_int_equal(witness_read(AT_FDCWD, path, wanted, 0, NULL), ERROR_NO_INPUT);
 }
 
+/* One process of n programs, each of which is wanted, twice: steps that it takes. */
+static uint64_t steps_for(size_t n)
+{
+	struct witness *all = calloc(2 * n, sizeof(*all));
+	char(*names)[16] = calloc(n, sizeof(*names));
+	uint64_t before;
+
+	assert_non_null(all);
+	assert_non_null(names);
+	scene_frame("event", 3000, 3001);
+	for (size_t i = 0; i < n; i++) {
+		snprintf(names[i], sizeof(names[i]), "n%zu", i);
+		scene_say("process ! 77 77 1 1000 %s \\N %s / 1 \\N \\N", names[i], names[i]);
+		all[2 * i] = (struct witness){.type = SNAP_TYPE_PROCESS,
+					      .pid = 77,
+					      .start_ticks = 77,
+					      .comm = names[i],
+					      .cmdline = names[i],
+					      .only_program = true};
+		all[2 * i + 1] = all[2 * i];
+	}
+	scene_write_snap(path);
+	before = walk_steps;
+	assert_int_equal(witness_read(AT_FDCWD, path, all, 2 * n, NULL), 0);
+	for (size_t i = 0; i < 2 * n; i++) {
+		assert_true(all[i].same_program);
+		assert_int_equal(all[i].line, all[0].line + i / 2);
+		assert_non_null(strstr(all[i].text, names[i / 2]));
+	}
+	witness_release(all, 2 * n);
+	free(all);
+	free(names);
+	return walk_steps - before;
+}
+
+static void many_wanted_are_found_one_by_one(void **state)
+{
+	uint64_t small = steps_for(1000), large;
+
+	(void)state;
+	end(NULL);
+	begin(NULL);
+	large = steps_for(4000);
+	if (small < 1000 || large >= 6 * small)
+		fail_msg("%llu steps for 1,000, %llu for 4,000", (unsigned long long)small,
+			 (unsigned long long)large);
+}
+
 #define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -213,6 +262,7 @@ int main(void)
 		FACT(before_damage_things_are_found),
 		FACT(a_file_that_is_not_there_is_an_error),
 		FACT(an_exec_is_found_by_its_moment),
+		FACT(many_wanted_are_found_one_by_one),
 		FACT(of_two_programs_in_a_frame_the_expected_one_is_found),
 	};
 

@@ -102,6 +102,12 @@ static struct bridge_subject connection(uint16_t local_port, uint16_t remote_por
 	return subject;
 }
 
+static void ask_nothing(struct bridge *bridge, unsigned n)
+{
+	(void)bridge;
+	(void)n;
+}
+
 /* ----------------------------------------------------------- streams -- */
 
 static void use_at(int64_t opened_ms, unsigned i, int64_t at_ms, int64_t sent_bytes)
@@ -179,6 +185,26 @@ static void many_told_sockets_of_one_tuple(void **state)
 	assert_near_linear(&(struct work){make_told, ask_told});
 }
 
+/* Each close in a namespace of its own, where one of them was told; as many were told in none. */
+static void make_unplaced(unsigned n)
+{
+	scene_frame("event", 2, 3);
+	for (unsigned i = 0; i < n; i++) {
+		long long at = (long long)T(10 + (int64_t)i);
+
+		scene_say("use ! 0 " CLIENT " 0 %lld send %lld 0 0 0 1 1 1", at, at);
+		scene_say("use ! %u " CLIENT " 0 %lld send %lld 0 0 0 1 1 1", 10 + i, at, at);
+		scene_say("closed ! %u tcp " HOST " 40000 " PEER " 80 0 0 %lld 0 0 0 0 0 0 0 0",
+			  10 + i, at + 500000);
+	}
+}
+
+static void many_told_sockets_in_no_known_namespace(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_unplaced, ask_nothing});
+}
+
 static void make_untold(unsigned n)
 {
 	scene_frame("event", 2, 3);
@@ -195,13 +221,14 @@ static void ask_untold(struct bridge *bridge, unsigned n)
 	struct bridge_verdict v;
 
 	for (unsigned i = 0; i < n; i++) {
-		int64_t from_ns, until_ns, at_ns = T(10 * ((int64_t)i + 1));
+		int64_t at_ns = T(10 * ((int64_t)i + 1));
+		struct timeline_stretch same = timeline_told_stretch(bridge->timeline, true, at_ns);
 
-		assert_true(timeline_untold(bridge->timeline, true, at_ns + 1, at_ns + 2));
+		assert_true(
+			timeline_untold(bridge->timeline, true, at_ns + 5000000, at_ns + 7000000));
 		assert_false(
-			timeline_untold(bridge->timeline, true, at_ns + 6000000, at_ns + 7000000));
-		timeline_told_stretch(bridge->timeline, true, at_ns, &from_ns, &until_ns);
-		assert_true(from_ns == at_ns && until_ns == at_ns + 5000001);
+			timeline_untold(bridge->timeline, true, at_ns + 5000001, at_ns + 7000000));
+		assert_true(same.from_ns == at_ns && same.until_ns == at_ns + 5000001);
 	}
 	bridge_judge(bridge, &subject, T(900002), &v);
 	assert_int_equal(v.reason, BRIDGE_OWNED);
@@ -240,6 +267,113 @@ static void many_programs_of_one_process(void **state)
 {
 	(void)state;
 	assert_near_linear(&(struct work){make_images, ask_images});
+}
+
+/* ---------------------------------------------------------- datagrams -- */
+
+static void make_closes(unsigned n)
+{
+	scene_frame("event", 2, 3);
+	for (unsigned i = 0; i < n; i++)
+		scene_say("closed ! 1 udp " HOST " 40000 10.1.%u.%u 53 0 0 %lld 0 0 0 0 0 0 0 0",
+			  i / 256, i % 256, (long long)T(10 + (int64_t)i));
+}
+
+static void ask_closes(struct bridge *bridge, unsigned n)
+{
+	struct bridge_subject subject = connection(40000, 53);
+
+	for (unsigned i = 0; i < n; i++) {
+		char peer[32];
+
+		snprintf(peer, sizeof(peer), "10.1.%u.%u", i / 256, i % 256);
+		assert_int_equal(endpoint_parse(peer, &subject.remote.address), 0);
+		assert_int_equal(timeline_closed(bridge->timeline, IPPROTO_UDP, 40000,
+						 &subject.remote, T(9), T(900000)),
+				 1);
+	}
+	assert_int_equal(endpoint_parse(PEER, &subject.remote.address), 0);
+	assert_int_equal(timeline_closed(bridge->timeline, IPPROTO_UDP, 40000, &subject.remote,
+					 T(9), T(900000)),
+			 0);
+}
+
+static void many_closes_of_one_port(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_closes, ask_closes});
+}
+
+/* One process holds the port; what is told of the port is in another namespace, or its own. */
+static void make_hands(unsigned n)
+{
+	scene_socket('+', "udp " HOST " 40000 0.0.0.0 0 7", 500);
+	scene_holder('+', 500, 7, OLD, 3);
+	scene_frame("event", 2, 3);
+	for (unsigned i = 0; i < n; i++)
+		scene_say("use ! %u 17 :: 40000 :: 0 0 0 receive %lld 0 \\N \\N 7 %llu 7",
+			  1 + i % 2, (long long)T(10 + (int64_t)i), (unsigned long long)OLD);
+	for (unsigned i = 0; i < n; i++)
+		scene_say("use ! 2 17 :: 40000 :: 0 0 0 receive %lld 0 \\N \\N 7 %llu 7",
+			  (long long)T(20000) + i, (unsigned long long)OLD);
+}
+
+static void ask_hands(struct bridge *bridge, unsigned n)
+{
+	struct bridge_subject subject = connection(40000, 53);
+	struct bridge_verdict v;
+
+	subject.protocol = IPPROTO_UDP;
+	for (unsigned i = 0; i < 2 * n; i++) {
+		subject.sent = i % 2 == 0;
+		bridge_judge(bridge, &subject, T(10000 + i), &v);
+		assert_true(v.reason == BRIDGE_OWNED || v.refused);
+	}
+}
+
+static void many_users_of_one_port(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_hands, ask_hands});
+}
+
+/* A process that pings a host as fast as it can, in this namespace and in another one, of which
+ * less is told. */
+static void make_echoes(unsigned n)
+{
+	static const char way[] = "1 0.0.0.0 0 " PEER " 0";
+
+	scene_frame("event", 2, 3);
+	for (unsigned i = 0; i < n; i++) {
+		long long at = (long long)T(10) + 1000LL * i;
+
+		scene_say("use ! 1 %s 0 0 route %lld 0 \\N \\N 7 1 7", way, at);
+		scene_say("use ! 1 %s 0 %lld send %lld 0 64 \\N 7 1 7", way, at, at + 500);
+		scene_say("use ! 2 %s 0 0 route %lld 0 \\N \\N 8 1 8", way, at);
+		scene_say("use ! 2 %s 0 0 several %lld 0 \\N \\N 8 1 8", way, at);
+	}
+}
+
+static void ask_echoes(struct bridge *bridge, unsigned n)
+{
+	struct bridge_subject subject = connection(77, 0);
+	struct bridge_verdict v;
+
+	subject.protocol = IPPROTO_ICMP;
+	subject.icmp_query = true;
+	subject.payload_bytes = 56;
+	subject.ip_bytes = 84;
+	for (unsigned i = 0; i < n; i++) {
+		bridge_judge(bridge, &subject, T(10) + 1000 * (int64_t)i + 200, &v);
+		assert_true(v.reason == BRIDGE_OWNED ||
+			    v.reason == BRIDGE_NO_SOCKET); /* more than are looked at */
+	}
+}
+
+static void many_echoes_to_one_host(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_echoes, ask_echoes});
 }
 
 /* ----------------------------------------------------------- readings -- */
@@ -369,12 +503,6 @@ static void a_connection_of_thousands_is_nobodys(void **state)
 
 /* -------------------------------------------------------- the records -- */
 
-static void ask_nothing(struct bridge *bridge, unsigned n)
-{
-	(void)bridge;
-	(void)n;
-}
-
 static void make_descriptors(unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
@@ -477,8 +605,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_turns_at_one_socket),
 		cmocka_unit_test(many_told_sockets_of_one_tuple),
+		cmocka_unit_test(many_told_sockets_in_no_known_namespace),
 		cmocka_unit_test(many_stretches_in_which_uses_are_missing),
 		cmocka_unit_test(many_programs_of_one_process),
+		cmocka_unit_test(many_closes_of_one_port),
+		cmocka_unit_test(many_users_of_one_port),
+		cmocka_unit_test(many_echoes_to_one_host),
 		cmocka_unit_test(many_lifetimes_of_one_tuple),
 		cmocka_unit_test(many_sockets_on_one_port),
 		cmocka_unit_test(many_holders_of_one_connection),

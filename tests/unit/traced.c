@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/format/quantity.h"
 #include "tests/unit/sockets.h"
 
 struct tracepoint_source *traced_source;
@@ -62,17 +63,9 @@ void traced_start(void)
 	assert_int_equal(tracepoint_start(traced_source, &traced_error), 0);
 }
 
-int64_t traced_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 void traced_collect(void)
 {
-	int64_t until_ns = traced_now_ns();
+	int64_t until_ns = quantity_now_ns(CLOCK_MONOTONIC);
 
 	for (;;) {
 		if (traced_count == event_room) {

@@ -25,7 +25,6 @@ int traced_tear_down(void **state);
 
 void traced_open(void);
 void traced_start(void); /* opens, too */
-int64_t traced_now_ns(void);
 /* What was told until now. */
 void traced_collect(void);
 

@@ -1,0 +1,426 @@
+#include "analyze/load_copies.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyze/grow.h"
+#include "analyze/hashindex.h"
+#include "analyze/merge.h"
+#include "analyze/pcapin.h"
+#include "snapshot/format/snapfile.h"
+
+struct copy {
+	const struct input *input; /* NULL: in the database */
+	enum load_fate fate;
+	char stem[EVIDENCE_NAME_SIZE];	      /* "": no segment's name */
+	char recording[INPUT_RECORDING_SIZE]; /* "": not known */
+	/* "": there is no such file; content: not known, or not yet. */
+	char pcap[CUSTODY_HEX_SIZE], snap[CUSTODY_HEX_SIZE], content[CUSTODY_HEX_SIZE];
+	bool snap_tells; /* of which segment it is */
+	bool has_packets;
+	bool looked;	     /* an input: has_packets is known */
+	bool read, is_sound; /* an input: is_sound and content are known once it was read */
+	struct error damage;
+};
+
+/* What copies have in common, each under a hash of its own. */
+enum key { KEY_SNAP, KEY_PCAP, KEY_CONTENT, KEY_STEM, KEYS };
+
+struct copies {
+	struct copy *items; /* the inputs, then what the database has of them */
+	size_t count, capacity, inputs;
+	struct hashindex index; /* of copy * KEYS + key */
+	const char *database;
+	const volatile sig_atomic_t *stop;
+	void (*report)(const struct error *error, void *context);
+	void *context;
+};
+
+static int no_memory(struct error *error)
+{
+	return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
+}
+
+static bool same(const char *a, const char *b)
+{
+	return a[0] != '\0' && strcmp(a, b) == 0;
+}
+
+/* ----------------------------------------------------------------- keys -- */
+
+/* 0: the copy has none. */
+static uint64_t hash_of_key(const struct copy *copy, enum key key)
+{
+	const char *text = key == KEY_SNAP   ? copy->snap
+			   : key == KEY_PCAP ? copy->pcap
+			   : key == KEY_STEM ? copy->stem
+					     : copy->content;
+
+	if (text[0] == '\0')
+		return 0;
+	/* A capture was compressed before or since. */
+	if (key == KEY_CONTENT)
+		key = KEY_PCAP;
+	return hashindex_mix(hashindex_keyed(text, strlen(text)) + key) | 1;
+}
+
+static uint64_t hash_at(const void *context, uint32_t place)
+{
+	const struct copies *all = context;
+
+	return hash_of_key(&all->items[place / KEYS], (enum key)(place % KEYS));
+}
+
+static int add_keys(struct copies *all, size_t at, struct error *error)
+{
+	for (int key = 0; key < KEYS; key++) {
+		uint64_t hash = hash_of_key(&all->items[at], (enum key)key);
+
+		if (hash != 0 && hashindex_add(&all->index, hash, (uint32_t)(at * KEYS + key),
+					       hash_at, all) != 0)
+			return no_memory(error);
+	}
+	return 0;
+}
+
+/* --------------------------------------------------------------- reading -- */
+
+static int read_pcap(struct copies *all, struct copy *copy, bool whole, struct error *error)
+{
+	const struct input *input = copy->input;
+	struct pcapin_packet packet;
+	struct pcapin *in = NULL;
+	const char *content = NULL;
+	int status = pcapin_open_hashed(input->dirfd, input->pcap, &in, error);
+
+	while (status == 0 && (status = pcapin_next(in, &packet, error)) == 1) {
+		copy->has_packets = true;
+		status = 0;
+		if (!whole)
+			break;
+		if (all->stop != NULL && *all->stop != 0) {
+			status = error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
+			break;
+		}
+	}
+	if (status == 0 && whole)
+		content = pcapin_is_gzip(in) ? pcapin_content_sha256(in) : input->pcap_sha256;
+	if (content != NULL)
+		memcpy(copy->content, content, sizeof(copy->content));
+	pcapin_close(in);
+	return status;
+}
+
+static int read_snap(struct copies *all, const struct input *input, struct error *error)
+{
+	struct snapfile_reader *reader = NULL;
+	struct snap_record record;
+	int status = snapfile_open(input->dirfd, input->snap, &reader, error);
+
+	while (status == 0 && (status = snapfile_next(reader, &record, error)) == 1) {
+		status = 0;
+		if (all->stop != NULL && *all->stop != 0)
+			status = error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
+		if (status != 0)
+			break;
+	}
+	snapfile_close(reader);
+	return status;
+}
+
+/* Whether it is as it was recorded, as far as that can be told, and what its capture holds. */
+static int read_copy(struct copies *all, struct copy *copy, struct error *error)
+{
+	const struct input *input = copy->input;
+	struct error found[2] = {ERROR_NONE, ERROR_NONE};
+	int status = 0;
+
+	if (input == NULL || copy->read)
+		return 0;
+	copy->read = copy->looked = true;
+	copy->damage = input->pcap_altered.code != 0 ? input->pcap_altered : input->snap_altered;
+	copy->content[0] = '\0'; /* what its log says counts no more */
+	if (input->pcap != NULL)
+		status = read_pcap(all, copy, true, &found[0]);
+	if (input->snap != NULL && (status == 0 || status == ERROR_DAMAGED))
+		status = read_snap(all, input, &found[1]);
+	for (int i = 0; i < 2; i++) {
+		if (found[i].code != 0 && found[i].code != ERROR_DAMAGED) {
+			if (error != NULL)
+				*error = found[i];
+			return status;
+		}
+		if (copy->damage.code == 0)
+			copy->damage = found[i];
+	}
+	copy->is_sound = copy->damage.code == 0;
+	return 0;
+}
+
+/* ------------------------------------------------------------- comparing -- */
+
+static int has_packets(struct copies *all, struct copy *copy, struct error *error)
+{
+	int status;
+
+	if (copy->looked || copy->input == NULL)
+		return copy->has_packets;
+	status = read_pcap(all, copy, false, error);
+	if (status != 0 && status != ERROR_DAMAGED)
+		return status;
+	copy->looked = true;
+	return copy->has_packets;
+}
+
+/* 1, 0, negative. */
+static int are_copies(struct copies *all, struct copy *a, struct copy *b, struct error *error)
+{
+	bool captured =
+		same(a->pcap, b->pcap) || same(a->content, b->pcap) || same(a->pcap, b->content);
+	bool known = a->recording[0] != '\0' && b->recording[0] != '\0';
+	int found;
+
+	if (same(a->snap, b->snap) && (a->snap_tells || b->snap_tells))
+		return 1;
+	/* Captures without packets are all the same. */
+	found = captured ? has_packets(all, a, error) : 0;
+	if (found != 0)
+		return found;
+	if (same(a->stem, b->stem))
+		return !known || same(a->recording, b->recording);
+	return captured && a->stem[0] == '\0' && b->stem[0] == '\0';
+}
+
+static int same_packets(struct copies *all, struct copy *a, struct copy *b, struct error *error)
+{
+	int status;
+
+	if (same(a->pcap, b->pcap) || same(a->content, b->content))
+		return 1;
+	status = read_copy(all, a, error);
+	if (status == 0)
+		status = read_copy(all, b, error);
+	return status != 0 ? status : same(a->content, b->content);
+}
+
+/* Whether all that one has is in the other. */
+static int has_all(struct copies *all, struct copy *of, struct copy *in, struct error *error)
+{
+	if (of->snap[0] != '\0' && !same(of->snap, in->snap))
+		return 0;
+	return of->pcap[0] == '\0' ? 1 : in->pcap[0] == '\0' ? 0 : same_packets(all, of, in, error);
+}
+
+/* A whole copy stands for a damaged one, unless that has a file more. */
+static int stands_for(struct copies *all, struct copy *whole, struct copy *damaged,
+		      struct error *error)
+{
+	int status = read_copy(all, whole, error);
+
+	if (status == 0)
+		status = read_copy(all, damaged, error);
+	if (status != 0)
+		return status;
+	return whole->is_sound && !damaged->is_sound &&
+	       (whole->pcap[0] != '\0' || damaged->pcap[0] == '\0') &&
+	       (whole->snap[0] != '\0' || damaged->snap[0] == '\0');
+}
+
+/* ---------------------------------------------------------------- passes -- */
+
+/* For each other copy of an input's segment that counts so far: 0 to go on, 1 to stop. */
+typedef int visit(struct copies *all, struct copy *mine, struct copy *other, struct error *error);
+
+static int each_copy(struct copies *all, struct copy *mine, visit *do_visit, struct error *error)
+{
+	int status = 0;
+
+	for (int key = 0; key < KEYS && mine->fate == LOAD_IT; key++) {
+		uint64_t hash = hash_of_key(mine, (enum key)key);
+		uint32_t probe = (uint32_t)hash, place;
+
+		while (hash != 0 && mine->fate == LOAD_IT &&
+		       (place = hashindex_next(&all->index, hash, &probe)) != HASHINDEX_NONE) {
+			struct copy *other = &all->items[place / KEYS];
+
+			if (other == mine || other->fate != LOAD_IT)
+				continue;
+			status = are_copies(all, mine, other, error);
+			if (status == 1)
+				status = do_visit(all, mine, other, error);
+			if (status < 0)
+				return status;
+		}
+	}
+	return 0;
+}
+
+static int drop_what_is_there(struct copies *all, struct copy *mine, struct copy *other,
+			      struct error *error)
+{
+	int status = has_all(all, mine, other, error);
+
+	/* Of two that are the same the first counts. */
+	if (status == 1 && other->input != NULL && other > mine &&
+	    has_all(all, other, mine, error) == 1)
+		status = 0;
+	if (status == 1)
+		mine->fate = LOAD_THERE;
+	return status < 0 ? status : 0;
+}
+
+static const char *name_of(const struct input *input)
+{
+	return input->pcap != NULL ? input->pcap : input->snap;
+}
+
+static void path_of(const struct input *input, const char *name, char out[PATH_MAX])
+{
+	size_t length = strlen(input->path);
+	const char *slash = length > 0 && input->path[length - 1] == '/' ? "" : "/";
+
+	snprintf(out, PATH_MAX, "%s%s%s", input->path, slash, name);
+}
+
+static void place_of(const struct copies *all, const struct copy *copy, char out[PATH_MAX])
+{
+	if (copy->input == NULL)
+		snprintf(out, PATH_MAX, "%s", all->database);
+	else
+		path_of(copy->input, name_of(copy->input), out);
+}
+
+static int leave_out(struct copies *all, struct copy *mine, struct copy *other, struct error *error)
+{
+	int status = stands_for(all, other, mine, error);
+	char path[PATH_MAX], place[PATH_MAX];
+	struct error remark = ERROR_NONE;
+
+	if (status != 1)
+		return status;
+	mine->fate = LOAD_LEFT_OUT;
+	path_of(mine->input, mine->damage.path, path);
+	place_of(all, other, place);
+	error_set(&remark, ERROR_DAMAGED, path, mine->damage.offset_bytes,
+		  "left out, a whole copy of this segment is in %.240s: %s", place,
+		  mine->damage.message);
+	if (all->report != NULL)
+		all->report(&remark, all->context);
+	return 0;
+}
+
+static int refuse(struct copies *all, struct copy *mine, struct copy *other, struct error *error)
+{
+	const char *what = same(mine->snap, other->snap) ? "packets" : "snapshots";
+	char path[PATH_MAX], place[PATH_MAX];
+
+	place_of(all, mine, path);
+	place_of(all, other, place);
+	if (other->input == NULL)
+		return error_damage(error, path, -1, "what the database has of this segment",
+				    "other %s than in %.200s%s: nothing was loaded; load this copy "
+				    "into a new database (-o)",
+				    what, place, other->is_sound ? "" : ", which was damaged");
+	return error_damage(
+		error, path, -1, "one copy of each segment",
+		"other %s than in %.200s, and nothing says which are right: nothing was "
+		"loaded; give one of the two",
+		what, place);
+}
+
+/* ------------------------------------------------------------ collecting -- */
+
+static void take_stem(struct copy *copy, const char *name)
+{
+	struct evidence_stem stem;
+	const char *suffix;
+
+	if (name != NULL && evidence_parse_name(name, &stem, &suffix) == 0)
+		evidence_name(&stem, "", copy->stem);
+}
+
+static void take_hash(char out[CUSTODY_HEX_SIZE], const char *hash)
+{
+	snprintf(out, CUSTODY_HEX_SIZE, "%s", hash != NULL ? hash : "");
+}
+
+static int add_input(struct copies *all, const struct input *input, struct error *error)
+{
+	struct copy *copy;
+
+	if (grow_one(&all->items, all->count, &all->capacity, sizeof(*all->items)) != 0)
+		return no_memory(error);
+	copy = &all->items[all->count++];
+	*copy = (struct copy){.input = input, .snap_tells = input->snap_tells};
+	if (!input->bare)
+		take_stem(copy, name_of(input));
+	memcpy(copy->recording, input->recording, sizeof(copy->recording));
+	take_hash(copy->pcap, input->pcap != NULL ? input->pcap_sha256 : NULL);
+	take_hash(copy->content, input->content_sha256);
+	take_hash(copy->snap, input->snap != NULL ? input->snap_sha256 : NULL);
+	return add_keys(all, all->count - 1, error);
+}
+
+static bool has_key(const struct copies *all, const struct copy *copy)
+{
+	for (int key = 0; key < KEYS; key++) {
+		uint64_t hash = hash_of_key(copy, (enum key)key);
+		uint32_t probe = (uint32_t)hash;
+
+		if (hash != 0 && hashindex_next(&all->index, hash, &probe) != HASHINDEX_NONE)
+			return true;
+	}
+	return false;
+}
+
+/* What has nothing in common with any input is not kept. */
+static int add_stored(const struct store_loaded *row, void *context, struct error *error)
+{
+	struct copies *all = context;
+	struct copy copy = {
+		.has_packets = row->packets > 0,
+		.is_sound = row->is_sound,
+	};
+
+	if (!row->is_bare)
+		take_stem(&copy, row->pcap_name != NULL ? row->pcap_name : row->snap_name);
+	take_hash(copy.pcap, row->pcap_sha256);
+	take_hash(copy.snap, row->snap_sha256);
+	take_hash(copy.content, row->content_sha256);
+	if (row->recording_uuid != NULL && !merge_uuid_is_made_up(row->recording_uuid))
+		snprintf(copy.recording, sizeof(copy.recording), "%s", row->recording_uuid);
+	if (!has_key(all, &copy))
+		return 0;
+	if (grow_one(&all->items, all->count, &all->capacity, sizeof(*all->items)) != 0)
+		return no_memory(error);
+	all->items[all->count++] = copy;
+	return add_keys(all, all->count - 1, error);
+}
+
+int load_copies(const struct inputs *inputs, struct store *store, const char *database,
+		const volatile sig_atomic_t *stop,
+		void (*report)(const struct error *error, void *context), void *context,
+		enum load_fate *fates, struct error *error)
+{
+	static visit *const passes[] = {drop_what_is_there, leave_out, refuse};
+	struct copies all = {
+		.database = database, .stop = stop, .report = report, .context = context};
+	int status = 0;
+
+	for (size_t i = 0; i < inputs->count && status == 0; i++)
+		status = add_input(&all, &inputs->items[i], error);
+	all.inputs = all.count;
+	if (status == 0)
+		status = store_loaded_each(store, add_stored, &all, error);
+	for (size_t pass = 0; pass < sizeof(passes) / sizeof(passes[0]); pass++) {
+		for (size_t i = 0; i < all.inputs && status == 0; i++)
+			status = each_copy(&all, &all.items[i], passes[pass], error);
+	}
+	for (size_t i = 0; i < all.inputs && status == 0; i++)
+		fates[i] = all.items[i].fate;
+	hashindex_release(&all.index);
+	free(all.items);
+	return status;
+}

@@ -1,0 +1,159 @@
+#!/bin/bash
+# Copies of one segment: of the same content one counts, without a word. Of a whole and
+# a damaged one the whole counts, and the other is told. What differs from what
+# the database has is refused: nothing is lost, and nothing is counted twice.
+# shellcheck disable=SC2154
+. "${0%/*}/lib.sh"
+need_program "$PCAPWHO"
+need_command perl sqlite3 gzip
+
+sql() { sqlite3 -readonly -batch "$@"; }
+flip_last_byte() { perl -e 'open my $f, "+<", $ARGV[0]; seek $f, -1, 2; read $f, my $b, 1; seek $f, -1, 2; print $f chr(ord($b) ^ 1)' "$1"; }
+shorten() { truncate -s "-$2" "$1"; }
+# copy NAME: the first segment of the sample, without its log; its files in $pcap, $snap.
+copy() {
+	dir=$TMP/$1
+	mkdir "$dir"
+	cp "$ROOT"/samples/evidence/000001-* "$dir"
+	pcap=$(echo "$dir"/000001-*.pcap)
+	snap=$(echo "$dir"/000001-*.snap.gz)
+}
+analyze() { # NAME PATH…
+	local db=$TMP/$1.db
+	shift
+	run "$PCAPWHO" analyze "$@" -o "$db"
+}
+packets() { sql "$TMP/$1.db" "SELECT sum(packets) FROM segment"; }
+rows() { sql "$TMP/$1.db" .dump | grep -v '^INSERT INTO \(sqlite_stat\|carry\)' | sha256sum; }
+lines() { printf '%s\n' "$err" | wc -l; }
+
+copy whole
+copy cut && shorten "$pcap" 3000
+copy altered && flip_last_byte "$pcap"
+copy torn && shorten "$snap" 3000
+copy headless && : >"$snap"
+copy alone && rm "$snap"
+copy zipped && gzip "$pcap"
+copy zippedagain && gzip -1 "$pcap"
+copy zippedcut && gzip "$pcap" && shorten "$pcap.gz" 3000
+copy zippedaltered && flip_last_byte "$pcap" && gzip "$pcap"
+mkdir "$TMP/bare" && cp "$TMP"/whole/*.pcap "$TMP/bare/capture"
+name=$(basename "$TMP"/whole/*.pcap .pcap)
+analyze only "$TMP/whole"
+is "$status" 0 "a whole copy"
+WHOLE=$(packets only)
+
+# ---- loaded before ----
+for there in whole zipped zippedagain; do
+	analyze "first-$there" "$TMP/$there"
+	for again in whole zipped zippedagain; do
+		before=$(sha256sum <"$TMP/first-$there.db")
+		analyze "first-$there" "$TMP/$again"
+		is "$status $(sha256sum <"$TMP/first-$there.db")" "0 $before" "$there, then $again: the same packets, nothing changes"
+	done
+	like "$err" "nothing new: 1 segment was loaded before" "is said"
+done
+analyze first-whole "$TMP/alone" "$TMP/bare/capture"
+is "$status" 0 "its capture alone, in both ways: there already"
+like "$err" "nothing new: 2 segments were loaded before" "is said"
+
+# ---- what the database has is damaged: nothing may be taken for loaded ----
+for there in cut altered torn headless alone zippedcut zippedaltered; do
+	analyze "has-$there" "$TMP/$there"
+	before=$(sha256sum <"$TMP/has-$there.db")
+	for again in whole zipped; do
+		analyze "has-$there" "$TMP/$again"
+		is "$status" 1 "$there, then $again: refused"
+		like "$err" "$again/$name\.pcap(\.gz)?: wanted what the database has of this segment, found other (packets|snapshots) than in $TMP/has-$there.db.*new database" \
+			"names the file, and says what to do"
+		is "$(lines) $(sha256sum <"$TMP/has-$there.db")" "1 $before" "in one line, and nothing changes"
+	done
+done
+analyze has-bare "$TMP/bare/capture"
+analyze has-bare "$TMP/whole"
+is "$status" 1 "its capture alone, then the segment: refused, it would count twice"
+
+# ---- what the database has is whole: a damaged copy is told and left out ----
+for again in cut torn headless zippedcut; do
+	before=$(sha256sum <"$TMP/only.db")
+	analyze only "$TMP/$again"
+	is "$status $(sha256sum <"$TMP/only.db")" "2 $before" "whole, then $again: nothing changes, exit status 2"
+	like "$err" "$again/$name.*left out, a whole copy of this segment is in $TMP/only.db: wanted" "it is told"
+done
+analyze only "$TMP/altered"
+is "$status" 1 "one that is whole and has other packets is refused: nothing says which are right"
+
+# ---- both in one run: the whole one wins, whatever their order ----
+for damaged in cut torn headless zippedcut; do
+	for order in "$damaged whole" "whole $damaged"; do
+		read -r one two <<<"$order"
+		analyze "run-$one-$two" "$TMP/$one" "$TMP/$two"
+		is "$status $(packets "run-$one-$two") $(rows "run-$one-$two")" "2 $WHOLE $(rows only)" "$one and $two in one run: the whole one is loaded"
+		like "$err" "$damaged/$name.*left out, a whole copy of this segment is in $TMP/whole/$name.pcap: wanted" "the other is told"
+	done
+done
+for pair in "cut zippedcut" "whole altered" "cut torn"; do
+	read -r one two <<<"$pair"
+	analyze "two-$one" "$TMP/$one" "$TMP/$two"
+	is "$status" 1 "$one and $two in one run: refused"
+	like "$err" "wanted one copy of each segment, found other .* give one of the two" "is said"
+	not_ok "and there is no database" test -e "$TMP/two-$one.db"
+done
+analyze three "$TMP/cut" "$TMP/zippedcut" "$TMP/zipped"
+is "$status $(packets three)" "2 $WHOLE" "two damaged ones and a whole one: both are left out"
+is "$(grep -c 'left out' <<<"$err")" 2 "and told"
+analyze both "$TMP/alone" "$TMP/bare/capture" "$TMP/whole"
+is "$status $(packets both)" "0 $WHOLE" "its capture alone beside the segment counts once"
+
+# ---- compressed, by the log: nothing need be read to know it ----
+cat >"$TMP/compress.pl" <<'EOS'
+use strict;
+use warnings;
+use Digest::SHA qw(sha256_hex);
+my ($dir, $name) = @ARGV;
+open my $log, '+<', "$dir/custody.log" or die;
+my @last = split /\t/, (<$log>)[-1];
+chomp(my $chain = $last[-1]);
+open my $gz, '<:raw', "$dir/$name.gz" or die;
+my $bytes = do { local $/; <$gz> };
+my $line = join "\t", $last[0] + 1, '2026-11-22T05:00:00.000000000Z', 'compress', "$name.gz", length $bytes,
+	sha256_hex($bytes), "replaces $name";
+print $log "$line\t", sha256_hex("$chain\n$line"), "\n";
+EOS
+cp -r "$ROOT/samples/evidence" "$TMP/compressed"
+analyze compressed "$TMP/compressed"
+gzip "$TMP/compressed/$name.pcap"
+perl "$TMP/compress.pl" "$TMP/compressed" "$name.pcap"
+analyze compressed "$TMP/compressed"
+like "$status $err" "^0 .*nothing new: 2 segments were loaded before" "a capture that was compressed since, by its log"
+perl -e 'my $size = -s $ARGV[0]; open my $f, ">", $ARGV[0]; print $f "\0" x $size' "$TMP/compressed/$name.pcap.gz"
+analyze compressed "$TMP/compressed"
+like "$status $err" "^0 .*nothing new: 2 segments were loaded before" "is not read again, as any of the size that its log has"
+analyze compressed --verify "$TMP/compressed"
+is "$status" 2 "--verify tells that it is not what its log has"
+
+# ---- altered, by the log ----
+cp -r "$ROOT/samples/evidence" "$TMP/logged"
+printf x >>"$(echo "$TMP"/logged/000001-*.pcap)"
+analyze logged "$TMP/logged" "$TMP/whole"
+is "$status $(sql "$TMP/logged.db" "SELECT packets FROM segment WHERE number = 1")" "2 $WHOLE" \
+	"one that is not what its log has is left out"
+like "$err" "logged/$name.pcap: left out.*: wanted what custody.log has of it" "and told"
+
+# ---- what only looks alike ----
+for number in 1 2; do
+	mkdir "$TMP/empty$number"
+	: >"$TMP/empty$number/00000$number-20261122T03525$number.187739683Z.snap.gz"
+	perl -e 'open my $f, "<", shift; read $f, my $b, 24; print $b' "$TMP"/whole/*.pcap >"$TMP/empty$number/00000$number-20261122T03525$number.187739683Z.pcap"
+done
+analyze empty "$TMP/empty1" "$TMP/empty2"
+is "$status $(sql "$TMP/empty.db" "SELECT count(*) FROM segment")" "2 2" \
+	"segments without packets, and with nothing in their snapshot files, are no copies of each other"
+head -1 /proc/net/tcp >"$TMP/tcp"
+perl -e 'local $/; open my $f, "<", shift; $_ = <$f>; print substr $_, 0, 24 + 16 + unpack "L<", substr $_, 32, 4' "$TMP"/whole/*.pcap >"$TMP/first.pcap"
+import() { run "$PCAPWHO" import --time 2026-11-22T04:00:00Z --tcp "$TMP/tcp" --pcap "$1" -o "$2"; }
+import "$TMP/bare/capture" "$TMP/import1"
+import "$TMP/first.pcap" "$TMP/import2"
+analyze imports "$TMP/import1" "$TMP/import2"
+is "$status $(packets imports)" "0 $((WHOLE + 1))" "two captures that were imported with the same listings are both loaded" || diag "$err"
+done_testing

@@ -1,0 +1,404 @@
+/*
+ * test_join_rotation.c - that owners are the same wherever a rotation cut the evidence.
+ * Mostly two segments, cut at 2500 ms: the readings at 2000 and 3000 ms are in both.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/loading.h"
+
+/* The next connection on the tuple begins before the reading at 3000 ms, which
+ * stands in both segments; its owner has nothing to do with the first one's packets. */
+static void the_next_segments_connection_does_not_own_the_one_before(void **state)
+{
+	const struct scene_packet first[] = {HANDSHAKE(2100, 40000),
+					     OUT(2200, 40000, RST, 101, 0, 0)},
+				  second[] = {OUT(2600, 40000, SYN, 7000, 0, 0),
+					      IN(2601, 40000, SYN | ACK, 8000, 7001, 0)};
+	const char *db;
+
+	(void)state;
+	loading_directory("reuse");
+	loading_header(1);
+	scene_frame("key", 2000, 2001);
+	loading_addresses();
+	scene_process('+', 11, OLD, "new");
+	scene_frame("poll", 3000, 3001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_holder('+', 500, 11, OLD, 5);
+	loading_write("reuse", 1, first, 4);
+	loading_header(2);
+	scene_frame("restated", 2000, 2001);
+	loading_addresses();
+	scene_process('+', 11, OLD, "new");
+	scene_frame("poll", 3000, 3001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_holder('+', 500, 11, OLD, 5);
+	loading_write("reuse", 2, second, 2);
+	db = LOAD("t.db", "reuse");
+	answers(db,
+		"SELECT f.conn_state, p.pid, c.rule, c.reason FROM connection c JOIN flow f "
+		"USING (flow_id) LEFT JOIN process p USING (process_id) ORDER BY f.start_ns",
+		"RSTO|||gap\nS1|11|ahead|\n");
+}
+
+/* The connection came while one process listened; the first reading that has it,
+ * after a rotation, shows another one that never did. */
+static void before_a_rotation_a_passed_descriptor_was_anothers(void **state)
+{
+	const struct scene_packet packets[] = {
+		TCP(500, PEER, 50000, HOST, 80, SYN, 100, 0, 0),
+		TCP(501, HOST, 80, PEER, 50000, SYN | ACK, 900, 101, 0),
+		TCP(502, PEER, 50000, HOST, 80, ACK, 101, 901, 5),
+		TCP(3500, PEER, 50000, HOST, 80, ACK, 106, 901, 5)};
+	const char *db;
+
+	(void)state;
+	loading_directory("passed");
+	loading_header(1);
+	scene_frame("key", 0, 1);
+	loading_addresses();
+	scene_process('+', 10, OLD, "acceptor");
+	scene_process('+', 11, OLD, "worker");
+	scene_socket('+', "tcp 0.0.0.0 80 0.0.0.0 0 10", 400);
+	scene_holder('+', 400, 10, OLD, 3);
+	/* It was seen to serve, so what nobody saw accepted counts as its own. */
+	scene_socket('+', "tcp " HOST " 80 " PEER " 50001 1", 401);
+	scene_holder('+', 401, 10, OLD, 4);
+	scene_frame("poll", 1000, 1001);
+	loading_write("passed", 1, packets, 3);
+	loading_header(2);
+	scene_frame("restated", 1000, 1001);
+	loading_addresses();
+	scene_process('+', 10, OLD, "acceptor");
+	scene_process('+', 11, OLD, "worker");
+	scene_socket('+', "tcp 0.0.0.0 80 0.0.0.0 0 10", 400);
+	scene_holder('+', 400, 10, OLD, 3);
+	scene_frame("poll", 3000, 3001);
+	scene_socket('+', "tcp " HOST " 80 " PEER " 50000 1", 500);
+	scene_holder('+', 500, 11, OLD, 5);
+	scene_frame("poll", 4000, 4001);
+	loading_write("passed", 2, packets + 3, 1);
+	db = LOAD("t.db", "passed");
+	answers(db,
+		"SELECT p.pid, c.rule, c.sent_packets + c.received_packets FROM connection c "
+		"JOIN process p USING (process_id) ORDER BY c.start_ns",
+		"10|listener|3\n11|exact|1\n");
+}
+
+/* However many events came between the reading that is restated and the rotation. */
+static void a_restated_reading_is_one_snapshot(void **state)
+{
+	static const struct scene_packet none[1];
+
+	(void)state;
+	loading_directory("events");
+	loading_header(1);
+	scene_frame("key", 0, 1);
+	for (int i = 0; i < 100; i++)
+		scene_frame("event", 100 + i * 2, 101 + i * 2);
+	scene_frame("poll", 1000, 1001);
+	loading_write("events", 1, none, 0);
+	loading_header(2);
+	scene_frame("restated", 0, 1);
+	scene_sequence = 102;
+	scene_frame("poll", 1000, 1001);
+	loading_write("events", 2, none, 0);
+	answers(LOAD("t.db", "events"), "SELECT count(*), count(DISTINCT sequence) FROM snapshot",
+		"102|102\n");
+}
+
+/* Readings that had no such socket bound how far an owner reaches back, with a
+ * rotation in between as well as without. */
+static void looking_ahead_over_a_rotation_stops_where_it_does_within(void **state)
+{
+	const struct scene_packet packets[] = {OUT(500, 40000, ACK, 101, 901, 5),
+					       OUT(4500, 40000, ACK, 106, 901, 5)};
+	const char *one;
+
+	(void)state;
+	for (int cut = 0; cut < 2; cut++) {
+		const char *directory = cut ? "two" : "one";
+
+		loading_directory(directory);
+		loading_header(1);
+		scene_frame("key", 0, 1);
+		loading_addresses();
+		scene_process('+', 11, OLD, "new");
+		scene_frame("poll", 1000, 1001);
+		scene_frame("poll", 2000, 2001);
+		scene_frame("poll", 3000, 3001);
+		if (cut) {
+			loading_write(directory, 1, packets, 1);
+			loading_header(2);
+			scene_sequence = 3;
+			scene_frame("restated", 2000, 2001);
+			loading_addresses();
+			scene_process('+', 11, OLD, "new");
+			scene_frame("poll", 3000, 3001);
+		}
+		scene_frame("poll", 4000, 4001);
+		scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+		scene_holder('+', 500, 11, OLD, 5);
+		scene_frame("poll", 5000, 5001);
+		loading_write(directory, cut ? 2 : 1, packets + cut, cut ? 1 : 2);
+	}
+	one = LOAD("one.db", "one");
+	agree(one, LOAD("two.db", "two"), CONNECTIONS);
+}
+
+/* The SYN is in one segment; the next one has a packet before the first
+ * sighting, and one after it. */
+static void an_owner_reaches_back_over_a_rotation_within_its_own_segment_too(void **state)
+{
+	const struct scene_packet packets[] = {OUT(2450, 40000, SYN, 100, 0, 0),
+					       OUT(2600, 40000, ACK, 101, 901, 5),
+					       OUT(4500, 40000, ACK, 106, 901, 5)};
+	const char *one;
+
+	(void)state;
+	for (int cut = 0; cut < 2; cut++) {
+		const char *directory = cut ? "two" : "one";
+
+		loading_directory(directory);
+		for (int part = 0; part <= cut; part++) {
+			loading_header((unsigned)part + 1);
+			scene_frame(part ? "restated" : "key", 2000, 2001);
+			loading_addresses();
+			scene_process('+', 11, OLD, "new");
+			scene_frame("poll", 3000, 3001);
+			if (part == cut) {
+				scene_frame("poll", 4000, 4001);
+				scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+				scene_holder('+', 500, 11, OLD, 5);
+				scene_frame("poll", 5000, 5001);
+			}
+			loading_write(directory, (unsigned)part + 1, packets + part,
+				      !cut   ? 3
+				      : part ? 2
+					     : 1);
+		}
+	}
+	one = LOAD("one.db", "one");
+	answers(one, CONNECTIONS, "tcp|40000|80|orig|11|exact||1|2|0|0|0|0|3|0\n");
+	SCENE_OPEN(state);
+	agree(one, LOAD("two.db", "two"), CONNECTIONS);
+}
+
+/* A SYN and the refusal in the next segment; and a connection whose last packet
+ * alone, a reset, is in the next segment. */
+static void a_refusal_is_one_wherever_it_was_cut(void **state)
+{
+	const struct scene_packet packets[] = {
+		TCP(2450, PEER, 50001, HOST, 81, SYN, 100, 0, 0),
+		TCP(2451, PEER, 50002, HOST, 82, ACK, 100, 1, 5),
+		TCP(2452, HOST, 82, PEER, 50002, ACK, 1, 105, 5),
+		TCP(2550, HOST, 81, PEER, 50001, RST | ACK, 0, 101, 0),
+		TCP(2551, PEER, 50002, HOST, 82, ACK, 105, 6, 0),
+		TCP(2552, HOST, 82, PEER, 50002, RST, 6, 0, 0),
+	};
+	const char *one;
+
+	(void)state;
+	for (int cut = 0; cut < 2; cut++) {
+		const char *directory = cut ? "two" : "one";
+
+		loading_directory(directory);
+		loading_header(1);
+		scene_frame("key", 2000, 2001);
+		loading_addresses();
+		scene_frame("poll", 3000, 3001);
+		if (cut) {
+			loading_write(directory, 1, packets, 3);
+			loading_header(2);
+			scene_frame("restated", 2000, 2001);
+			loading_addresses();
+			scene_frame("poll", 3000, 3001);
+		}
+		loading_write(directory, cut ? 2 : 1, packets + (cut ? 3 : 0), cut ? 3 : 6);
+	}
+	one = LOAD("one.db", "one");
+	answers(one, CONNECTIONS,
+		"tcp|50001|81|resp|||no-socket|0|0|0|0|0|0|1|1\n"
+		"tcp|50002|82|resp|||gap|0|0|0|0|0|0|2|2\n");
+	SCENE_OPEN(state);
+	agree(one, LOAD("two.db", "two"), CONNECTIONS);
+}
+
+/* The first packet after a rotation comes from the server: it is still the server. */
+static void a_listeners_connection_stays_its_own_over_a_rotation(void **state)
+{
+	const struct scene_packet packets[] = {
+		TCP(2450, PEER, 50001, HOST, 80, SYN, 100, 0, 0),
+		TCP(2451, HOST, 80, PEER, 50001, SYN | ACK, 900, 101, 0),
+		TCP(2550, HOST, 80, PEER, 50001, ACK, 901, 101, 5),
+		TCP(2551, PEER, 50001, HOST, 80, ACK, 101, 906, 0),
+	};
+	const char *one;
+
+	(void)state;
+	for (int cut = 0; cut < 2; cut++) {
+		const char *directory = cut ? "two" : "one";
+
+		loading_directory(directory);
+		for (int part = 0; part <= cut; part++) {
+			loading_header((unsigned)part + 1);
+			scene_frame(part ? "restated" : "key", 2000, 2001);
+			loading_addresses();
+			scene_process('+', 10, OLD, "nginx");
+			scene_socket('+', "tcp 0.0.0.0 80 0.0.0.0 0 10", 500);
+			scene_holder('+', 500, 10, OLD, 5);
+			/* It was seen to serve, so what nobody saw accepted counts as its own. */
+			scene_socket('+', "tcp " HOST " 80 " PEER " 50009 1", 501);
+			scene_holder('+', 501, 10, OLD, 6);
+			scene_frame("poll", 3000, 3001);
+			loading_write(directory, (unsigned)part + 1, packets + 2 * part,
+				      cut ? 2 : 4);
+		}
+	}
+	one = LOAD("one.db", "one");
+	answers(one, CONNECTIONS, "tcp|50001|80|resp|10|listener||0|0|0|0|0|4|2|2\n");
+	SCENE_OPEN(state);
+	agree(one, LOAD("two.db", "two"), CONNECTIONS);
+}
+
+/* The second segment has losses from before its first packet of the flow, and the heir
+ * is refused there: no word of the first segment may name anybody for it. */
+static void losses_after_a_rotation_leave_it_nobodys(void **state)
+{
+	const struct scene_packet first[] = {HANDSHAKE(2100, 40000),
+					     OUT(2200, 40000, ACK, 101, 901, 5)},
+				  second[] = {OUT(4600, 40000, ACK, 106, 901, 50)};
+	const char *db;
+
+	(void)state;
+	loading_directory("heir");
+	loading_header(1);
+	scene_frame("key", 2000, 2001);
+	loading_addresses();
+	scene_process('+', 10, OLD, "front");
+	scene_process('+', 11, OLD, "heir");
+	scene_frame("event", 2300, 2310);
+	scene_use("6 " HOST " 40000 " PEER " 80", 2099, "connect", 2099, SCENE_NEVER, 10, OLD);
+	scene_frame("rotate", 3000, 3001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	loading_write("heir", 1, first, 4);
+	loading_header(2);
+	scene_frame("restated", 2000, 2001);
+	loading_addresses();
+	scene_process('+', 10, OLD, "front");
+	scene_process('+', 11, OLD, "heir");
+	scene_frame("event", 3002, 3003);
+	scene_use("6 " HOST " 40000 " PEER " 80", 2099, "connect", 2099, SCENE_NEVER, 10, OLD);
+	scene_frame("rotate", 3000, 3001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	scene_frame("event", 3100, 4700);
+	scene_untold();
+	scene_frame("poll", 4000, 4001); /* by now it was handed on */
+	scene_holder('-', 500, 10, OLD, 5);
+	scene_holder('+', 500, 11, OLD, 5);
+	scene_frame("rotate", 5000, 5001);
+	loading_write("heir", 2, second, 1);
+	db = LOAD("t.db", "heir");
+	answers(db,
+		"SELECT p.pid, c.rule, c.reason, c.sent_payload_bytes FROM connection c "
+		"LEFT JOIN process p USING (process_id) WHERE sent_packets > 0 ORDER BY c.start_ns",
+		"10|exact||5\n||gap|50\n");
+}
+
+/* The first segment refused the heir; that he uses it in the next does not make it his before. */
+static void an_heir_of_the_next_segment_has_nothing_of_the_one_before(void **state)
+{
+	const struct scene_packet first[] = {HANDSHAKE(2100, 40000),
+					     OUT(2200, 40000, ACK, 101, 901, 5)},
+				  second[] = {OUT(4600, 40000, ACK, 106, 901, 50)};
+	const char *db;
+
+	(void)state;
+	loading_directory("heir");
+	loading_header(1);
+	scene_frame("key", 2000, 2001);
+	loading_addresses();
+	scene_process('+', 11, OLD, "heir");
+	scene_frame("event", 2050, 2310); /* all of it was lost */
+	scene_untold();
+	scene_frame("event", 2400, 2410);
+	scene_process('!', 10, OLD, "front");
+	scene_use("6 " HOST " 40000 " PEER " 80", 2099, "send", 2350, SCENE_NEVER, 10, OLD);
+	scene_frame("poll", 3000, 3001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_holder('+', 500, 11, OLD, 5);
+	loading_write("heir", 1, first, 4);
+	loading_header(2);
+	scene_frame("restated", 2000, 2001);
+	loading_addresses();
+	scene_process('+', 11, OLD, "heir");
+	scene_frame("poll", 3000, 3001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_holder('+', 500, 11, OLD, 5);
+	scene_frame("event", 4500, 4510);
+	scene_use("6 " HOST " 40000 " PEER " 80", 2099, "send", 4500, 2350, 11, OLD);
+	scene_frame("poll", 5000, 5001);
+	loading_write("heir", 2, second, 1);
+	db = LOAD("t.db", "heir");
+	answers(db,
+		"SELECT p.pid, c.rule, c.reason, c.sent_payload_bytes FROM connection c "
+		"LEFT JOIN process p USING (process_id) WHERE sent_packets > 0 ORDER BY c.start_ns",
+		"||gap|5\n11|exact||50\n");
+}
+
+/* It has no owner already, as who has its socket began after it: the next connection of the
+ * tuple takes nothing from it, and nothing of it counts twice. */
+static void what_is_nobodys_already_stays_one_row_when_the_next_begins(void **state)
+{
+	const struct scene_packet first[] = {HANDSHAKE(2100, 40000),
+					     OUT(2200, 40000, RST, 101, 0, 0)},
+				  second[] = {OUT(2600, 40000, SYN, 7000, 0, 0),
+					      IN(2601, 40000, SYN | ACK, 8000, 7001, 0)};
+	const char *db;
+
+	(void)state;
+	loading_directory("reuse");
+	for (unsigned number = 1; number <= 2; number++) {
+		loading_header(number);
+		scene_frame(number == 1 ? "key" : "restated", 2000, 2001);
+		loading_addresses();
+		scene_frame("poll", 3000, 3001);
+		scene_process('+', 11, TICKS(2150), "new");
+		scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+		scene_holder('+', 500, 11, TICKS(2150), 5);
+		loading_write("reuse", number, number == 1 ? first : second, number == 1 ? 4 : 2);
+	}
+	db = LOAD("t.db", "reuse");
+	answers(db,
+		"SELECT p.pid, c.rule, c.reason, c.sent_packets, c.received_packets "
+		"FROM connection c LEFT JOIN process p USING (process_id) ORDER BY c.start_ns",
+		"||gap|3|1\n11|ahead||1|1\n");
+}
+
+#define FACT(test) cmocka_unit_test_setup_teardown(test, loading_begin, loading_end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FACT(losses_after_a_rotation_leave_it_nobodys),
+		FACT(an_heir_of_the_next_segment_has_nothing_of_the_one_before),
+		FACT(the_next_segments_connection_does_not_own_the_one_before),
+		FACT(before_a_rotation_a_passed_descriptor_was_anothers),
+		FACT(a_restated_reading_is_one_snapshot),
+		FACT(looking_ahead_over_a_rotation_stops_where_it_does_within),
+		FACT(an_owner_reaches_back_over_a_rotation_within_its_own_segment_too),
+		FACT(a_refusal_is_one_wherever_it_was_cut),
+		FACT(a_listeners_connection_stays_its_own_over_a_rotation),
+		FACT(what_is_nobodys_already_stays_one_row_when_the_next_begins),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
