@@ -360,17 +360,37 @@ static inline enum decode_outcome decode_link(int link_type, const struct cursor
 	}
 }
 
+/* Every field that no step sets is zero; of constant size, so a few stores. */
+static inline void begin_packet(struct packet *packet, const struct cursor *c)
+{
+	const size_t kept = offsetof(struct packet, outcome);
+
+	memset((char *)packet + kept, 0, sizeof(*packet) - kept);
+	packet->ip_bytes = c->wire;
+}
+
+void decode_behind(uint16_t ethertype, const uint8_t *data, uint32_t captured_bytes,
+		   uint32_t wire_bytes, struct packet *packet)
+{
+	const struct cursor c = {.at = data, .captured = captured_bytes, .wire = wire_bytes};
+
+	begin_packet(packet, &c);
+	if (ethertype == DECODE_ETHERNET)
+		packet->outcome = decode_ethernet(c, packet);
+	else if (ethertype < ETHERTYPE_LENGTH_END)
+		packet->outcome = DECODE_NOT_IP;
+	else
+		packet->outcome = decode_tagged(c, ethertype, packet);
+}
+
 void decode_packet(int link_type, const uint8_t *data, uint32_t captured_bytes,
 		   uint32_t original_bytes, struct packet *packet)
 {
 	struct cursor c = {.at = data, .captured = captured_bytes, .wire = original_bytes};
-	const size_t kept = offsetof(struct packet, outcome);
 
 	/* Bytes that are there were on the wire, whatever the record says. */
 	if (c.wire < c.captured)
 		c.wire = c.captured;
-	/* Every field that no step sets is zero; of constant size, so a few stores. */
-	memset((char *)packet + kept, 0, sizeof(*packet) - kept);
-	packet->ip_bytes = c.wire;
+	begin_packet(packet, &c);
 	packet->outcome = decode_link(link_type, &c, packet);
 }

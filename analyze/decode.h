@@ -93,6 +93,12 @@ struct packet {
 void decode_packet(int link_type, const uint8_t *data, uint32_t captured_bytes,
 		   uint32_t original_bytes, struct packet *packet);
 
+/* What an ethertype leads to: the same from there on, for what tunnels carry. Where a
+ * link's type is wanted of a frame by itself: */
+#define DECODE_ETHERNET 0x6558 /* transparent Ethernet bridging (RFC 1701) */
+void decode_behind(uint16_t ethertype, const uint8_t *data, uint32_t captured_bytes,
+		   uint32_t wire_bytes, struct packet *packet);
+
 /* Ports of later fragments. A bounded table keyed by (source, destination,
  * protocol, id): a first fragment is noted; a later one gets its ports, or
  * outcome DECODE_FRAGMENT. Entries age out after 60 s of packet time

@@ -444,3 +444,21 @@ enum decode_outcome decode_ip(struct cursor c, struct packet *packet)
 		return decode_ipv6(c, packet);
 	return decode_ipv4(c, packet);
 }
+
+bool decode_payload(const struct packet *packet, struct cursor *c)
+{
+	struct fragment fragment = {0};
+	uint8_t next;
+
+	if (packet->ip == NULL)
+		return false;
+	*c = (struct cursor){
+		.at = packet->ip, .captured = packet->ip_captured, .wire = packet->ip_bytes};
+	if (packet->ip_version == 4) {
+		cursor_skip(c, (cursor_u8(c, 0) & 15u) * 4);
+		return true;
+	}
+	next = cursor_u8(c, 6);
+	cursor_skip(c, IPV6_BYTES);
+	return walk_extensions(c, &next, &fragment) == DECODE_FLOW && !fragment.later;
+}

@@ -23,4 +23,8 @@ enum decode_outcome decode_ipv6(struct cursor c, struct packet *packet);
 /* By the version nibble, for links that say no more. */
 enum decode_outcome decode_ip(struct cursor c, struct packet *packet);
 
+/* What follows the IP header, and an IPv6 packet's extension headers, of a packet with
+ * outcome DECODE_FLOW that is no later fragment. False: no such header was read. */
+bool decode_payload(const struct packet *packet, struct cursor *c);
+
 #endif

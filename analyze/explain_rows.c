@@ -54,7 +54,9 @@ const char explain_flow_sql[] =
 			    "orig_bytes,\n"
 			    " orig_payload_bytes, resp_packets, resp_bytes, resp_payload_bytes, "
 			    "repeat_packets,\n"
-			    " conn_state, history, community_id, ifindex, vlan, inner_vlan\n"
+			    " conn_state, history, community_id, ifindex, vlan, inner_vlan,\n"
+			    " carries, carried_packets, carried_other_packets, "
+			    "carried_unreadable_packets\n"
 			    "FROM flow f LEFT JOIN segment s USING (segment_id) WHERE flow_id = ?1";
 
 const char explain_flow_by_packet_sql[] =

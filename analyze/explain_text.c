@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/decode_tunnel.h"
+#include "analyze/tunnel.h"
+#include "snapshot/format/endpoint.h"
 #include "snapshot/format/escape.h"
 #include "snapshot/format/quantity.h"
 
@@ -230,6 +233,36 @@ static void say_bytes(struct page *page, const struct explain_packet *p)
 	}
 }
 
+/* What the packet carries for others, as it says itself. */
+static void say_inside(struct page *page, const struct explain_packet *p)
+{
+	struct decode_carried inner[2]; /* one is the packet that the other is read from */
+	struct packet outer = {0};
+	const struct packet *at = &outer;
+
+	if (p->data == NULL)
+		return;
+	decode_packet(p->link_type, p->data, p->captured_bytes, p->original_bytes, &outer);
+	for (unsigned depth = 1;
+	     depth <= TUNNEL_DEPTH && at->outcome == DECODE_FLOW && decode_may_carry(at); depth++) {
+		struct decode_carried *now = &inner[depth % 2];
+		char source[ENDPOINT_TEXT_SIZE], destination[ENDPOINT_TEXT_SIZE];
+		char protocol[ENDPOINT_PROTOCOL_SIZE], key[32] = "";
+
+		decode_carried(at, now);
+		if (now->inside != DECODE_INSIDE_READ)
+			return;
+		at = &now->packet;
+		if (now->key >= 0)
+			snprintf(key, sizeof(key), " %" PRId64, now->key);
+		say(page, INDENT, "carries (%s%s) %s %s port %u > %s port %u",
+		    decode_tunnel_name(now->tunnel), key,
+		    endpoint_protocol_name(at->protocol, protocol),
+		    endpoint_format(&at->source.address, source), at->source.port,
+		    endpoint_format(&at->destination.address, destination), at->destination.port);
+	}
+}
+
 static void say_packet(struct page *page)
 {
 	const struct explain_report *r = page->report;
@@ -255,6 +288,7 @@ static void say_packet(struct page *page)
 		    "counted and judged below, this one is among the flow's repeats",
 		    r->bytes.counted);
 	say_differences(page, &r->packet);
+	say_inside(page, &r->bytes);
 	say_bytes(page, &r->bytes);
 }
 
@@ -280,6 +314,14 @@ static void say_flow(struct page *page)
 	if (chain_number(row, "repeat_packets") > 0)
 		say(page, INDENT, "second sightings on other interfaces, which are not counted: %s",
 		    chain_text(row, "repeat_packets"));
+	if (chain_text(row, "carries") != NULL)
+		say(page, INDENT,
+		    "a tunnel (%s): of its packets %s have a packet in them that was read, %s "
+		    "carry no "
+		    "IP, %s could not be read",
+		    chain_text(row, "carries"), or_none(chain_text(row, "carried_packets")),
+		    or_none(chain_text(row, "carried_other_packets")),
+		    or_none(chain_text(row, "carried_unreadable_packets")));
 	say_differences(page, link);
 }
 

@@ -297,9 +297,16 @@ static void inherit_tcp(struct flow_tcp *later, const struct flow_tcp *earlier)
 
 /* --------------------------------------------------------------- table -- */
 
+static inline uint64_t hash_within(const struct flow_key *key, uint32_t within)
+{
+	return flow_key_hash(key) ^ within * UINT64_C(0x9e3779b97f4a7c15);
+}
+
 static uint64_t hash_of_flow(const void *context, uint32_t place)
 {
-	return flow_key_hash(&((const struct flow_table *)context)->flows[place].key);
+	const struct flow *flow = &((const struct flow_table *)context)->flows[place];
+
+	return hash_within(&flow->key, flow->within);
 }
 
 void flow_table_init(struct flow_table *table, const struct flow_limits *limits)
@@ -321,8 +328,9 @@ void flow_table_release(struct flow_table *table)
 }
 
 /* The slot of a key always leads to its newest instance. */
-static struct hashindex_slot *find_slot(const struct flow_table *table, const struct flow_key *key,
-					uint64_t hash)
+static inline struct hashindex_slot *find_slot(const struct flow_table *table,
+					       const struct flow_key *key, uint32_t within,
+					       uint64_t hash)
 {
 	const struct hashindex *index = &table->index;
 
@@ -334,6 +342,7 @@ static struct hashindex_slot *find_slot(const struct flow_table *table, const st
 		if (slot->place == 0)
 			return NULL;
 		if (slot->tag == (uint32_t)(hash >> 32) &&
+		    table->flows[slot->place - 1].within == within &&
 		    flow_key_equal(&table->flows[slot->place - 1].key, key))
 			return slot;
 	}
@@ -341,7 +350,7 @@ static struct hashindex_slot *find_slot(const struct flow_table *table, const st
 
 uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *key)
 {
-	struct hashindex_slot *slot = find_slot(table, key, flow_key_hash(key));
+	struct hashindex_slot *slot = find_slot(table, key, 0, flow_key_hash(key));
 
 	return slot == NULL ? FLOW_NONE : slot->place - 1;
 }
@@ -465,8 +474,11 @@ static uint32_t new_flow(struct flow_table *table, const struct flow_key *key,
 	return (uint32_t)table->count;
 }
 
-uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, uint8_t *side,
-			uint32_t *ended)
+/* Twice, so that what is on the wire costs nothing for what is carried. */
+static inline __attribute__((always_inline)) uint32_t add_within(struct flow_table *table,
+								 const struct packet *packet,
+								 uint32_t within, uint8_t *side,
+								 uint32_t *ended)
 {
 	struct flow_key key;
 	struct flow_head head;
@@ -478,8 +490,8 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, u
 	*ended = FLOW_NONE;
 	*side = packet_key(packet, &key);
 	head = packet_head(packet, *side);
-	hash = flow_key_hash(&key);
-	slot = find_slot(table, &key, hash);
+	hash = hash_within(&key, within);
+	slot = find_slot(table, &key, within, hash);
 	if (slot != NULL) {
 		earlier = slot->place - 1;
 		step = step_of(&table->flows[earlier], &head, &table->limits);
@@ -491,6 +503,7 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, u
 	place = new_flow(table, &key, packet, &head);
 	if (place == FLOW_NONE)
 		return FLOW_NONE;
+	table->flows[place].within = within;
 	if (slot == NULL) {
 		if (hashindex_add(&table->index, hash, place, hash_of_flow, table) != 0)
 			return FLOW_NONE;
@@ -508,6 +521,18 @@ uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, u
 	table->count++;
 	count_packet(&table->flows[place], packet, *side);
 	return place;
+}
+
+uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, uint8_t *side,
+			uint32_t *ended)
+{
+	return add_within(table, packet, 0, side, ended);
+}
+
+uint32_t flow_table_add_within(struct flow_table *table, const struct packet *packet,
+			       uint32_t within, uint8_t *side, uint32_t *ended)
+{
+	return add_within(table, packet, within, side, ended);
 }
 
 /* ------------------------------------------------------------- joining -- */
@@ -537,6 +562,11 @@ void flow_join(struct flow *earlier, const struct flow *later)
 	if (later->first_ns < earlier->first_ns)
 		earlier->first_ns = later->first_ns;
 	earlier->repeats += later->repeats;
+	earlier->carried.read += later->carried.read;
+	earlier->carried.other += later->carried.other;
+	earlier->carried.unreadable += later->carried.unreadable;
+	if (earlier->carried.tunnel == 0)
+		earlier->carried.tunnel = later->carried.tunnel;
 }
 
 struct flow flow_table_whole(const struct flow_table *table, uint32_t place)

@@ -77,10 +77,18 @@ struct flow_end {
 	bool local;
 };
 
+/* What a flow's packets carry for others, if it is a tunnel: enum decode_tunnel once a
+ * packet has shown it, and how many packets were read, hold no IP, could not be read. */
+struct flow_carried {
+	uint64_t read, other, unreadable;
+	uint8_t tunnel;
+};
+
 #define FLOW_NONE UINT32_MAX
 
 struct flow {
 	struct flow_key key;
+	uint32_t within; /* what tells equal keys of a table apart; 0 on the wire, see tunnel.h */
 	int64_t first_ns, last_ns;
 	int64_t began_ns; /* this instance began no earlier: its SYN, or the last packet of the
 			     one before; INT64_MIN: not known */
@@ -98,6 +106,7 @@ struct flow {
 	uint32_t ifindex;
 	uint64_t first_number, first_offset_bytes; /* of its first packet, in its file */
 	uint64_t repeats;
+	struct flow_carried carried;
 	uint32_t before; /* the part of it that precedes this one in the same table; NONE */
 	bool divided;	 /* such a part follows */
 	struct flow_end end[2];
@@ -132,6 +141,9 @@ void flow_table_release(struct flow_table *table);
  * Returns the flow's place, FLOW_NONE without memory. */
 uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, uint8_t *side,
 			uint32_t *ended);
+/* The same for one that was carried: within, not 0, is a part of its key. */
+uint32_t flow_table_add_within(struct flow_table *table, const struct packet *packet,
+			       uint32_t within, uint8_t *side, uint32_t *ended);
 /* Counts a packet as a repeat of one that its flow has. False: no flow of the table has it. */
 bool flow_table_repeat(struct flow_table *table, const struct packet *packet);
 /* The newest flow of a tuple as it stood on the wire; FLOW_NONE: none. */
@@ -152,7 +164,8 @@ bool flow_continues(const struct flow *earlier, const struct flow *later,
 		    const struct flow_limits *limits);
 /* What later, which does not continue earlier, knows of its beginning by that: began_ns. */
 void flow_follow(struct flow *later, const struct flow *earlier, const struct flow_limits *limits);
-/* Adds later to earlier: counts, history, sequence numbers, last_ns. Not the ends. */
+/* Adds later to earlier: counts, what they carry, history, sequence numbers, last_ns. Not the ends.
+ */
 void flow_join(struct flow *earlier, const struct flow *later);
 /* How long it lives without a packet. */
 int64_t flow_idle_limit(const struct flow *flow, const struct flow_limits *limits);

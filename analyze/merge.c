@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyze/community.h"
 #include "analyze/decode_icmp.h"
+#include "analyze/decode_tunnel.h"
 #include "analyze/grow.h"
 #include "snapshot/format/quantity.h"
 
@@ -70,22 +70,21 @@ static uint32_t new_live(struct merge *merge, const struct flow *flow, uint32_t 
 
 /* ----------------------------------------------------------------- flows -- */
 
-int merge_put_flow(struct merge *merge, const struct merge_flow *live, enum store_how how,
-		   struct error *error)
+void merge_flow_row(const struct flow *f, struct merge_texts *texts, struct store_flow *row)
 {
-	const struct flow *f = &live->flow;
 	uint8_t o = f->originator;
 	struct endpoint_address orig, resp;
-	char orig_text[ENDPOINT_TEXT_SIZE], resp_text[ENDPOINT_TEXT_SIZE];
-	char protocol[ENDPOINT_PROTOCOL_SIZE], history[FLOW_HISTORY_SIZE];
-	char community[COMMUNITY_ID_SIZE];
 	bool icmp = decode_is_icmp(f->key.protocol);
-	struct store_flow row = {
-		.flow_id = live->flow_id,
-		.recording_id = live->recording_id,
-		.segment_id = live->segment_id,
-		.protocol = endpoint_protocol_name(f->key.protocol, protocol),
+	bool tunnel = f->carried.tunnel != DECODE_NO_TUNNEL;
+
+	memcpy(orig.bytes, f->key.address[o], 16);
+	memcpy(resp.bytes, f->key.address[!o], 16);
+	flow_history(f, texts->history);
+	*row = (struct store_flow){
+		.protocol = endpoint_protocol_name(f->key.protocol, texts->protocol),
 		.ip_version = f->key.ip_version,
+		.orig_address = endpoint_format(&orig, texts->orig),
+		.resp_address = endpoint_format(&resp, texts->resp),
 		.orig_port = f->key.port[o],
 		.resp_port = f->key.port[!o],
 		.icmp_id = icmp ? f->key.icmp_id : STORE_NULL,
@@ -99,20 +98,30 @@ int merge_put_flow(struct merge *merge, const struct merge_flow *live, enum stor
 		.resp_payload_bytes = (int64_t)f->count[!o].payload_bytes,
 		.repeat_packets = (int64_t)f->repeats,
 		.conn_state = flow_conn_state(f),
-		.history = history,
-		.community_id = community_id(&f->key, o, community),
+		.history = texts->history,
+		.community_id = community_id(&f->key, o, texts->community),
 		.ifindex = f->ifindex != 0 ? (int64_t)f->ifindex : STORE_NULL,
 		.vlan = f->vlan != 0 ? f->vlan : STORE_NULL,
 		.inner_vlan = f->inner_vlan != 0 ? f->inner_vlan : STORE_NULL,
 		.first_packet_number = (int64_t)f->first_number,
 		.first_packet_offset = (int64_t)f->first_offset_bytes,
+		.carries = decode_tunnel_name((enum decode_tunnel)f->carried.tunnel),
+		.carried_packets = tunnel ? (int64_t)f->carried.read : STORE_NULL,
+		.carried_other_packets = tunnel ? (int64_t)f->carried.other : STORE_NULL,
+		.carried_unreadable_packets = tunnel ? (int64_t)f->carried.unreadable : STORE_NULL,
 	};
+}
 
-	memcpy(orig.bytes, f->key.address[o], 16);
-	memcpy(resp.bytes, f->key.address[!o], 16);
-	row.orig_address = endpoint_format(&orig, orig_text);
-	row.resp_address = endpoint_format(&resp, resp_text);
-	flow_history(f, history);
+int merge_put_flow(struct merge *merge, const struct merge_flow *live, enum store_how how,
+		   struct error *error)
+{
+	struct merge_texts texts;
+	struct store_flow row;
+
+	merge_flow_row(&live->flow, &texts, &row);
+	row.flow_id = live->flow_id;
+	row.recording_id = live->recording_id;
+	row.segment_id = live->segment_id;
 	return store_flow(merge->store, &row, how, error);
 }
 
@@ -301,6 +310,8 @@ int merge_part(struct merge *merge, const struct replay_part *part, struct error
 	for (uint32_t i = 0; i < part->flows.count && status == 0; i++)
 		status = merge_flow_part(merge, part, i, &map, error);
 	if (status == 0)
+		status = merge_tunnels(merge, part, map.flow_ids, error);
+	if (status == 0)
 		status = merge_traffic(merge, part, &map, error);
 	if (status == 0)
 		status = merge_packets(merge, part, &map, error);
@@ -356,12 +367,16 @@ int merge_damaged(struct merge *merge, const struct merge_damage *damage, struct
 	return merge_cover(merge, &row, error);
 }
 
+bool merge_is_silent(const struct merge *merge, const struct flow *flow, int64_t recording_id)
+{
+	return recording_id == merge->recording->recording_id && merge->last_ns != INT64_MIN &&
+	       merge->last_ns > flow->last_ns &&
+	       merge->last_ns - flow->last_ns > flow_idle_limit(flow, &merge->limits);
+}
+
 static bool is_finished(const struct merge *merge, const struct merge_flow *live)
 {
-	return live->replaced ||
-	       (live->recording_id == merge->recording->recording_id &&
-		merge->last_ns != INT64_MIN && merge->last_ns > live->flow.last_ns &&
-		merge->last_ns - live->flow.last_ns > flow_idle_limit(&live->flow, &merge->limits));
+	return live->replaced || merge_is_silent(merge, &live->flow, live->recording_id);
 }
 
 /* What has been silent for longer than it may is finished. */
@@ -420,6 +435,8 @@ int merge_end(struct merge *merge, const char *content_sha256, struct error *err
 		merge->row.last_packet_ns != STORE_NULL ? merge->row.last_packet_ns : INT64_MIN;
 	if (status == 0)
 		status = forget_flows(merge, error);
+	if (status == 0)
+		status = merge_forget_tunnels(merge, error);
 	merge_state_end(merge);
 	merge->recording = NULL;
 	return status;
@@ -449,6 +466,7 @@ int merge_new(struct store *store, const struct flow_limits *limits, struct merg
 		{"flow", offsetof(struct merge, flow_id)},
 		{"connection", offsetof(struct merge, connection_id)},
 		{"coverage", offsetof(struct merge, coverage_id)},
+		{"tunnel", offsetof(struct merge, tunnel_id)},
 	};
 	int status;
 
@@ -488,10 +506,12 @@ void merge_free(struct merge *merge)
 	free(merge->snapshots);
 	free(merge->flows);
 	free(merge->connections);
+	free(merge->tunnels);
 	hashindex_release(&merge->processes_index);
 	hashindex_release(&merge->sockets_index);
 	hashindex_release(&merge->holders_index);
 	hashindex_release(&merge->flows_index);
+	hashindex_release(&merge->tunnels_index);
 	hashindex_release(&merge->addresses_index);
 	hashindex_release(&merge->interfaces_index);
 	free(merge);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/decode_tunnel.h"
 #include "analyze/grow.h"
 
 enum carry_kind { /* a shipped record keeps its fields; a changed one is a new kind */
@@ -21,12 +22,13 @@ enum carry_kind { /* a shipped record keeps its fields; a changed one is a new k
 		  CARRY_ADDRESS,
 		  CARRY_INTERFACE,
 		  CARRY_SNAPSHOT,
-		  CARRY_FLOW,	  /* with the connections that belong to it */
-		  CARRY_COUNTERS, /* folding leaves ids unused; they stay so */
+		  CARRY_COUNTERS = 19, /* folding leaves ids unused; they stay so */
+		  CARRY_FLOW,	       /* with the connections that belong to it */
+		  CARRY_TUNNEL,
 };
 
 #define BLOB_BYTES (64u << 10) /* a blob ends with the record that reaches this */
-/* Of one record: a flow's, the longest, has 65. Those of connections stand
+/* Of one record: a tunnel's, the longest, has 73. Those of connections stand
  * among flows', and have places of their own. */
 #define FLOW_NUMBERS	   96
 #define CONNECTION_NUMBERS 32
@@ -246,15 +248,8 @@ static void code_count(struct codec *c, struct flow_count *count)
 	u64(c, &count->payload_bytes);
 }
 
-/* connections: how many of its connections follow. */
-static void code_flow(struct codec *c, struct merge_flow *f, uint32_t *connections)
+static void code_packets(struct codec *c, struct flow *flow)
 {
-	struct flow *flow = &f->flow;
-
-	u32(c, connections);
-	i64(c, &f->recording_id);
-	i64(c, &f->flow_id);
-	i64(c, &f->segment_id);
 	for (int i = 0; i < 2; i++) {
 		address(c, flow->key.address[i]);
 		u16(c, &flow->key.port[i]);
@@ -292,7 +287,36 @@ static void code_flow(struct codec *c, struct merge_flow *f, uint32_t *connectio
 	u64(c, &flow->first_number);
 	u64(c, &flow->first_offset_bytes);
 	u64(c, &flow->repeats);
-	if (flow->originator > 1)
+	u64(c, &flow->carried.read);
+	u64(c, &flow->carried.other);
+	u64(c, &flow->carried.unreadable);
+	u8(c, &flow->carried.tunnel);
+	if (flow->originator > 1 || flow->carried.tunnel >= DECODE_TUNNEL_END)
+		c->failed = true;
+}
+
+/* connections: how many of its connections follow. */
+static void code_flow(struct codec *c, struct merge_flow *f, uint32_t *connections)
+{
+	u32(c, connections);
+	i64(c, &f->recording_id);
+	i64(c, &f->flow_id);
+	i64(c, &f->segment_id);
+	code_packets(c, &f->flow);
+}
+
+static void code_tunnel(struct codec *c, struct merge_tunnel *t)
+{
+	i64(c, &t->recording_id);
+	i64(c, &t->tunnel_id);
+	i64(c, &t->segment_id);
+	i64(c, &t->flow_id);
+	i64(c, &t->outer_tunnel_id);
+	i64(c, &t->key);
+	u8(c, &t->tunnel);
+	u8(c, &t->depth);
+	code_packets(c, &t->flow);
+	if (t->tunnel == DECODE_NO_TUNNEL || t->tunnel >= DECODE_TUNNEL_END)
 		c->failed = true;
 }
 
@@ -398,6 +422,7 @@ int merge_carry(struct merge *merge, struct error *error)
 	PUT_ALL(CARRY_SNAPSHOT, code_snapshot, merge->snapshots, merge->snapshot_count);
 	if (status == 0)
 		status = put_flows(&c, merge, error);
+	PUT_ALL(CARRY_TUNNEL, code_tunnel, merge->tunnels, merge->tunnels_count);
 	free(c.bytes);
 	return status;
 }
@@ -503,6 +528,9 @@ static int take_record(struct merge *merge, int64_t kind, struct codec *c)
 		return 0;
 	case CARRY_FLOW:
 		return take_flow(merge, c);
+	case CARRY_TUNNEL:
+		READ_INDEXED(tunnel, tunnels);
+		return INDEX_LAST(tunnels, merge_hash_of_tunnel, merge_same_tunnel);
 	case CARRY_COUNTERS:
 		c->place = 0;
 		code_counters(c, merge);
@@ -593,6 +621,12 @@ static int check_rows(struct merge *merge, struct error *error)
 					   "connection", c->connection_id, error);
 		}
 	}
+	for (size_t i = 0; i < merge->tunnels_count && status == 0; i++) {
+		const struct merge_tunnel *t = &merge->tunnels[i];
+
+		status = check_row(merge_put_tunnel(merge, t, STORE_COMPARE, error), "tunnel",
+				   t->tunnel_id, error);
+	}
 	return status;
 }
 
@@ -606,6 +640,7 @@ int merge_carry_read(struct merge *merge, struct error *error)
 	UNIQUE(merge_place, merge->addresses, merge->addresses_count, place_id);
 	UNIQUE(merge_place, merge->interfaces, merge->interfaces_count, place_id);
 	UNIQUE(merge_flow, merge->flows, merge->flows_count, flow_id);
+	UNIQUE(merge_tunnel, merge->tunnels, merge->tunnels_count, tunnel_id);
 	UNIQUE(merge_connection, merge->connections, merge->connection_count, connection_id);
 	return status == 0 ? check_rows(merge, error) : status;
 }

@@ -76,9 +76,9 @@ bool merge_check_snapshot(const struct merge *m, const struct merge_snapshot *s)
 		(before->recording_id == s->recording_id && before->sequence <= s->sequence));
 }
 
-bool merge_check_flow(const struct merge *m, const struct merge_flow *f)
+static bool is_flow(const struct flow *flow)
 {
-	const struct flow *flow = &f->flow;
+	const struct flow_carried *carried = &flow->carried;
 
 	for (int i = 0; i < flow->history_length; i++) {
 		uint8_t letter = flow->history[i] & 7;
@@ -86,14 +86,29 @@ bool merge_check_flow(const struct merge *m, const struct merge_flow *f)
 		if (flow->history[i] >> 3 > 1 || letter < FLOW_SYN || letter > FLOW_RST)
 			return false;
 	}
-	return is_id(f->recording_id, m->recording_id) && is_id(f->flow_id, m->flow_id) &&
-	       is_id(f->segment_id, m->segment_id) && is_count(&flow->count[0]) &&
-	       is_count(&flow->count[1]) && flow->repeats < MAX_COUNT &&
+	return is_count(&flow->count[0]) && is_count(&flow->count[1]) &&
+	       flow->repeats < MAX_COUNT && carried->read < MAX_COUNT &&
+	       carried->other < MAX_COUNT && carried->unreadable < MAX_COUNT &&
 	       flow->first_number < MAX_COUNT && flow->first_offset_bytes < MAX_COUNT &&
 	       (flow->key.ip_version == 4 || flow->key.ip_version == 6) &&
 	       is_time(flow->first_ns) && is_time(flow->last_ns) &&
 	       (flow->began_ns == INT64_MIN || is_time(flow->began_ns)) &&
 	       flow->place <= BRIDGE_PLACE_GROUP && flow->group_side <= 2;
+}
+
+bool merge_check_flow(const struct merge *m, const struct merge_flow *f)
+{
+	return is_id(f->recording_id, m->recording_id) && is_id(f->flow_id, m->flow_id) &&
+	       is_id(f->segment_id, m->segment_id) && is_flow(&f->flow);
+}
+
+bool merge_check_tunnel(const struct merge *m, const struct merge_tunnel *t)
+{
+	return is_id(t->recording_id, m->recording_id) && is_id(t->tunnel_id, m->tunnel_id) &&
+	       is_id(t->segment_id, m->segment_id) && is_id(t->flow_id, m->flow_id) &&
+	       is_id_or_none(t->outer_tunnel_id, m->tunnel_id) && t->key >= -1 &&
+	       t->key <= UINT32_MAX && t->depth >= 1 && t->depth <= TUNNEL_DEPTH &&
+	       (t->depth == 1) == (t->outer_tunnel_id == 0) && is_flow(&t->flow);
 }
 
 bool merge_check_connection(const struct merge *m, const struct merge_connection *k)

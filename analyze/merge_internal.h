@@ -1,12 +1,14 @@
 /*
  * merge_internal.h - what the files of the merger share: merge.c (flows),
  * merge_connection.c (their owners), merge_state.c, merge_process.c and
- * merge_socket.c (what snapshots tell), merge_coverage.c (what is missing) and
- * merge_carry.c and merge_check.c (writing it down for the next load, and reading it).
+ * merge_socket.c (what snapshots tell), merge_tunnel.c (what flows carry for others),
+ * merge_coverage.c (what is missing), and merge_carry.c and merge_check.c (writing it
+ * down for the next load, and reading it).
  */
 #ifndef ANALYZE_MERGE_INTERNAL_H
 #define ANALYZE_MERGE_INTERNAL_H
 
+#include "analyze/community.h"
 #include "analyze/hashindex.h"
 #include "analyze/merge.h"
 
@@ -89,6 +91,17 @@ struct merge_flow {
 	bool replaced;	      /* a newer instance has the key */
 };
 
+/* A conversation in a tunnel. */
+struct merge_tunnel {
+	struct flow flow;
+	int64_t recording_id, tunnel_id, segment_id;
+	int64_t flow_id;	 /* on the wire */
+	int64_t outer_tunnel_id; /* what carries it in that; 0: that itself */
+	int64_t key;		 /* -1: none */
+	uint8_t tunnel, depth;
+	bool replaced; /* a newer instance has its place */
+};
+
 #define MERGE_ARRAY(type, name)                                                                    \
 	struct type *name;                                                                         \
 	size_t name##_count, name##_capacity;                                                      \
@@ -109,12 +122,13 @@ struct merge {
 	struct merge_snapshot *snapshots; /* of each recording's latest segment */
 	size_t snapshot_count, snapshot_capacity;
 	MERGE_ARRAY(merge_flow, flows);
+	MERGE_ARRAY(merge_tunnel, tunnels);
 	struct merge_connection *connections;
 	size_t connection_count, connection_capacity;
 
 	/* the highest ids given */
 	int64_t recording_id, segment_id, snapshot_id, interface_id, address_id, process_id,
-		socket_id, holder_id, flow_id, connection_id, coverage_id;
+		socket_id, holder_id, flow_id, connection_id, coverage_id, tunnel_id;
 
 	/* the segment in hand */
 	const struct timeline *timeline;
@@ -180,7 +194,28 @@ int merge_put_connection(struct merge *merge, const struct merge_flow *live,
 			 const struct merge_connection *c, enum store_how how, struct error *error);
 
 /* merge.c */
+
+/* What a row points to. */
+struct merge_texts {
+	char orig[ENDPOINT_TEXT_SIZE], resp[ENDPOINT_TEXT_SIZE];
+	char protocol[ENDPOINT_PROTOCOL_SIZE], history[FLOW_HISTORY_SIZE];
+	char community[COMMUNITY_ID_SIZE];
+};
+/* A flow as a row, but for its ids. */
+void merge_flow_row(const struct flow *flow, struct merge_texts *texts, struct store_flow *row);
 uint64_t merge_hash_of_flow(const void *merge, uint32_t place);
+/* It had no packet for so long before the end of the segment that none will be its. */
+bool merge_is_silent(const struct merge *merge, const struct flow *flow, int64_t recording_id);
+
+/* merge_tunnel.c */
+uint64_t merge_hash_of_tunnel(const void *merge, uint32_t place);
+/* What the flows of a part carry; flow_ids: what these became. */
+int merge_tunnels(struct merge *merge, const struct replay_part *part, const int64_t *flow_ids,
+		  struct error *error);
+int merge_put_tunnel(struct merge *merge, const struct merge_tunnel *tunnel, enum store_how how,
+		     struct error *error);
+bool merge_same_tunnel(const void *a, const void *b);
+int merge_forget_tunnels(struct merge *merge, struct error *error);
 int merge_put_flow(struct merge *merge, const struct merge_flow *live, enum store_how how,
 		   struct error *error);
 
@@ -193,6 +228,7 @@ bool merge_check_holder(const struct merge *merge, const struct merge_holder *ho
 bool merge_check_place(const struct merge *merge, const struct merge_place *place, int64_t last_id);
 bool merge_check_snapshot(const struct merge *merge, const struct merge_snapshot *snapshot);
 bool merge_check_flow(const struct merge *merge, const struct merge_flow *flow);
+bool merge_check_tunnel(const struct merge *merge, const struct merge_tunnel *tunnel);
 bool merge_check_connection(const struct merge *merge, const struct merge_connection *connection);
 
 /* merge_carry.c */

@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "analyze/decode_icmp.h"
+#include "analyze/decode_tunnel.h"
 
 static void clear(struct replay_part *part)
 {
 	flow_table_clear(&part->flows);
+	tunnel_table_clear(&part->tunnels);
 	ledger_clear(&part->ledger);
 	part->packets = part->bytes = part->flow_packets = 0;
 	part->first_ns = INT64_MAX;
@@ -26,6 +28,7 @@ void replay_part_init(struct replay_part *part, const struct replay_options *opt
 void replay_part_release(struct replay_part *part)
 {
 	flow_table_release(&part->flows);
+	tunnel_table_release(&part->tunnels);
 	ledger_release(&part->ledger);
 }
 
@@ -457,6 +460,8 @@ static int take_flow_packet(struct replay *replay, struct replay_part *part,
 			status = count_end(replay, part, flow, place, end, packet, end == side);
 	}
 	part->flow_packets++;
+	if (status == 0 && decode_may_carry(packet))
+		status = tunnel_table_take(&part->tunnels, flow, place, packet);
 	if (status == 0 && replay->options.keep_packets)
 		status = keep_packet(part, place, side, packet);
 	if (status == 0 && replay->trace != NULL)
@@ -632,6 +637,7 @@ int replay_next(struct replay *replay, struct replay_part *part, struct error *e
 	clear(part);
 	/* A capture without snapshots is all that there is of its host. */
 	part->flows.cut_before = replay->parts++ > 0 || replay->timeline->count.frames > 0;
+	part->tunnels.flows.cut_before = part->flows.cut_before;
 	while (replay->in != NULL && part->packets < REPLAY_PART_PACKETS &&
 	       (status = pcapin_next(replay->in, &raw, error)) == 1) {
 		if (take_packet(replay, part, &raw) != 0)

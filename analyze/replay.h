@@ -18,6 +18,7 @@
 #include "analyze/repeats.h"
 #include "analyze/timeline.h"
 #include "analyze/trace.h"
+#include "analyze/tunnel.h"
 #include "snapshot/format/error.h"
 
 /* Packets in one part: what bounds the memory of a capture of any size. */
@@ -34,6 +35,7 @@ struct replay_options {
 struct replay_part {
 	struct flow_table flows;
 	struct ledger ledger;
+	struct tunnel_table tunnels;	       /* what the flows carry for others */
 	uint64_t packets, bytes, flow_packets; /* bytes: original lengths */
 	int64_t first_ns, last_ns;	       /* of any packet; INT64_MAX, INT64_MIN: none */
 };

@@ -33,7 +33,7 @@ static const char new_pragmas[] = "PRAGMA page_size = 4096;"
 				  "PRAGMA foreign_keys = OFF;"
 				  "PRAGMA secure_delete = OFF;"
 				  "PRAGMA application_id = 0x70637768;"
-				  "PRAGMA user_version = 3;";
+				  "PRAGMA user_version = 4;";
 static const char place_pragmas[] = "PRAGMA journal_mode = DELETE;"
 				    "PRAGMA synchronous = FULL;"
 				    "PRAGMA cache_size = -65536;"

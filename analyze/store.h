@@ -108,6 +108,19 @@ struct store_flow {
 	int64_t ifindex, vlan, inner_vlan; /* STORE_NULL: none */
 	int64_t first_packet_number;	   /* in its segment's pcap, from 1 */
 	int64_t first_packet_offset;	   /* there, of its record's first byte */
+	const char *carries; /* "Tunnel::IP" …; NULL: it is no tunnel, and the rest is STORE_NULL */
+	int64_t carried_packets, carried_other_packets, carried_unreadable_packets;
+};
+
+/* A conversation that one was carried in. */
+struct store_tunnel {
+	int64_t tunnel_id;
+	int64_t outer_tunnel_id; /* 0: carried by the flow itself */
+	int64_t depth;
+	const char *tunnel_type;
+	int64_t tunnel_key;	/* STORE_NULL: none */
+	struct store_flow flow; /* flow_id: that carries it; recording_id, repeat_packets,
+				   ifindex and inner_vlan are not used */
 };
 
 enum store_rule {
@@ -229,6 +242,8 @@ enum store_how {
 };
 int store_flow(struct store *store, const struct store_flow *row, enum store_how how,
 	       struct error *error);
+int store_tunnel(struct store *store, const struct store_tunnel *row, enum store_how how,
+		 struct error *error);
 int store_connection(struct store *store, const struct store_connection *row, enum store_how how,
 		     struct error *error);
 int store_candidate(struct store *store, const struct store_candidate *row,

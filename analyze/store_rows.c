@@ -29,14 +29,16 @@ struct column {
 	{                                                                                          \
 #field, COLUMN_ID, offsetof(struct store_##type, field)                            \
 	}
-#define NUMBER(type, field)                                                                        \
+#define NUMBER_IN(type, in, field)                                                                 \
 	{                                                                                          \
-#field, COLUMN_NUMBER, offsetof(struct store_##type, field)                        \
+#field, COLUMN_NUMBER, offsetof(struct store_##type, in field)                     \
 	}
-#define TEXT(type, field)                                                                          \
+#define TEXT_IN(type, in, field)                                                                   \
 	{                                                                                          \
-#field, COLUMN_TEXT, offsetof(struct store_##type, field)                          \
+#field, COLUMN_TEXT, offsetof(struct store_##type, in field)                       \
 	}
+#define NUMBER(type, field) NUMBER_IN(type, , field)
+#define TEXT(type, field)   TEXT_IN(type, , field)
 #define COUNT(type, array, index, name)                                                            \
 	{                                                                                          \
 		name, COLUMN_NUMBER,                                                               \
@@ -176,34 +178,37 @@ static const struct column holder_columns[] = {ID(holder, holder_id),
 					       NUMBER(holder, last_seen_ns),
 					       END};
 
-static const struct column flow_columns[] = {ID(flow, flow_id),
-					     ID(flow, recording_id),
-					     ID(flow, segment_id),
-					     TEXT(flow, protocol),
-					     NUMBER(flow, ip_version),
-					     TEXT(flow, orig_address),
-					     TEXT(flow, resp_address),
-					     NUMBER(flow, orig_port),
-					     NUMBER(flow, resp_port),
-					     NUMBER(flow, icmp_id),
-					     NUMBER(flow, start_ns),
-					     NUMBER(flow, end_ns),
-					     NUMBER(flow, orig_packets),
-					     NUMBER(flow, orig_bytes),
-					     NUMBER(flow, orig_payload_bytes),
-					     NUMBER(flow, resp_packets),
-					     NUMBER(flow, resp_bytes),
-					     NUMBER(flow, resp_payload_bytes),
-					     NUMBER(flow, repeat_packets),
-					     TEXT(flow, conn_state),
-					     TEXT(flow, history),
-					     TEXT(flow, community_id),
-					     NUMBER(flow, ifindex),
-					     NUMBER(flow, vlan),
-					     NUMBER(flow, inner_vlan),
-					     NUMBER(flow, first_packet_number),
-					     NUMBER(flow, first_packet_offset),
-					     END};
+/* Of a struct store_flow, alone or within another one. */
+#define CONVERSATION(type, in)                                                                     \
+	TEXT_IN(type, in, protocol), NUMBER_IN(type, in, ip_version),                              \
+		TEXT_IN(type, in, orig_address), TEXT_IN(type, in, resp_address),                  \
+		NUMBER_IN(type, in, orig_port), NUMBER_IN(type, in, resp_port),                    \
+		NUMBER_IN(type, in, icmp_id), NUMBER_IN(type, in, start_ns),                       \
+		NUMBER_IN(type, in, end_ns), NUMBER_IN(type, in, orig_packets),                    \
+		NUMBER_IN(type, in, orig_bytes), NUMBER_IN(type, in, orig_payload_bytes),          \
+		NUMBER_IN(type, in, resp_packets), NUMBER_IN(type, in, resp_bytes),                \
+		NUMBER_IN(type, in, resp_payload_bytes), TEXT_IN(type, in, conn_state),            \
+		TEXT_IN(type, in, history), TEXT_IN(type, in, community_id),                       \
+		NUMBER_IN(type, in, vlan), NUMBER_IN(type, in, first_packet_number),               \
+		NUMBER_IN(type, in, first_packet_offset), TEXT_IN(type, in, carries),              \
+		NUMBER_IN(type, in, carried_packets), NUMBER_IN(type, in, carried_other_packets),  \
+		NUMBER_IN(type, in, carried_unreadable_packets)
+
+static const struct column flow_columns[] = {ID(flow, flow_id),	    ID(flow, recording_id),
+					     ID(flow, segment_id),  NUMBER(flow, repeat_packets),
+					     NUMBER(flow, ifindex), NUMBER(flow, inner_vlan),
+					     CONVERSATION(flow, ),  END};
+
+static const struct column tunnel_columns[] = {
+	ID(tunnel, tunnel_id),
+	ID(tunnel, outer_tunnel_id),
+	NUMBER(tunnel, depth),
+	TEXT(tunnel, tunnel_type),
+	NUMBER(tunnel, tunnel_key),
+	{"flow_id", COLUMN_ID, offsetof(struct store_tunnel, flow.flow_id)},
+	{"segment_id", COLUMN_ID, offsetof(struct store_tunnel, flow.segment_id)},
+	CONVERSATION(tunnel, flow.),
+	END};
 
 static const struct column connection_columns[] = {
 	ID(connection, connection_id),
@@ -293,6 +298,7 @@ static const struct table tables[STORE_TABLES] = {
 		 "ON CONFLICT (segment_id, reason) DO UPDATE SET "
 		 "packets = packets + excluded.packets, bytes = bytes + excluded.bytes"},
 	[STORE_INSERT_COVERAGE] = {"coverage", coverage_columns, ""},
+	[STORE_INSERT_TUNNEL] = {"tunnel", tunnel_columns, ""},
 };
 
 static char *insert_sql(const struct table *table)
@@ -592,6 +598,14 @@ int store_flow(struct store *store, const struct store_flow *row, enum store_how
 	if (how == STORE_COMPARE)
 		return compare_row(store, STORE_INSERT_FLOW, STORE_COMPARE_FLOW, row, error);
 	return write_row(store, STORE_INSERT_FLOW, row, how == STORE_INSERT, error);
+}
+
+int store_tunnel(struct store *store, const struct store_tunnel *row, enum store_how how,
+		 struct error *error)
+{
+	if (how == STORE_COMPARE)
+		return compare_row(store, STORE_INSERT_TUNNEL, STORE_COMPARE_TUNNEL, row, error);
+	return write_row(store, STORE_INSERT_TUNNEL, row, how == STORE_INSERT, error);
 }
 
 int store_connection(struct store *store, const struct store_connection *row, enum store_how how,

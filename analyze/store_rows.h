@@ -28,10 +28,12 @@ enum store_statement {
 	STORE_INSERT_PACKET,
 	STORE_INSERT_OTHER,
 	STORE_INSERT_COVERAGE,
+	STORE_INSERT_TUNNEL,
 	STORE_TABLES, /* so many tables; UPDATE statements follow in the same order */
 	STORE_CARRY_PUT = 2 * STORE_TABLES,
 	STORE_COMPARE_FLOW,
 	STORE_COMPARE_CONNECTION,
+	STORE_COMPARE_TUNNEL,
 	STORE_FOLD, /* its statements, see fold_sql */
 	STORE_STATEMENTS = STORE_FOLD + 8
 };

@@ -14,7 +14,7 @@
 struct sqlite3;
 
 #define STOREFILE_APPLICATION_ID 0x70637768 /* "pcwh" */
-#define STOREFILE_VERSION	 3	    /* user_version; raised when a table changes */
+#define STOREFILE_VERSION	 4	    /* user_version; raised when a table changes */
 
 /* Opens an existing database of ours to read; nothing can be written through
  * it, and its schema is not trusted to call anything that has side effects. A

@@ -5,6 +5,8 @@ CREATE INDEX socket_inode ON socket (inode);
 CREATE INDEX holder_socket ON holder (socket_id);
 CREATE INDEX holder_process ON holder (process_id);
 CREATE INDEX flow_community ON flow (community_id);
+CREATE INDEX tunnel_flow ON tunnel (flow_id);
+CREATE INDEX tunnel_community ON tunnel (community_id);
 CREATE INDEX connection_flow ON connection (flow_id);
 CREATE INDEX connection_process ON connection (process_id);
 -- A window in time: what ended after its begin, and of these what started before its end.

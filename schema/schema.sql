@@ -212,7 +212,48 @@ CREATE TABLE flow (
 	vlan INTEGER,
 	inner_vlan INTEGER,
 	first_packet_number INTEGER,
-	first_packet_offset INTEGER
+	first_packet_offset INTEGER,
+	carries TEXT,
+	carried_packets INTEGER,
+	carried_other_packets INTEGER,
+	carried_unreadable_packets INTEGER
+) STRICT;
+
+-- What a flow's packets carried for others. Their bytes are part of the flow's.
+CREATE TABLE tunnel (
+	tunnel_id INTEGER PRIMARY KEY,
+	flow_id INTEGER NOT NULL REFERENCES flow,
+	outer_tunnel_id INTEGER REFERENCES tunnel,
+	depth INTEGER NOT NULL,
+	tunnel_type TEXT NOT NULL,
+	tunnel_key INTEGER,
+	segment_id INTEGER REFERENCES segment,
+	protocol TEXT NOT NULL,
+	ip_version INTEGER NOT NULL CHECK (ip_version IN (4, 6)),
+	orig_address TEXT NOT NULL,
+	resp_address TEXT NOT NULL,
+	orig_port INTEGER CHECK (orig_port BETWEEN 0 AND 65535),
+	resp_port INTEGER CHECK (resp_port BETWEEN 0 AND 65535),
+	icmp_id INTEGER,
+	start_ns INTEGER NOT NULL,
+	end_ns INTEGER NOT NULL,
+	orig_packets INTEGER NOT NULL,
+	orig_bytes INTEGER NOT NULL,
+	orig_payload_bytes INTEGER NOT NULL,
+	resp_packets INTEGER NOT NULL,
+	resp_bytes INTEGER NOT NULL,
+	resp_payload_bytes INTEGER NOT NULL,
+	conn_state TEXT,
+	history TEXT,
+	community_id TEXT,
+	vlan INTEGER,
+	first_packet_number INTEGER,
+	first_packet_offset INTEGER,
+	carries TEXT,
+	carried_packets INTEGER,
+	carried_other_packets INTEGER,
+	carried_unreadable_packets INTEGER,
+	CHECK ((depth = 1) = (outer_tunnel_id IS NULL))
 ) STRICT;
 
 -- An owner goes with a rule, its lack with a reason: never both, never neither.

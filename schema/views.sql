@@ -257,6 +257,50 @@ JOIN segment g ON g.segment_id = k.segment_id
 LEFT JOIN rule u ON u.rule_code = k.rule_code
 LEFT JOIN reason m ON m.reason_code = k.reason_code;
 
+-- What tunnels carried, with who owns what carried it. An outer flow with two
+-- local ends, or an end that moved between processes, has its rows for each of
+-- them, as in connections; table tunnel has them once.
+CREATE VIEW tunnels AS
+SELECT
+	t.tunnel_id,
+	t.flow_id,
+	c.connection_id,
+	c.hostname,
+	c.pid,
+	c.process,
+	c.exe,
+	c.rule,
+	c.reason,
+	c.local_address,
+	c.local_port,
+	c.remote_address,
+	c.remote_port,
+	c.direction,
+	c.protocol AS outer_protocol,
+	t.tunnel_type,
+	t.tunnel_key,
+	t.depth,
+	t.outer_tunnel_id,
+	t.protocol,
+	t.orig_address,
+	t.orig_port,
+	t.resp_address,
+	t.resp_port,
+	t.start_ns,
+	t.end_ns,
+	strftime('%Y-%m-%dT%H:%M:%S', t.start_ns / 1000000000, 'unixepoch')
+		|| printf('.%09dZ', t.start_ns % 1000000000) AS start,
+	strftime('%Y-%m-%dT%H:%M:%S', t.end_ns / 1000000000, 'unixepoch')
+		|| printf('.%09dZ', t.end_ns % 1000000000) AS "end",
+	t.orig_packets,
+	t.orig_bytes,
+	t.resp_packets,
+	t.resp_bytes,
+	t.conn_state,
+	t.community_id
+FROM tunnel t
+JOIN connections c ON c.flow_id = t.flow_id;
+
 CREATE VIEW sockets AS
 SELECT
 	s.socket_id,

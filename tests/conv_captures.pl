@@ -110,5 +110,11 @@ capture('sit', 1, [talk(sub { $plain->(ip4(41, '203.0.113.1', '203.0.113.2', shi
 capture('gre', 1, [talk(sub { $plain->(ip4(47, '203.0.113.1', '203.0.113.2', pack('nn', 0, 0x0800) . shift)) }, 4)]);
 capture('vxlan', 1, [talk(sub { $plain->(ip4(17, '203.0.113.1', '203.0.113.2',
 	udp(50000, 4789, $vxlan . ether(0x0800, shift)))) }, 4)]);
+capture('geneve', 1, [talk(sub { $plain->(ip4(17, '203.0.113.1', '203.0.113.2',
+	udp(50000, 6081, pack('CCnNnCCN', 2, 0, 0x6558, 42 << 8, 0x0102, 3, 1, 7) . ether(0x0800, shift)))) }, 4)]);
+capture('gretap', 1, [talk(sub { $plain->(ip4(47, '203.0.113.1', '203.0.113.2',
+	pack('nnNNN', 0xb000, 0x6558, 0, 42, 1) . ether(0x8100, pack('nn', 100, 0x86dd) . shift))) }, 6)]);
+capture('nested', 1, [talk(sub { $plain->(ip4(17, '203.0.113.1', '203.0.113.2', udp(50000, 4789, $vxlan
+	. ether(0x0800, ip4(47, '203.0.113.3', '203.0.113.4', pack('nn', 0, 0x86dd) . shift))))) }, 6)]);
 capture('wireguard', 1, [map { $plain->(ip4(17, '203.0.113.1', '203.0.113.2', udp(51820, 51820,
 	pack('VVVV', 4, 1, $_, 0) . "\xa5" x 64))) } 1 .. 4]);

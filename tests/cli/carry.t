@@ -62,7 +62,7 @@ refused() {
 poke() {
 	refused "$1" "$(numbers "$2" | sed "$3s/.*/$4/" | perl "$TMP/numbers.pl" encode "$2")"
 }
-RECORDING=11 PROCESS=12 SOCKET=13 HOLDER=14 ADDRESS=15 INTERFACE=16 SNAPSHOT=17 FLOW=18 COUNTERS=19
+RECORDING=11 PROCESS=12 SOCKET=13 HOLDER=14 ADDRESS=15 INTERFACE=16 SNAPSHOT=17 COUNTERS=19 FLOW=20
 for kind in $RECORDING $PROCESS $SOCKET $HOLDER $ADDRESS $INTERFACE $SNAPSHOT $FLOW; do
 	numbers $kind | perl "$TMP/numbers.pl" encode $kind >"$TMP/same"
 	is "$(cp "$TMP/first.db" "$TMP/altered.db"; sql "$TMP/altered.db" "$(<"$TMP/same")"; sql "$TMP/altered.db" "SELECT hex(state) FROM carry")" \
@@ -70,9 +70,9 @@ for kind in $RECORDING $PROCESS $SOCKET $HOLDER $ADDRESS $INTERFACE $SNAPSHOT $F
 	refused "kind $kind twice" "INSERT INTO carry (kind, state) SELECT kind, state FROM carry WHERE kind = $kind"
 done
 
-# A flow has 65 numbers, the first is how many connections follow; of a connection the
+# A flow has 69 numbers, the first is how many connections follow; of a connection the
 # sixth is its id, and the ninth the packets by rule exact.
-CONNECTION=$((65 + 6)) RULE=$((65 + 9))
+CONNECTION=$((69 + 6)) RULE=$((69 + 9))
 id=$(numbers $FLOW | sed -n ${CONNECTION}p)
 is "$(sql "$TMP/first.db" "SELECT flow_id = $(numbers $FLOW | sed -n 3p) FROM connection WHERE connection_id = $id")" 1 \
 	"a connection's id stands where it is thought to"

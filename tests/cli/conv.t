@@ -5,7 +5,7 @@
 #
 # | reason | what tshark counts | what pcapwho counts, and why |
 # |---|---|---|
-# | carried | what a tunnel carries (IP in IP, GRE, VXLAN, L2TP …) as a conversation too | the outer packet: it is what a process of the host sent |
+# | carried | what a tunnel carries (IP in IP, GRE, VXLAN, L2TP …) as a conversation too | the outer packet: it is what a process of the host sent. What is in it stands in table `tunnel`, see tunnel.t |
 # | unreadable | a packet whose IP or TCP length says more than its frame had | in `other`, malformed: the kernel drops it. Or truncated: the snaplen cut it before its ports |
 # | repeat | each sighting of a packet on several interfaces | the first one; the others are in `repeat_packets` |
 # | length | the length that the IP header says | the frame's, where offload left the header's at zero |
@@ -48,7 +48,7 @@ perl "$ROOT/tests/conv_captures.pl" "$TMP/made" || bail "no captures"
 for capture in "$TMP"/made/*.pcap; do
 	name=${capture##*/}
 	case $name in
-	gre.pcap | ipip.pcap | sit.pcap | vxlan.pcap)
+	geneve.pcap | gre.pcap | gretap.pcap | ipip.pcap | nested.pcap | sit.pcap | vxlan.pcap)
 		compare "$capture" "$name" carried
 		is "$(sql "$TMP/db" "SELECT DISTINCT orig_address FROM flow ORDER BY 1")" \
 			"203.0.113.1" "$name: the outer conversation is what is counted"

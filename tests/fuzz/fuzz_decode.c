@@ -1,5 +1,6 @@
 /*
- * fuzz_decode.c - any bytes as a frame of any link type, cut anywhere.
+ * fuzz_decode.c - any bytes as a frame of any link type, cut anywhere, and what it
+ * carries for others.
  *
  * byte 0: link type, as an index into the table below
  * bytes 1-2: big endian, how many bytes the snaplen cut off
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #include "analyze/decode.h"
+#include "analyze/decode_tunnel.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -20,6 +22,32 @@ static void require(int holds)
 {
 	if (!holds)
 		abort();
+}
+
+/* Each header that is read takes bytes, so the packets in each other end. */
+static void look_inside(struct packet packet)
+{
+	while (packet.outcome == DECODE_FLOW && decode_may_carry(&packet)) {
+		struct decode_carried carried, again;
+
+		memset(&carried, 0, sizeof(carried));
+		memset(&again, 0xff, sizeof(again));
+		decode_carried(&packet, &carried);
+		decode_carried(&packet, &again);
+		require(carried.inside == again.inside && carried.key == again.key);
+		require(decode_tunnel_name(carried.tunnel) != NULL);
+		require(carried.key >= -1 && carried.key <= UINT32_MAX);
+		if (carried.inside != DECODE_INSIDE_READ)
+			return;
+		require(carried.proven && carried.packet.outcome == DECODE_FLOW);
+		require(memcmp(&carried.packet, &again.packet, sizeof(packet)) == 0);
+		require(carried.packet.ip >= packet.ip);
+		require(carried.packet.ip + carried.packet.ip_captured <=
+			packet.ip + packet.ip_captured);
+		require(carried.packet.ip_captured < packet.ip_captured);
+		require(packet.fragment_first || carried.packet.ip_bytes < packet.ip_bytes);
+		packet = carried.packet;
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -50,5 +78,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	require(packet.vlan < 4095 && packet.inner_vlan < 4095);
 	decode_fragments_apply(table, &packet);
 	require(packet.outcome < DECODE_OUTCOME_END);
+	look_inside(packet);
 	return 0;
 }

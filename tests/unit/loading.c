@@ -157,9 +157,9 @@ void agree(const char *a, const char *b, const char *sql)
 void same_rows(const char *a, const char *b)
 {
 	static const char *const tables[] = {
-		"recording", "segment", "snapshot", "interface", "address",
-		"process",   "socket",	"holder",   "flow",	 "connection",
-		"candidate", "traffic", "packet",   "other",	 "coverage",
+		"recording", "segment", "snapshot", "interface",  "address",   "process",
+		"socket",    "holder",	"flow",	    "connection", "candidate", "traffic",
+		"packet",    "other",	"coverage", "tunnel",
 	};
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
