@@ -102,7 +102,7 @@ static bool will_answer(const struct timeline *tl, const struct bridge_subject *
 
 	return use->at_ns - t_ns <= BRIDGE_ANSWER_NS && use->previous_ns <= t_ns &&
 	       began_ns != INT64_MIN && began_ns <= t_ns && use->at_ns <= tl->told_until_ns &&
-	       timeline_closed(tl, subject->protocol, subject->local.port, &subject->remote, t_ns,
+	       timeline_closed(tl, subject->protocol, &subject->local, &subject->remote, t_ns,
 			       use->at_ns) == 0 &&
 	       !had_another(tl, use->process, t_ns, v) &&
 	       !timeline_untold(tl, false, t_ns, use->at_ns);
@@ -114,7 +114,6 @@ static bool still_holds(const struct timeline *tl, const struct bridge_subject *
 			const struct around *around, int64_t t_ns)
 {
 	const struct timeline_use *use = &tl->uses[around->before];
-	uint16_t port = subject->local.port;
 	/* That of a user before, who is gone, may come only now. */
 	bool others = around->other != TIMELINE_NONE &&
 		      bridge_is_gone(tl, tl->uses[around->other].process, use->at_ns);
@@ -122,8 +121,8 @@ static bool still_holds(const struct timeline *tl, const struct bridge_subject *
 
 	return !bridge_is_gone(tl, use->process, t_ns) && t_ns <= tl->told_until_ns &&
 	       !timeline_untold(tl, false, use->at_ns, t_ns) &&
-	       timeline_closed(tl, subject->protocol, port, &subject->remote, since_ns, t_ns) ==
-		       0 &&
+	       timeline_closed(tl, subject->protocol, &subject->local, &subject->remote, since_ns,
+			       t_ns) == 0 &&
 	       !timeline_forked(tl, use->process, use->at_ns, t_ns);
 }
 
@@ -260,8 +259,8 @@ static bool comes_later(const struct timeline *tl, const struct bridge_subject *
 	until_ns = use->at_ns < t_ns ? t_ns : use->at_ns;
 	return use->process != v->process && until_ns - from_ns <= BRIDGE_ANSWER_NS &&
 	       !bridge_is_gone(tl, use->process, t_ns) &&
-	       timeline_closed(tl, subject->protocol, subject->local.port, &subject->remote,
-			       from_ns, until_ns) == 0;
+	       timeline_closed(tl, subject->protocol, &subject->local, &subject->remote, from_ns,
+			       until_ns) == 0;
 }
 
 /* Who is named forked since the reading that names it: the child has the socket too. */
@@ -284,7 +283,7 @@ static bool closed_between(const struct bridge *bridge, const struct bridge_subj
 	if (v->reason != BRIDGE_OWNED || v->socket == TIMELINE_NONE || subject->group)
 		return false;
 	first_ns = timeline_first_end(tl, &tl->sockets[v->socket].life);
-	return first_ns > t_ns && timeline_closed(tl, subject->protocol, subject->local.port,
+	return first_ns > t_ns && timeline_closed(tl, subject->protocol, &subject->local,
 						  &subject->remote, t_ns, first_ns) > 0;
 }
 

@@ -15,11 +15,12 @@
 
 /* The uses of a port that speak of the sockets of one process. */
 struct hands {
-	const struct bridge *bridge;
+	struct bridge *bridge;
 	const struct bridge_subject *subject;
 	struct timeline_way way;
 	size_t after; /* the place in the way of the first one after t */
 	int64_t t_ns;
+	uint32_t process;
 	/* Those that it was told to use; none: of all of the port any may be meant. */
 	int64_t sockets[SOCKETS_MAX];
 	size_t socket_count;
@@ -47,17 +48,39 @@ static bool note_socket(struct hands *hands, int64_t socket)
 }
 
 /* Whose own sockets are not all known: any of the port may be its. */
-static void note_sockets(struct hands *hands, uint32_t process)
+static void note_sockets(struct hands *hands)
 {
 	bool known = hands->way.count <= LOOKED_AT;
 
 	for (size_t i = 0; known && i < hands->way.count; i++) {
 		walk_step();
-		if (use_at(hands, i)->process == process)
+		if (use_at(hands, i)->process == hands->process)
 			known = note_socket(hands, use_at(hands, i)->looked_ns);
 	}
 	if (!known)
 		hands->socket_count = 0;
+}
+
+/* Whether readings have another user of the port with a socket of its own there (SO_REUSEPORT), as
+ * the process has one, and neither with both. */
+static bool has_its_own(const struct hands *hands, uint32_t other)
+{
+	struct bridge *bridge = hands->bridge;
+	bool one = false, another = false, standard;
+
+	for (size_t i = 0; i < bridge->socket_count; i++) {
+		uint32_t inode = bridge->timeline->sockets[bridge->sockets[i]].inode;
+		uint32_t head = timeline_holders(bridge->timeline, inode);
+		bool is_held =
+			bridge_held_since(bridge, head, hands->process, &standard) != TIMELINE_NONE;
+		bool is_others = bridge_held_since(bridge, head, other, &standard) != TIMELINE_NONE;
+
+		if (is_held && is_others)
+			return false;
+		one = one || is_held;
+		another = another || is_others;
+	}
+	return one && another;
 }
 
 /* Whether a use is of the end that is asked for, and may be of a socket that the process has. Of
@@ -68,14 +91,16 @@ static bool fits(const struct hands *hands, const struct timeline_use *use)
 
 	for (size_t i = 0; i < hands->socket_count && !is_its; i++)
 		is_its = hands->sockets[i] == use->looked_ns;
-	return is_its && bridge_use_fits(hands->bridge, hands->subject, use->netns);
+	return is_its && bridge_use_fits(hands->bridge, hands->subject, use->netns) &&
+	       (use->process == hands->process || use->act == SNAP_SEVERAL ||
+		!has_its_own(hands, use->process));
 }
 
 /* Whether the port closed between the two times, and not late for something before. */
 static bool closed_between(const struct timeline *tl, const struct bridge_subject *subject,
 			   int64_t from_ns, int64_t until_ns)
 {
-	return timeline_closed(tl, subject->protocol, subject->local.port, &subject->remote,
+	return timeline_closed(tl, subject->protocol, &subject->local, &subject->remote,
 			       from_ns + BRIDGE_LATE_CLOSE_NS, until_ns) > 0;
 }
 
@@ -193,7 +218,7 @@ static bool may_receive(const struct timeline *tl, const struct bridge_subject *
 		return use->at_ns <= t_ns ? !closed_between(tl, subject, use->at_ns, t_ns)
 					  : !closed_between(tl, subject, t_ns, use->at_ns);
 	inherits = may_inherit(tl, use->process, process);
-	return timeline_closed(tl, subject->protocol, subject->local.port, &subject->remote, t_ns,
+	return timeline_closed(tl, subject->protocol, &subject->local, &subject->remote, t_ns,
 			       use->at_ns + (inherits ? 0 : BRIDGE_LATE_CLOSE_NS)) == 0;
 }
 
@@ -237,7 +262,8 @@ void bridge_check_hands(struct bridge *bridge, const struct bridge_subject *subj
 {
 	static const struct endpoint nobody; /* what is told of a port alone has no remote end */
 	const struct timeline *tl = bridge->timeline;
-	struct hands hands = {.bridge = bridge, .subject = subject, .t_ns = t_ns};
+	struct hands hands = {
+		.bridge = bridge, .subject = subject, .t_ns = t_ns, .process = v->process};
 	const struct timeline_use *rival;
 
 	if (v->reason != BRIDGE_OWNED)
@@ -248,7 +274,7 @@ void bridge_check_hands(struct bridge *bridge, const struct bridge_subject *subj
 	v->from_ns = t_ns;
 	v->until_ns = t_ns + 1;
 	hands.after = bridge_first_after(tl, &hands.way, t_ns);
-	note_sockets(&hands, v->process);
+	note_sockets(&hands);
 	find_turns(&hands);
 	rival = subject->sent ? rival_sender(&hands, v->process, v->first_ns)
 			      : rival_receiver(&hands, v->process);

@@ -371,9 +371,10 @@ bool timeline_forked(const struct timeline *timeline, uint32_t process, int64_t 
 bool timeline_closed_untold(const struct timeline *timeline, uint32_t socket, int64_t from_ns,
 			    int64_t until_ns);
 /* How many sockets with the local port closed in (from, until], in the capture's namespace:
- * with this peer, or without any. */
-size_t timeline_closed(const struct timeline *timeline, uint8_t protocol, uint16_t port,
-		       const struct endpoint *remote, int64_t from_ns, int64_t until_ns);
+ * of this address, or of any; with this peer, or without one. */
+size_t timeline_closed(const struct timeline *timeline, uint8_t protocol,
+		       const struct endpoint *local, const struct endpoint *remote, int64_t from_ns,
+		       int64_t until_ns);
 
 /* Whether a use between the two times, both included, may not have been told. */
 bool timeline_untold(const struct timeline *timeline, bool streams, int64_t from_ns,

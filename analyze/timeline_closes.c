@@ -453,20 +453,22 @@ out:
 
 /* ----------------------------------------------------------- datagrams -- */
 
-/* Those of a local port, with one peer or, where its port is 0, with none, until some time. */
+/* Those of a local end or, where its address is any, of none in particular, with one peer or, where
+ * its port is 0, with none, until some time. */
 struct port_closes {
 	uint8_t protocol;
-	uint16_t port;
-	struct endpoint remote;
+	struct endpoint local, remote;
 	int64_t until_ns;
 };
 
 static struct port_closes closes_like(const struct snap_closed *closed)
 {
 	struct port_closes like = {.protocol = snap_table_protocol(closed->table),
-				   .port = closed->local.port,
+				   .local = {.port = closed->local.port},
 				   .until_ns = closed->closed_ns};
 
+	if (!endpoint_is_any(&closed->local.address))
+		like.local = closed->local;
 	if (closed->remote.port != 0)
 		like.remote = closed->remote;
 	return like;
@@ -476,10 +478,11 @@ static int compare_ports(const struct port_closes *a, const struct port_closes *
 {
 	int result;
 
-	if (a->protocol != b->protocol || a->port != b->port)
-		return a->protocol != b->protocol ? compare_numbers(a->protocol, b->protocol)
-						  : compare_numbers(a->port, b->port);
-	result = compare_ends(&a->remote, &b->remote);
+	if (a->protocol != b->protocol)
+		return compare_numbers(a->protocol, b->protocol);
+	result = compare_ends(&a->local, &b->local);
+	if (result == 0)
+		result = compare_ends(&a->remote, &b->remote);
 	return result != 0 ? result : (a->until_ns > b->until_ns) - (a->until_ns < b->until_ns);
 }
 
@@ -526,17 +529,23 @@ static size_t count_until(const struct timeline *tl, struct port_closes wanted, 
 	return low;
 }
 
-size_t timeline_closed(const struct timeline *tl, uint8_t protocol, uint16_t port,
+size_t timeline_closed(const struct timeline *tl, uint8_t protocol, const struct endpoint *local,
 		       const struct endpoint *remote, int64_t from_ns, int64_t until_ns)
 {
-	struct port_closes with = {.protocol = protocol, .port = port, .remote = *remote};
-	struct port_closes without = {.protocol = protocol, .port = port};
-	size_t count;
+	const struct endpoint any = {.port = local->port}, nobody = {.port = 0};
+	const struct endpoint *locals[] = {&any, local}, *remotes[] = {&nobody, remote};
+	size_t count = 0;
 
 	if (until_ns <= from_ns)
 		return 0;
-	count = count_until(tl, without, until_ns) - count_until(tl, without, from_ns);
-	if (remote->port != 0)
-		count += count_until(tl, with, until_ns) - count_until(tl, with, from_ns);
+	for (size_t i = 0; i < (endpoint_is_any(&local->address) ? 1u : 2u); i++) {
+		for (size_t j = 0; j < (remote->port == 0 ? 1u : 2u); j++) {
+			struct port_closes wanted = {
+				.protocol = protocol, .local = *locals[i], .remote = *remotes[j]};
+
+			count += count_until(tl, wanted, until_ns) -
+				 count_until(tl, wanted, from_ns);
+		}
+	}
 	return count;
 }

@@ -344,6 +344,39 @@ static void in_a_group_who_answers_has_heard(void **state)
 	assert_receiver(500, BRIDGE_AHEAD, 11);
 }
 
+/* A worker's socket has closed, and another program's has its place in memory. */
+static void who_has_a_socket_of_its_own_in_the_group_is_no_rival(void **state)
+{
+	(void)state;
+	scene_frame("poll", 50, 51);
+	for (uint32_t i = 0; i < 2; i++) {
+		scene_process('+', 10 + i, OLD, "worker");
+		scene_socket('+', "udp " HOST " 40000 0.0.0.0 0 7", 500 + i);
+		scene_holder('+', 500 + i, 10 + i, OLD, 3);
+	}
+	scene_frame("event", 450, 460);
+	scene_use("17 " HOST " 40000 " PEER " 53", NEVER, "route", 101, NEVER, 11, OLD);
+	scene_use(HANDS, 40, "receive", 300, NEVER, 10, OLD);
+	closed(305);
+	scene_born(12, TICKS(200), 1, 200);
+	scene_use(HANDS, 40, "receive", 310, 300, 12, TICKS(200));
+	settle();
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_sender(102, BRIDGE_EXACT, 11);
+	assert_receiver(100, BRIDGE_AHEAD, 11);
+}
+
+static void what_closes_at_another_address_is_another_socket(void **state)
+{
+	(void)state;
+	scene_frame("event", 450, 460);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_say("closed ! 1 udp6 ::1 40000 :: 0 0 0 %lld 0 0 0 0 0 0 0 0", (long long)T(150));
+	settle();
+	ask_host(IPPROTO_UDP, 40000, 53);
+	assert_receiver(160, BRIDGE_EXACT, 10);
+}
+
 /* Two sockets of one port: 9, which ends at 90, and then 10 use the one, 8 and then 11 the other.
  */
 static void use_two_sockets(int64_t one_ms, int64_t other_ms)
@@ -560,6 +593,8 @@ int main(void)
 		UNASKED(who_has_had_it_for_long_may_read_what_comes),
 		UNASKED(in_its_own_turn_a_process_is_sure),
 		FACT(in_a_group_who_answers_has_heard),
+		UNASKED(who_has_a_socket_of_its_own_in_the_group_is_no_rival),
+		FACT(what_closes_at_another_address_is_another_socket),
 		FACT(who_has_another_socket_of_the_port_is_no_rival),
 		UNASKED(of_sockets_that_are_not_told_apart_all_users_are_rivals),
 		FACT(after_its_close_a_port_is_in_other_hands),

@@ -288,13 +288,13 @@ static void ask_closes(struct bridge *bridge, unsigned n)
 
 		snprintf(peer, sizeof(peer), "10.1.%u.%u", i / 256, i % 256);
 		assert_int_equal(endpoint_parse(peer, &subject.remote.address), 0);
-		assert_int_equal(timeline_closed(bridge->timeline, IPPROTO_UDP, 40000,
+		assert_int_equal(timeline_closed(bridge->timeline, IPPROTO_UDP, &subject.local,
 						 &subject.remote, T(9), T(900000)),
 				 1);
 	}
 	assert_int_equal(endpoint_parse(PEER, &subject.remote.address), 0);
-	assert_int_equal(timeline_closed(bridge->timeline, IPPROTO_UDP, 40000, &subject.remote,
-					 T(9), T(900000)),
+	assert_int_equal(timeline_closed(bridge->timeline, IPPROTO_UDP, &subject.local,
+					 &subject.remote, T(9), T(900000)),
 			 0);
 }
 
