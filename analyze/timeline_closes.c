@@ -8,11 +8,14 @@
 
 #include "analyze/walk.h"
 
-/* Closes by tuple, namespace and time; the told sockets of the tuple in hand. */
+/* Closes by tuple, namespace and time, and by cookie; the told sockets of the tuple in hand. */
 struct closing {
 	struct timeline *tl;
-	uint32_t *closes;
+	uint32_t *closes, *by_cookie;
+	bool *is_taken; /* by place in by_cookie: some socket's own */
 	uint32_t *told;
+	/* By place in told: when one that was opened after it closed, as its cookie says. */
+	int64_t *limits;
 	size_t told_count;
 };
 
@@ -119,13 +122,18 @@ static bool find_told(struct closing *c, const struct snap_closed *closed, bool 
 	return any;
 }
 
-/* Whether the cookie of a close is known not to be that of a told socket, whose own is told, or
- * was read. */
+/* A told socket's, which is told, or was read; 0: not known. */
+static uint64_t own_cookie(const struct timeline *tl, const struct timeline_socket *s)
+{
+	return s->cookie != 0 || s->other == TIMELINE_NONE ? s->cookie
+							   : tl->sockets[s->other].cookie;
+}
+
+/* Whether the cookie of a close is known not to be that of a told socket. */
 static bool is_others(const struct timeline *tl, const struct timeline_socket *s,
 		      const struct snap_closed *closed)
 {
-	uint64_t own = s->cookie != 0 || s->other == TIMELINE_NONE ? s->cookie
-								   : tl->sockets[s->other].cookie;
+	uint64_t own = own_cookie(tl, s);
 
 	return own != 0 && closed->cookie != 0 && own != closed->cookie;
 }
@@ -137,14 +145,85 @@ static void set_closed(const struct timeline *tl, struct timeline_socket *s,
 	s->close = (uint32_t)(closed - tl->closes);
 }
 
+/* The close of that cookie, a place in by_cookie; count: none. */
+static size_t find_cookie(const struct timeline *tl, const uint32_t *by_cookie, uint64_t cookie)
+{
+	size_t low = 0, high = tl->count.closes;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (tl->closes[by_cookie[middle]].cookie < cookie)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return cookie != 0 && low < tl->count.closes && tl->closes[by_cookie[low]].cookie == cookie
+		       ? low
+		       : tl->count.closes;
+}
+
+/* The close that has the socket's own cookie, a place in by_cookie, if it is of this tuple and
+ * namespace and no other's; count: none. */
+static size_t find_own(const struct closing *c, uint32_t socket, const struct snap_closed *of)
+{
+	const struct timeline *tl = c->tl;
+	size_t place = find_cookie(tl, c->by_cookie, own_cookie(tl, &tl->sockets[socket]));
+
+	return place < tl->count.closes && !c->is_taken[place] &&
+			       compare_places(&tl->closes[c->by_cookie[place]], of) == 0
+		       ? place
+		       : tl->count.closes;
+}
+
+/* Those whose cookie tells are in no order: the recorder hears of two that closed at about one time
+ * as they come. Leaves the told, from c->told[at] on, and the closes [from, *until) of one
+ * namespace that the order is for. */
+static size_t close_known(struct closing *c, size_t from, size_t *until, size_t at, size_t count)
+{
+	struct timeline *tl = c->tl;
+	const struct snap_closed *first = &tl->closes[c->closes[from]];
+	size_t sockets = at, closes = from;
+	int64_t limit_ns = INT64_MAX;
+
+	for (size_t i = at + count; i-- > at;) {
+		struct timeline_socket *s = &tl->sockets[c->told[i]];
+		size_t place = find_own(c, c->told[i], first);
+
+		c->limits[i] = limit_ns;
+		if (place == tl->count.closes)
+			continue;
+		set_closed(tl, s, &tl->closes[c->by_cookie[place]]);
+		c->is_taken[place] = true;
+		if (s->closed.closed_ns < limit_ns)
+			limit_ns = s->closed.closed_ns;
+	}
+	for (size_t i = at; i < at + count; i++) {
+		if (tl->sockets[c->told[i]].closed.closed_ns != 0)
+			continue;
+		c->limits[sockets] = c->limits[i];
+		c->told[sockets++] = c->told[i];
+	}
+	for (size_t i = from; i < *until; i++) {
+		uint32_t close = c->closes[i];
+		size_t place = find_cookie(tl, c->by_cookie, tl->closes[close].cookie);
+
+		if (place == tl->count.closes || !c->is_taken[place])
+			c->closes[closes++] = close;
+	}
+	*until = closes;
+	return sockets - at;
+}
+
 /* A tuple's sockets open one after the other, and close in that order. As many closes as sockets
  * that had been opened by then: each has its own. As long as there are fewer, one is late or was
  * lost. One too many is of a socket that was not told, and the one before it may be that one's
  * too. The closes [from, until) are of one namespace, and so are the told. */
-static void close_run(struct closing *c, size_t from, size_t until, const uint32_t *told,
-		      size_t told_count)
+static void close_run(struct closing *c, size_t from, size_t until, size_t at, size_t count)
 {
 	struct timeline *tl = c->tl;
+	const uint32_t *told = c->told + at;
+	size_t told_count = close_known(c, from, &until, at, count);
 	size_t next = 0; /* of told: the first without a close */
 	size_t opened = 0, waiting = 0;
 
@@ -165,7 +244,8 @@ static void close_run(struct closing *c, size_t from, size_t until, const uint32
 			continue;
 		for (; waiting > 0; waiting--, next++) {
 			closed = &tl->closes[c->closes[i + 1 - waiting]];
-			if (!is_others(tl, &tl->sockets[told[next]], closed))
+			if (!is_others(tl, &tl->sockets[told[next]], closed) &&
+			    closed->closed_ns <= c->limits[at + next])
 				set_closed(tl, &tl->sockets[told[next]], closed);
 		}
 	}
@@ -193,7 +273,7 @@ static void close_tuple(struct closing *c, size_t from, size_t until)
 	size_t told = 0, told_end;
 
 	if (is_one)
-		close_run(c, from, until, c->told, c->told_count);
+		close_run(c, from, until, 0, c->told_count);
 	if (is_one || is_unplaced)
 		return;
 	qsort_r(c->told, c->told_count, sizeof(*c->told), compare_openings, c->tl);
@@ -206,7 +286,7 @@ static void close_tuple(struct closing *c, size_t from, size_t until)
 		told_end = told;
 		while (told_end < c->told_count && tl->sockets[c->told[told_end]].netns == netns)
 			told_end++;
-		close_run(c, from, end, c->told + told, told_end - told);
+		close_run(c, from, end, told, told_end - told);
 	}
 }
 
@@ -235,9 +315,17 @@ int timeline_close_told(struct timeline *tl)
 	if (tl->count.closes == 0)
 		return 0;
 	c.closes = sort_closes(tl, compare_closes);
+	c.by_cookie = sort_closes(tl, compare_cookies);
+	c.is_taken = calloc(tl->count.closes, sizeof(*c.is_taken));
 	c.told = malloc((tl->count.sockets + 1) * sizeof(*c.told));
-	if (c.closes == NULL || c.told == NULL)
+	c.limits = malloc((tl->count.sockets + 1) * sizeof(*c.limits));
+	if (c.limits == NULL || c.closes == NULL || c.by_cookie == NULL || c.is_taken == NULL ||
+	    c.told == NULL)
 		goto out;
+	for (size_t i = 0; i < tl->count.sockets; i++) {
+		if (tl->sockets[i].opened_ns != 0)
+			tl->sockets[i].closed.closed_ns = 0;
+	}
 	count = drop_repeats(&c);
 	for (size_t from = 0, until; from < count; from = until) {
 		until = run_end(&c, from, count, compare_tuples);
@@ -245,27 +333,12 @@ int timeline_close_told(struct timeline *tl)
 	}
 	status = 0;
 out:
+	free(c.limits);
 	free(c.told);
+	free(c.is_taken);
+	free(c.by_cookie);
 	free(c.closes);
 	return status;
-}
-
-/* The close of that cookie, a place in by_cookie; count: none. */
-static size_t find_cookie(const struct timeline *tl, const uint32_t *by_cookie, uint64_t cookie)
-{
-	size_t low = 0, high = tl->count.closes;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (tl->closes[by_cookie[middle]].cookie < cookie)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return cookie != 0 && low < tl->count.closes && tl->closes[by_cookie[low]].cookie == cookie
-		       ? low
-		       : tl->count.closes;
 }
 
 /* How many of those by tuple and time come before the place and time of one that is wanted. */

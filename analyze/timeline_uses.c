@@ -523,9 +523,10 @@ int timeline_pair(struct timeline *tl)
 		return timeline_close_read(tl);
 	find_told_until(tl);
 	pair_sockets(tl);
-	return timeline_close_read(tl) != 0 || timeline_order_turns(tl) != 0 ||
-			       sort_datagrams(tl) != 0 || timeline_order_calls(tl) != 0 ||
-			       sort_forks(tl) != 0
+	/* Once more, with the cookies that were read. */
+	return timeline_close_told(tl) != 0 || timeline_close_read(tl) != 0 ||
+			       timeline_order_turns(tl) != 0 || sort_datagrams(tl) != 0 ||
+			       timeline_order_calls(tl) != 0 || sort_forks(tl) != 0
 		       ? -1
 		       : 0;
 }

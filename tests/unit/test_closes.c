@@ -182,6 +182,24 @@ static void the_close_of_an_untold_socket_is_not_the_next_ones(void **state)
 	assert_sent(200, 0, 0);
 }
 
+/* Both are told at about one time, the later socket's first. */
+static void closes_out_of_order_are_told_apart_by_a_cookie_that_was_read(void **state)
+{
+	(void)state;
+	scene_frame("event", 100, 450);
+	opened(100);
+	opened(400);
+	closed(450, 6, 22);
+	closed(451, 5, 11);
+	scene_frame("poll", 110, 111);
+	read_row('+', 71, 5);
+	settle();
+	assert_sent(100, 0, 11);
+	assert_sent(0, 71, 11);
+	assert_sent(400, 0, 22);
+	assert_false(timeline_closed_untold(&tl, 0, T(0), T(1000)));
+}
+
 static void a_told_cookie_decides_too(void **state)
 {
 	(void)state;
@@ -254,6 +272,7 @@ int main(void)
 		FACT(closes_that_wait_for_each_other_are_counted_once),
 		FACT(a_cookie_decides),
 		FACT(the_close_of_an_untold_socket_is_not_the_next_ones),
+		FACT(closes_out_of_order_are_told_apart_by_a_cookie_that_was_read),
 		FACT(a_told_cookie_decides_too),
 		FACT(a_reading_around_the_close_is_of_the_same_socket),
 		FACT(a_reading_around_an_opening_is_of_neither_socket),
