@@ -64,9 +64,9 @@ sub segment {
 		finish($back) unless $flags & ACK;
 		$open{$key} = {first => $seq, next => $seq, holes => []};
 	}
-	my $stream = $open{$key} //= {first => $seq, next => $seq, holes => [], headless => 1};
-	# A reset may have any number, and acknowledges nothing.
+	# A reset may have any number, and acknowledges nothing; who refuses sent nothing before.
 	return if $flags & RST;
+	my $stream = $open{$key} //= {first => $seq, next => $seq, holes => [], headless => 1};
 	reach($stream, $end);
 	fill($stream, $seq, $end) if distance($end, $seq) > 0;
 	reach($open{$back}, $ack) if $flags & ACK && $open{$back};

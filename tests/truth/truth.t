@@ -52,7 +52,7 @@ done)
 is "$missing" "" "every kind was played"
 
 # Which bytes a capture has not, by sequence numbers: one lost in the middle, one before an
-# acknowledgement, none where it came late or twice, a connection that began before.
+# acknowledgement, none where it came late or twice, a connection that began before, one refused.
 "$ROOT/tests/make_pcap.pl" sll2 >"$TMP/gaps.pcap" <<'END'
 1000 tcp 10.0.0.1 1001 10.0.0.2 80 S 4294967290 0 0
 1010 tcp 10.0.0.2 80 10.0.0.1 1001 SA 99 4294967291 0
@@ -68,6 +68,8 @@ is "$missing" "" "every kind was played"
 1110 tcp fd00::1 1003 fd00::2 80 A 5 5 5
 1120 tcp 10.0.0.1 1002 10.0.0.2 80 S 900 0 0
 1130 tcp 10.0.0.1 1002 10.0.0.2 80 A 906 0 1
+1140 tcp 10.0.0.1 1004 10.0.0.2 81 S 7 0 0
+1150 tcp 10.0.0.2 81 10.0.0.1 1004 RA 0 8 0
 END
 is "$("$ROOT/tests/truth/gaps.pl" "$TMP/gaps.pcap")" "10.0.0.1	1001	10.0.0.2	80	30
 10.0.0.1	1002	10.0.0.2	80	5
