@@ -371,63 +371,35 @@ void store_finalize_all(struct store *store)
 
 /* ------------------------------------------------------------- binding -- */
 
-/* What reads the database may refuse a text that is not UTF-8, so a stray byte
- * of a command line becomes \xHH. *out is text itself when it is valid. */
-static int as_utf8(struct store *store, const char *text, const char **out, struct error *error)
+static bool is_utf8(const char *text, size_t length)
 {
-	static const char hex[] = "0123456789abcdef";
-	const uint8_t *bytes = (const uint8_t *)text;
-	size_t length = strlen(text), at = 0, step;
+	size_t at = 0, step = 1;
 
-	for (; at < length; at += step) {
-		step = escape_utf8_length(bytes + at, length - at);
-		if (step == 0)
-			break;
-	}
-	*out = text;
-	if (at == length)
-		return 0;
-
-	char *copy = sqlite3_malloc64(length * ESCAPE_GROWTH + 1), *end = copy;
-	if (!copy)
-		return storefile_fail(NULL, store->path, "text", error);
-	for (at = 0; at < length; at += step) {
-		step = escape_utf8_length(bytes + at, length - at);
-		if (step > 0) {
-			memcpy(end, bytes + at, step);
-			end += step;
-			continue;
-		}
-		step = 1;
-		*end++ = '\\';
-		*end++ = 'x';
-		*end++ = hex[bytes[at] >> 4];
-		*end++ = hex[bytes[at] & 15];
-	}
-	*end = '\0';
-	*out = copy;
-	return 0;
+	for (; at < length && step > 0; at += step)
+		step = escape_utf8_length((const uint8_t *)text + at, length - at);
+	return step > 0;
 }
 
+/* What reads the database may refuse a text that is not UTF-8. */
 static int bind_text(struct store *store, sqlite3_stmt *statement, int parameter, const char *text,
 		     struct error *error)
 {
-	const char *valid;
-	int code, result;
+	size_t length = text != NULL ? strlen(text) : 0;
+	char *stored;
+	int result;
 
 	if (!text) {
 		result = sqlite3_bind_null(statement, parameter);
-	} else {
-		code = as_utf8(store, text, &valid, error);
-		if (code != 0)
-			return code;
+	} else if (is_utf8(text, length)) {
 		/* The caller's text outlives the step that follows. */
-		if (valid == text)
-			result = sqlite3_bind_text64(statement, parameter, text, strlen(text),
-						     SQLITE_STATIC, SQLITE_UTF8);
-		else
-			result = sqlite3_bind_text64(statement, parameter, valid, strlen(valid),
-						     sqlite3_free, SQLITE_UTF8);
+		result = sqlite3_bind_text64(statement, parameter, text, length, SQLITE_STATIC,
+					     SQLITE_UTF8);
+	} else {
+		stored = escape_stored(text);
+		if (!stored)
+			return storefile_fail(NULL, store->path, "text", error);
+		result = sqlite3_bind_text64(statement, parameter, stored, strlen(stored), free,
+					     SQLITE_UTF8);
 	}
 	return result == SQLITE_OK ? 0 : storefile_fail(store->db, store->path, "text", error);
 }
