@@ -11,6 +11,8 @@
 
 /* The recorder empties the kernel's buffers so often. */
 #define DRAIN_NS (50 * MS)
+/* It takes less for no step of the clock. */
+#define STEP_NS MS
 
 struct teller {
 	struct model_world *world;
@@ -18,8 +20,9 @@ struct teller {
 	struct watcher_uses *uses;
 	struct snapframe frame;
 	bool has_frame;
-	int64_t now;	   /* true time of this drain */
-	int64_t offset_ns; /* CLOCK_REALTIME less CLOCK_MONOTONIC, as read then */
+	int64_t now; /* true time of this drain */
+	/* CLOCK_REALTIME less CLOCK_MONOTONIC, of the events at hand; measured: as read then. */
+	int64_t offset_ns, measured_ns;
 	uint64_t epoch;
 	int *told; /* by process: the images told; 0: none */
 	bool is_restating;
@@ -49,9 +52,15 @@ static struct model_told *submit(struct model_evidence *evidence, const struct s
 
 static void end_frame(struct teller *teller)
 {
-	if (teller->has_frame)
+	struct snap_frame *head = &teller->frame.head;
+
+	if (teller->has_frame) {
+		head->monotonic_ns = head->begin_ns - teller->offset_ns;
+		head->boot_ns = head->monotonic_ns + model_boot(teller->world, teller->now) -
+				model_monotonic(teller->now);
 		submit(teller->evidence, &teller->frame, teller->now)->is_restated =
 			teller->is_restating;
+	}
 	teller->has_frame = false;
 }
 
@@ -212,13 +221,24 @@ static void tell_lost(struct teller *teller, int64_t at)
 	watcher_uses_feed(teller->uses, &lost);
 }
 
+/* As the recorder does: events before a step have the time that was true until then. */
+static void set_clocks(struct teller *teller)
+{
+	int64_t before_ns = teller->measured_ns;
+
+	teller->measured_ns = model_real(teller->world, teller->now) - model_monotonic(teller->now);
+	teller->offset_ns = teller->measured_ns;
+	if (before_ns != 0 && llabs(teller->measured_ns - before_ns) > STEP_NS)
+		teller->offset_ns = before_ns;
+	watcher_uses_set_real(teller->uses, teller->offset_ns);
+}
+
 static void drain(struct teller *teller, int64_t from, int64_t until, const int64_t blind[2])
 {
 	bool is_lost = blind[1] > from && blind[1] <= until;
 
 	teller->now = until;
-	teller->offset_ns = model_real(teller->world, until) - model_monotonic(until);
-	watcher_uses_set_real(teller->uses, teller->offset_ns);
+	set_clocks(teller);
 	for (size_t i = 0; i < teller->world->acts.count; i++) {
 		const struct model_act *act = &teller->world->acts.items[i];
 		struct tracepoint_event event = act->event;

@@ -96,6 +96,9 @@ static void accept_it(struct model_world *world, const struct service *v, struct
 	uint32_t fd = (uint32_t)model_between(world, 4, 90);
 	struct model_socket *s = &world->sockets.items[party->socket];
 
+	/* What nobody has accepted when its listener closes, the kernel resets. */
+	if (v->close != MODEL_NEVER && at >= v->close)
+		at = established + (v->close - established) / 2;
 	s->named = at;
 	party->ready = at + 10 * US;
 	if (v->kind == FORKING || v->kind == INETD) {
@@ -299,6 +302,9 @@ static void make_stream(struct model_world *world, const struct service *v, int6
 
 	choose_ends(world, v, &client, &server, 443, at);
 	way = from_here && v != NULL ? 5 * US : model_scaled(world, 50 * US, 10 * MS);
+	/* It is established while there is somebody to accept it. */
+	if (v != NULL && v->close != MODEL_NEVER && way > (v->close - at) / 4)
+		way = (v->close - at) / 4;
 	if (from_here) {
 		int user = make_client(world, connects, at + life);
 		bool mapped = !endpoint_is_ipv4(&client.at.address) || model_chance(world, 0.2);
@@ -407,7 +413,8 @@ static void make_datagrams(struct model_world *world, const struct service *v, i
 			at = party_change_hands(world, &client, at, until, false);
 		party_carry(world, -1, at, &client, &server, 0,
 			    (uint32_t)model_between(world, 1, 300));
-		if (model_chance(world, 0.7))
+		/* Who has closed answers nothing. */
+		if (model_chance(world, 0.7) && (v == NULL || at + 2 * way + 60 * US < v->close))
 			party_carry(world, -1, at + 2 * way + 60 * US, &server, &client, 0,
 				    (uint32_t)model_between(world, 1, 300));
 		at += 2 * way + 100 * US +
@@ -531,10 +538,14 @@ static int haunt(struct model_world *world, const struct service *v, struct star
 {
 	int count = 0;
 
-	if (v->close != MODEL_NEVER && v->close > SEC)
-		starts[count++].at = v->close - model_between(world, 1200 * US, 50 * MS);
-	if (v->open > 0 && is_open(v, v->open + 2 * MS))
-		starts[count++].at = v->open + model_between(world, 1200 * US, 50 * MS);
+	if (v->close != MODEL_NEVER && v->close > SEC) {
+		starts[count].at = v->close - model_between(world, 1200 * US, 50 * MS);
+		count += is_open(v, starts[count].at);
+	}
+	if (v->open > 0) {
+		starts[count].at = v->open + model_between(world, 1200 * US, 50 * MS);
+		count += is_open(v, starts[count].at);
+	}
 	for (int i = 0; i < count; i++)
 		starts[i].service = v;
 	return count;
