@@ -78,16 +78,19 @@ static enum bridge_rule nearest_holding(const struct timeline *tl,
 	return rule;
 }
 
-/* The last reading that lost a holder which is still current; -1: none did. */
-static int64_t last_lost(const struct timeline *tl, const struct bridge_near *near, int64_t t_ns)
+/* The last reading that lost a holder which is still current, or, of first, one that this reading
+ * had first; -1: none did. */
+static int64_t last_lost(const struct timeline *tl, const struct bridge_near *near, uint32_t first,
+			 int64_t t_ns)
 {
 	int64_t lost = -1;
 
 	for (size_t n = 0; n < near->count; n++) {
 		const struct timeline_life *life = &tl->holders[near->places[n]].life;
 
-		if (timeline_current(tl, life, t_ns) && bridge_is_stale(tl, life, t_ns) &&
-		    life->gone > lost)
+		if ((first != TIMELINE_NONE ? life->first == first
+					    : timeline_current(tl, life, t_ns)) &&
+		    bridge_is_stale(tl, life, t_ns) && life->gone > lost)
 			lost = life->gone;
 	}
 	return lost;
@@ -118,6 +121,25 @@ static void hold(struct bridge *bridge, uint32_t socket, uint32_t holder, int64_
 		out->last_ns = last;
 }
 
+/* Puts those into the pool that may have got the socket by t from a holder that is there already.
+ * Whether there are any. */
+static bool push_next(struct bridge *bridge, uint32_t socket, const struct bridge_near *near,
+		      uint32_t first, int64_t t_ns, struct bridge_verdict *v)
+{
+	const struct timeline *tl = bridge->timeline;
+	size_t before = bridge->pool_count;
+	int64_t lost = last_lost(tl, near, first, t_ns);
+
+	for (size_t n = 0; n < near->count; n++) {
+		const struct timeline_holder *h = &tl->holders[near->places[n]];
+
+		if (may_have_moved(tl, h, lost, t_ns))
+			bridge_push_candidate(bridge, socket, h->process,
+					      image_at(tl, h->process, t_ns, t_ns, v));
+	}
+	return bridge->pool_count > before;
+}
+
 /* Puts the processes that held the socket at t into the pool. */
 struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t socket, int64_t t_ns,
 					     struct bridge_verdict *v)
@@ -144,17 +166,7 @@ struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t soc
 		}
 	}
 	if (out.rule == BRIDGE_EXACT) {
-		size_t before = bridge->pool_count;
-		int64_t lost = last_lost(tl, near, t_ns);
-
-		for (size_t n = 0; n < near->count; n++) {
-			const struct timeline_holder *h = &tl->holders[near->places[n]];
-
-			if (may_have_moved(tl, h, lost, t_ns))
-				bridge_push_candidate(bridge, socket, h->process,
-						      image_at(tl, h->process, t_ns, t_ns, v));
-		}
-		out.moved = bridge->pool_count > before;
+		out.moved = push_next(bridge, socket, near, TIMELINE_NONE, t_ns, v);
 		return out;
 	}
 	out.rule = nearest_holding(tl, &tl->sockets[socket], near, t_ns, &frame);
@@ -170,6 +182,9 @@ struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t soc
 		    existed(tl, h->process, false, t_ns) && !existed(tl, h->process, surely, t_ns))
 			out.moved = true;
 	}
+	/* The reading that had it first was under way at t, and may have seen it before. */
+	if (out.rule == BRIDGE_AHEAD && push_next(bridge, socket, near, frame, t_ns, v))
+		out.moved = true;
 	return out;
 }
 

@@ -78,6 +78,30 @@ static bool takes_unconnected(const struct bridge *bridge, const struct bridge_s
 	return s->inode != 0 && bridge_namespace_fits(bridge, subject, s->netns);
 }
 
+/* One missing row is no absence: what the last reading before t was the first not to have may have
+ * been there still, where nothing else was. */
+static void collect_missed(struct bridge *bridge, const struct bridge_subject *subject,
+			   const struct bridge_near *near, int64_t t_ns, struct bridge_verdict *v)
+{
+	const struct timeline *tl = bridge->timeline;
+
+	for (size_t n = 0; n < near->count; n++) {
+		const struct timeline_socket *s = &tl->sockets[near->places[n]];
+		int64_t gone_ns = timeline_gone_end(tl, &s->life);
+		size_t next = timeline_fulls_until(tl, gone_ns);
+		int64_t until_ns =
+			next < tl->full_count ? tl->frames[tl->full[next]].end_ns : INT64_MAX;
+
+		if (gone_ns > t_ns || !takes_unconnected(bridge, subject, s) ||
+		    tier_of(subject, s) == TIERS ||
+		    (s->closed.closed_ns != 0 && s->closed.closed_ns <= gone_ns))
+			continue;
+		bridge_edge(v, t_ns, until_ns);
+		if (t_ns < until_ns)
+			bridge_push_socket(bridge, near->places[n]);
+	}
+}
+
 /* Fills bridge->sockets with what qualifies at t on a port, by the strongest
  * tier that has any; a tier that is only ahead does not hide one that is there. */
 static enum tier collect_unconnected(struct bridge *bridge, const struct bridge_subject *subject,
@@ -87,6 +111,7 @@ static enum tier collect_unconnected(struct bridge *bridge, const struct bridge_
 	const struct timeline *tl = bridge->timeline;
 	const struct bridge_near *near = near_port(bridge, subject, protocol, port, t_ns, v);
 	enum tier found = TIERS;
+	bool any_current = false;
 
 	bridge->socket_count = 0;
 	for (enum tier tier = TIER_ADDRESS; tier < TIERS; tier++) {
@@ -119,10 +144,13 @@ static enum tier collect_unconnected(struct bridge *bridge, const struct bridge_
 		}
 		if (current && found == TIERS)
 			found = tier;
+		any_current = any_current || current;
 		/* Of a group's datagram each socket gets a copy. */
 		if (current && !stale && !subject->group)
 			return found;
 	}
+	if (found != TIERS && !any_current && !subject->group)
+		collect_missed(bridge, subject, near, t_ns, v);
 	return found;
 }
 

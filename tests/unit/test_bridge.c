@@ -164,6 +164,68 @@ static void before_a_descriptor_was_passed_it_was_anothers(void **state)
 	assert_owner(1500, BRIDGE_EXACT, 11);
 }
 
+/* One of some ten thousand rows is missed, and a port that nobody has looks the same. */
+static void a_listener_that_one_reading_has_not_may_listen_still(void **state)
+{
+	(void)state;
+	scene_socket('+', ROW_LISTENER, 500);
+	hold(500, 10, "old");
+	scene_frame("poll", 1000, 1001);
+	scene_socket('-', ROW_LISTENER, 500);
+	scene_holder('-', 500, 10, OLD, 5);
+	scene_frame("poll", 2000, 2001);
+	scene_frame("poll", 3000, 3001);
+	scene_socket('+', ROW_LISTENER, 501);
+	hold(501, 11, "new");
+	scene_socket('+', ROW_OTHERS, 502);
+	scene_holder('+', 502, 11, OLD, 6);
+	settle();
+	ask_server(1500);
+	assert_nobody(1500, BRIDGE_GAP); /* the next reading has neither */
+	ask_server(2500);
+	assert_owner(2500, BRIDGE_LISTENER, 11);
+}
+
+static void the_next_listener_is_not_sure_until_two_readings_had_not_the_one_before(void **state)
+{
+	(void)state;
+	scene_socket('+', ROW_LISTENER, 500);
+	hold(500, 10, "old");
+	scene_frame("poll", 1000, 1001);
+	scene_socket('-', ROW_LISTENER, 500);
+	scene_holder('-', 500, 10, OLD, 5);
+	scene_frame("poll", 2000, 2001);
+	scene_socket('+', ROW_LISTENER, 501);
+	hold(501, 11, "new");
+	scene_socket('+', ROW_OTHERS, 502);
+	scene_holder('+', 502, 11, OLD, 6);
+	settle();
+	ask_server(1500);
+	assert_nobody(1500, BRIDGE_AMBIGUOUS);
+	assert_candidates(11, 10);
+	ask_server(2500);
+	assert_owner(2500, BRIDGE_LISTENER, 11);
+}
+
+/* A look-up caught it in the first one's hands, before or after the packet. */
+static void what_was_handed_on_as_it_was_first_seen_is_not_surely_the_first_ones(void **state)
+{
+	(void)state;
+	scene_process('+', 10, OLD, "first");
+	scene_process('+', 11, OLD, "second");
+	scene_frame("event", 500, 510);
+	scene_socket('!', ROW_CLIENT, 501);
+	scene_holder('!', 501, 10, OLD, 5);
+	scene_frame("poll", 1000, 1001);
+	scene_socket('+', ROW_CLIENT, 501);
+	scene_holder('+', 501, 11, OLD, 5);
+	settle();
+	ask_client(400);
+	assert_owner(500, BRIDGE_AHEAD, 10);
+	assert_nobody(505, BRIDGE_AMBIGUOUS);
+	assert_candidates(10, 11);
+}
+
 static void the_accepted_socket_is_better_than_the_listener(void **state)
 {
 	(void)state;
@@ -392,6 +454,9 @@ int main(void)
 		FACT(a_listener_that_was_not_seen_to_serve_is_a_candidate),
 		FACT(a_listener_whose_children_serve_is_a_candidate),
 		FACT(before_a_descriptor_was_passed_it_was_anothers),
+		FACT(a_listener_that_one_reading_has_not_may_listen_still),
+		FACT(the_next_listener_is_not_sure_until_two_readings_had_not_the_one_before),
+		FACT(what_was_handed_on_as_it_was_first_seen_is_not_surely_the_first_ones),
 		FACT(the_accepted_socket_is_better_than_the_listener),
 		FACT(a_connection_not_accepted_yet_is_the_listeners),
 		FACT(echo_belongs_to_the_ping_socket_of_its_ident),
