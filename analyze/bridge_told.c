@@ -332,6 +332,18 @@ bool bridge_told_others(const struct bridge *bridge, const struct bridge_subject
 			    : s->closer != TIMELINE_NONE && s->closer != process;
 }
 
+bool bridge_is_shared(const struct bridge *bridge, const struct bridge_subject *subject,
+		      int64_t t_ns, struct bridge_verdict *v)
+{
+	const struct timeline *tl = bridge->timeline;
+	struct timeline_stretch same;
+	uint32_t socket = told_socket(bridge, subject, t_ns, &same);
+
+	bridge_narrow(v, same);
+	return socket != TIMELINE_NONE &&
+	       (tl->sockets[socket].users > 1 || follows_others(tl, &tl->sockets[socket]));
+}
+
 /* The readings decide, and if they name nobody, those of another segment do not either. */
 static bool leave_to_readings(const struct bridge *bridge, enum bridge_why why,
 			      struct bridge_verdict *v, int64_t t_ns)
@@ -344,16 +356,31 @@ static bool leave_to_readings(const struct bridge *bridge, enum bridge_why why,
 	return false;
 }
 
+/* Where uses may be missing around t: it was in the hands of who used it last before and first
+ * after, if both are the same. TORN: they are not, and when it was handed on is not known. */
+static uint32_t turn_among_missing(const struct timeline *tl, const struct timeline_socket *s,
+				   int64_t t_ns)
+{
+	uint32_t next = turns_begun(tl, s, t_ns), before;
+
+	if (next == 0 || next == s->turn_count)
+		return TIMELINE_NONE;
+	before = tl->uses[tl->turns[s->turns_at + next - 1].use].process;
+	return tl->uses[tl->turns[s->turns_at + next].use].process == before ? before
+									     : BRIDGE_TURN_TORN;
+}
+
 /* Of a connection that several use, where readings decide: they may not have seen the latest of
- * them yet. */
+ * them yet, or only the next one. */
 static uint32_t whose_turn(const struct timeline *tl, const struct timeline_socket *s,
 			   const struct bridge_subject *subject, int64_t t_ns)
 {
 	struct turn turn = turn_by_time(tl, s, subject, t_ns);
 
-	if (turn.use == TIMELINE_NONE || t_ns > tl->told_until_ns ||
-	    !all_told(tl, tl->uses[turn.use].at_ns, t_ns))
+	if (turn.use == TIMELINE_NONE || t_ns > tl->told_until_ns)
 		return TIMELINE_NONE;
+	if (!all_told(tl, tl->uses[turn.use].at_ns, t_ns))
+		return turn_among_missing(tl, s, t_ns);
 	return turn.with != TIMELINE_NONE ? BRIDGE_TURN_TORN : tl->uses[turn.use].process;
 }
 

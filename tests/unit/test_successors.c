@@ -237,6 +237,57 @@ static void who_looks_up_while_another_one_is_read_may_have_it_too(void **state)
 	assert_nobody(400);
 }
 
+/* One handed it to the next while uses were missing, and readings know only the last of them. */
+static void whose_it_was_while_uses_were_missing_is_not_the_next_ones(void **state)
+{
+	(void)state;
+	scene_say("use ! 1 " CLIENT " 0 %lld connect %lld 0 0 0 10 500 10", (long long)T(100),
+		  (long long)T(100));
+	scene_frame("event", 110, 200);
+	scene_untold();
+	scene_frame("event", 300, 310);
+	scene_use(CLIENT, 100, "send", 300, NEVER, 11, OLD);
+	scene_use(CLIENT, 100, "send", 500, 400, 10, OLD);
+	scene_use(CLIENT, 100, "send", 600, 550, 11, OLD);
+	scene_frame("event", 610, 700);
+	scene_untold();
+	scene_frame("event", 750, 760);
+	scene_use(CLIENT, 100, "send", 750, NEVER, 11, OLD);
+	scene_frame("poll", 1000, 1001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_holder('+', 500, 11, OLD, 3);
+	settle();
+	ask(40000, 80, 100);
+	subject.offset_bytes = 0;
+	subject.payload_bytes = 100;
+	subject.sent = true;
+	assert_nobody(150);
+	assert_true(asked_told(BRIDGE_WHY_NOT_ITS_TURN));
+	assert_owner(650, 11); /* the same before and after */
+}
+
+/* Two moments bear the time; another segment may show one alone of those that used it. */
+static void of_several_no_other_segment_says_whose_it_was_when_the_clock_was_set(void **state)
+{
+	(void)state;
+	scene_frame("poll", 500, 501);
+	scene_frame("event", 10, 20);
+	scene_use(CLIENT, 10, "connect", 10, NEVER, 10, OLD);
+	scene_use("6 " HOST " 40001 " PEER " 80", 10, "connect", 10, NEVER, 10, OLD);
+	scene_set_clock(-475);
+	scene_frame("event", 950, 960);
+	scene_use(CLIENT, 10, "send", 950, 940, 11, OLD);
+	scene_frame("poll", 1025, 1026);
+	scene_say("clock ! -475000000 0");
+	settle();
+	ask(40000, 80, 10);
+	assert_nobody(1000);
+	assert_true(v.refused);
+	ask(40001, 80, 10);
+	assert_nobody(1000);
+	assert_false(v.refused);
+}
+
 #define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -250,6 +301,8 @@ int main(void)
 		FACT(what_comes_after_the_next_opening_is_not_of_the_one_before),
 		FACT(where_the_clock_was_set_back_a_little_nobody_is_named_either),
 		FACT(who_looks_up_while_another_one_is_read_may_have_it_too),
+		FACT(whose_it_was_while_uses_were_missing_is_not_the_next_ones),
+		FACT(of_several_no_other_segment_says_whose_it_was_when_the_clock_was_set),
 		FACT(closes_of_told_sockets_part_none_from_its_own),
 	};
 
