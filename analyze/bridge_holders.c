@@ -96,13 +96,13 @@ static int64_t last_lost(const struct timeline *tl, const struct bridge_near *ne
 	return lost;
 }
 
-/* A holder whose first sighting is the reading that lost a current one may
- * have had the socket already. */
-static bool may_have_moved(const struct timeline *tl, const struct timeline_holder *h, int64_t lost,
-			   int64_t t_ns)
+/* A holder whose first sighting is the reading that lost a current one, or the next to have any,
+ * may have had the socket already. */
+static bool may_have_moved(const struct timeline *tl, const struct timeline_holder *h,
+			   int64_t until, int64_t t_ns)
 {
 	return timeline_first_end(tl, &h->life) > t_ns && bridge_may_precede(tl, &h->life, t_ns) &&
-	       existed(tl, h->process, false, t_ns) && lost >= h->life.first;
+	       existed(tl, h->process, false, t_ns) && until >= h->life.first;
 }
 
 static void hold(struct bridge *bridge, uint32_t socket, uint32_t holder, int64_t t_ns,
@@ -121,6 +121,29 @@ static void hold(struct bridge *bridge, uint32_t socket, uint32_t holder, int64_
 		out->last_ns = last;
 }
 
+/* The reading that had the next holder first, once nobody is left: the one that lost the last, or,
+ * where that found it in nobody's hands, a later one. */
+static int64_t next_held(const struct timeline *tl, const struct bridge_near *near, int64_t lost,
+			 int64_t t_ns)
+{
+	int64_t next = INT64_MAX;
+
+	for (size_t n = 0; n < near->count; n++) {
+		const struct timeline_life *life = &tl->holders[near->places[n]].life;
+
+		if (timeline_first_end(tl, life) > t_ns) {
+			if (life->first > lost && life->first < next)
+				next = life->first;
+			if (life->first == lost)
+				return lost;
+		} else if (timeline_current(tl, life, t_ns) &&
+			   (life->gone == TIMELINE_NONE || life->gone > lost)) {
+			return lost;
+		}
+	}
+	return next == INT64_MAX ? lost : next;
+}
+
 /* Puts those into the pool that may have got the socket by t from a holder that is there already.
  * Whether there are any. */
 static bool push_next(struct bridge *bridge, uint32_t socket, const struct bridge_near *near,
@@ -129,11 +152,12 @@ static bool push_next(struct bridge *bridge, uint32_t socket, const struct bridg
 	const struct timeline *tl = bridge->timeline;
 	size_t before = bridge->pool_count;
 	int64_t lost = last_lost(tl, near, first, t_ns);
+	int64_t until = lost >= 0 ? next_held(tl, near, lost, t_ns) : lost;
 
 	for (size_t n = 0; n < near->count; n++) {
 		const struct timeline_holder *h = &tl->holders[near->places[n]];
 
-		if (may_have_moved(tl, h, lost, t_ns))
+		if (may_have_moved(tl, h, until, t_ns))
 			bridge_push_candidate(bridge, socket, h->process,
 					      image_at(tl, h->process, t_ns, t_ns, v));
 	}

@@ -226,6 +226,27 @@ static void what_was_handed_on_as_it_was_first_seen_is_not_surely_the_first_ones
 	assert_candidates(10, 11);
 }
 
+/* The reading in between found it in nobody's hands: it went from one to the other meanwhile. */
+static void what_a_reading_found_in_nobodys_hands_had_been_handed_on(void **state)
+{
+	(void)state;
+	scene_process('+', 10, OLD, "first");
+	scene_process('+', 11, OLD, "second");
+	scene_frame("event", 500, 510);
+	scene_socket('!', ROW_CLIENT, 501);
+	scene_holder('!', 501, 10, OLD, 5);
+	scene_frame("poll", 1000, 1100);
+	scene_socket('+', ROW_CLIENT, 501);
+	scene_frame("poll", 2000, 2001);
+	scene_holder('+', 501, 11, OLD, 5);
+	settle();
+	ask_client(400);
+	assert_owner(600, BRIDGE_EXACT, 10);
+	assert_nobody(1050, BRIDGE_AMBIGUOUS);
+	assert_candidates(10, 11);
+	assert_owner(1500, BRIDGE_AHEAD, 11);
+}
+
 static void the_accepted_socket_is_better_than_the_listener(void **state)
 {
 	(void)state;
@@ -457,6 +478,7 @@ int main(void)
 		FACT(a_listener_that_one_reading_has_not_may_listen_still),
 		FACT(the_next_listener_is_not_sure_until_two_readings_had_not_the_one_before),
 		FACT(what_was_handed_on_as_it_was_first_seen_is_not_surely_the_first_ones),
+		FACT(what_a_reading_found_in_nobodys_hands_had_been_handed_on),
 		FACT(the_accepted_socket_is_better_than_the_listener),
 		FACT(a_connection_not_accepted_yet_is_the_listeners),
 		FACT(echo_belongs_to_the_ping_socket_of_its_ident),
