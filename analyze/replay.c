@@ -116,6 +116,15 @@ static int64_t stream_offset(const struct flow *flow, const struct packet *packe
 	return offset == 0 || offset > INT32_MAX ? -1 : (int64_t)offset - 1;
 }
 
+/* Whether an end is first seen answering a SYN that was not captured: what it accepts is later. */
+static bool answers_syn(const struct flow *flow, uint8_t side)
+{
+	const uint8_t answer = DECODE_TCP_SYN | DECODE_TCP_ACK;
+
+	return flow->key.protocol == IPPROTO_TCP && flow->head.side == side &&
+	       !flow->head.ports_only && (flow->head.flags & answer) == answer;
+}
+
 static struct bridge_subject subject_of(const struct flow *flow, const struct packet *packet,
 					uint8_t side, bool sent)
 {
@@ -144,6 +153,8 @@ static struct bridge_subject subject_of(const struct flow *flow, const struct pa
 	subject.remote.port = flow->key.port[!side];
 	if (decode_is_icmp(flow->key.protocol))
 		subject.local.port = packet->icmp_id;
+	if (answers_syn(flow, side))
+		subject.began_ns = flow->head.time_ns;
 	return subject;
 }
 

@@ -383,6 +383,36 @@ static void what_is_nobodys_already_stays_one_row_when_the_next_begins(void **st
 		"||gap|3|1\n11|ahead||1|1\n");
 }
 
+/* Its SYN was not captured, and what it accepts opens after the answer: the last socket of the
+ * tuple before is another connection's, of another segment. */
+static void who_answers_a_syn_that_is_missing_begins_a_connection(void **state)
+{
+	const struct scene_packet packets[] = {
+		TCP(5000, HOST, 80, PEER, 40000, SYN | ACK, 900, 101, 0),
+		TCP(5001, PEER, 40000, HOST, 80, ACK, 101, 901, 0),
+		TCP(5100, HOST, 80, PEER, 40000, ACK, 901, 101, 30)};
+	const char *db;
+
+	(void)state;
+	loading_directory("answer");
+	loading_header(2);
+	scene_frame("restated", 3000, 3001);
+	loading_addresses();
+	scene_process('+', 10, OLD, "before");
+	scene_process('+', 11, OLD, "after");
+	scene_frame("event", 2000, 2010);
+	scene_use("6 " HOST " 80 " PEER " 40000", 2000, "send", 2005, SCENE_NEVER, 10, OLD);
+	scene_frame("event", 5050, 5060);
+	scene_use("6 " HOST " 80 " PEER " 40000", 5001, "send", 5050, SCENE_NEVER, 11, OLD);
+	scene_frame("rotate", 6000, 6001);
+	loading_write("answer", 2, packets, 3);
+	db = LOAD("t.db", "answer");
+	answers(db,
+		"SELECT p.pid, c.rule, c.reason, c.sent_packets, c.received_packets "
+		"FROM connection c LEFT JOIN process p USING (process_id) ORDER BY c.start_ns",
+		"11|exact||2|1\n");
+}
+
 #define FACT(test) cmocka_unit_test_setup_teardown(test, loading_begin, loading_end)
 
 int main(void)
@@ -398,6 +428,7 @@ int main(void)
 		FACT(a_refusal_is_one_wherever_it_was_cut),
 		FACT(a_listeners_connection_stays_its_own_over_a_rotation),
 		FACT(what_is_nobodys_already_stays_one_row_when_the_next_begins),
+		FACT(who_answers_a_syn_that_is_missing_begins_a_connection),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
