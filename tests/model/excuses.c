@@ -75,7 +75,7 @@ static bool is_handed_at_once(const struct model_world *world, int socket, int o
 	return false;
 }
 
-/* Whether a reading had process with socket in [from, until]. */
+/* Whether a reading had process, or MODEL_NOBODY: anybody, with socket in [from, until]. */
 static bool was_read(const struct model_world *world, const struct model_evidence *evidence,
 		     int process, int socket, int64_t from, int64_t until)
 {
@@ -85,8 +85,9 @@ static bool was_read(const struct model_world *world, const struct model_evidenc
 		for (size_t h = 0; r->from >= from && r->from <= until && h < r->holders.count;
 		     h++) {
 			if (r->holders.items[h].inode == world->sockets.items[socket].inode &&
-			    model_process_of(world, r->holders.items[h].pid,
-					     r->holders.items[h].start_ticks) == process)
+			    (process == MODEL_NOBODY ||
+			     model_process_of(world, r->holders.items[h].pid,
+					      r->holders.items[h].start_ticks) == process))
 				return true;
 		}
 	}
@@ -96,17 +97,44 @@ static bool was_read(const struct model_world *world, const struct model_evidenc
 /* A row was missing in the very reading that would have been the first, or the last, to show it
  * in these hands: to every reader it looks as if it had not been there. */
 static bool is_missed(const struct model_world *world, const struct model_evidence *evidence,
-		      const struct model_packet *packet, int socket, int owner)
+		      int64_t then, int socket, int owner)
 {
 	for (size_t i = 0; i < evidence->missed.count; i++) {
 		int64_t at = evidence->missed.items[i].at;
 
 		if (evidence->missed.items[i].socket == socket &&
-		    (at >= packet->at ? !was_read(world, evidence, owner, socket, 0, at)
-				      : !was_read(world, evidence, owner, socket, at, MODEL_NEVER)))
+		    (at >= then ? !was_read(world, evidence, owner, socket, 0, at)
+				: !was_read(world, evidence, owner, socket, at, MODEL_NEVER)))
 			return true;
 	}
 	return false;
+}
+
+static bool listens(const struct model_socket *s, uint16_t port)
+{
+	return s->is_listener && (s->table == SNAP_TCP || s->table == SNAP_TCP6) &&
+	       s->bound.port == port;
+}
+
+/* The same of the socket that listened when a connection was accepted: process, which has, or had,
+ * the next best of the port, seems to have accepted it. */
+static bool is_listener_missed(const struct model_world *world,
+			       const struct model_evidence *evidence,
+			       const struct model_socket *accepted, int process)
+{
+	bool is_missing = false, has_other = false;
+
+	for (size_t i = 0; i < world->sockets.count; i++) {
+		const struct model_socket *s = &world->sockets.items[i];
+
+		if (!listens(s, accepted->local.port))
+			continue;
+		has_other = has_other || ever_held(world, process, (int)i);
+		is_missing = is_missing ||
+			     (s->open <= accepted->open && s->closed > accepted->open &&
+			      is_missed(world, evidence, accepted->open, (int)i, MODEL_NOBODY));
+	}
+	return is_missing && has_other;
 }
 
 /* Its parent, itself an heir, has not looked for the way: what it forks after a rotation
@@ -166,7 +194,8 @@ const char *model_excuse(const struct model_world *world, const struct model_evi
 		return "the close of the socket before was heard of late";
 	if (is_followed && (packet->protocol == IPPROTO_TCP || side == 0))
 		return NULL;
-	if (is_missed(world, evidence, packet, e->socket, e->owner))
+	if (is_missed(world, evidence, packet->at, e->socket, e->owner) ||
+	    (packet->protocol == IPPROTO_TCP && is_listener_missed(world, evidence, s, process)))
 		return "the first or last row of its socket was missed";
 	for (size_t i = 0; i < world->jumps.count; i++) {
 		if (world->jumps.items[i].step != 0 && world->jumps.items[i].at > packet->at &&
