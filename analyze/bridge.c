@@ -284,10 +284,9 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 	}
 	if (timeline_doubtful(tl, t_ns, &v->from_ns, &v->until_ns)) {
 		bridge_tell(bridge, BRIDGE_WHY_CLOCK, TIMELINE_NONE);
-		/* Another segment may show one alone of those that use it. */
-		v->refused = stream && bridge_is_shared(bridge, subject, t_ns, v);
-		if (v->refused)
-			bridge_tell(bridge, BRIDGE_WHY_SHARED, TIMELINE_NONE);
+		/* What this segment shows of it is left aside, and may be another one than what
+		 * other segments show. */
+		v->refused = true;
 		return;
 	}
 	if (stream && subject->untold)

@@ -245,9 +245,11 @@ static bool contradicts(const struct timeline *tl, uint32_t use, int64_t t_ns,
 }
 
 /* Readings after t name somebody, but another process had the way then, or has it before them, and
- * nothing says that its socket closed: what waited may be read by who inherits it. */
+ * nothing says that its socket closed: what waited may be read by who inherits it. A close may be
+ * told late, of the socket of another one that had the way before. */
 static bool comes_later(const struct timeline *tl, const struct bridge_subject *subject,
-			uint32_t place, int64_t t_ns, const struct bridge_verdict *v)
+			const struct around *around, uint32_t place, int64_t t_ns,
+			const struct bridge_verdict *v)
 {
 	const struct timeline_use *use;
 	int64_t from_ns, until_ns;
@@ -257,10 +259,12 @@ static bool comes_later(const struct timeline *tl, const struct bridge_subject *
 	use = &tl->uses[place];
 	from_ns = use->at_ns < t_ns ? use->at_ns : t_ns;
 	until_ns = use->at_ns < t_ns ? t_ns : use->at_ns;
+	if (around->other != TIMELINE_NONE)
+		from_ns += BRIDGE_LATE_CLOSE_NS;
 	return use->process != v->process && until_ns - from_ns <= BRIDGE_ANSWER_NS &&
 	       !bridge_is_gone(tl, use->process, t_ns) &&
-	       timeline_closed(tl, subject->protocol, &subject->local, &subject->remote, from_ns,
-			       until_ns) == 0;
+	       (from_ns >= until_ns || timeline_closed(tl, subject->protocol, &subject->local,
+						       &subject->remote, from_ns, until_ns) == 0);
 }
 
 /* Who is named forked since the reading that names it: the child has the socket too. */
@@ -297,8 +301,8 @@ static void doubt_reading(const struct bridge *bridge, const struct bridge_subje
 		bridge_disown(bridge, BRIDGE_WHY_CONTRADICTED, v);
 	else if (has_heir(tl, t_ns, v))
 		bridge_disown(bridge, BRIDGE_WHY_HAS_HEIR, v);
-	else if (comes_later(tl, subject, around->before, t_ns, v) ||
-		 comes_later(tl, subject, around->after, t_ns, v))
+	else if (comes_later(tl, subject, around, around->before, t_ns, v) ||
+		 comes_later(tl, subject, around, around->after, t_ns, v))
 		bridge_disown(bridge, BRIDGE_WHY_COMES_LATER, v);
 }
 
@@ -313,7 +317,7 @@ static void doubt_sender(const struct bridge *bridge, const struct bridge_subjec
 	else if (contradicts(tl, around->before, t_ns, v) ||
 		 contradicts(tl, around->other, t_ns, v))
 		bridge_disown(bridge, BRIDGE_WHY_CONTRADICTED, v);
-	else if (comes_later(tl, subject, around->before, t_ns, v))
+	else if (comes_later(tl, subject, around, around->before, t_ns, v))
 		bridge_disown(bridge, BRIDGE_WHY_COMES_LATER, v);
 }
 

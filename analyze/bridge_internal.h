@@ -189,9 +189,6 @@ bool bridge_judge_stream(struct bridge *bridge, const struct bridge_subject *sub
 /* Whether process was told to use the connection's socket; *any: whether anybody was. */
 bool bridge_told_user(const struct bridge *bridge, const struct bridge_subject *subject,
 		      int64_t t_ns, uint32_t process, bool *any);
-/* Whether several were told to use the connection, *v narrowed to where that is so. */
-bool bridge_is_shared(const struct bridge *bridge, const struct bridge_subject *subject,
-		      int64_t t_ns, struct bridge_verdict *v);
 /* Whether others were told to use it, or, where nobody was, another one to shut it. */
 bool bridge_told_others(const struct bridge *bridge, const struct bridge_subject *subject,
 			int64_t t_ns, uint32_t process);

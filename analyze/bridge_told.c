@@ -332,18 +332,6 @@ bool bridge_told_others(const struct bridge *bridge, const struct bridge_subject
 			    : s->closer != TIMELINE_NONE && s->closer != process;
 }
 
-bool bridge_is_shared(const struct bridge *bridge, const struct bridge_subject *subject,
-		      int64_t t_ns, struct bridge_verdict *v)
-{
-	const struct timeline *tl = bridge->timeline;
-	struct timeline_stretch same;
-	uint32_t socket = told_socket(bridge, subject, t_ns, &same);
-
-	bridge_narrow(v, same);
-	return socket != TIMELINE_NONE &&
-	       (tl->sockets[socket].users > 1 || follows_others(tl, &tl->sockets[socket]));
-}
-
 /* The readings decide, and if they name nobody, those of another segment do not either. */
 static bool leave_to_readings(const struct bridge *bridge, enum bridge_why why,
 			      struct bridge_verdict *v, int64_t t_ns)

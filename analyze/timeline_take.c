@@ -561,28 +561,49 @@ static bool says_step_back(const struct timeline *tl)
 	return last != NULL && last->frame == tl->count.frames - 1 && last->step_ns < 0;
 }
 
+/* The clock was set back at some time between the two, and what lies in between came twice. */
+static int note_doubtful(struct timeline *tl, const struct timeline_frame *before,
+			 const struct timeline_frame *after)
+{
+	int64_t between_ns = after->monotonic_ns - before->monotonic_ns;
+
+	if (between_ns < 0)
+		between_ns = 0;
+	if (grow_one(&tl->doubtful, tl->doubtful_count, &tl->doubtful_capacity,
+		     sizeof(*tl->doubtful)) != 0)
+		return -1;
+	tl->doubtful[tl->doubtful_count++] =
+		timeline_stretch_between(after->begin_ns - between_ns, before->end_ns + between_ns);
+	return 0;
+}
+
 /* Readings follow each other; if one begins before the last one ended, or says so, the
- * clock was set back, and the times in between came twice. */
+ * clock was set back, and the times in between came twice: it may have been set back just before
+ * this one, or just after the last. */
 static int note_step_back(struct timeline *tl, const struct timeline_frame *frame)
 {
 	const struct timeline_frame *previous;
-	int64_t between_ns;
 
 	if (tl->full_count == 0)
 		return 0;
 	previous = &tl->frames[tl->full[tl->full_count - 1]];
 	if (frame->begin_ns >= previous->end_ns && !says_step_back(tl))
 		return 0;
-	/* It may have been set back just before this one, or just after the last. */
-	between_ns = frame->monotonic_ns - previous->monotonic_ns;
-	if (between_ns < 0)
-		between_ns = 0;
-	if (grow_one(&tl->doubtful, tl->doubtful_count, &tl->doubtful_capacity,
-		     sizeof(*tl->doubtful)) != 0)
-		return -1;
-	tl->doubtful[tl->doubtful_count++] = timeline_stretch_between(
-		frame->begin_ns - between_ns, previous->end_ns + between_ns);
-	return 0;
+	return note_doubtful(tl, previous, frame);
+}
+
+/* A segment that begins after the clock was set back tells again what was before, with the times of
+ * before. */
+static int note_told_before(struct timeline *tl, const struct timeline_frame *event)
+{
+	const struct timeline_frame *full;
+
+	if (tl->full_count == 0)
+		return 0;
+	full = &tl->frames[tl->full[tl->full_count - 1]];
+	if (event->monotonic_ns >= full->monotonic_ns || event->begin_ns < full->begin_ns)
+		return 0;
+	return note_doubtful(tl, event, full);
 }
 
 static int take_end(struct timeline *tl)
@@ -590,7 +611,7 @@ static int take_end(struct timeline *tl)
 	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
 
 	if (frame->kind == SNAP_EVENT)
-		return 0;
+		return note_told_before(tl, frame);
 	if (frame->kind == SNAP_KEY)
 		timeline_end_unseen(tl);
 	timeline_settle_sightings(tl);

@@ -37,6 +37,7 @@ static bool is_on_the_way(enum bridge_why why)
 static bool is_refusal(enum bridge_why why)
 {
 	switch (why) {
+	case BRIDGE_WHY_CLOCK:
 	case BRIDGE_WHY_SHARED:
 	case BRIDGE_WHY_SENDS_UNTOLD:
 	case BRIDGE_WHY_USES_MISSING:
