@@ -72,24 +72,37 @@ static bool could_receive(const struct timeline *tl, uint32_t use, uint32_t proc
 	       timeline_began(tl, other, false) <= t_ns;
 }
 
-/* Whether readings have the port at t in another process's hands, and the next one no more: it may
- * have taken what came, and that its socket closed is told late. Not of a group (SO_REUSEPORT):
- * there the process had a socket of its own by then. */
-static bool had_another(const struct timeline *tl, uint32_t process, int64_t t_ns,
+/* Whether readings have a socket of the port at t in the hands of another process than this one. */
+static bool has_another(const struct timeline *tl, const struct bridge_verdict *v, uint32_t process,
+			int64_t t_ns)
+{
+	for (size_t i = 0; i < v->candidate_count; i++) {
+		if (v->candidates[i].process != process &&
+		    timeline_current(tl, &tl->sockets[v->candidates[i].socket].life, t_ns))
+			return true;
+	}
+	return false;
+}
+
+/* Whether who answers need not have heard: readings have the port in another process's hands, which
+ * may have taken what came, and that its socket closed is told late. In a group (SO_REUSEPORT),
+ * where the process had a socket of its own by then, only one that ended since may have. */
+static bool had_another(const struct timeline *tl, const struct timeline_use *answer, int64_t t_ns,
 			const struct bridge_verdict *v)
 {
-	bool another = v->lapsed && v->process != process;
+	bool is_in_group = false;
 
 	for (size_t i = 0; i < v->candidate_count; i++) {
-		const struct timeline_life *life = &tl->sockets[v->candidates[i].socket].life;
+		const struct bridge_candidate *c = &v->candidates[i];
+		bool is_current = timeline_current(tl, &tl->sockets[c->socket].life, t_ns);
 
-		if (!timeline_current(tl, life, t_ns))
-			continue;
-		if (v->candidates[i].process == process)
-			return false;
-		another = another || bridge_is_stale(tl, life, t_ns);
+		is_in_group = is_in_group || (is_current && c->process == answer->process);
+		if (is_current && c->process != answer->process &&
+		    bridge_is_gone(tl, c->process, answer->at_ns))
+			return true;
 	}
-	return another;
+	return !is_in_group && ((v->lapsed && v->process != answer->process) ||
+				has_another(tl, v, answer->process, t_ns));
 }
 
 /* What an answer will tell of the request: its process had the port already,
@@ -104,8 +117,7 @@ static bool will_answer(const struct timeline *tl, const struct bridge_subject *
 	       began_ns != INT64_MIN && began_ns <= t_ns && use->at_ns <= tl->told_until_ns &&
 	       timeline_closed(tl, subject->protocol, &subject->local, &subject->remote, t_ns,
 			       use->at_ns) == 0 &&
-	       !had_another(tl, use->process, t_ns, v) &&
-	       !timeline_untold(tl, false, t_ns, use->at_ns);
+	       !had_another(tl, use, t_ns, v) && !timeline_untold(tl, false, t_ns, use->at_ns);
 }
 
 /* Whether the socket of a use is still the same, in the same hands, at t: it did not close, and
@@ -188,8 +200,10 @@ static uint32_t choose_receiver(const struct timeline *tl, const struct bridge_s
 	if (around->before != TIMELINE_NONE) {
 		const struct timeline_use *use = &tl->uses[around->before];
 
+		/* Which socket of a group gets an answer the kernel decides, whoever asked. */
 		if (use->act != SNAP_SEVERAL && t_ns - use->at_ns <= BRIDGE_ANSWER_NS &&
-		    still_holds(tl, subject, around, t_ns))
+		    still_holds(tl, subject, around, t_ns) &&
+		    (subject->responder || !has_another(tl, v, use->process, t_ns)))
 			named = around->before;
 	} else if (around->after != TIMELINE_NONE && has_ports &&
 		   will_answer(tl, subject, around->after, t_ns, v)) {

@@ -27,6 +27,10 @@ struct hands {
 	/* The turns around t: who used it last before, and who is the next. */
 	const struct timeline_use *now, *next;
 	bool cut; /* there were too many to look at */
+	/* The process that was asked for last, and whether it has a socket of its own. */
+	uint32_t asked;
+	bool is_apart;
+	size_t asked_count;
 };
 
 static const struct timeline_use *use_at(const struct hands *hands, size_t place)
@@ -61,39 +65,55 @@ static void note_sockets(struct hands *hands)
 		hands->socket_count = 0;
 }
 
+/* Sockets times processes that one judgement asks for, at most: the holders of sixteen sockets by
+ * sixteen users. */
+#define ASKED_MAX 256
+
 /* Whether readings have another user of the port with a socket of its own there (SO_REUSEPORT), as
  * the process has one, and neither with both. */
-static bool has_its_own(const struct hands *hands, uint32_t other)
+static bool has_its_own(struct hands *hands, uint32_t other)
 {
 	struct bridge *bridge = hands->bridge;
-	bool one = false, another = false, standard;
+	bool one = false, another = false, both = false, standard;
 
-	for (size_t i = 0; i < bridge->socket_count; i++) {
+	if (hands->asked == other)
+		return hands->is_apart;
+	hands->asked = other;
+	hands->is_apart = false;
+	hands->asked_count += bridge->socket_count;
+	if (hands->asked_count > ASKED_MAX)
+		return false;
+	for (size_t i = 0; i < bridge->socket_count && !both; i++) {
 		uint32_t inode = bridge->timeline->sockets[bridge->sockets[i]].inode;
 		uint32_t head = timeline_holders(bridge->timeline, inode);
 		bool is_held =
 			bridge_held_since(bridge, head, hands->process, &standard) != TIMELINE_NONE;
 		bool is_others = bridge_held_since(bridge, head, other, &standard) != TIMELINE_NONE;
 
-		if (is_held && is_others)
-			return false;
+		walk_step();
+		both = is_held && is_others;
 		one = one || is_held;
 		another = another || is_others;
 	}
-	return one && another;
+	hands->is_apart = one && another && !both;
+	return hands->is_apart;
 }
 
-/* Whether a use is of the end that is asked for, and may be of a socket that the process has. Of
- * several, it may be one of them. */
-static bool fits(const struct hands *hands, const struct timeline_use *use)
+/* Whether a use is of the end that is asked for, and may be of a socket that the process has: that
+ * two were told to share one counts for more than that readings have each with its own. Of several,
+ * it may be one of them. */
+static bool fits(struct hands *hands, const struct timeline_use *use)
 {
-	bool is_its = hands->socket_count == 0 || use->looked_ns == 0 || use->act == SNAP_SEVERAL;
+	bool is_several = use->act == SNAP_SEVERAL, is_told = false;
 
-	for (size_t i = 0; i < hands->socket_count && !is_its; i++)
-		is_its = hands->sockets[i] == use->looked_ns;
-	return is_its && bridge_use_fits(hands->bridge, hands->subject, use->netns) &&
-	       (use->process == hands->process || use->act == SNAP_SEVERAL ||
-		!has_its_own(hands, use->process));
+	if (!bridge_use_fits(hands->bridge, hands->subject, use->netns))
+		return false;
+	for (size_t i = 0; i < hands->socket_count && use->looked_ns != 0 && !is_told; i++)
+		is_told = hands->sockets[i] == use->looked_ns;
+	if (is_told || is_several || use->process == hands->process)
+		return true;
+	return (hands->socket_count == 0 || use->looked_ns == 0) &&
+	       !has_its_own(hands, use->process);
 }
 
 /* Whether the port closed between the two times, and not late for something before. */
@@ -262,8 +282,11 @@ void bridge_check_hands(struct bridge *bridge, const struct bridge_subject *subj
 {
 	static const struct endpoint nobody; /* what is told of a port alone has no remote end */
 	const struct timeline *tl = bridge->timeline;
-	struct hands hands = {
-		.bridge = bridge, .subject = subject, .t_ns = t_ns, .process = v->process};
+	struct hands hands = {.bridge = bridge,
+			      .subject = subject,
+			      .t_ns = t_ns,
+			      .process = v->process,
+			      .asked = TIMELINE_NONE};
 	const struct timeline_use *rival;
 
 	if (v->reason != BRIDGE_OWNED)

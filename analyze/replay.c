@@ -21,6 +21,7 @@ void replay_part_init(struct replay_part *part, const struct replay_options *opt
 {
 	*part = (struct replay_part){0};
 	flow_table_init(&part->flows, &options->limits);
+	tunnel_table_init(&part->tunnels, &options->limits);
 	ledger_init(&part->ledger, options->bucket_ns, options->keep_packets);
 	clear(part);
 }

@@ -114,7 +114,7 @@ static void who_was_taken_over_may_be_an_heir(void **state)
 	scene_frame("event", 1400, 1410);
 	scene_process('!', OTHER, TICKS(1100), "heir");
 	scene_use(HANDS, NEVER, "receive", 1200, NEVER, OTHER, TICKS(1100));
-	scene_say("closed ! 1 udp 10.0.0.7 40000 0.0.0.0 0 0 0 %lld 0 0 0 0 0 0 0 0",
+	scene_say("closed ! 1 udp " HOST " 40000 0.0.0.0 0 0 0 %lld 0 0 0 0 0 0 0 0",
 		  (long long)T(1300));
 	settle();
 	assert_nobody(1000, BRIDGE_AMBIGUOUS);
@@ -127,7 +127,7 @@ static void whose_forefathers_are_known_is_no_heir(void **state)
 	scene_frame("event", 1400, 1410);
 	scene_born(OTHER, TICKS(1100), 1, 1100);
 	scene_use(HANDS, NEVER, "receive", 1200, NEVER, OTHER, TICKS(1100));
-	scene_say("closed ! 1 udp 10.0.0.7 40000 0.0.0.0 0 0 0 %lld 0 0 0 0 0 0 0 0",
+	scene_say("closed ! 1 udp " HOST " 40000 0.0.0.0 0 0 0 %lld 0 0 0 0 0 0 0 0",
 		  (long long)T(1300));
 	settle();
 	assert_owner(1000, READ);

@@ -319,53 +319,6 @@ static void what_waits_may_be_read_by_who_inherits_it(void **state)
 	assert_sender(102, BRIDGE_EXACT, 10);
 }
 
-/* Each has a socket of its own on the port (SO_REUSEPORT), and all close soon after. */
-static void in_a_group_who_answers_has_heard(void **state)
-{
-	(void)state;
-	scene_frame("poll", 50, 51);
-	for (uint32_t i = 0; i < 2; i++) {
-		scene_process('+', 10 + i, OLD, "worker");
-		scene_socket('+', "udp " HOST " 53 0.0.0.0 0 7", 500 + i);
-		scene_holder('+', 500 + i, 10 + i, OLD, 3);
-	}
-	scene_frame("event", 520, 540);
-	scene_use("17 " HOST " 53 " PEER " 40000", NEVER, "route", 501, NEVER, 11, OLD);
-	for (uint32_t i = 0; i < 2; i++)
-		scene_say("closed ! 1 udp " HOST " 53 0.0.0.0 0 0 %u %lld 0 0 0 0 0 0 0 0", 7 + i,
-			  (long long)T(535));
-	scene_frame("poll", 1000, 1001);
-	for (uint32_t i = 0; i < 2; i++) {
-		scene_holder('-', 500 + i, 10 + i, OLD, 3);
-		scene_socket('-', "udp " HOST " 53 0.0.0.0 0 7", 500 + i);
-	}
-	settle();
-	ask_host(IPPROTO_UDP, 53, 40000);
-	assert_receiver(500, BRIDGE_AHEAD, 11);
-}
-
-/* A worker's socket has closed, and another program's has its place in memory. */
-static void who_has_a_socket_of_its_own_in_the_group_is_no_rival(void **state)
-{
-	(void)state;
-	scene_frame("poll", 50, 51);
-	for (uint32_t i = 0; i < 2; i++) {
-		scene_process('+', 10 + i, OLD, "worker");
-		scene_socket('+', "udp " HOST " 40000 0.0.0.0 0 7", 500 + i);
-		scene_holder('+', 500 + i, 10 + i, OLD, 3);
-	}
-	scene_frame("event", 450, 460);
-	scene_use("17 " HOST " 40000 " PEER " 53", NEVER, "route", 101, NEVER, 11, OLD);
-	scene_use(HANDS, 40, "receive", 300, NEVER, 10, OLD);
-	closed(305);
-	scene_born(12, TICKS(200), 1, 200);
-	scene_use(HANDS, 40, "receive", 310, 300, 12, TICKS(200));
-	settle();
-	ask_host(IPPROTO_UDP, 40000, 53);
-	assert_sender(102, BRIDGE_EXACT, 11);
-	assert_receiver(100, BRIDGE_AHEAD, 11);
-}
-
 static void what_closes_at_another_address_is_another_socket(void **state)
 {
 	(void)state;
@@ -573,8 +526,7 @@ static void to_a_group_a_look_up_does_not_tell_who_sends(void **state)
 	}
 }
 
-#define FACT(name)    cmocka_unit_test_setup_teardown(name, judged_begin, judged_end)
-#define UNASKED(name) cmocka_unit_test_setup_teardown(name, judged_begin, judged_end)
+#define FACT(name) cmocka_unit_test_setup_teardown(name, judged_begin, judged_end)
 
 int main(void)
 {
@@ -589,24 +541,22 @@ int main(void)
 		FACT(where_pings_were_too_many_to_be_told_nobody_is_named),
 		FACT(who_had_ended_before_an_answer_has_it_not),
 		FACT(a_told_echo_does_not_rest_on_the_raw_socket_that_was_read),
-		UNASKED(a_connected_socket_that_was_passed_on_is_who_acts_next),
-		UNASKED(who_has_had_it_for_long_may_read_what_comes),
-		UNASKED(in_its_own_turn_a_process_is_sure),
-		FACT(in_a_group_who_answers_has_heard),
-		UNASKED(who_has_a_socket_of_its_own_in_the_group_is_no_rival),
+		FACT(a_connected_socket_that_was_passed_on_is_who_acts_next),
+		FACT(who_has_had_it_for_long_may_read_what_comes),
+		FACT(in_its_own_turn_a_process_is_sure),
 		FACT(what_closes_at_another_address_is_another_socket),
 		FACT(who_has_another_socket_of_the_port_is_no_rival),
-		UNASKED(of_sockets_that_are_not_told_apart_all_users_are_rivals),
+		FACT(of_sockets_that_are_not_told_apart_all_users_are_rivals),
 		FACT(after_its_close_a_port_is_in_other_hands),
 		FACT(a_use_after_the_close_says_nothing_of_before),
-		UNASKED(who_had_ended_or_was_not_there_is_no_rival),
-		UNASKED(who_answers_need_not_be_who_received),
-		UNASKED(of_too_many_hands_nobody_is_named),
-		UNASKED(what_waits_may_be_read_by_who_inherits_it),
+		FACT(who_had_ended_or_was_not_there_is_no_rival),
+		FACT(who_answers_need_not_be_who_received),
+		FACT(of_too_many_hands_nobody_is_named),
+		FACT(what_waits_may_be_read_by_who_inherits_it),
 		FACT(who_inherits_nothing_may_have_the_next_socket),
-		UNASKED(who_inherits_nothing_may_be_handed_what_stays_open),
+		FACT(who_inherits_nothing_may_be_handed_what_stays_open),
 		FACT(of_two_with_one_pid_and_tick_either_is_a_rival),
-		UNASKED(who_acted_before_its_fork_is_another_with_its_pid),
+		FACT(who_acted_before_its_fork_is_another_with_its_pid),
 		FACT(who_ended_before_its_fork_is_another_with_its_pid),
 		FACT(a_fork_stays_one_when_its_pid_comes_back),
 		FACT(whom_readings_show_first_need_not_have_received),
