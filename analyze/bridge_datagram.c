@@ -13,10 +13,16 @@ static bool takes(const struct bridge *bridge, const struct bridge_subject *subj
 		endpoint_equal(&use->local.address, &local->address));
 }
 
+/* Uses of one way that a judgement goes through: of other ends, as in other namespaces; and of one
+ * process, more than are told in the time in which an answer is awaited. */
+#define LOOKED_PAST 1024
+#define LOOKED_AT   16384
+
 /* The last use of the way up to t, the first after it, and the last by
  * another process than before's. */
 struct around {
 	uint32_t before, after, other;
+	bool cut; /* there were too many to look at */
 };
 
 size_t bridge_first_after(const struct timeline *tl, const struct timeline_way *way, int64_t t_ns)
@@ -40,24 +46,31 @@ static struct around uses_around(const struct bridge *bridge, const struct bridg
 				 int64_t t_ns)
 {
 	const struct timeline *tl = bridge->timeline;
-	struct around out = {TIMELINE_NONE, TIMELINE_NONE, TIMELINE_NONE};
+	struct around out = {TIMELINE_NONE, TIMELINE_NONE, TIMELINE_NONE, false};
 	size_t low = bridge_first_after(tl, way, t_ns + BRIDGE_CLOCKS_NS);
+	unsigned looked = 0, passed = 0;
 
-	for (size_t i = low; i < way->count && out.after == TIMELINE_NONE; i++) {
+	for (size_t i = low; i < way->count && out.after == TIMELINE_NONE && !out.cut; i++) {
+		walk_step();
 		if (takes(bridge, subject, local, &tl->uses[way->uses[i]]))
 			out.after = way->uses[i];
+		else
+			out.cut = ++passed > LOOKED_PAST;
 	}
-	for (size_t i = low; i > 0 && out.other == TIMELINE_NONE; i--) {
+	for (size_t i = low; i > 0 && out.other == TIMELINE_NONE && !out.cut; i--) {
 		const struct timeline_use *use = &tl->uses[way->uses[i - 1]];
 
+		walk_step();
 		if (t_ns - use->at_ns > BRIDGE_ANSWER_NS && out.before != TIMELINE_NONE)
 			break;
 		if (!takes(bridge, subject, local, use))
-			continue;
-		if (out.before == TIMELINE_NONE)
+			out.cut = ++passed > LOOKED_PAST;
+		else if (out.before == TIMELINE_NONE)
 			out.before = way->uses[i - 1];
 		else if (use->process != tl->uses[out.before].process)
 			out.other = way->uses[i - 1];
+		else
+			out.cut = ++looked > LOOKED_AT;
 	}
 	return out;
 }
@@ -372,6 +385,14 @@ static void judge_by_uses(struct bridge *bridge, const struct bridge_subject *su
 	v->from_ns = t_ns;
 	v->until_ns = t_ns + 1;
 	around = uses_around(bridge, subject, &local, &way, t_ns);
+	if (around.cut) {
+		/* Somebody who was not looked at may have it. */
+		if (v->reason == BRIDGE_OWNED)
+			bridge_disown(bridge, BRIDGE_WHY_CROWDED, v);
+		else
+			bridge_tell(bridge, BRIDGE_WHY_CROWDED, TIMELINE_NONE);
+		return;
+	}
 	if (v->reason == BRIDGE_OWNED && !subject->sent && bridge_is_gone(tl, v->process, t_ns))
 		drop_ended(bridge, v);
 	if (v->reason == BRIDGE_OWNED && (v->by_tuple || !subject->sent)) {

@@ -455,7 +455,7 @@ static int index_last(struct merge *merge, struct codec *c, struct hashindex *in
 	uint64_t hash = hash_of(merge, last);
 	uint32_t probe = (uint32_t)hash, i;
 
-	while ((i = hashindex_next(index, hash, &probe)) != HASHINDEX_NONE)
+	while (!c->failed && (i = hashindex_next(index, hash, &probe)) != HASHINDEX_NONE)
 		c->failed = c->failed || same(bytes + i * size, bytes + last * size);
 	return hashindex_add(index, hash, last, hash_of, merge);
 }
@@ -634,6 +634,8 @@ int merge_carry_read(struct merge *merge, struct error *error)
 {
 	int status = store_carry_each(merge->store, take_carried, merge, error);
 
+	UNIQUE(merge_recording, merge->recordings, merge->recording_count, recording_id);
+	UNIQUE(merge_recording, merge->recordings, merge->recording_count, uuid_hash);
 	UNIQUE(merge_process, merge->processes, merge->processes_count, process_id);
 	UNIQUE(merge_socket, merge->sockets, merge->sockets_count, socket_id);
 	UNIQUE(merge_holder, merge->holders, merge->holders_count, holder_id);

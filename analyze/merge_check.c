@@ -33,10 +33,6 @@ static bool is_count(const struct flow_count *count)
 
 bool merge_check_recording(const struct merge *m, const struct merge_recording *r)
 {
-	for (const struct merge_recording *other = m->recordings; other < r; other++)
-		if (other->recording_id == r->recording_id ||
-		    memcmp(other->uuid_hash, r->uuid_hash, sizeof(r->uuid_hash)) == 0)
-			return false;
 	return is_id(r->recording_id, m->recording_id) && is_id(r->boot, m->recording_id);
 }
 

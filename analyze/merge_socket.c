@@ -7,8 +7,9 @@ static uint64_t hash_socket(const struct merge_socket *s)
 	uint64_t hash = hashindex_keyed(s->local.address.bytes, 16);
 
 	hash = hashindex_mix(hash ^ hashindex_keyed(s->remote.address.bytes, 16) * 3);
-	hash ^= (uint64_t)s->local.port << 16 | s->remote.port | (uint64_t)s->inode << 32;
-	hash = hashindex_mix(hash ^ (uint64_t)s->opened_ns) ^ hashindex_mix(s->netns);
+	hash = hashindex_mix(
+		hash ^ ((uint64_t)s->local.port << 16 | s->remote.port | (uint64_t)s->inode << 32));
+	hash = hashindex_mix(hashindex_mix(hash ^ (uint64_t)s->opened_ns) ^ s->netns);
 	return hashindex_mix(hash ^ hashindex_mix((uint64_t)s->recording_id ^ s->table * 77));
 }
 

@@ -232,8 +232,9 @@ static uint64_t hash_place(const struct merge_place *p)
 {
 	uint64_t hash = hashindex_keyed(p->address.bytes, 16);
 
-	hash = hashindex_mix(hash ^ hashindex_mix(p->netns ^ (uint64_t)p->recording_id << 40));
-	return hashindex_mix(hash ^ p->name ^ ((uint64_t)p->ifindex << 16 | p->prefix_length));
+	hash = hashindex_mix(hashindex_mix(hash ^ p->netns) ^ (uint64_t)p->recording_id);
+	return hashindex_mix(hashindex_mix(hash ^ p->name) ^
+			     ((uint64_t)p->ifindex << 16 | p->prefix_length));
 }
 
 uint64_t merge_hash_of_address(const void *context, uint32_t place)

@@ -40,9 +40,10 @@ uint64_t timeline_hash_of_tuple(const void *context, uint32_t i)
 
 uint64_t timeline_hash_identity(const struct timeline_socket *s)
 {
-	return hashindex_mix(timeline_hash_tuple(s->protocol, &s->local, &s->remote) ^
-			     hashindex_mix(s->netns ^ ((uint64_t)s->inode << 16) ^
-					   ((uint64_t)s->table << 56) ^ hashindex_seed));
+	uint64_t hash = timeline_hash_tuple(s->protocol, &s->local, &s->remote);
+
+	/* Each by itself: two that are chosen to cancel each other would make many alike. */
+	return hashindex_mix(hashindex_mix(hash ^ s->netns) ^ ((uint64_t)s->inode << 8 | s->table));
 }
 
 uint64_t timeline_hash_of_identity(const void *context, uint32_t i)

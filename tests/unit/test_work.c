@@ -304,6 +304,65 @@ static void many_closes_of_one_port(void **state)
 	assert_near_linear(&(struct work){make_closes, ask_closes});
 }
 
+/* One way, looked up in another namespace. */
+static void make_ways(unsigned n)
+{
+	scene_frame("event", 2, 3);
+	for (unsigned i = 0; i < n; i++)
+		scene_say("use ! 2 17 " HOST " 40000 " PEER " 53 0 0 route %lld 0 \\N \\N 7 %llu 7",
+			  (long long)T(10 + (int64_t)i), (unsigned long long)OLD);
+}
+
+static void ask_ways(struct bridge *bridge, unsigned n)
+{
+	struct bridge_subject subject = connection(40000, 53);
+	struct bridge_verdict v;
+
+	subject.protocol = IPPROTO_UDP;
+	for (unsigned i = 0; i < n; i++) {
+		bridge_judge(bridge, &subject, T(10 + (int64_t)i), &v);
+		assert_int_not_equal(v.reason, BRIDGE_OWNED);
+	}
+}
+
+static void many_uses_of_one_way_elsewhere(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_ways, ask_ways});
+}
+
+/* A group of sockets on one port, of one process, and uses by another, which has one too. */
+static void make_group(unsigned n)
+{
+	for (unsigned i = 0; i <= n / 10; i++) {
+		scene_socket('+', "udp " HOST " 40000 0.0.0.0 0 7", 500 + i);
+		scene_holder('+', 500 + i, i == 0 ? 8 : 7, OLD, 3 + i);
+	}
+	scene_frame("event", 2, 3);
+	for (unsigned i = 0; i < n; i++)
+		scene_say("use ! 1 17 :: 40000 :: 0 0 0 receive %lld 0 \\N \\N 8 %llu 8",
+			  (long long)T(10 + (int64_t)i), (unsigned long long)OLD);
+	for (unsigned i = 0; i < n; i++)
+		scene_say("use ! 1 17 " HOST " 40000 " PEER " 53 0 0 route %lld 0 \\N \\N 7 %llu 7",
+			  (long long)T(10 + (int64_t)i), (unsigned long long)OLD);
+}
+
+static void ask_group(struct bridge *bridge, unsigned n)
+{
+	struct bridge_subject subject = connection(40000, 53);
+	struct bridge_verdict v;
+
+	subject.protocol = IPPROTO_UDP;
+	for (unsigned i = 0; i < n; i++)
+		bridge_judge(bridge, &subject, T(10 + (int64_t)i) + 1000, &v);
+}
+
+static void many_sockets_and_uses_of_one_port(void **state)
+{
+	(void)state;
+	assert_near_linear(&(struct work){make_group, ask_group});
+}
+
 /* One process holds the port; what is told of the port is in another namespace, or its own. */
 static void make_hands(unsigned n)
 {
@@ -609,6 +668,8 @@ int main(void)
 		cmocka_unit_test(many_stretches_in_which_uses_are_missing),
 		cmocka_unit_test(many_programs_of_one_process),
 		cmocka_unit_test(many_closes_of_one_port),
+		cmocka_unit_test(many_uses_of_one_way_elsewhere),
+		cmocka_unit_test(many_sockets_and_uses_of_one_port),
 		cmocka_unit_test(many_users_of_one_port),
 		cmocka_unit_test(many_echoes_to_one_host),
 		cmocka_unit_test(many_lifetimes_of_one_tuple),
