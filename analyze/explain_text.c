@@ -486,6 +486,7 @@ static void say_why(struct page *page, const struct explain_connection *c)
 {
 	const struct trace_end *end;
 	const struct chain_row *row = shown(&c->row);
+	const char *reason;
 
 	if (c->judged == NULL)
 		return;
@@ -502,7 +503,10 @@ static void say_why(struct page *page, const struct explain_connection *c)
 	if (end->reason == BRIDGE_OWNED)
 		say_weaker(page, end);
 	say_holds(page, end, c->judged->time_ns);
-	if ((end->final_reason == BRIDGE_OWNED) != (chain_text(row, "rule") != NULL))
+	reason = chain_text(row, "reason");
+	if ((end->final_reason == BRIDGE_OWNED) != (chain_text(row, "rule") != NULL) ||
+	    (end->final_reason != BRIDGE_OWNED && reason != NULL &&
+	     strcmp(bridge_reason_name(end->final_reason), reason) != 0))
 		say(page, INDENT, "another segment of this flow settled it");
 }
 

@@ -106,6 +106,12 @@ bool flow_only_reset(const struct flow *flow, uint8_t side)
 	return true;
 }
 
+bool flow_refused(const struct flow *flow, uint8_t side)
+{
+	return flow->key.protocol == IPPROTO_TCP && side != flow->originator &&
+	       flow->count[side].packets > 0 && flow_only_reset(flow, side);
+}
+
 /* ----------------------------------------------------------------- TCP -- */
 
 static bool is_closed(const struct flow *flow)

@@ -177,5 +177,8 @@ void flow_history(const struct flow *flow, char history[FLOW_HISTORY_SIZE]);
 
 /* Whether side sent nothing but RST segments (or nothing). */
 bool flow_only_reset(const struct flow *flow, uint8_t side);
+/* TCP: whether side answered the other one with nothing but resets, as a kernel does that has no
+ * socket for it. What precedes or follows a part may show otherwise: to be asked of the whole. */
+bool flow_refused(const struct flow *flow, uint8_t side);
 
 #endif

@@ -23,6 +23,7 @@ struct ledger_span {
 	uint32_t flow;
 	uint8_t side; /* of the flow's key */
 	bool by_tuple, passed, refused;
+	bool answered; /* by the kernel itself, if the flow is no more than this part of it */
 	enum bridge_reason reason;
 	enum bridge_rule rule;		 /* of the current verdict */
 	uint32_t socket, process, image; /* of the timeline; NONE */

@@ -153,11 +153,15 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 		if (status != 0)
 			return status;
 	} else {
+		status = merge_say_answered(merge, &merge->flows[place], false, error);
+		if (status != 0)
+			return status;
 		flow_join(&merge->flows[place].flow, flow);
 		for (int e = 0; e < 2; e++)
 			merge->flows[place].flow.end[e].local |= flow->end[e].local;
 	}
 	map->flow_ids[i] = merge->flows[place].flow_id;
+	map->places[i] = place;
 	map->originators[i] = merge->flows[place].flow.originator;
 	for (uint8_t side = 0; side < 2; side++) {
 		status = merge_flow_end(merge, place, part, flow, side, map, error);
@@ -170,6 +174,8 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 		     c = merge->connections[c].next)
 			status = merge_put_connection(merge, &merge->flows[place],
 						      &merge->connections[c], STORE_REWRITE, error);
+		if (status == 0)
+			status = merge_say_answered(merge, &merge->flows[place], true, error);
 		return status;
 	}
 	return 0;
@@ -226,9 +232,11 @@ static int merge_packets(struct merge *merge, const struct replay_part *part,
 		uint32_t span = ledger_final(&part->ledger, p->span);
 		const struct ledger_span *s = &part->ledger.spans[span];
 		bool settled = map->rules[span] != BRIDGE_NO_RULE;
-		bool owned = settled || (!map->disowned[span] && s->reason == BRIDGE_OWNED &&
-					 p->reason == BRIDGE_OWNED);
-		enum bridge_reason reason = map->disowned[span]		? BRIDGE_GAP
+		bool owned = !map->answered[span] &&
+			     (settled || (!map->disowned[span] && s->reason == BRIDGE_OWNED &&
+					  p->reason == BRIDGE_OWNED));
+		enum bridge_reason reason = map->answered[span]		? BRIDGE_NO_SOCKET
+					    : map->disowned[span]	? BRIDGE_GAP
 					    : s->reason == BRIDGE_OWNED ? p->reason
 									: s->reason;
 		struct store_packet row = {
@@ -297,12 +305,15 @@ int merge_part(struct merge *merge, const struct replay_part *part, struct error
 		.originators = calloc(part->flows.count + 1, sizeof(*map.originators)),
 		.swapped = calloc(part->ledger.span_count + 1, sizeof(*map.swapped)),
 		.disowned = calloc(part->ledger.span_count + 1, sizeof(*map.disowned)),
+		.answered = calloc(part->ledger.span_count + 1, sizeof(*map.answered)),
+		.places = calloc(part->flows.count + 1, sizeof(*map.places)),
 		.rules = malloc(part->ledger.span_count + 1),
 	};
 	int status = 0;
 
 	if (map.flow_ids == NULL || map.span_ids == NULL || map.originators == NULL ||
-	    map.swapped == NULL || map.disowned == NULL || map.rules == NULL) {
+	    map.swapped == NULL || map.disowned == NULL || map.answered == NULL ||
+	    map.places == NULL || map.rules == NULL) {
 		status = merge_no_memory(error);
 		goto out;
 	}
@@ -313,8 +324,10 @@ int merge_part(struct merge *merge, const struct replay_part *part, struct error
 		status = merge_tunnels(merge, part, map.flow_ids, error);
 	if (status == 0)
 		status = merge_traffic(merge, part, &map, error);
-	if (status == 0)
+	if (status == 0) {
+		merge_note_answered(merge, part, &map);
 		status = merge_packets(merge, part, &map, error);
+	}
 	if (status == 0)
 		status = merge_other(merge, part, error);
 	count_totals(merge, part);
@@ -324,6 +337,8 @@ out:
 	free(map.originators);
 	free(map.swapped);
 	free(map.disowned);
+	free(map.answered);
+	free(map.places);
 	free(map.rules);
 	return status;
 }

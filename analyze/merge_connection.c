@@ -184,19 +184,63 @@ static const char *strongest(const struct merge_connection *c)
 	return NULL;
 }
 
+static bool is_listeners(const struct merge_connection *c)
+{
+	return c->reason == BRIDGE_OWNED && !c->by_tuple && c->rule_packets[BRIDGE_LISTENER] > 0 &&
+	       strongest(c) == bridge_rule_name(BRIDGE_LISTENER);
+}
+
+bool merge_is_answered(const struct merge_flow *live, const struct merge_connection *c)
+{
+	return flow_refused(&live->flow, c->side) && (c->reason == BRIDGE_GAP || is_listeners(c));
+}
+
+int merge_say_answered(struct merge *merge, const struct merge_flow *live, bool answered,
+		       struct error *error)
+{
+	int status = 0;
+
+	for (uint32_t i = live->connections; i != NONE && status == 0;
+	     i = merge->connections[i].next) {
+		const struct merge_connection *c = &merge->connections[i];
+
+		if (merge_is_answered(live, c))
+			status = store_answer_packets(
+				merge->store, c->connection_id, answered,
+				c->reason == BRIDGE_OWNED ? STORE_LISTENER : STORE_RULES, error);
+	}
+	return status;
+}
+
+void merge_note_answered(const struct merge *merge, const struct replay_part *part,
+			 struct merge_mapping *map)
+{
+	for (size_t i = 0; i < part->ledger.span_count; i++) {
+		const struct ledger_span *s = &part->ledger.spans[i];
+		const struct merge_flow *live = &merge->flows[map->places[s->flow]];
+		uint32_t c = live->connections;
+
+		while (c != NONE && merge->connections[c].connection_id != map->span_ids[i])
+			c = merge->connections[c].next;
+		map->answered[i] = s->folded == LEDGER_NONE && c != NONE &&
+				   merge_is_answered(live, &merge->connections[c]);
+	}
+}
+
 int merge_put_connection(struct merge *merge, const struct merge_flow *live,
 			 const struct merge_connection *c, enum store_how how, struct error *error)
 {
-	bool owned = c->reason == BRIDGE_OWNED;
+	bool answered = merge_is_answered(live, c);
+	bool owned = c->reason == BRIDGE_OWNED && !answered;
 	struct store_connection row = {
 		.connection_id = c->connection_id,
 		.flow_id = live->flow_id,
 		.end = c->side == live->flow.originator ? "orig" : "resp",
 		.process_id = owned ? c->process_id : 0,
-		.socket_id = c->socket_id,
+		.socket_id = answered ? 0 : c->socket_id,
 		.rule = owned ? strongest(c) : NULL,
-		.reason = bridge_reason_name(c->reason),
-		.shared_by = c->shared_by,
+		.reason = bridge_reason_name(answered ? BRIDGE_NO_SOCKET : c->reason),
+		.shared_by = answered ? 0 : c->shared_by,
 		.snapshot_id = owned ? c->snapshot_id : 0,
 		.distance_ns = owned ? c->distance_ns : STORE_NULL,
 		.start_ns = c->start_ns,

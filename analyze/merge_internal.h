@@ -179,6 +179,8 @@ struct merge_mapping {
 	uint8_t *originators; /* by flow: of the whole flow, not of the part */
 	bool *swapped;	      /* by span: seen from the other end */
 	bool *disowned;	      /* by span: its sightings were another connection's */
+	bool *answered;	      /* by span: the kernel itself answered it */
+	uint32_t *places;     /* by flow: of the live one */
 	uint8_t *rules; /* by span: the rule by which it joined its connection; NO_RULE: its own */
 };
 
@@ -190,6 +192,16 @@ int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part
  * of a socket after that is not of the flow before. */
 int merge_end_live(struct merge *merge, struct merge_flow *live, int64_t next_ns,
 		   struct error *error);
+/* Whether the flow, as far as it is known, was answered by the kernel itself on the end of a
+ * connection that nothing of the very five-tuple was seen for: its row says so, while the
+ * connection keeps what it goes back to if more of the flow shows otherwise. */
+bool merge_is_answered(const struct merge_flow *live, const struct merge_connection *c);
+/* Says so, or what the connections were without it, of the packets that are stored. */
+int merge_say_answered(struct merge *merge, const struct merge_flow *live, bool answered,
+		       struct error *error);
+/* Which stretches of a part belong to such connections. */
+void merge_note_answered(const struct merge *merge, const struct replay_part *part,
+			 struct merge_mapping *map);
 int merge_put_connection(struct merge *merge, const struct merge_flow *live,
 			 const struct merge_connection *c, enum store_how how, struct error *error);
 

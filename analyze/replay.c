@@ -556,13 +556,6 @@ static enum bridge_reason review(const struct replay *replay, const struct flow 
 		if (told != TIMELINE_NONE && span->reason == BRIDGE_OWNED &&
 		    tl->sockets[told].opened_ns > flow->last_ns + LATE_ACCEPT_NS)
 			return BRIDGE_GAP;
-
-		/* The kernel itself refused it. */
-		*why = "it answered with nothing but resets: the kernel refused the connection";
-		if (span->side != flow->originator && flow->count[span->side].packets > 0 &&
-		    flow_only_reset(flow, span->side) &&
-		    (span->reason == BRIDGE_GAP || is_listener_span(span)))
-			return BRIDGE_NO_SOCKET;
 		/* A connection of this host stands in the tables; this one did not in two
 		 * readings: it passed through (address translation), or the rows are not ours. */
 		*why = "two complete snapshots during the flow do not have the connection: it "
@@ -595,6 +588,20 @@ static enum bridge_reason review(const struct replay *replay, const struct flow 
 	return span->reason;
 }
 
+/* The kernel itself refused it: merge.h says so of the whole flow, of which this may be a part. */
+static void note_answered(struct replay *replay, struct replay_part *part, const struct flow *whole,
+			  uint32_t place)
+{
+	struct ledger_span *span = &part->ledger.spans[place];
+
+	span->answered = flow_refused(whole, span->side) &&
+			 (span->reason == BRIDGE_GAP || is_listener_span(span));
+	if (span->answered && replay->trace != NULL)
+		trace_taken_back(
+			replay->trace, place,
+			"it answered with nothing but resets: the kernel refused the connection");
+}
+
 /* whole: the flow with all its parts. */
 static void review_end(struct replay *replay, struct replay_part *part, struct flow *flow,
 		       const struct flow *whole, uint8_t side)
@@ -610,6 +617,8 @@ static void review_end(struct replay *replay, struct replay_part *part, struct f
 		reason = review(replay, whole, span, &why);
 		if (reason != span->reason)
 			take_back(replay, part, flow, i, reason, why);
+		if (span->folded == LEDGER_NONE)
+			note_answered(replay, part, whole, i);
 	}
 }
 

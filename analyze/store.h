@@ -261,6 +261,10 @@ int store_fold_connection(struct store *store, int64_t from_id, int64_t to_id, s
  * was found in a later segment. After the folds into it. */
 int store_settle_packets(struct store *store, int64_t connection_id, enum store_rule rule,
 			 struct error *error);
+/* Packets of connection_id are no-socket, as the kernel itself answered; or those that are go back
+ * to rule, STORE_RULES to a gap. Settling comes after going back. */
+int store_answer_packets(struct store *store, int64_t connection_id, bool answered,
+			 enum store_rule rule, struct error *error);
 
 /* What the next segment goes on with (live flows, sockets, processes): opaque
  * records that the loader writes and reads back, in order. clear deletes all. */

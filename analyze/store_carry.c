@@ -74,12 +74,64 @@ int store_settle_packets(struct store *store, int64_t connection_id, enum store_
 	return store_execute(store, sql, error);
 }
 
+#define NO_SOCKET "(SELECT reason_code FROM reason WHERE reason = 'no-socket')"
+#define GAP	  "(SELECT reason_code FROM reason WHERE reason = 'gap')"
+/* Asked once, so that nothing costs no pass over the packets. */
+#define ANY_ANSWERED "EXISTS (SELECT 1 FROM temp.answered)"
+
+/* Rare: only flows over a boundary that were answered with nothing but resets. */
+int store_answer_packets(struct store *store, int64_t connection_id, bool answered,
+			 enum store_rule rule, struct error *error)
+{
+	char sql[320], code[16] = "NULL";
+
+	if (!store->with_packets)
+		return 0;
+	if (rule != STORE_RULES)
+		snprintf(code, sizeof(code), "%d", (int)rule + 1);
+	if (store->is_new)
+		snprintf(sql, sizeof(sql),
+			 "INSERT OR REPLACE INTO temp.answered VALUES (%" PRId64 ", %d, %s)",
+			 connection_id, answered, code);
+	else if (answered)
+		snprintf(sql, sizeof(sql),
+			 "UPDATE packet SET rule_code = NULL, reason_code = " NO_SOCKET
+			 " WHERE connection_id = %" PRId64,
+			 connection_id);
+	else
+		snprintf(sql, sizeof(sql),
+			 "UPDATE packet SET rule_code = %s, reason_code = %s "
+			 "WHERE connection_id = %" PRId64 " AND reason_code = " NO_SOCKET,
+			 code, rule == STORE_RULES ? GAP : "NULL", connection_id);
+	return store_execute(store, sql, error);
+}
+
+/* Of a new database, as store_answer_packets does it in place. */
+static int apply_answered(struct store *store, struct error *error)
+{
+	return store_execute(
+		store,
+		"UPDATE packet SET rule_code = NULL, reason_code = " NO_SOCKET
+		" WHERE " ANY_ANSWERED
+		" AND connection_id IN (SELECT connection_id FROM temp.answered WHERE answered);"
+		"UPDATE packet SET (rule_code, reason_code) = (SELECT rule, iif(rule IS NULL, " GAP
+		", NULL) FROM temp.answered a WHERE a.connection_id = packet.connection_id) "
+		"WHERE " ANY_ANSWERED " AND reason_code = " NO_SOCKET
+		" AND connection_id IN (SELECT connection_id FROM temp.answered WHERE NOT "
+		"answered)",
+		error);
+}
+
+/* What was said of connections before they were folded comes first. */
 int store_apply_folds(struct store *store, struct error *error)
 {
 	int code;
 
 	if (!store->is_new || !store->with_packets)
 		return 0;
+	code = apply_answered(store, error);
+	if (code != 0)
+		return code;
 	code = store_execute(store,
 			     "UPDATE packet SET connection_id = (SELECT to_id FROM temp.owed "
 			     "WHERE from_id = connection_id) "

@@ -337,15 +337,16 @@ void trace_settle(struct trace *trace, const struct timeline *timeline, const st
 		for (int side = 0; side < 2; side++) {
 			struct trace_end *end = &item->end[side];
 			const struct ledger_span *span;
+			bool owned;
 
 			if (!end->local)
 				continue;
 			span = &ledger->spans[ledger_final(ledger, end->span)];
-			end->final_reason = span->reason;
-			end->final_rule = span->reason == BRIDGE_OWNED ? end->rule : BRIDGE_NO_RULE;
-			end->final_process = span->reason == BRIDGE_OWNED
-						     ? process_of(timeline, span->process)
-						     : (struct trace_process){0};
+			owned = span->reason == BRIDGE_OWNED && !span->answered;
+			end->final_reason = span->answered ? BRIDGE_NO_SOCKET : span->reason;
+			end->final_rule = owned ? end->rule : BRIDGE_NO_RULE;
+			end->final_process = owned ? process_of(timeline, span->process)
+						   : (struct trace_process){0};
 		}
 		item->settled = true;
 	}
