@@ -17,6 +17,12 @@ struct stretch {
 	int64_t sighted_last_ns;  /* STORE_NULL: no socket */
 };
 
+/* What packets rest on for which their own part shows nothing. */
+struct rest {
+	uint32_t connection; /* NONE: nothing */
+	enum bridge_rule rule;
+};
+
 static struct stretch describe(const struct merge *merge, const struct replay_part *part,
 			       uint32_t span)
 {
@@ -372,6 +378,35 @@ static int settle_earlier(struct merge *merge, struct merge_flow *live,
 	return status;
 }
 
+/* What a connection of nobody's is: a gap, with the one that is there already. */
+static int take_away(struct merge *merge, struct merge_flow *live, uint32_t *link,
+		     struct error *error)
+{
+	struct merge_connection *c = &merge->connections[*link], *gap;
+	int status;
+
+	gap = find_connection(merge, live, c->side, BRIDGE_GAP, 0);
+	/* It may be one already, of a socket that nobody is named for. */
+	if (gap == NULL || gap == c) {
+		c->reason = BRIDGE_GAP;
+		c->by_tuple = c->listener = false;
+		c->socket_id = c->shared_by = 0;
+		c->sighted_first_ns = INT64_MAX;
+		return merge_put_connection(merge, live, c, STORE_REWRITE, error);
+	}
+	add_count(&gap->sent, &c->sent);
+	add_count(&gap->received, &c->received);
+	if (c->start_ns < gap->start_ns)
+		gap->start_ns = c->start_ns;
+	if (c->end_ns > gap->end_ns)
+		gap->end_ns = c->end_ns;
+	status = store_fold_connection(merge->store, c->connection_id, gap->connection_id, error);
+	if (status == 0)
+		status = merge_put_connection(merge, live, gap, STORE_REWRITE, error);
+	*link = c->next;
+	return status;
+}
+
 /* The next connection on the same tuple began at next_ns: what was first seen
  * of a socket after that is not of the flow before. */
 int merge_end_live(struct merge *merge, struct merge_flow *live, int64_t next_ns,
@@ -382,36 +417,14 @@ int merge_end_live(struct merge *merge, struct merge_flow *live, int64_t next_ns
 
 	live->replaced = true;
 	while (*link != NONE && status == 0) {
-		struct merge_connection *c = &merge->connections[*link], *gap;
+		struct merge_connection *c = &merge->connections[*link];
+		uint32_t place = *link;
 
-		if (live->flow.key.protocol != IPPROTO_TCP || !c->by_tuple ||
-		    c->sighted_first_ns == INT64_MAX || c->sighted_first_ns <= next_ns) {
+		if (live->flow.key.protocol == IPPROTO_TCP && c->by_tuple &&
+		    c->sighted_first_ns != INT64_MAX && c->sighted_first_ns > next_ns)
+			status = take_away(merge, live, link, error);
+		if (*link == place)
 			link = &c->next;
-			continue;
-		}
-		gap = find_connection(merge, live, c->side, BRIDGE_GAP, 0);
-		/* It may be one already, of a socket that nobody is named for. */
-		if (gap == NULL || gap == c) {
-			c->reason = BRIDGE_GAP;
-			c->by_tuple = c->listener = false;
-			c->socket_id = c->shared_by = 0;
-			c->sighted_first_ns = INT64_MAX;
-			status = merge_put_connection(merge, live, c, STORE_REWRITE, error);
-			link = &c->next;
-		} else {
-			add_count(&gap->sent, &c->sent);
-			add_count(&gap->received, &c->received);
-			if (c->start_ns < gap->start_ns)
-				gap->start_ns = c->start_ns;
-			if (c->end_ns > gap->end_ns)
-				gap->end_ns = c->end_ns;
-			status = store_fold_connection(merge->store, c->connection_id,
-						       gap->connection_id, error);
-			if (status == 0)
-				status = merge_put_connection(merge, live, gap, STORE_REWRITE,
-							      error);
-			*link = c->next;
-		}
 	}
 	return status;
 }
@@ -433,9 +446,111 @@ static bool predates(const struct merge *merge, const struct merge_flow *live,
 	return tl->frames[tl->sockets[span->socket].life.last].begin_ns < live->flow.began_ns;
 }
 
+/* ------------------------------------------------- what was not seen here -- */
+
+/* The one owner of an end, if it is named as who listens. */
+static uint32_t find_listeners(const struct merge *merge, const struct merge_flow *live,
+			       uint8_t side)
+{
+	uint32_t found = NONE;
+
+	for (uint32_t i = live->connections; i != NONE; i = merge->connections[i].next) {
+		const struct merge_connection *c = &merge->connections[i];
+
+		if (c->side != side || c->reason != BRIDGE_OWNED)
+			continue;
+		if (found != NONE || !is_listeners(c))
+			return NONE;
+		found = i;
+	}
+	return found;
+}
+
+/* Whether all that could show who has the connection is in the segment in hand, and none of it
+ * does: the flow began behind a reading of it, and no row has the five-tuple. */
+static bool is_unseen(const struct merge *merge, const struct merge_flow *live, uint8_t side)
+{
+	const struct timeline *tl = merge->timeline;
+	const struct flow_key *key = &live->flow.key;
+	struct endpoint local = {.port = key->port[side]}, remote = {.port = key->port[!side]};
+
+	memcpy(local.address.bytes, key->address[side], 16);
+	memcpy(remote.address.bytes, key->address[!side], 16);
+	return live->flow.began_ns != INT64_MIN && tl->full_count > 0 &&
+	       tl->frames[tl->full[0]].begin_ns < live->flow.first_ns &&
+	       timeline_by_tuple(tl, key->protocol, &local, &remote) == TIMELINE_NONE;
+}
+
+/* Stretches that this very part has given to a connection go with it. */
+static int take_away_listeners(struct merge *merge, struct merge_flow *live, uint8_t side,
+			       uint32_t place, const struct replay_part *part,
+			       struct merge_mapping *map, struct error *error)
+{
+	int64_t id = merge->connections[place].connection_id, gap_id = id;
+	const struct merge_connection *gap = find_connection(merge, live, side, BRIDGE_GAP, 0);
+	uint32_t *link = &live->connections;
+	int status = store_answer_packets(merge->store, id, false, STORE_RULES, error);
+
+	if (gap != NULL)
+		gap_id = gap->connection_id;
+	while (*link != place)
+		link = &merge->connections[*link].next;
+	if (status == 0)
+		status = take_away(merge, live, link, error);
+	for (size_t i = 0; i < part->ledger.span_count; i++) {
+		if (map->span_ids[i] != id)
+			continue;
+		map->span_ids[i] = gap_id;
+		map->rules[i] = BRIDGE_NO_RULE;
+		map->disowned[i] = true;
+	}
+	return status;
+}
+
+/* A connection stands in the tables, and one that two readings have not is not its listener's.
+ * What goes on without its SYN is judged as if nobody listened: it is who listened then. */
+static int find_rest(struct merge *merge, struct merge_flow *live, const struct replay_part *part,
+		     const struct flow *flow, uint8_t side, struct merge_mapping *map,
+		     struct rest *rest, struct error *error)
+{
+	uint32_t place = find_listeners(merge, live, side);
+
+	if (place == NONE)
+		return 0;
+	if (replay_readings_within(merge->timeline, live->flow.first_ns, live->flow.last_ns) >= 2)
+		return take_away_listeners(merge, live, side, place, part, map, error);
+	if (flow->began_ns == INT64_MIN && is_unseen(merge, live, side))
+		*rest = (struct rest){.connection = place, .rule = BRIDGE_LISTENER};
+	return 0;
+}
+
+static bool rests(const struct rest *rest, const struct ledger_span *s)
+{
+	if (rest->connection == NONE ||
+	    !unsettled(s->reason, s->by_tuple, span_is_listener(s), s->refused))
+		return false;
+	return rest->rule == BRIDGE_LISTENER ? s->reason == BRIDGE_GAP : true;
+}
+
+/* No packet of a stretch is further from the sighting that it rests on. */
+static int64_t rest_distance(const struct merge *merge, const struct rest *rest,
+			     const struct ledger_span *s)
+{
+	const struct timeline *tl = merge->timeline;
+	const struct merge_connection *c = &merge->connections[rest->connection];
+	int64_t from_ns = c->sighted_last_ns;
+
+	if (rest->rule == BRIDGE_LISTENER) {
+		uint32_t frame = timeline_full_at(tl, s->start_ns);
+
+		from_ns = frame == TIMELINE_NONE ? STORE_NULL : tl->frames[frame].end_ns;
+	}
+	return from_ns != STORE_NULL && s->end_ns > from_ns ? s->end_ns - from_ns : 0;
+}
+
 /* Finds or makes the row for a stretch and adds it. Returns its connection id, negative on failure.
  */
-static int64_t take_span(struct merge *merge, struct merge_flow *live, uint32_t settled,
+static int64_t take_span(struct merge *merge, struct merge_flow *live, const struct rest *rest,
 			 const struct replay_part *part, uint32_t span, bool swapped,
 			 struct merge_mapping *map, bool *fresh)
 {
@@ -451,13 +566,10 @@ static int64_t take_span(struct merge *merge, struct merge_flow *live, uint32_t 
 		plain.received = s->sent;
 		s = &plain;
 	}
-	if (settled != NONE && unsettled(s->reason, s->by_tuple, span_is_listener(s), s->refused)) {
-		c = &merge->connections[settled];
-		map->rules[span] = BRIDGE_BEHIND;
-		add_span_as(c, s, BRIDGE_BEHIND,
-			    c->sighted_last_ns != STORE_NULL && s->end_ns > c->sighted_last_ns
-				    ? s->end_ns - c->sighted_last_ns
-				    : 0);
+	if (rests(rest, s)) {
+		c = &merge->connections[rest->connection];
+		map->rules[span] = (uint8_t)rest->rule;
+		add_span_as(c, s, rest->rule, rest_distance(merge, rest, s));
 		return c->connection_id;
 	}
 	if (predates(merge, live, s)) {
@@ -491,6 +603,7 @@ int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part
 	struct merge_flow *live = &merge->flows[place];
 	/* A flow without a local end is told from its originator's. */
 	bool swapped = !flow->end[0].local && !flow->end[1].local && side != live->flow.originator;
+	struct rest rest = {.connection = NONE, .rule = BRIDGE_BEHIND};
 	unsigned settlers;
 	uint32_t earlier, settler = find_settler(part, flow, side, &settlers);
 	bool tcp = flow->key.protocol == IPPROTO_TCP, fresh;
@@ -504,15 +617,20 @@ int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part
 		if (status != 0)
 			return status;
 	}
-	if (!tcp || !settled || settlers > 0)
-		earlier = NONE;
+	if (tcp && settled && settlers == 0)
+		rest.connection = earlier;
+	status = !tcp || settled || settlers > 0
+			 ? 0
+			 : find_rest(merge, live, part, flow, side, map, &rest, error);
+	if (status != 0)
+		return status;
 	for (uint32_t i = flow->end[side].first_span; i != NONE; i = part->ledger.spans[i].next) {
 		const struct ledger_span *s = &part->ledger.spans[i];
 
 		if (s->folded != LEDGER_NONE)
 			continue;
 		map->swapped[i] = swapped;
-		map->span_ids[i] = take_span(merge, live, earlier, part, i, swapped, map, &fresh);
+		map->span_ids[i] = take_span(merge, live, &rest, part, i, swapped, map, &fresh);
 		if (map->span_ids[i] < 0)
 			return merge_no_memory(error);
 		if (fresh) {

@@ -512,12 +512,10 @@ static int take_packet(struct replay *replay, struct replay_part *part,
 	return take_flow_packet(replay, part, &packet);
 }
 
-/* Complete readings that began and ended between two times. */
-static unsigned readings_within(const struct timeline *tl, int64_t from_ns, int64_t until_ns)
+unsigned replay_readings_within(const struct timeline *tl, int64_t from_ns, int64_t until_ns)
 {
 	unsigned count = 0;
 
-	/* Two are all that is asked for. */
 	for (size_t i = timeline_fulls_until(tl, until_ns);
 	     i > 0 && count < 2 && tl->frames[tl->full[i - 1]].begin_ns >= from_ns; i--)
 		count++;
@@ -541,7 +539,7 @@ static enum bridge_reason review(const struct replay *replay, const struct flow 
 	uint8_t protocol = flow->key.protocol;
 	unsigned within = span->reason != BRIDGE_OWNED
 				  ? 0
-				  : readings_within(tl, flow->first_ns, flow->last_ns);
+				  : replay_readings_within(tl, flow->first_ns, flow->last_ns);
 
 	if (protocol == IPPROTO_TCP) {
 		uint32_t told = span->socket == TIMELINE_NONE ? TIMELINE_NONE

@@ -262,7 +262,7 @@ int store_fold_connection(struct store *store, int64_t from_id, int64_t to_id, s
 int store_settle_packets(struct store *store, int64_t connection_id, enum store_rule rule,
 			 struct error *error);
 /* Packets of connection_id are no-socket, as the kernel itself answered; or those that are go back
- * to rule, STORE_RULES to a gap. Settling comes after going back. */
+ * to rule, or all of them are a gap (STORE_RULES). Settling comes after going back. */
 int store_answer_packets(struct store *store, int64_t connection_id, bool answered,
 			 enum store_rule rule, struct error *error);
 

@@ -98,11 +98,16 @@ int store_answer_packets(struct store *store, int64_t connection_id, bool answer
 			 "UPDATE packet SET rule_code = NULL, reason_code = " NO_SOCKET
 			 " WHERE connection_id = %" PRId64,
 			 connection_id);
+	else if (rule == STORE_RULES)
+		snprintf(sql, sizeof(sql),
+			 "UPDATE packet SET rule_code = NULL, reason_code = " GAP
+			 " WHERE connection_id = %" PRId64,
+			 connection_id);
 	else
 		snprintf(sql, sizeof(sql),
-			 "UPDATE packet SET rule_code = %s, reason_code = %s "
+			 "UPDATE packet SET rule_code = %s, reason_code = NULL "
 			 "WHERE connection_id = %" PRId64 " AND reason_code = " NO_SOCKET,
-			 code, rule == STORE_RULES ? GAP : "NULL", connection_id);
+			 code, connection_id);
 	return store_execute(store, sql, error);
 }
 
@@ -116,9 +121,9 @@ static int apply_answered(struct store *store, struct error *error)
 		" AND connection_id IN (SELECT connection_id FROM temp.answered WHERE answered);"
 		"UPDATE packet SET (rule_code, reason_code) = (SELECT rule, iif(rule IS NULL, " GAP
 		", NULL) FROM temp.answered a WHERE a.connection_id = packet.connection_id) "
-		"WHERE " ANY_ANSWERED " AND reason_code = " NO_SOCKET
-		" AND connection_id IN (SELECT connection_id FROM temp.answered WHERE NOT "
-		"answered)",
+		"WHERE " ANY_ANSWERED
+		" AND connection_id IN (SELECT connection_id FROM temp.answered WHERE NOT answered "
+		"AND (rule IS NULL OR packet.reason_code = " NO_SOCKET "))",
 		error);
 }
 

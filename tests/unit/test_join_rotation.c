@@ -260,16 +260,21 @@ static void a_refusal_is_one_wherever_it_was_cut(void **state)
 	agree(one, parts, PACKETS);
 }
 
-/* The first packet after a rotation comes from the server: it is still the server. */
+/* The first packet after a rotation comes from the server: it is still the server. One that two
+ * readings have not, of which the first segment saw none, is nobody's in both. */
 static void a_listeners_connection_stays_its_own_over_a_rotation(void **state)
 {
 	const struct scene_packet packets[] = {
 		TCP(2450, PEER, 50001, HOST, 80, SYN, 100, 0, 0),
 		TCP(2451, HOST, 80, PEER, 50001, SYN | ACK, 900, 101, 0),
+		TCP(2460, PEER, 50002, HOST, 80, SYN, 100, 0, 0),
+		TCP(2461, HOST, 80, PEER, 50002, SYN | ACK, 900, 101, 0),
 		TCP(2550, HOST, 80, PEER, 50001, ACK, 901, 101, 5),
 		TCP(2551, PEER, 50001, HOST, 80, ACK, 101, 906, 0),
+		TCP(2560, HOST, 80, PEER, 50002, ACK, 901, 101, 5),
+		TCP(4500, PEER, 50002, HOST, 80, ACK, 101, 906, 0),
 	};
-	const char *one;
+	const char *one, *two, *parts;
 
 	(void)state;
 	for (int cut = 0; cut < 2; cut++) {
@@ -287,14 +292,29 @@ static void a_listeners_connection_stays_its_own_over_a_rotation(void **state)
 			scene_socket('+', "tcp " HOST " 80 " PEER " 50009 1", 501);
 			scene_holder('+', 501, 10, OLD, 6);
 			scene_frame("poll", 3000, 3001);
-			loading_write(directory, (unsigned)part + 1, packets + 2 * part,
-				      cut ? 2 : 4);
+			for (int late = 4000; part == cut && late <= 5000; late += 1000)
+				scene_frame("poll", late, late + 1);
+			loading_write(directory, (unsigned)part + 1, packets + 4 * part,
+				      cut ? 4 : 8);
+			if (part < cut)
+				answers(loading_run("parts.db", 1, true,
+						    (const char *const[]){"two", NULL}),
+					CONNECTIONS,
+					"tcp|50001|80|resp|10|listener||0|0|0|0|0|2|1|1\n"
+					"tcp|50002|80|resp|10|listener||0|0|0|0|0|2|1|1\n");
 		}
 	}
-	one = LOAD("one.db", "one");
-	answers(one, CONNECTIONS, "tcp|50001|80|resp|10|listener||0|0|0|0|0|4|2|2\n");
-	SCENE_OPEN(state);
-	agree(one, LOAD("two.db", "two"), CONNECTIONS);
+	one = loading_run("one.db", 1, true, (const char *const[]){"one", NULL});
+	two = loading_run("two.db", 1, true, (const char *const[]){"two", NULL});
+	parts = loading_run("parts.db", 1, true, (const char *const[]){"two", NULL});
+	answers(one, CONNECTIONS,
+		"tcp|50001|80|resp|10|listener||0|0|0|0|0|4|2|2\n"
+		"tcp|50002|80|resp|||gap|0|0|0|0|0|0|2|2\n");
+	agree(one, two, CONNECTIONS);
+	agree(one, parts, CONNECTIONS);
+	agree(one, two, PACKETS);
+	agree(one, parts, PACKETS);
+	agree(one, two, "SELECT distance_ns FROM connection ORDER BY start_ns");
 }
 
 /* The second segment has losses from before its first packet of the flow, and the heir
