@@ -21,6 +21,7 @@ struct stretch {
 struct rest {
 	uint32_t connection; /* NONE: nothing */
 	enum bridge_rule rule;
+	int64_t until_ns; /* ahead: of the first sighting */
 };
 
 static struct stretch describe(const struct merge *merge, const struct replay_part *part,
@@ -524,11 +525,30 @@ static int find_rest(struct merge *merge, struct merge_flow *live, const struct 
 	return 0;
 }
 
+/* Who was found for the SYN has what came between it and the sighting too: readings without the
+ * row do not bound that, where the flow's beginning is known. */
+static struct rest reach_back(const struct merge *merge, const struct merge_flow *live,
+			      const struct replay_part *part, uint8_t side, uint32_t settler)
+{
+	const struct stretch stretch = describe(merge, part, settler);
+	struct rest rest = {.connection = NONE, .rule = BRIDGE_AHEAD};
+	uint32_t place;
+
+	if (live->flow.began_ns == INT64_MIN || !has_settled(merge, live, side, &place) ||
+	    merge->connections[place].process_id != stretch.process_id)
+		return rest;
+	rest.connection = place;
+	rest.until_ns = stretch.sighted_first_ns;
+	return rest;
+}
+
 static bool rests(const struct rest *rest, const struct ledger_span *s)
 {
 	if (rest->connection == NONE ||
 	    !unsettled(s->reason, s->by_tuple, span_is_listener(s), s->refused))
 		return false;
+	if (rest->rule == BRIDGE_AHEAD)
+		return s->end_ns < rest->until_ns;
 	return rest->rule == BRIDGE_LISTENER ? s->reason == BRIDGE_GAP : true;
 }
 
@@ -540,6 +560,8 @@ static int64_t rest_distance(const struct merge *merge, const struct rest *rest,
 	const struct merge_connection *c = &merge->connections[rest->connection];
 	int64_t from_ns = c->sighted_last_ns;
 
+	if (rest->rule == BRIDGE_AHEAD)
+		return rest->until_ns - s->start_ns;
 	if (rest->rule == BRIDGE_LISTENER) {
 		uint32_t frame = timeline_full_at(tl, s->start_ns);
 
@@ -616,6 +638,8 @@ int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part
 		status = settle_earlier(merge, live, part, side, settler, error);
 		if (status != 0)
 			return status;
+		if (flow->began_ns == INT64_MIN)
+			rest = reach_back(merge, live, part, side, settler);
 	}
 	if (tcp && settled && settlers == 0)
 		rest.connection = earlier;

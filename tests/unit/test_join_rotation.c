@@ -12,6 +12,11 @@
 
 #include "tests/unit/loading.h"
 
+#define PACKETS                                                                                    \
+	"SELECT p.time_ns, c.\"end\", r.rule, q.reason FROM packet p JOIN connection c "           \
+	"USING (connection_id) LEFT JOIN rule r USING (rule_code) "                                \
+	"LEFT JOIN reason q USING (reason_code) ORDER BY p.time_ns, c.\"end\""
+
 /* The next connection on the tuple begins before the reading at 3000 ms, which
  * stands in both segments; its owner has nothing to do with the first one's packets. */
 static void the_next_segments_connection_does_not_own_the_one_before(void **state)
@@ -159,7 +164,7 @@ static void an_owner_reaches_back_over_a_rotation_within_its_own_segment_too(voi
 	const struct scene_packet packets[] = {OUT(2450, 40000, SYN, 100, 0, 0),
 					       OUT(2600, 40000, ACK, 101, 901, 5),
 					       OUT(4500, 40000, ACK, 106, 901, 5)};
-	const char *one;
+	const char *one, *two, *parts;
 
 	(void)state;
 	for (int cut = 0; cut < 2; cut++) {
@@ -182,18 +187,22 @@ static void an_owner_reaches_back_over_a_rotation_within_its_own_segment_too(voi
 				      !cut   ? 3
 				      : part ? 2
 					     : 1);
+			if (part < cut)
+				answers(loading_run("parts.db", 1, true,
+						    (const char *const[]){"two", NULL}),
+					CONNECTIONS, "tcp|40000|80|orig|||gap|0|0|0|0|0|0|1|0\n");
 		}
 	}
-	one = LOAD("one.db", "one");
+	one = loading_run("one.db", 1, true, (const char *const[]){"one", NULL});
+	two = loading_run("two.db", 1, true, (const char *const[]){"two", NULL});
+	parts = loading_run("parts.db", 1, true, (const char *const[]){"two", NULL});
 	answers(one, CONNECTIONS, "tcp|40000|80|orig|11|exact||1|2|0|0|0|0|3|0\n");
-	SCENE_OPEN(state);
-	agree(one, LOAD("two.db", "two"), CONNECTIONS);
+	agree(one, two, CONNECTIONS);
+	agree(one, parts, CONNECTIONS);
+	agree(one, two, PACKETS);
+	agree(one, parts, PACKETS);
+	agree(one, two, "SELECT distance_ns FROM connection");
 }
-
-#define PACKETS                                                                                    \
-	"SELECT p.time_ns, c.\"end\", r.rule, q.reason FROM packet p JOIN connection c "           \
-	"USING (connection_id) LEFT JOIN rule r USING (rule_code) "                                \
-	"LEFT JOIN reason q USING (reason_code) ORDER BY p.time_ns, c.\"end\""
 
 /* A SYN and the refusal in the next segment; a connection whose last packet alone, a reset,
  * is in the next segment; and a refused SYN that is accepted there when it is sent again. */
