@@ -85,16 +85,21 @@ static bool could_receive(const struct timeline *tl, uint32_t use, uint32_t proc
 	       timeline_began(tl, other, false) <= t_ns;
 }
 
-/* Whether readings have a socket of the port at t in the hands of another process than this one. */
-static bool has_another(const struct timeline *tl, const struct bridge_verdict *v, uint32_t process,
-			int64_t t_ns)
+/* Whether readings have a socket of the port in the hands of another process than this one, or may
+ * have had it then. */
+static bool has_another(const struct bridge_verdict *v, uint32_t process)
 {
 	for (size_t i = 0; i < v->candidate_count; i++) {
-		if (v->candidates[i].process != process &&
-		    timeline_current(tl, &tl->sockets[v->candidates[i].socket].life, t_ns))
+		if (v->candidates[i].process != process)
 			return true;
 	}
 	return false;
+}
+
+static bool is_current(const struct timeline *tl, const struct bridge_candidate *candidate,
+		       int64_t t_ns)
+{
+	return timeline_current(tl, &tl->sockets[candidate->socket].life, t_ns);
 }
 
 /* Whether who answers need not have heard: readings have the port in another process's hands, which
@@ -103,19 +108,20 @@ static bool has_another(const struct timeline *tl, const struct bridge_verdict *
 static bool had_another(const struct timeline *tl, const struct timeline_use *answer, int64_t t_ns,
 			const struct bridge_verdict *v)
 {
-	bool is_in_group = false;
+	bool is_there = false, is_in_group = false;
 
+	for (size_t i = 0; i < v->candidate_count; i++)
+		is_there = is_there || is_current(tl, &v->candidates[i], t_ns);
 	for (size_t i = 0; i < v->candidate_count; i++) {
 		const struct bridge_candidate *c = &v->candidates[i];
-		bool is_current = timeline_current(tl, &tl->sockets[c->socket].life, t_ns);
 
-		is_in_group = is_in_group || (is_current && c->process == answer->process);
-		if (is_current && c->process != answer->process &&
-		    bridge_is_gone(tl, c->process, answer->at_ns))
+		if (c->process == answer->process)
+			is_in_group = is_in_group || !is_there || is_current(tl, c, t_ns);
+		else if (bridge_is_gone(tl, c->process, answer->at_ns))
 			return true;
 	}
-	return !is_in_group && ((v->lapsed && v->process != answer->process) ||
-				has_another(tl, v, answer->process, t_ns));
+	return !is_in_group &&
+	       ((v->lapsed && v->process != answer->process) || has_another(v, answer->process));
 }
 
 /* What an answer will tell of the request: its process had the port already,
@@ -216,7 +222,7 @@ static uint32_t choose_receiver(const struct timeline *tl, const struct bridge_s
 		/* Which socket of a group gets an answer the kernel decides, whoever asked. */
 		if (use->act != SNAP_SEVERAL && t_ns - use->at_ns <= BRIDGE_ANSWER_NS &&
 		    still_holds(tl, subject, around, t_ns) &&
-		    (subject->responder || !has_another(tl, v, use->process, t_ns)))
+		    (subject->responder || !has_another(v, use->process)))
 			named = around->before;
 	} else if (around->after != TIMELINE_NONE && has_ports &&
 		   will_answer(tl, subject, around->after, t_ns, v)) {

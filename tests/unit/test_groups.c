@@ -94,6 +94,21 @@ static void who_has_no_socket_when_it_comes_has_not_heard(void **state)
 	assert_nobody_receives(500);
 }
 
+/* Nor where the others were seen only later. */
+static void who_answers_is_not_whom_the_next_reading_shows(void **state)
+{
+	(void)state;
+	answer_at(900, 12);
+	scene_frame("poll", 600, 601);
+	for (uint32_t i = 0; i < 3; i++)
+		scene_process('+', 10 + i, OLD, "worker");
+	scene_socket('+', row, 500);
+	scene_holder('+', 500, 10, OLD, 3);
+	scene_holder('+', 500, 11, OLD, 3);
+	settle_and_ask();
+	assert_nobody_receives(500);
+}
+
 static void who_is_in_no_reading_has_not_heard_either(void **state)
 {
 	(void)state;
@@ -156,6 +171,7 @@ int main(void)
 		FACT(who_answers_has_heard),
 		FACT(who_ended_before_the_answer_may_have_heard),
 		FACT(who_has_no_socket_when_it_comes_has_not_heard),
+		FACT(who_answers_is_not_whom_the_next_reading_shows),
 		FACT(who_is_in_no_reading_has_not_heard_either),
 		FACT(who_asks_need_not_get_the_answer),
 		FACT(who_was_told_to_share_a_socket_is_a_rival),
