@@ -36,7 +36,7 @@ enum bridge_reason {
 	BRIDGE_NO_HOLDER,    /* a socket, but no process has it open */
 	BRIDGE_UNREADABLE,   /* a socket, and some descriptors could not be read */
 	BRIDGE_GAP,	     /* no snapshot near enough */
-	BRIDGE_AMBIGUOUS,    /* several owners qualify */
+	BRIDGE_AMBIGUOUS,    /* no one owner is certain: the candidates are who qualifies */
 	BRIDGE_BEFORE_START, /* before the first snapshot */
 	BRIDGE_REASONS
 };

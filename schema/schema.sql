@@ -45,7 +45,7 @@ INSERT INTO reason (reason_code, reason, meaning) VALUES
 	(4, 'no-holder', 'a socket had this end, but no process has it open'),
 	(5, 'unreadable', 'the recorder was not permitted to read who holds it'),
 	(6, 'gap', 'no snapshot is near enough'),
-	(7, 'ambiguous', 'several owners qualify: table candidate has them all'),
+	(7, 'ambiguous', 'no one owner is certain: table candidate has who qualifies'),
 	(8, 'before-start', 'before the first snapshot, and nothing later shows the owner');
 
 CREATE TABLE recording (

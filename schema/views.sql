@@ -7,8 +7,8 @@ SELECT
 	c.flow_id,
 	r.hostname,
 	p.pid,
-	-- Where several owners qualify and all agree on the program or the user,
-	-- that much is certain; the pid is not.
+	-- Where no one owner is certain and all candidates agree on the program or the
+	-- user, that much is certain; the pid is not.
 	CAST(CASE
 	WHEN p.process_id IS NOT NULL
 	THEN coalesce(p.comm, substr(p.exe, length(rtrim(p.exe, replace(p.exe, '/', ''))) + 1))

@@ -144,6 +144,10 @@ udp,127.0.0.1,53,,' \
 check 'unattributed' same 'ambiguous,1,5,500,25.0' \
 	"$("$pcapwho" query "$db" unattributed --format csv | tail -n +2 | cut -d, -f1-5)"
 
+check 'unattributed: ambiguous says what holds of one candidate too' same \
+	'no one owner is certain: table candidate has who qualifies' \
+	"$("$pcapwho" query "$db" "SELECT meaning FROM unattributed WHERE reason = 'ambiguous'" --format csv |
+		tail -n +2 | tr -d '\r"')"
 check 'rules: packets by rule and reason' same 'exact=13 ahead=2 ambiguous=5' \
 	"$("$pcapwho" query "$db" rules --format csv | tail -n +2 |
 		awk -F, '$3 > 0 { printf "%s%s=%s", n++ ? " " : "", $2, $3 }')"
