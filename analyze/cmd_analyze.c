@@ -34,9 +34,16 @@ static const char help[] =
 	"  -q, --quiet          no progress, no summary\n"
 	"  -h, --help           this text\n"
 	"\n"
-	"A segment that is in the database already is skipped; a copy of it that differs is an\n"
-	"error. Damaged input is loaded up to the damage; the exit status is then 2, and the\n"
-	"view coverage says what is missing.\n";
+	"TIME and T are 500ms, 10s, 5m, 2h or 7d; a plain number counts seconds.\n"
+	"\n"
+	"Segments that the database already has are skipped. Of copies of a segment of which\n"
+	"one is whole and the others are damaged, or not what their log says, the whole one\n"
+	"counts, and the others are named. Where copies differ in another way, or the database\n"
+	"has the damaged one, nothing is loaded. Damaged input is loaded up to the damage;\n"
+	"table coverage says what is missing.\n"
+	"\n"
+	"Exit status: 0 done; 1 failed; 2 done, but some input was damaged and skipped;\n"
+	"64 wrong usage; 66 no such input.\n";
 
 static volatile sig_atomic_t stop;
 

@@ -41,6 +41,15 @@ for verb in record analyze query explain import; do
 	run "$PCAPWHO" help "$verb"
 	is "$status$err$out" "0$help" "help $verb: the same"
 
+	if [ "$verb" != record ]; then # which has its command's status too
+		like "$help" $'\n'"Exit status: 0 done.*64 .*usage.*66 no such" "$verb --help: the exit status"
+		# What it names of the database is what it is called there.
+		is "$(grep -oE '\b(table|view) [a-z_]+' <<<"$help" | while read -r type object; do
+			[ "$object" != or ] || continue
+			awk -F '\t' -v o="$object" '$1 == o && $2 == "" { print $1, $3 }' "$ROOT/schema/columns.tsv" |
+				grep -qx "$object $type" || echo "no $type $object"
+		done)" "" "$verb --help: tables are called tables, and views views"
+	fi
 	offered=$(long_options <<<"$help")
 	if [ "$verb" = record ]; then
 		is "$(manual_options <"$record_manual")" "$offered" "$verb: manual and --help have the same options"
