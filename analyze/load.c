@@ -42,6 +42,7 @@ struct job {
 
 struct slot {
 	struct replay_part part;
+	uint64_t read_bytes;	/* of the capture, up to the end of the part */
 	const struct job *full; /* whose part it holds; NULL: free */
 };
 
@@ -262,6 +263,7 @@ static void replay_job(struct worker *worker, struct job *job, unsigned *turn)
 			job->error = error;
 			goto out;
 		}
+		slot->read_bytes = in != NULL ? pcapin_read_bytes(in) : 0;
 		if (status != 1)
 			note_content(job, in);
 		(*turn)++;
@@ -430,11 +432,17 @@ static int note_damage(struct load *load, const struct error *why, const char *k
 
 static int merge_parts(struct load *load, struct job *job, unsigned *turn, struct error *error)
 {
+	const uint64_t before_bytes = load->progress.bytes_done;
 	struct slot *slot;
 	int status = 0;
 
 	while (status == 0 && (slot = full_slot(load, job, *turn)) != NULL) {
 		status = merge_part(load->merge, &slot->part, error);
+		/* A capture may have grown since its size was taken. */
+		load->progress.bytes_done =
+			before_bytes + (slot->read_bytes < job->input->pcap_bytes
+						? slot->read_bytes
+						: job->input->pcap_bytes);
 		(*turn)++;
 		free_full(load, slot);
 		show_progress(load);
@@ -506,6 +514,7 @@ static int merge_all(struct load *load, struct error *error)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	for (size_t i = 0; i < load->inputs.count && status == 0; i++) {
 		struct job *job = &load->jobs[i];
+		const uint64_t before_bytes = load->progress.bytes_done;
 
 		if (job->skip)
 			continue;
@@ -518,7 +527,7 @@ static int merge_all(struct load *load, struct error *error)
 		if (status == 0)
 			timeline_release(&job->timeline);
 		load->progress.segments_done++;
-		load->progress.bytes_done += job->input->pcap_bytes;
+		load->progress.bytes_done = before_bytes + job->input->pcap_bytes;
 		show_progress(load);
 	}
 	free(turns);

@@ -16,7 +16,7 @@
 struct load_progress {
 	size_t segments, segments_done;
 	uint64_t packets;	    /* so far */
-	uint64_t bytes, bytes_done; /* of the capture files; of those finished */
+	uint64_t bytes, bytes_done; /* of the capture files; read so far */
 	int64_t elapsed_ns;
 };
 

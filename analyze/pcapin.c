@@ -470,6 +470,13 @@ uint32_t pcapin_snaplen(const struct pcapin *in)
 	return in->snaplen;
 }
 
+uint64_t pcapin_read_bytes(const struct pcapin *in)
+{
+	const struct source *source = in->source;
+
+	return source ? source->taken - (source->have - source->at) : in->next_offset_bytes;
+}
+
 /* -------------------------------------------------------------- records -- */
 
 /* libpcap gave a classic file's unsigned 32-bit fields as signed ones, scaled.

@@ -35,6 +35,9 @@ const char *pcapin_content_sha256(struct pcapin *in);
 /* libpcap DLT number; pcapng: LINKTYPE_ of the first interface, -1 if it has none. */
 int pcapin_link_type(const struct pcapin *in);
 uint32_t pcapin_snaplen(const struct pcapin *in);
+/* How much of the file, as it lies there, is behind the last packet: of gzip, and of what is
+ * no regular file, the bytes taken from it, some of them ahead of that packet. */
+uint64_t pcapin_read_bytes(const struct pcapin *in);
 /* 1 packet, 0 end, ERROR_DAMAGED when the file breaks off or a record header
  * makes no sense: error says at which offset and after which packet; the
  * packets before it are good. Never returns a packet that is only partly there. */

@@ -19,6 +19,8 @@ static char loading_root[64];
 
 struct load_result loading_result;
 unsigned loading_reports;
+uint64_t loading_progress[8];
+size_t loading_progress_count;
 
 const char *loading_path(const char *format, ...)
 {
@@ -88,6 +90,17 @@ static void heard(const struct error *error, void *context)
 	loading_reports++;
 }
 
+static void went_on(const struct load_progress *progress, void *context)
+{
+	size_t count = loading_progress_count;
+
+	(void)context;
+	assert_true(progress->bytes_done <= progress->bytes);
+	if (count < sizeof(loading_progress) / sizeof(*loading_progress) &&
+	    (count == 0 || progress->bytes_done > loading_progress[count - 1]))
+		loading_progress[loading_progress_count++] = progress->bytes_done;
+}
+
 const char *loading_run(const char *database, unsigned workers, bool with_packets,
 			const char *const *names)
 {
@@ -97,6 +110,7 @@ const char *loading_run(const char *database, unsigned workers, bool with_packet
 		.workers = workers,
 		.limits = flow_default_limits,
 		.report = heard,
+		.progress = went_on,
 	};
 	struct error error = ERROR_NONE;
 	static char storage[8][300];
@@ -107,6 +121,7 @@ const char *loading_run(const char *database, unsigned workers, bool with_packet
 		snprintf(storage[count], sizeof(storage[0]), "%s/%s", loading_root, names[count]);
 		paths[count] = storage[count];
 	}
+	loading_progress_count = 0;
 	if (load_run(paths, count, &options, &loading_result, &error) != 0)
 		fail_msg("%s: %s", error.path, error.message);
 	return options.database;

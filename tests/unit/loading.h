@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "analyze/load.h"
 #include "tests/unit/scene.h"
@@ -33,6 +34,9 @@
 /* Of the last load_run, and how often it reported. */
 extern struct load_result loading_result;
 extern unsigned loading_reports;
+/* How much of the capture files it said was read, each time that was more. */
+extern uint64_t loading_progress[8];
+extern size_t loading_progress_count;
 
 /* cmocka's setup and teardown. */
 int loading_begin(void **state);

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "analyze/replay.h"
 #include "tests/unit/loading.h"
 
 /* ------------------------------------------------------------------ world -- */
@@ -628,6 +629,27 @@ static void records_of_a_later_version_are_told(void **state)
 	assert_int_equal(loading_result.damaged, 0);
 }
 
+/* More packets than a part takes, each of which holds one byte. */
+static void what_is_read_of_a_large_capture_is_told_on_the_way(void **state)
+{
+	static const uint8_t header[24] = {0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, [18] = 4, [20] = 1};
+	static const uint8_t record[17] = {[8] = 1, [12] = 1};
+	const uint64_t half = sizeof(header) + REPLAY_PART_PACKETS * sizeof(record);
+	FILE *file = fopen(loading_path("large.pcap"), "wb");
+
+	(void)state;
+	assert_non_null(file);
+	assert_int_equal(fwrite(header, sizeof(header), 1, file), 1);
+	for (uint64_t i = 0; i <= REPLAY_PART_PACKETS; i++)
+		assert_int_equal(fwrite(record, sizeof(record), 1, file), 1);
+	assert_int_equal(fclose(file), 0);
+	LOAD("large.db", "large.pcap");
+	assert_int_equal(loading_result.packets, REPLAY_PART_PACKETS + 1);
+	assert_int_equal(loading_progress_count, 2);
+	assert_int_equal(loading_progress[0], half);
+	assert_int_equal(loading_progress[1], half + sizeof(record));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -650,6 +672,7 @@ int main(void)
 		FACT(records_of_a_later_version_are_told),
 		FACT(the_next_connection_does_not_own_the_one_before),
 		FACT(what_was_refused_is_no_listeners),
+		FACT(what_is_read_of_a_large_capture_is_told_on_the_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -237,6 +237,31 @@ static void reads_gzip_also_in_members_and_padded(void **state)
 }
 
 /* However it was compressed, and only where all of it was read. */
+static void what_was_read_is_told_in_bytes_of_the_file(void **state)
+{
+	static uint8_t zipped[4096];
+	size_t zipped_bytes;
+
+	(void)state;
+	put_three(NANOSECONDS);
+	zipped_bytes = gzip(zipped, sizeof(zipped));
+	for (int i = 0; i < 2; i++) {
+		struct pcapin_packet packet;
+		struct error error = ERROR_NONE;
+		struct pcapin *in;
+
+		write_file("file", i == 0 ? bytes : zipped, i == 0 ? length : zipped_bytes);
+		in = open_file();
+		assert_int_equal(pcapin_next(in, &packet, &error), 1);
+		if (i == 0)
+			assert_int_equal(pcapin_read_bytes(in), 24 + 16 + 60);
+		while (pcapin_next(in, &packet, &error) == 1)
+			;
+		assert_int_equal(pcapin_read_bytes(in), i == 0 ? length : zipped_bytes);
+		pcapin_close(in);
+	}
+}
+
 static void what_gzip_gives_is_hashed(void **state)
 {
 	static uint8_t zipped[4096];
@@ -606,6 +631,7 @@ int main(void)
 		cmocka_unit_test(an_empty_capture_is_fine),
 		cmocka_unit_test(reads_gzip_also_in_members_and_padded),
 		cmocka_unit_test(what_gzip_gives_is_hashed),
+		cmocka_unit_test(what_was_read_is_told_in_bytes_of_the_file),
 		cmocka_unit_test(reads_pcapng),
 		cmocka_unit_test(any_timestamp_is_taken),
 		cmocka_unit_test(cut_anywhere_the_whole_records_come_out),
