@@ -14,6 +14,7 @@
 
 #include "analyze/cursor.h"
 #include "analyze/decode_ip.h"
+#include "analyze/ethertype.h"
 
 /* libpcap's DLT numbers and, where a file keeps another one, its LINKTYPE.
  * Numbers, not <pcap/dlt.h>: its DLT_RAW and DLT_LOOP differ by platform. */
@@ -33,20 +34,6 @@ enum link_type {
 	LINK_IPV4 = 228,
 	LINK_IPV6 = 229,
 	LINK_SLL2 = 276,
-};
-
-enum ethertype {
-	ETHERTYPE_SLL_LLC = 0x0004,    /* LINUX_SLL_P_802_2 */
-	ETHERTYPE_LENGTH_END = 0x0600, /* below: an 802.3 length, or nothing (IEEE 802.3 3.2.6) */
-	ETHERTYPE_IPV4 = 0x0800,
-	ETHERTYPE_ARP = 0x0806,
-	ETHERTYPE_VLAN = 0x8100,
-	ETHERTYPE_IPV6 = 0x86dd,
-	ETHERTYPE_MPLS = 0x8847,
-	ETHERTYPE_MPLS_MULTICAST = 0x8848,
-	ETHERTYPE_PPPOE = 0x8864,
-	ETHERTYPE_QINQ = 0x88a8,
-	ETHERTYPE_QINQ_OLD = 0x9100,
 };
 
 #define ETHERNET_BYTES 14

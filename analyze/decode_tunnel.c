@@ -4,10 +4,7 @@
 
 #include "analyze/cursor.h"
 #include "analyze/decode_ip.h"
-
-#define ETHERTYPE_IPV4	   0x0800
-#define ETHERTYPE_IPV6	   0x86dd
-#define ETHERTYPE_ETHERNET DECODE_ETHERNET
+#include "analyze/ethertype.h"
 
 #define PROTOCOL_IPV4 4
 #define PROTOCOL_IPV6 41
@@ -57,7 +54,7 @@ static bool read_vxlan(struct cursor *c, uint16_t *ethertype, int64_t *key)
 {
 	if (!cursor_has(c, VXLAN_BYTES) || cursor_u32(c, 0) != 0x08000000 || cursor_u8(c, 7) != 0)
 		return false;
-	*ethertype = ETHERTYPE_ETHERNET;
+	*ethertype = DECODE_ETHERNET;
 	*key = cursor_u32(c, 4) >> 8;
 	cursor_skip(c, VXLAN_BYTES);
 	return true;
