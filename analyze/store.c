@@ -32,8 +32,8 @@ static const char new_pragmas[] = "PRAGMA page_size = 4096;"
 				  "PRAGMA cache_size = -65536;"
 				  "PRAGMA foreign_keys = OFF;"
 				  "PRAGMA secure_delete = OFF;"
-				  "PRAGMA application_id = 0x70637768;"
-				  "PRAGMA user_version = 4;";
+				  "PRAGMA application_id = " STOREFILE_APPLICATION_ID_TEXT ";"
+				  "PRAGMA user_version = " STOREFILE_VERSION_TEXT ";";
 static const char place_pragmas[] = "PRAGMA journal_mode = DELETE;"
 				    "PRAGMA synchronous = FULL;"
 				    "PRAGMA cache_size = -65536;"

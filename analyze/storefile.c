@@ -69,9 +69,6 @@ int storefile_integer(struct sqlite3 *db, const char *path, const char *sql, int
 #define HEADER_USER_VERSION 60
 #define HEADER_APPLICATION  68
 
-#define NUMBER_TEXT_OF(number) #number
-#define NUMBER_TEXT(number)    NUMBER_TEXT_OF(number)
-
 static uint32_t big_endian(const uint8_t *at)
 {
 	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
@@ -96,7 +93,7 @@ static int check_header(const uint8_t *header, size_t length, const char *path, 
 	uint32_t version = big_endian(header + HEADER_USER_VERSION);
 	if (version != STOREFILE_VERSION)
 		return error_damage(error, path, HEADER_USER_VERSION,
-				    "a database of version " NUMBER_TEXT(STOREFILE_VERSION),
+				    "a database of version " STOREFILE_VERSION_TEXT,
 				    "version %u, made by another pcapwho: analyze the evidence "
 				    "anew with this one",
 				    version);

@@ -15,6 +15,11 @@ struct sqlite3;
 
 #define STOREFILE_APPLICATION_ID 0x70637768 /* "pcwh" */
 #define STOREFILE_VERSION	 4	    /* user_version; raised when a table changes */
+/* The same, in quotes. */
+#define STOREFILE_TEXT_OF(number)     #number
+#define STOREFILE_TEXT(number)	      STOREFILE_TEXT_OF(number)
+#define STOREFILE_APPLICATION_ID_TEXT STOREFILE_TEXT(STOREFILE_APPLICATION_ID)
+#define STOREFILE_VERSION_TEXT	      STOREFILE_TEXT(STOREFILE_VERSION)
 
 /* Opens an existing database of ours to read; nothing can be written through
  * it, and its schema is not trusted to call anything that has side effects. A
