@@ -11,6 +11,7 @@
 #include "analyze/load.h"
 #include "snapshot/format/error.h"
 #include "snapshot/format/quantity.h"
+#include "snapshot/format/usage.h"
 
 #define PROGRAM "pcapwho analyze"
 
@@ -132,12 +133,6 @@ static void summarize(const struct load_options *options, const struct load_resu
 	fputs("\n", stderr);
 }
 
-static int bad_value(const char *option, const char *value, const char *wanted)
-{
-	fprintf(stderr, PROGRAM ": %s: wanted %s, found \"%s\"\n", option, wanted, value);
-	return EXIT_BAD_USAGE;
-}
-
 enum { OPT_BUCKET = 256, OPT_PACKETS, OPT_UDP_TIMEOUT, OPT_VERIFY };
 
 static const char letters[] = ":o:j:qh";
@@ -153,11 +148,12 @@ static const struct option long_options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-/* EXIT_DONE to go on; -1: help was printed. */
+#define HELP_PRINTED 1
+
+/* 0 to go on, HELP_PRINTED, or a negative error. */
 static int parse_options(int argc, char **argv, struct load_options *options,
-			 struct display *display)
+			 struct display *display, struct error *error)
 {
-	struct error error = ERROR_NONE;
 	uint64_t jobs;
 	int c;
 
@@ -170,20 +166,24 @@ static int parse_options(int argc, char **argv, struct load_options *options,
 		case OPT_BUCKET:
 			if (quantity_parse_duration(optarg, &options->bucket_ns) != 0 ||
 			    options->bucket_ns <= 0)
-				return bad_value("--bucket", optarg, "a duration such as 1s");
+				return usage_bad_value("--bucket", "a length of time such as 1s",
+						       optarg, error);
 			break;
 		case OPT_PACKETS:
 			options->with_packets = true;
 			break;
 		case 'j':
 			if (quantity_parse_uint(optarg, 1024, &jobs) != 0 || jobs == 0)
-				return bad_value("--jobs", optarg, "a number from 1 to 1024");
+				return usage_bad_value("--jobs", "a number from 1 to 1024", optarg,
+						       error);
 			options->workers = (unsigned)jobs;
 			break;
 		case OPT_UDP_TIMEOUT:
 			if (quantity_parse_duration(optarg, &options->limits.idle_ns) != 0 ||
 			    options->limits.idle_ns <= 0)
-				return bad_value("--udp-timeout", optarg, "a duration such as 2m");
+				return usage_bad_value("--udp-timeout",
+						       "a length of time such as 2m", optarg,
+						       error);
 			break;
 		case OPT_VERIFY:
 			options->verify = true;
@@ -193,14 +193,12 @@ static int parse_options(int argc, char **argv, struct load_options *options,
 			break;
 		case 'h':
 			fputs(help, stdout);
-			return -1;
+			return HELP_PRINTED;
 		default:
-			cmd_bad_option(PROGRAM, c, letters, argv, &error);
-			error_print(PROGRAM, &error);
-			return EXIT_BAD_USAGE;
+			return usage_bad_option(PROGRAM, c, letters, argv, error);
 		}
 	}
-	return EXIT_DONE;
+	return 0;
 }
 
 int cmd_analyze(int argc, char **argv)
@@ -221,9 +219,13 @@ int cmd_analyze(int argc, char **argv)
 	struct load_result result;
 	int status;
 
-	status = parse_options(argc, argv, &options, &display);
-	if (status != EXIT_DONE)
-		return status < 0 ? EXIT_DONE : status;
+	status = parse_options(argc, argv, &options, &display, &error);
+	if (status == HELP_PRINTED)
+		return EXIT_DONE;
+	if (status != 0) {
+		error_print(PROGRAM, &error);
+		return EXIT_BAD_USAGE;
+	}
 	if (optind >= argc) {
 		fputs(PROGRAM ": nothing to analyze: give an evidence directory or a capture; see "
 			      "--help\n",

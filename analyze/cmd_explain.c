@@ -10,6 +10,7 @@
 #include "analyze/explain.h"
 #include "snapshot/format/error.h"
 #include "snapshot/format/quantity.h"
+#include "snapshot/format/usage.h"
 
 #define PROGRAM "pcapwho explain"
 
@@ -91,8 +92,7 @@ static int parse_id(const char *option, int64_t *out, struct error *error)
 	uint64_t id;
 
 	if (quantity_parse_uint(optarg, INT64_MAX, &id) != 0 || id == 0)
-		return error_set(error, ERROR_USAGE, NULL, -1,
-				 "--%s: wanted a number from 1, found \"%s\"", option, optarg);
+		return usage_bad_value(option, "a number from 1", optarg, error);
 	*out = (int64_t)id;
 	return 0;
 }
@@ -101,9 +101,9 @@ static int parse_option(int option, struct arguments *out, char **argv, struct e
 {
 	switch (option) {
 	case OPT_FLOW:
-		return parse_id("flow", &out->options.flow_id, error);
+		return parse_id("--flow", &out->options.flow_id, error);
 	case OPT_CONNECTION:
-		return parse_id("connection", &out->options.connection_id, error);
+		return parse_id("--connection", &out->options.connection_id, error);
 	case OPT_PACKET:
 		out->options.packet = optarg;
 		return 0;
@@ -113,22 +113,19 @@ static int parse_option(int option, struct arguments *out, char **argv, struct e
 	case OPT_FORMAT:
 		out->json = strcmp(optarg, "json") == 0;
 		if (!out->json && strcmp(optarg, "text") != 0)
-			return error_set(error, ERROR_USAGE, NULL, -1,
-					 "--format: wanted text or json, found \"%s\"", optarg);
+			return usage_bad_value("--format", "text or json", optarg, error);
 		return 0;
 	case OPT_UDP_TIMEOUT:
 		if (quantity_parse_duration(optarg, &out->options.limits.idle_ns) != 0 ||
 		    out->options.limits.idle_ns <= 0)
-			return error_set(error, ERROR_USAGE, NULL, -1,
-					 "--udp-timeout: wanted a duration such as 2m, found "
-					 "\"%s\"",
-					 optarg);
+			return usage_bad_value("--udp-timeout", "a length of time such as 2m",
+					       optarg, error);
 		return 0;
 	case 'h':
 		out->help = true;
 		return 0;
 	default:
-		return cmd_bad_option(PROGRAM, option, letters, argv, error);
+		return usage_bad_option(PROGRAM, option, letters, argv, error);
 	}
 }
 

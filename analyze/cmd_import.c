@@ -12,6 +12,7 @@
 #include "analyze/import_state.h"
 #include "snapshot/format/error.h"
 #include "snapshot/format/quantity.h"
+#include "snapshot/format/usage.h"
 
 #define PROGRAM "pcapwho import"
 
@@ -74,6 +75,7 @@ enum {
 	OPT_CLOCK_TICKS,
 };
 
+static const char letters[] = "+:ho:";
 static const struct option long_options[] = {
 	{"output", required_argument, NULL, 'o'},
 	{"time", required_argument, NULL, OPT_TIME},
@@ -99,12 +101,6 @@ static const struct option long_options[] = {
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
 };
-
-static int usage(struct error *error, const char *option, const char *wanted, const char *found)
-{
-	return error_set(error, ERROR_USAGE, NULL, -1, "%s: wanted %s, found \"%s\"", option,
-			 wanted, found);
-}
 
 /* As /proc/sys/kernel/random/boot_id has it: it identifies processes, so that
  * a slip of the keyboard would make another host of this one. */
@@ -138,7 +134,7 @@ static int take_number(const char *option, uint64_t max, uint64_t *out, struct e
 
 	snprintf(wanted, sizeof(wanted), "a number from 1 to %" PRIu64, max);
 	if (quantity_parse_uint(optarg, max, out) || !*out)
-		return usage(error, option, wanted, optarg);
+		return usage_bad_value(option, wanted, optarg, error);
 	return 0;
 }
 
@@ -178,14 +174,15 @@ static int take_option(struct request *request, int option, struct error *error)
 		break;
 	case OPT_BOOT_ID:
 		if (!is_boot_id(optarg))
-			return usage(error, "--boot-id",
-				     "it as /proc/sys/kernel/random/boot_id has it", optarg);
+			return usage_bad_value("--boot-id",
+					       "it as /proc/sys/kernel/random/boot_id has it",
+					       optarg, error);
 		request->config.boot_id = optarg;
 		break;
 	case OPT_BYTE_ORDER:
 		request->config.big_endian = !strcmp(optarg, "big");
 		if (!request->config.big_endian && strcmp(optarg, "little"))
-			return usage(error, "--byte-order", "little or big", optarg);
+			return usage_bad_value("--byte-order", "little or big", optarg, error);
 		break;
 	case OPT_CLOCK_TICKS:
 		return take_number("--clock-ticks", 1000000, &request->config.clock_ticks, error);
@@ -209,6 +206,11 @@ static int check_request(struct request *request, struct error *error)
 	if (!request->time)
 		return error_set(error, ERROR_USAGE, NULL, -1,
 				 "--time is missing: when the copies were made");
+	if (quantity_parse_time(request->time, quantity_now_ns(CLOCK_REALTIME),
+				&request->config.time_ns) ||
+	    request->config.time_ns < 0 || request->config.time_ns > QUANTITY_MAX_TIME_NS)
+		return usage_bad_value("--time", "2014-11-19T12:52:00Z, @SECONDS or -10m",
+				       request->time, error);
 	if (!request->output)
 		return error_set(error, ERROR_USAGE, NULL, -1,
 				 "-o is missing: the evidence directory to make or to add to");
@@ -216,11 +218,6 @@ static int check_request(struct request *request, struct error *error)
 		return error_set(error, ERROR_USAGE, NULL, -1,
 				 "nothing to import: give copies of /proc/net files (--tcp FILE …) "
 				 "and listings of /proc/PID/fd (--fds FILE)");
-	if (quantity_parse_time(request->time, quantity_now_ns(CLOCK_REALTIME),
-				&request->config.time_ns) ||
-	    request->config.time_ns < 0 || request->config.time_ns > QUANTITY_MAX_TIME_NS)
-		return usage(error, "--time", "2014-11-19T12:52:00Z, @SECONDS or -10m",
-			     request->time);
 	request->config.output = request->output;
 	request->config.captures = request->captures;
 	request->config.capture_count = request->capture_count;
@@ -239,12 +236,9 @@ static int parse_request(struct request *request, int argc, char **argv, struct 
 		return error_set(error, ERROR_MEMORY, NULL, -1, "no memory for the arguments");
 	optind = 0;
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, "+:ho:", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
 		if (option == '?' || option == ':')
-			return error_set(error, ERROR_USAGE, NULL, -1, "%s: %s; see %s --help",
-					 argv[optind - 1],
-					 option == '?' ? "no such option" : "its value is missing",
-					 PROGRAM);
+			return usage_bad_option(PROGRAM, option, letters, argv, error);
 		status = take_option(request, option, error);
 		if (status)
 			return status;

@@ -8,6 +8,7 @@
 #include "analyze/storefile.h"
 #include "snapshot/format/error.h"
 #include "snapshot/format/quantity.h"
+#include "snapshot/format/usage.h"
 
 #define PROGRAM "pcapwho query"
 
@@ -44,8 +45,7 @@ static int parse_number(const char *option, const char *text, int64_t *out, stru
 	uint64_t number;
 
 	if (quantity_parse_uint(text, INT64_MAX, &number) != 0)
-		return error_set(error, ERROR_USAGE, NULL, -1,
-				 "--%s: wanted a number, found \"%s\"", option, text);
+		return usage_bad_value(option, "a number", text, error);
 	*out = (int64_t)number;
 	return 0;
 }
@@ -57,9 +57,7 @@ static int parse_option(int option, struct arguments *out, char **argv, struct e
 	switch (option) {
 	case 'f':
 		if (query_parse_format(optarg, &out->format) != 0)
-			return error_set(error, ERROR_USAGE, NULL, -1,
-					 "--format: wanted table, csv or json, found \"%s\"",
-					 optarg);
+			return usage_bad_value("--format", "table, csv or json", optarg, error);
 		return 0;
 	case 's':
 		out->since = optarg;
@@ -71,14 +69,12 @@ static int parse_option(int option, struct arguments *out, char **argv, struct e
 		out->parameters.process = optarg;
 		return 0;
 	case 'n':
-		return parse_number("limit", optarg, &out->parameters.limit, error);
+		return parse_number("--limit", optarg, &out->parameters.limit, error);
 	case 'b':
 		if (quantity_parse_duration(optarg, &out->parameters.bucket_ns) != 0 ||
 		    out->parameters.bucket_ns == 0)
-			return error_set(
-				error, ERROR_USAGE, NULL, -1,
-				"--bucket: wanted a length of time such as 10s, found \"%s\"",
-				optarg);
+			return usage_bad_value("--bucket", "a length of time such as 10s", optarg,
+					       error);
 		return 0;
 	case 'l':
 		out->list = true;
@@ -87,7 +83,7 @@ static int parse_option(int option, struct arguments *out, char **argv, struct e
 		out->help = true;
 		return 0;
 	default:
-		return cmd_bad_option(PROGRAM, option, letters, argv, error);
+		return usage_bad_option(PROGRAM, option, letters, argv, error);
 	}
 }
 
@@ -161,10 +157,8 @@ static int parse_time(struct sqlite3 *db, const char *path, const char *option, 
 				     error);
 
 	if (code == 0 && quantity_parse_time(text, last, out) != 0)
-		code = error_set(error, ERROR_USAGE, NULL, -1,
-				 "--%s: wanted a time such as 2026-11-21T20:30:00Z or -10m, found "
-				 "\"%s\"",
-				 option, text);
+		code = usage_bad_value(option, "a time such as 2026-11-21T20:30:00Z or -10m", text,
+				       error);
 	return code;
 }
 
@@ -175,10 +169,10 @@ static int fill_parameters(struct sqlite3 *db, struct arguments *arguments, stru
 	int code = 0;
 
 	if (arguments->since)
-		code = parse_time(db, arguments->database, "since", arguments->since,
+		code = parse_time(db, arguments->database, "--since", arguments->since,
 				  &parameters->since_ns, error);
 	if (code == 0 && arguments->until)
-		code = parse_time(db, arguments->database, "until", arguments->until,
+		code = parse_time(db, arguments->database, "--until", arguments->until,
 				  &parameters->until_ns, error);
 	if (code == 0 && parameters->bucket_ns != QUERY_NULL)
 		code = storefile_integer(db, arguments->database,

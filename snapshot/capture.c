@@ -61,7 +61,7 @@ static int check_interfaces(const struct capture_config *config, struct error *e
 
 		if (strcmp(name, "any") != 0 && if_nametoindex(name) == 0)
 			return error_set(error, ERROR_NO_INPUT, NULL, -1,
-					 "interface '%s' does not exist", name);
+					 "interface \"%s\" does not exist", name);
 	}
 	return 0;
 }
@@ -104,17 +104,17 @@ static int activate(struct capture *capture, const struct capture_config *config
 	status = pcap_set_tstamp_precision(pcap, PCAP_TSTAMP_PRECISION_NANO);
 	if (status)
 		return error_set(error, ERROR_SYSTEM, NULL, -1,
-				 "interface '%s' has no nanosecond time stamps: %s", device,
+				 "interface \"%s\" has no nanosecond time stamps: %s", device,
 				 pcap_statustostr(status));
 	status = pcap_activate(pcap);
 	if (status == PCAP_ERROR_PERM_DENIED)
 		return error_set(error, ERROR_SYSTEM, NULL, -1,
-				 "no permission to capture on '%s': run as root, or give the "
+				 "no permission to capture on \"%s\": run as root, or give the "
 				 "program cap_net_raw, cap_sys_ptrace and cap_dac_read_search "
 				 "with setcap",
 				 device);
 	if (status < 0)
-		return error_set(error, ERROR_SYSTEM, NULL, -1, "cannot capture on '%s': %s",
+		return error_set(error, ERROR_SYSTEM, NULL, -1, "cannot capture on \"%s\": %s",
 				 device,
 				 *pcap_geterr(pcap) ? pcap_geterr(pcap) : pcap_statustostr(status));
 	if (captures_any(config) || config->interface_count > 1)
@@ -134,13 +134,13 @@ static int set_filter(struct capture *capture, const struct capture_config *conf
 	if (!text)
 		return error_errno(error, NULL, "composing the filter");
 	if (pcap_compile(capture->pcap, &program, text, 1, PCAP_NETMASK_UNKNOWN) != 0) {
-		status = error_set(error, ERROR_USAGE, NULL, -1, "filter '%s': %s", config->filter,
-				   pcap_geterr(capture->pcap));
+		status = error_set(error, ERROR_USAGE, NULL, -1, "filter \"%s\": %s",
+				   config->filter, pcap_geterr(capture->pcap));
 		goto out;
 	}
 	if (pcap_setfilter(capture->pcap, &program) != 0)
-		status = error_set(error, ERROR_SYSTEM, NULL, -1, "filter '%s': %s", config->filter,
-				   pcap_geterr(capture->pcap));
+		status = error_set(error, ERROR_SYSTEM, NULL, -1, "filter \"%s\": %s",
+				   config->filter, pcap_geterr(capture->pcap));
 	pcap_freecode(&program);
 out:
 	free(text);
@@ -191,7 +191,7 @@ int capture_open(const struct capture_config *config, struct capture **out, stru
 		return error_errno(error, NULL, "opening the capture");
 	capture->pcap = pcap_create(device, reason);
 	if (!capture->pcap) {
-		status = error_set(error, ERROR_SYSTEM, NULL, -1, "cannot capture on '%s': %s",
+		status = error_set(error, ERROR_SYSTEM, NULL, -1, "cannot capture on \"%s\": %s",
 				   device, reason);
 		goto out;
 	}
@@ -206,7 +206,7 @@ int capture_open(const struct capture_config *config, struct capture **out, stru
 	capture->ring_fd = pcap_get_selectable_fd(capture->pcap);
 	if (capture->wake_fd < 0 || capture->ring_fd < 0 ||
 	    pcap_setnonblock(capture->pcap, 1, reason) != 0)
-		status = error_errno(error, NULL, "cannot wait for packets on '%s'", device);
+		status = error_errno(error, NULL, "cannot wait for packets on \"%s\"", device);
 out:
 	if (status)
 		capture_close(capture);

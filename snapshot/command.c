@@ -26,11 +26,11 @@ int command_prepare(struct command *command, char **argv, const sigset_t *mask, 
 	pid_t pid;
 
 	if (pipe2(go, O_CLOEXEC) != 0)
-		return error_errno(error, NULL, "preparing '%s'", argv[0]);
+		return error_errno(error, NULL, "preparing \"%s\"", argv[0]);
 	if (pipe2(failed, O_CLOEXEC) != 0) {
 		close(go[0]);
 		close(go[1]);
-		return error_errno(error, NULL, "preparing '%s'", argv[0]);
+		return error_errno(error, NULL, "preparing \"%s\"", argv[0]);
 	}
 	pid = fork();
 	if (pid == 0) {
@@ -42,7 +42,7 @@ int command_prepare(struct command *command, char **argv, const sigset_t *mask, 
 	command->go_fd = go[1];
 	command->fail_fd = failed[0];
 	if (pid < 0)
-		return error_errno(error, NULL, "starting '%s'", argv[0]);
+		return error_errno(error, NULL, "starting \"%s\"", argv[0]);
 	command->pid = pid;
 	return 0;
 }
@@ -56,7 +56,7 @@ int command_run(struct command *command, const char *name, struct error *error)
 	if (read(command->fail_fd, &reason, sizeof reason) != sizeof reason)
 		return 0;
 	errno = reason;
-	return error_errno(error, NULL, "cannot execute '%s'", name);
+	return error_errno(error, NULL, "cannot execute \"%s\"", name);
 }
 
 void command_reap(struct command *command)

@@ -20,7 +20,7 @@
 #include "snapshot/options.h"
 #include "snapshot/recorder.h"
 
-#define PROGRAM "pcapwho-record"
+#define PROGRAM OPTIONS_PROGRAM
 
 struct session {
 	struct options options;
@@ -270,7 +270,6 @@ int main(int argc, char **argv)
 
 	if (options_parse(argc, argv, &session.options, &error)) {
 		error_print(PROGRAM, &error);
-		fputs("Try '" PROGRAM " --help'.\n", stderr);
 		return error_exit_status(&error);
 	}
 	if (session.options.action == OPTIONS_HELP) {

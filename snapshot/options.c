@@ -1,10 +1,12 @@
 #include "snapshot/options.h"
 
 #include <getopt.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "snapshot/format/quantity.h"
+#include "snapshot/format/usage.h"
 
 enum {
 	OPT_INTERVAL = 256,
@@ -21,6 +23,7 @@ enum {
 	OPT_VERSION,
 };
 
+static const char letters[] = "+:o:i:f:s:B:qh";
 static const struct option long_options[] = {
 	{"output", required_argument, NULL, 'o'},
 	{"interface", required_argument, NULL, 'i'},
@@ -83,8 +86,10 @@ static const char *option_name(int code)
 
 static int bad_value(struct error *error, int code, const char *value, const char *wanted)
 {
-	return error_set(error, ERROR_USAGE, NULL, -1, "--%s: wanted %s, found '%s'",
-			 option_name(code), wanted, value);
+	char option[32];
+
+	snprintf(option, sizeof(option), "--%s", option_name(code));
+	return usage_bad_value(option, wanted, value, error);
 }
 
 static int set_keep_free(struct options *options, const char *value)
@@ -94,12 +99,12 @@ static int set_keep_free(struct options *options, const char *value)
 	return quantity_parse_percent(value, &options->keep_free_ppm);
 }
 
-static int set_number(int code, const char *value, uint64_t max, uint32_t *out, const char *wanted,
-		      struct error *error)
+static int set_number(int code, const char *value, uint64_t min, uint64_t max, uint32_t *out,
+		      const char *wanted, struct error *error)
 {
 	uint64_t number;
 
-	if (quantity_parse_uint(value, max, &number))
+	if (quantity_parse_uint(value, max, &number) || number < min)
 		return bad_value(error, code, value, wanted);
 	*out = (uint32_t)number;
 	return 0;
@@ -123,10 +128,10 @@ static int set_quantity(struct options *options, int code, const char *value, st
 {
 	switch (code) {
 	case 's':
-		return set_number(code, value, OPTIONS_MAX_SNAPLEN, &options->snaplen,
+		return set_number(code, value, 0, OPTIONS_MAX_SNAPLEN, &options->snaplen,
 				  "bytes, at most 262144", error);
 	case 'B':
-		return set_number(code, value, OPTIONS_MAX_BUFFER_MIB, &options->buffer_mib,
+		return set_number(code, value, 1, OPTIONS_MAX_BUFFER_MIB, &options->buffer_mib,
 				  "MiB, 1 to 2047", error);
 	case OPT_INTERVAL:
 		return set_duration(code, value, &options->interval_ns, error);
@@ -191,15 +196,13 @@ static int check(struct options *options, int argc, char **argv, struct error *e
 	if (!options->output || !*options->output)
 		return error_set(error, ERROR_USAGE, NULL, -1,
 				 "wanted -o DIR, the directory to record into");
-	if (options->buffer_mib == 0)
-		return error_set(error, ERROR_USAGE, NULL, -1, "--buffer: wanted MiB, 1 to 2047");
 	if (options->snaplen == 0) /* tcpdump's word for everything */
 		options->snaplen = OPTIONS_MAX_SNAPLEN;
 	if (optind == argc && strcmp(argv[argc - 1], "--") != 0)
 		return 0;
 	if (strcmp(argv[optind - 1], "--") != 0)
 		return error_set(error, ERROR_USAGE, NULL, -1,
-				 "unexpected '%s': a filter follows -f, a command follows --",
+				 "unexpected \"%s\": a filter follows -f, a command follows --",
 				 argv[optind]);
 	if (optind == argc)
 		return error_set(error, ERROR_USAGE, NULL, -1, "wanted a command after --");
@@ -213,20 +216,13 @@ static int parse(int argc, char **argv, struct options *options, struct error *e
 
 	optind = 0; /* getopt starts over, for callers that parse twice */
 	opterr = 0;
-	while ((code = getopt_long(argc, argv, "+:o:i:f:s:B:qh", long_options, NULL)) != -1) {
+	while ((code = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
 		if (code == 'h' || code == OPT_VERSION) {
 			options->action = code == 'h' ? OPTIONS_HELP : OPTIONS_VERSION;
 			return 0;
 		}
-		if (code == ':')
-			return error_set(error, ERROR_USAGE, NULL, -1, "%s wants a value",
-					 argv[optind - 1]);
-		if (code == '?' && optopt > 0 && optopt < 256)
-			return error_set(error, ERROR_USAGE, NULL, -1, "unknown option -%c",
-					 optopt);
-		if (code == '?')
-			return error_set(error, ERROR_USAGE, NULL, -1, "unknown option %s",
-					 argv[optind - 1]);
+		if (code == ':' || code == '?')
+			return usage_bad_option(OPTIONS_PROGRAM, code, letters, argv, error);
 		status = set_option(options, code, optarg, error);
 		if (status)
 			return status;

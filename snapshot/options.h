@@ -16,6 +16,8 @@
 #define PCAPWHO_VERSION "0.1.0"
 #endif
 
+#define OPTIONS_PROGRAM "pcapwho-record" /* as messages name it */
+
 #define OPTIONS_MAX_SNAPLEN    262144u /* libpcap's MAXIMUM_SNAPLEN */
 #define OPTIONS_MAX_BUFFER_MIB 2047u   /* libpcap takes the ring's bytes as an int */
 

@@ -42,9 +42,9 @@ static int find_user(const char *name, struct identity *identity, struct error *
 	errno = 0;
 	user = getpwnam(name);
 	if (!user && errno && errno != ENOENT && errno != ESRCH)
-		return error_errno(error, NULL, "--user: looking up '%s'", name);
+		return error_errno(error, NULL, "--user: looking up \"%s\"", name);
 	if (!user)
-		return error_set(error, ERROR_USAGE, NULL, -1, "--user: there is no user '%s'",
+		return error_set(error, ERROR_USAGE, NULL, -1, "--user: there is no user \"%s\"",
 				 name);
 	identity->uid = user->pw_uid;
 	identity->gid = user->pw_gid;
@@ -113,7 +113,7 @@ static int become(const struct identity *identity, const char *name, struct erro
 
 	if (status)
 		return error_set(error, ERROR_SYSTEM, NULL, -1,
-				 "--user: cannot become '%s' (capng_change_id: %d); run as root",
+				 "--user: cannot become \"%s\" (capng_change_id: %d); run as root",
 				 name, status);
 	return 0;
 }
@@ -129,7 +129,7 @@ int privilege_drop(enum privilege_phase phase, const char *user, int dirfd, bool
 	if (status)
 		return status;
 	if (change && made && fchown(dirfd, identity.uid, identity.gid) != 0)
-		return error_errno(error, NULL, "--user: giving the directory to '%s'", user);
+		return error_errno(error, NULL, "--user: giving the directory to \"%s\"", user);
 	if (capng_get_caps_process() != 0)
 		return error_errno(error, NULL, "reading the capabilities");
 	if (capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP))

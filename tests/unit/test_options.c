@@ -122,16 +122,19 @@ static void test_refuses(void **state)
 {
 	(void)state;
 	refuses(PARSE(WORD("-q")), "-o DIR");
-	refuses(PARSE(WORD("-o")), "wants a value");
-	refuses(PARSE(WORD("-o"), WORD("d"), WORD("-x")), "-x");
-	refuses(PARSE(WORD("-o"), WORD("d"), WORD("--nope")), "--nope");
-	refuses(PARSE(WORD("-o"), WORD("d"), WORD("curl")), "'curl'");
+	refuses(PARSE(WORD("-o")), "-o needs a value; see pcapwho-record --help");
+	refuses(PARSE(WORD("-o"), WORD("d"), WORD("-x")),
+		"unknown option \"-x\"; see pcapwho-record --help");
+	refuses(PARSE(WORD("-o"), WORD("d"), WORD("--nope")),
+		"unknown option \"--nope\"; see pcapwho-record --help");
+	refuses(PARSE(WORD("-o"), WORD("d"), WORD("curl")), "\"curl\"");
 	refuses(PARSE(WORD("-o"), WORD("d"), WORD("--")), "command");
 	refuses(PARSE(WORD("-o"), WORD("d"), WORD("-i"), WORD("")), "--interface");
 	refuses(PARSE(WORD("-o"), WORD("d"), WORD("-s"), WORD("262145")), "--snaplen");
-	refuses(PARSE(WORD("-o"), WORD("d"), WORD("-B"), WORD("0")), "--buffer");
+	refuses(PARSE(WORD("-o"), WORD("d"), WORD("-B"), WORD("0")),
+		"--buffer: wanted MiB, 1 to 2047, found \"0\"");
 	refuses(PARSE(WORD("-o"), WORD("d"), WORD("-B"), WORD("2048")), "--buffer");
-	refuses(PARSE(WORD("-o"), WORD("d"), WORD("--interval"), WORD("soon")), "'soon'");
+	refuses(PARSE(WORD("-o"), WORD("d"), WORD("--interval"), WORD("soon")), "found \"soon\"");
 	refuses(PARSE(WORD("-o"), WORD("d"), WORD("--cpu-budget"), WORD("0%")),
 		"--cpu-budget: wanted a percentage above 0%, at most 100%");
 	refuses(PARSE(WORD("-o"), WORD("d"), WORD("--rotate-size"), WORD("-1")), "--rotate-size");
