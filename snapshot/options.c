@@ -56,7 +56,8 @@ const char options_help[] =
 	"  -f, --filter FILTER      capture filter, as for tcpdump\n"
 	"  -s, --snaplen BYTES      bytes kept of each packet; default 262144\n"
 	"  -B, --buffer MIB         kernel capture buffer; default 16\n"
-	"      --interval TIME      between snapshots; default 1s\n"
+	"      --interval TIME      between snapshots; default 1s, 0 as often as\n"
+	"                           --cpu-budget allows\n"
 	"      --cpu-budget PERCENT of one core, for snapshots; default 2%\n"
 	"      --rotate-time TIME   start a new segment after this; default 60s, 0 never\n"
 	"      --rotate-size SIZE   start a new segment at this size; default 256M, 0 never\n"
@@ -73,7 +74,8 @@ const char options_help[] =
 	"\n"
 	"Nothing is deleted unless a --keep option asks for it. With COMMAND, records\n"
 	"from before its start until it has ended, and returns its status.\n"
-	"Times: 500ms 10s 5m 2h 7d. Sizes: 64K 256M 10G (1024-based).\n"
+	"Times: 500ms 10s 5m 2h 7d, a plain number is seconds. Sizes: 64K 256M 10G\n"
+	"(1024-based).\n"
 	"INT and TERM stop, HUP starts a new segment, USR1 prints statistics.\n";
 
 static const char *option_name(int code)
