@@ -149,13 +149,13 @@ subtest 'words of the command line' => sub {
 	like $out, qr/^pcapwho-record \d/, 'has a version';
 	($status, $out, $err) = run($program, '-o', "$dir/no", '--interval', 'soon');
 	is $status, 64, 'a bad value is usage';
-	like $err, qr/--interval.*'soon'/, 'and names option and value';
+	like $err, qr/--interval.*"soon"/, 'and names option and value';
 	($status, $out, $err) = run($program, '-o', "$dir/no", '-i', 'nosuch0');
 	is $status, 66, 'an interface that is not there';
-	like $err, qr/'nosuch0' does not exist/, 'is named';
+	like $err, qr/"nosuch0" does not exist/, 'is named';
 	($status, $out, $err) = run($program, '-o', "$dir/no", '-f', 'tcp prot 3');
 	is $status, 64, 'a bad filter';
-	like $err, qr/'tcp prot 3'/, 'is named';
+	like $err, qr/"tcp prot 3"/, 'is named';
 	ok !-e "$dir/no", 'none of these made the directory';
 	($status, $out, $err) = run('setpriv', '--reuid', '65534', '--clear-groups', $program,
 		'-o', '/tmp/pcapwho-record.t.none');
