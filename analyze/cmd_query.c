@@ -29,6 +29,8 @@ static const char help[] =
 	"\n"
 	"TIME is ISO 8601 (UTC unless it has an offset), @SECONDS since 1970, or -10m: that\n"
 	"long before the last packet in the database. A window in time counts whole buckets.\n"
+	"A terminal cuts lines at its width: pipe them through less -S, or ask for\n"
+	"--format csv.\n"
 	"SQL may use :since_ns :until_ns :process :limit :bucket, NULL where not given.\n"
 	"\n"
 	"Exit status: 0 done, 1 failed, 64 usage, 66 no such database.\n";
@@ -188,7 +190,8 @@ static int fill_parameters(struct sqlite3 *db, struct arguments *arguments, stru
 
 static int run(struct arguments *arguments, struct error *error)
 {
-	struct query_output output = {.stream = stdout, .format = arguments->format};
+	uint64_t rows = 0;
+	struct query_output output = {.stream = stdout, .format = arguments->format, .rows = &rows};
 	struct sqlite3 *db = NULL;
 	struct winsize window;
 	const char *sql = NULL;
@@ -216,6 +219,9 @@ static int run(struct arguments *arguments, struct error *error)
 	code = query_run(db, arguments->database, sql, &arguments->parameters, &output, error);
 	if (code == ERROR_DAMAGED)
 		error->code = ERROR_SYSTEM;
+	/* Column names alone look like something that was cut off. */
+	if (code == 0 && output.terminal && rows == 0)
+		fputs(PROGRAM ": no rows\n", stderr);
 out:
 	storefile_close(db);
 	return code;

@@ -206,10 +206,15 @@ static int print_rows(sqlite3_stmt *statement, const char *path, const struct qu
 {
 	struct query_printer *printer = query_printer_new(statement, output);
 	int code = printer ? 0 : ERROR_MEMORY, result = SQLITE_DONE;
+	uint64_t rows = 0;
 
 	while (code == 0 && (result = sqlite3_step(statement)) == SQLITE_ROW &&
-	       !ferror(output->stream))
+	       !ferror(output->stream)) {
 		code = query_printer_row(printer);
+		rows++;
+	}
+	if (output->rows)
+		*output->rows = rows;
 	/* Rows that came before a failure are shown: they are right. */
 	if (code == 0)
 		code = query_printer_end(printer);

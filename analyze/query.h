@@ -45,6 +45,7 @@ struct query_output {
 	const char *human; /* columns that a table shows as "1.4 MB": "a,b"; NULL: none */
 	bool terminal; /* lines of a table are cut at width; no format emits control characters */
 	unsigned int width; /* of the terminal, in columns; 0: not known, nothing is cut */
+	uint64_t *rows;	    /* set to how many there were; NULL: not wanted */
 };
 
 /* Runs sql, exactly one statement, on a database opened by storefile_open;

@@ -192,6 +192,6 @@ show "$PCAPWHO" query "$OUT/traffic.db" \
 	"SELECT reason, connections, packets, bytes, packets_percent FROM unattributed"
 
 say "Who sent what"
-show "$PCAPWHO" query "$OUT/traffic.db" top
+show "$PCAPWHO" query "$OUT/traffic.db" top --limit 20
 echo
 echo "All of it is in $OUT/traffic.db; the packets and snapshots are in $OUT/evidence."

@@ -169,6 +169,18 @@ check 'json is JSON' perl -MJSON::PP -e 'my $rows = decode_json($ARGV[0]);
 	exit !($rows->[1]{cmdline} eq "curl \x1b[2J\nx" && $rows->[0]{pid} == 412)' \
 	"$("$pcapwho" query "$db" 'SELECT * FROM process' --format json)"
 
+# What stands on standard error, and on a terminal that is standard output.
+on_terminal() {
+	script -qec "stty cols 60; '$pcapwho' query '$db' $1 2>'$work/err'" /dev/null >"$work/out"
+	cat "$work/err"
+}
+check 'no row, on a terminal: it is said' same 'pcapwho query: no rows' "$(on_terminal 'top --process nobody')"
+check 'no row, into a pipe: nothing is said' same '' "$("$pcapwho" query "$db" top --process nobody 2>&1 >/dev/null)"
+check 'rows on a terminal: nothing is said' same '' "$(on_terminal top)"
+check 'and they are as wide as it is, as --help says' test \
+	"$(tr -d '\r' <"$work/out" | grep . | LC_ALL=C.UTF-8 wc -L)" -le 60
+check '(there are lines)' grep -q nginx "$work/out"
+
 queries=$(for file in schema/queries/*.sql; do basename "$file" .sql; done)
 check '--list names the queries' same "$queries" "$("$pcapwho" query --list | awk '{ print $1 }')"
 check 'a database alone lists them too' same "$queries" "$("$pcapwho" query "$db" | awk '{ print $1 }')"
