@@ -27,14 +27,6 @@
 #define RST 0x04u
 #define ACK 0x10u
 
-/* From here on a fact is promised and does not hold: skipped unless PCAPWHO_OPEN is set. */
-#define SCENE_OPEN(state)                                                                          \
-	do {                                                                                       \
-		(void)(state);                                                                     \
-		if (getenv("PCAPWHO_OPEN") == NULL)                                                \
-			skip();                                                                    \
-	} while (0)
-
 void scene_begin(void); /* a new file: header only */
 void scene_meta(const char *key, const char *value);
 /* A frame around [begin, end] ms; the one before is closed. Sequence numbers go on.
