@@ -267,15 +267,17 @@ int inputs_find(char *const *paths, size_t count, struct inputs *out, struct err
 /* ---------------------------------------------------------- identifying -- */
 
 /* 1: it has the size that was logged. */
-static int has_logged_size(const struct input *input, const char *name,
-			   const struct input_logged *logged, struct error *error)
+static int has_logged_size(struct input *input, struct error *error)
 {
+	const struct input_logged *logged = &input->pcap_logged;
 	struct stat info;
 
 	if (logged->sha256[0] == '\0')
 		return 0;
-	if (fstatat(input->dirfd, name, &info, 0) != 0)
-		return error_errno(error, name, "cannot stat");
+	if (fstatat(input->dirfd, input->pcap, &info, 0) != 0)
+		return error_errno(error, input->pcap, "cannot stat");
+	input->pcap_device = info.st_dev;
+	input->pcap_inode = info.st_ino;
 	return S_ISREG(info.st_mode) && (uint64_t)info.st_size == logged->bytes;
 }
 
@@ -289,6 +291,24 @@ static int hash(const struct input *input, const char *name, const struct input_
 		error_damage(altered, name, -1, "what " CUSTODY_LOG " has of it",
 			     "another SHA-256: it was changed since, to %s", sha256);
 	return status;
+}
+
+static int hash_pcap(struct input *input, struct error *error)
+{
+	int status = hash(input, input->pcap, &input->pcap_logged, input->pcap_sha256,
+			  &input->pcap_bytes, &input->pcap_altered, error);
+
+	if (status != 0)
+		return status;
+	input->pcap_is_believed = false;
+	if (strcmp(input->pcap_sha256, input->pcap_logged.sha256) != 0)
+		input->content_sha256[0] = '\0';
+	return 0;
+}
+
+int input_hash_believed(struct input *input, struct error *error)
+{
+	return input->pcap_is_believed ? hash_pcap(input, error) : 0;
 }
 
 /* Damage is found again when it is loaded. */
@@ -315,18 +335,16 @@ int input_identify(struct input *input, bool verify, struct error *error)
 	if (input->pcap != NULL) {
 		const struct input_logged *logged = &input->pcap_logged;
 
-		status = verify ? 0 : has_logged_size(input, input->pcap, logged, error);
+		status = verify ? 0 : has_logged_size(input, error);
+		input->pcap_is_believed = status == 1;
 		if (status == 1) {
 			input->pcap_bytes = logged->bytes;
 			memcpy(input->pcap_sha256, logged->sha256, sizeof(logged->sha256));
 			status = 0;
 		} else if (status == 0) {
-			status = hash(input, input->pcap, logged, input->pcap_sha256,
-				      &input->pcap_bytes, &input->pcap_altered, error);
+			status = hash_pcap(input, error);
 		}
 	}
-	if (strcmp(input->pcap_sha256, input->pcap_logged.sha256) != 0)
-		input->content_sha256[0] = '\0';
 	if (status == 0 && input->snap != NULL)
 		status = hash(input, input->snap, &input->snap_logged, input->snap_sha256,
 			      &input->snap_bytes, &input->snap_altered, error);
@@ -359,12 +377,47 @@ static void release_input(struct input *input)
 	free(input->snap);
 }
 
-void inputs_sort(struct inputs *inputs)
+bool input_same_pcap(const struct input *a, const struct input *b)
+{
+	if (a->pcap == NULL || b->pcap == NULL || strcmp(a->pcap_sha256, b->pcap_sha256) != 0)
+		return false;
+	if (a->pcap_is_believed && b->pcap_is_believed && a->pcap_device == b->pcap_device &&
+	    a->pcap_inode == b->pcap_inode)
+		return true;
+	return !a->pcap_is_believed && !b->pcap_is_believed;
+}
+
+/* Two of one order that are perhaps not one file. 1: there were such, 0 none. */
+static int hash_doubtful(struct inputs *inputs, struct error *error)
+{
+	int status = 0, found = 0;
+
+	for (size_t i = 1; i < inputs->count && status == 0; i++) {
+		struct input *a = &inputs->items[i - 1], *b = &inputs->items[i];
+
+		if (compare_inputs(a, b) != 0 || a->pcap == NULL || input_same_pcap(a, b))
+			continue;
+		found = 1;
+		status = input_hash_believed(a, error);
+		if (status == 0)
+			status = input_hash_believed(b, error);
+	}
+	return status != 0 ? status : found;
+}
+
+int inputs_sort(struct inputs *inputs, struct error *error)
 {
 	size_t kept = 0;
+	int status;
 
-	if (inputs->count > 1)
+	if (inputs->count < 2)
+		return 0;
+	do {
 		qsort(inputs->items, inputs->count, sizeof(*inputs->items), compare_inputs);
+		status = hash_doubtful(inputs, error);
+	} while (status == 1);
+	if (status != 0)
+		return status;
 	for (size_t i = 0; i < inputs->count; i++) {
 		if (kept > 0 && compare_inputs(&inputs->items[kept - 1], &inputs->items[i]) == 0)
 			release_input(&inputs->items[i]);
@@ -372,6 +425,7 @@ void inputs_sort(struct inputs *inputs)
 			inputs->items[kept++] = inputs->items[i];
 	}
 	inputs->count = kept;
+	return 0;
 }
 
 void inputs_release(struct inputs *inputs)

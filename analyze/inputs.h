@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "snapshot/format/custody.h"
 #include "snapshot/format/error.h"
@@ -27,6 +28,10 @@ struct input {
 	int64_t opened_ns;
 	uint64_t pcap_bytes, snap_bytes;
 	char pcap_sha256[CUSTODY_HEX_SIZE], snap_sha256[CUSTODY_HEX_SIZE];
+	/* pcap_sha256 is the log's, for the size alone: the file may have another. */
+	bool pcap_is_believed;
+	dev_t pcap_device; /* of one that is believed, as it was then */
+	ino_t pcap_inode;
 	/* Of the snapshot file's header, which could be read: whose it is. */
 	bool snap_tells;
 	char recording[INPUT_RECORDING_SIZE]; /* "": it does not say */
@@ -66,8 +71,14 @@ int inputs_find(char *const *paths, size_t count, struct inputs *out, struct err
  * custody log has is taken for the one that was logged, unless verify: to hash it takes longer than
  * to analyze it. */
 int input_identify(struct input *input, bool verify, struct error *error);
-/* Sorts, once all are identified, and drops what was named twice. */
-void inputs_sort(struct inputs *inputs);
+/* Hashes a capture whose hash is believed; of another there is nothing to do. What it
+ * says of the input is then as --verify would have it. */
+int input_hash_believed(struct input *input, struct error *error);
+/* Whether two captures are one file, or have one hash that neither only believes. */
+bool input_same_pcap(const struct input *a, const struct input *b);
+/* Sorts, once all are identified, and drops what was named twice. Two files that are the same
+ * by a hash that is believed are hashed before. */
+int inputs_sort(struct inputs *inputs, struct error *error);
 void inputs_release(struct inputs *inputs);
 
 #endif

@@ -37,7 +37,8 @@ struct job {
 	struct error error;
 	bool snap_damaged, pcap_damaged;
 	struct error snap_error, pcap_error;
-	char content_sha256[CUSTODY_HEX_SIZE]; /* "": not known */
+	bool pcap_is_plain;		       /* it could be opened, and is no gzip */
+	char content_sha256[CUSTODY_HEX_SIZE]; /* of gzip; "": not known */
 };
 
 struct slot {
@@ -222,15 +223,21 @@ static struct trace *wanted_trace(struct load *load, const struct job *job)
 	return trace;
 }
 
-/* Of a plain file that is its own hash; of gzip it takes the last packet. */
+/* Of gzip it takes the last packet. */
 static void note_content(struct job *job, struct pcapin *in)
 {
-	const char *content = NULL;
+	const char *content = in != NULL ? pcapin_content_sha256(in) : NULL;
 
-	if (in != NULL)
-		content = pcapin_is_gzip(in) ? pcapin_content_sha256(in) : job->input->pcap_sha256;
+	job->pcap_is_plain = in != NULL && !pcapin_is_gzip(in);
 	if (content != NULL)
 		memcpy(job->content_sha256, content, sizeof(job->content_sha256));
+}
+
+static const char *content_of(const struct job *job)
+{
+	if (job->pcap_is_plain)
+		return job->input->pcap_sha256;
+	return job->content_sha256[0] != '\0' ? job->content_sha256 : NULL;
 }
 
 static void replay_job(struct worker *worker, struct job *job, unsigned *turn)
@@ -450,6 +457,27 @@ static int merge_parts(struct load *load, struct job *job, unsigned *turn, struc
 	return interrupted(load) ? say_interrupted(error) : status;
 }
 
+static int note_damages(struct load *load, struct job *job, struct error *error)
+{
+	struct input *input = job->input;
+	int status = 0;
+
+	/* What is damaged is not the file that its log tells of: its row says which it is. */
+	if (job->pcap_damaged)
+		status = input_hash_believed(input, error);
+	if (status == 0 && input->snap_altered.code != 0)
+		status = note_damage(load, &input->snap_altered, "altered", input->snap, true,
+				     error);
+	if (status == 0 && input->pcap_altered.code != 0)
+		status = note_damage(load, &input->pcap_altered, "altered", input->pcap, true,
+				     error);
+	if (status == 0 && job->snap_damaged)
+		status = note_damage(load, &job->snap_error, "torn", input->snap, false, error);
+	if (status == 0 && job->pcap_damaged)
+		status = note_damage(load, &job->pcap_error, "damaged", input->pcap, false, error);
+	return status;
+}
+
 static int merge_job(struct load *load, struct job *job, unsigned *turn, bool is_last,
 		     struct error *error)
 {
@@ -477,20 +505,10 @@ static int merge_job(struct load *load, struct job *job, unsigned *turn, bool is
 		status = merge_parts(load, job, turn, error);
 	if (status == 0 && job->status != 0)
 		goto failed;
-	if (status == 0 && input->snap_altered.code != 0)
-		status = note_damage(load, &input->snap_altered, "altered", input->snap, true,
-				     error);
-	if (status == 0 && input->pcap_altered.code != 0)
-		status = note_damage(load, &input->pcap_altered, "altered", input->pcap, true,
-				     error);
-	if (status == 0 && job->snap_damaged)
-		status = note_damage(load, &job->snap_error, "torn", input->snap, false, error);
-	if (status == 0 && job->pcap_damaged)
-		status = note_damage(load, &job->pcap_error, "damaged", input->pcap, false, error);
 	if (status == 0)
-		status = merge_end(load->merge,
-				   job->content_sha256[0] != '\0' ? job->content_sha256 : NULL,
-				   error);
+		status = note_damages(load, job, error);
+	if (status == 0)
+		status = merge_end(load->merge, content_of(job), error);
 	/* What was loaded in place stands, whatever becomes of the next segment. */
 	if (status == 0 && (is_last || !store_is_new(load->store)))
 		status = merge_carry(load->merge, error);
@@ -645,7 +663,9 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 	status = identify(&load, error);
 	if (status != 0)
 		goto out;
-	inputs_sort(&load.inputs);
+	status = inputs_sort(&load.inputs, error);
+	if (status != 0)
+		goto out;
 	load.jobs = calloc(load.inputs.count + 1, sizeof(*load.jobs));
 	if (load.jobs == NULL) {
 		status = error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");

@@ -12,7 +12,7 @@
 #include "snapshot/format/snapfile.h"
 
 struct copy {
-	const struct input *input; /* NULL: in the database */
+	struct input *input; /* NULL: in the database */
 	enum load_fate fate;
 	char stem[EVIDENCE_NAME_SIZE];	      /* "": no segment's name */
 	char recording[INPUT_RECORDING_SIZE]; /* "": not known */
@@ -20,6 +20,7 @@ struct copy {
 	char pcap[CUSTODY_HEX_SIZE], snap[CUSTODY_HEX_SIZE], content[CUSTODY_HEX_SIZE];
 	bool snap_tells; /* of which segment it is */
 	bool has_packets;
+	bool in_doubt;	     /* an input: its capture is to be hashed */
 	bool looked;	     /* an input: has_packets is known */
 	bool read, is_sound; /* an input: is_sound and content are known once it was read */
 	struct error damage;
@@ -83,6 +84,20 @@ static int add_keys(struct copies *all, size_t at, struct error *error)
 			return no_memory(error);
 	}
 	return 0;
+}
+
+static void take_hash(char out[CUSTODY_HEX_SIZE], const char *hash)
+{
+	snprintf(out, CUSTODY_HEX_SIZE, "%s", hash != NULL ? hash : "");
+}
+
+static void take_hashes(struct copy *copy)
+{
+	const struct input *input = copy->input;
+
+	take_hash(copy->pcap, input->pcap != NULL ? input->pcap_sha256 : NULL);
+	take_hash(copy->content, input->content_sha256);
+	take_hash(copy->snap, input->snap != NULL ? input->snap_sha256 : NULL);
 }
 
 /* --------------------------------------------------------------- reading -- */
@@ -271,6 +286,47 @@ static int drop_what_is_there(struct copies *all, struct copy *mine, struct copy
 	return status < 0 ? status : 0;
 }
 
+/* What the database has whole is lost by no belief. */
+static int drop_what_is_stored(struct copies *all, struct copy *mine, struct copy *other,
+			       struct error *error)
+{
+	return other->input == NULL && other->is_sound ? drop_what_is_there(all, mine, other, error)
+						       : 0;
+}
+
+static int doubt(struct copies *all, struct copy *mine, struct copy *other, struct error *error)
+{
+	(void)all;
+	(void)error;
+	if (mine->pcap[0] == '\0' || other->pcap[0] == '\0' ||
+	    (other->input == NULL ? other->is_sound : input_same_pcap(mine->input, other->input)))
+		return 0;
+	mine->in_doubt = true;
+	other->in_doubt = other->input != NULL;
+	return 0;
+}
+
+/* Not while the index is walked: it may grow. */
+static int hash_doubted(struct copies *all, struct error *error)
+{
+	for (size_t i = 0; i < all->inputs; i++) {
+		struct copy *copy = &all->items[i];
+		int status;
+
+		if (!copy->in_doubt || !copy->input->pcap_is_believed)
+			continue;
+		status = input_hash_believed(copy->input, error);
+		if (status != 0)
+			return status;
+		take_hashes(copy);
+		copy->read = false; /* what was found rested on what its log says */
+		status = add_keys(all, i, error);
+		if (status != 0)
+			return status;
+	}
+	return 0;
+}
+
 static const char *name_of(const struct input *input)
 {
 	return input->pcap != NULL ? input->pcap : input->snap;
@@ -341,12 +397,7 @@ static void take_stem(struct copy *copy, const char *name)
 		evidence_name(&stem, "", copy->stem);
 }
 
-static void take_hash(char out[CUSTODY_HEX_SIZE], const char *hash)
-{
-	snprintf(out, CUSTODY_HEX_SIZE, "%s", hash != NULL ? hash : "");
-}
-
-static int add_input(struct copies *all, const struct input *input, struct error *error)
+static int add_input(struct copies *all, struct input *input, struct error *error)
 {
 	struct copy *copy;
 
@@ -357,9 +408,7 @@ static int add_input(struct copies *all, const struct input *input, struct error
 	if (!input->bare)
 		take_stem(copy, name_of(input));
 	memcpy(copy->recording, input->recording, sizeof(copy->recording));
-	take_hash(copy->pcap, input->pcap != NULL ? input->pcap_sha256 : NULL);
-	take_hash(copy->content, input->content_sha256);
-	take_hash(copy->snap, input->snap != NULL ? input->snap_sha256 : NULL);
+	take_hashes(copy);
 	return add_keys(all, all->count - 1, error);
 }
 
@@ -399,12 +448,13 @@ static int add_stored(const struct store_loaded *row, void *context, struct erro
 	return add_keys(all, all->count - 1, error);
 }
 
-int load_copies(const struct inputs *inputs, struct store *store, const char *database,
+int load_copies(struct inputs *inputs, struct store *store, const char *database,
 		const volatile sig_atomic_t *stop,
 		void (*report)(const struct error *error, void *context), void *context,
 		enum load_fate *fates, struct error *error)
 {
-	static visit *const passes[] = {drop_what_is_there, leave_out, refuse};
+	static visit *const passes[] = {drop_what_is_stored, doubt, drop_what_is_there, leave_out,
+					refuse};
 	struct copies all = {
 		.database = database, .stop = stop, .report = report, .context = context};
 	int status = 0;
@@ -417,6 +467,8 @@ int load_copies(const struct inputs *inputs, struct store *store, const char *da
 	for (size_t pass = 0; pass < sizeof(passes) / sizeof(passes[0]); pass++) {
 		for (size_t i = 0; i < all.inputs && status == 0; i++)
 			status = each_copy(&all, &all.items[i], passes[pass], error);
+		if (status == 0 && passes[pass] == doubt)
+			status = hash_doubted(&all, error);
 	}
 	for (size_t i = 0; i < all.inputs && status == 0; i++)
 		fates[i] = all.items[i].fate;

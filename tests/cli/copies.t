@@ -140,6 +140,41 @@ is "$status $(sql "$TMP/logged.db" "SELECT packets FROM segment WHERE number = 1
 	"one that is not what its log has is left out"
 like "$err" "logged/$name.pcap: left out.*: wanted what custody.log has of it" "and told"
 
+# ---- damaged at its own size, and its log has not noticed ----
+copy spoiled
+cp "$ROOT/samples/evidence/custody.log" "$dir"
+perl -e 'open my $f, "+<", $ARGV[0]; seek $f, (-s $f) / 2, 0; print $f "\xff" x 3000' "$pcap"
+analyze has-spoiled "$TMP/spoiled"
+is "$status" 2 "damaged at the same size, with its log: loaded up to the damage"
+like "$err" "found another SHA-256.*found invalid packet capture length" "that it was altered is told, and where it breaks"
+is "$(sql "$TMP/has-spoiled.db" "SELECT pcap_sha256, content_sha256, (SELECT group_concat(kind) FROM coverage WHERE kind IN ('altered', 'damaged')) FROM segment")" \
+	"$(sha256sum <"$pcap" | sed 's/ .*//; s/.*/&|&/')|altered,damaged" "its row has the hash of what was read, and both remarks"
+before=$(sha256sum <"$TMP/has-spoiled.db")
+for again in "$TMP/whole" "$ROOT/samples/evidence"; do
+	analyze has-spoiled "$again"
+	is "$status $(sha256sum <"$TMP/has-spoiled.db")" "1 $before" "a whole copy of it is refused, ${again##*/}"
+	like "$err" "found other packets than in $TMP/has-spoiled.db, which was damaged.*new database" "and told"
+done
+analyze has-spoiled "$TMP/spoiled"
+is "$status $(sha256sum <"$TMP/has-spoiled.db")" "0 $before" "itself again: nothing changes"
+cp -r "$ROOT/samples/evidence" "$TMP/sample"
+for whole in whole sample; do
+	for order in "spoiled $whole" "$whole spoiled"; do
+		read -r one two <<<"$order"
+		analyze "run-$one-$two" "$TMP/$one" "$TMP/$two"
+		is "$status $(sql "$TMP/run-$one-$two.db" "SELECT packets, state FROM segment WHERE number IS 1")" "2 $WHOLE|whole" "$one and $two in one run: the whole one is loaded"
+		like "$err" "spoiled/$name.pcap: left out, a whole copy of this segment is in $TMP/$whole/$name.pcap: wanted what custody.log" "the other is told"
+	done
+done
+cp -r "$TMP/whole" "$TMP/logged-too" && cp "$ROOT/samples/evidence/custody.log" "$TMP/logged-too"
+for order in "spoiled logged-too" "logged-too spoiled"; do
+	read -r one two <<<"$order"
+	analyze "run-$one-$two" "$TMP/$one" "$TMP/$two"
+	is "$status $(packets "run-$one-$two")" "2 $WHOLE" "$one and $two, which sort alike by their logs: the whole one is loaded"
+done
+analyze only "$TMP/spoiled"
+is "$status" 0 "by its log it is what the database has whole"
+
 # ---- what only looks alike ----
 for number in 1 2; do
 	mkdir "$TMP/empty$number"
