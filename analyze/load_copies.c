@@ -11,19 +11,22 @@
 #include "analyze/pcapin.h"
 #include "snapshot/format/snapfile.h"
 
+enum file { FILE_PCAP, FILE_SNAP, FILES };
+
 struct copy {
 	struct input *input; /* NULL: in the database */
 	enum load_fate fate;
+	const struct copy *there;	      /* what has all of it; of LOAD_THERE */
 	char stem[EVIDENCE_NAME_SIZE];	      /* "": no segment's name */
 	char recording[INPUT_RECORDING_SIZE]; /* "": not known */
 	/* "": there is no such file; content: not known, or not yet. */
 	char pcap[CUSTODY_HEX_SIZE], snap[CUSTODY_HEX_SIZE], content[CUSTODY_HEX_SIZE];
 	bool snap_tells; /* of which segment it is */
 	bool has_packets;
-	bool in_doubt;	     /* an input: its capture is to be hashed */
-	bool looked;	     /* an input: has_packets is known */
-	bool read, is_sound; /* an input: is_sound and content are known once it was read */
-	struct error damage;
+	bool in_doubt;		    /* an input: its capture is to be hashed */
+	bool looked;		    /* an input: has_packets is known */
+	bool read, is_sound;	    /* an input: is_sound and content are known once it was read */
+	struct error damage[FILES]; /* an input's that was read; code 0: none, or no such file */
 };
 
 /* What copies have in common, each under a hash of its own. */
@@ -149,28 +152,29 @@ static int read_snap(struct copies *all, const struct input *input, struct error
 static int read_copy(struct copies *all, struct copy *copy, struct error *error)
 {
 	const struct input *input = copy->input;
-	struct error found[2] = {ERROR_NONE, ERROR_NONE};
+	struct error found[FILES] = {ERROR_NONE, ERROR_NONE};
 	int status = 0;
 
 	if (input == NULL || copy->read)
 		return 0;
 	copy->read = copy->looked = true;
-	copy->damage = input->pcap_altered.code != 0 ? input->pcap_altered : input->snap_altered;
+	copy->damage[FILE_PCAP] = input->pcap_altered;
+	copy->damage[FILE_SNAP] = input->snap_altered;
 	copy->content[0] = '\0'; /* what its log says counts no more */
 	if (input->pcap != NULL)
-		status = read_pcap(all, copy, true, &found[0]);
+		status = read_pcap(all, copy, true, &found[FILE_PCAP]);
 	if (input->snap != NULL && (status == 0 || status == ERROR_DAMAGED))
-		status = read_snap(all, input, &found[1]);
-	for (int i = 0; i < 2; i++) {
+		status = read_snap(all, input, &found[FILE_SNAP]);
+	for (int i = 0; i < FILES; i++) {
 		if (found[i].code != 0 && found[i].code != ERROR_DAMAGED) {
 			if (error != NULL)
 				*error = found[i];
 			return status;
 		}
-		if (copy->damage.code == 0)
-			copy->damage = found[i];
+		if (copy->damage[i].code == 0)
+			copy->damage[i] = found[i];
 	}
-	copy->is_sound = copy->damage.code == 0;
+	copy->is_sound = copy->damage[FILE_PCAP].code == 0 && copy->damage[FILE_SNAP].code == 0;
 	return 0;
 }
 
@@ -228,7 +232,8 @@ static int has_all(struct copies *all, struct copy *of, struct copy *in, struct 
 	return of->pcap[0] == '\0' ? 1 : in->pcap[0] == '\0' ? 0 : same_packets(all, of, in, error);
 }
 
-/* A whole copy stands for a damaged one, unless that has a file more. */
+/* A whole copy stands for a damaged one, unless that has a file more, or one that is not
+ * damaged and differs. */
 static int stands_for(struct copies *all, struct copy *whole, struct copy *damaged,
 		      struct error *error)
 {
@@ -238,9 +243,16 @@ static int stands_for(struct copies *all, struct copy *whole, struct copy *damag
 		status = read_copy(all, damaged, error);
 	if (status != 0)
 		return status;
-	return whole->is_sound && !damaged->is_sound &&
-	       (whole->pcap[0] != '\0' || damaged->pcap[0] == '\0') &&
-	       (whole->snap[0] != '\0' || damaged->snap[0] == '\0');
+	if (!whole->is_sound || damaged->is_sound ||
+	    (whole->pcap[0] == '\0' && damaged->pcap[0] != '\0') ||
+	    (whole->snap[0] == '\0' && damaged->snap[0] != '\0'))
+		return 0;
+	if (damaged->snap[0] != '\0' && damaged->damage[FILE_SNAP].code == 0 &&
+	    !same(damaged->snap, whole->snap))
+		return 0;
+	if (damaged->pcap[0] == '\0' || damaged->damage[FILE_PCAP].code != 0)
+		return 1;
+	return same_packets(all, damaged, whole, error);
 }
 
 /* ---------------------------------------------------------------- passes -- */
@@ -281,8 +293,10 @@ static int drop_what_is_there(struct copies *all, struct copy *mine, struct copy
 	if (status == 1 && other->input != NULL && other > mine &&
 	    has_all(all, other, mine, error) == 1)
 		status = 0;
-	if (status == 1)
+	if (status == 1) {
 		mine->fate = LOAD_THERE;
+		mine->there = other;
+	}
 	return status < 0 ? status : 0;
 }
 
@@ -351,17 +365,20 @@ static void place_of(const struct copies *all, const struct copy *copy, char out
 static int leave_out(struct copies *all, struct copy *mine, struct copy *other, struct error *error)
 {
 	int status = stands_for(all, other, mine, error);
+	const struct error *damage = &mine->damage[FILE_PCAP];
 	char path[PATH_MAX], place[PATH_MAX];
 	struct error remark = ERROR_NONE;
 
 	if (status != 1)
 		return status;
 	mine->fate = LOAD_LEFT_OUT;
-	path_of(mine->input, mine->damage.path, path);
+	if (damage->code == 0)
+		damage = &mine->damage[FILE_SNAP];
+	path_of(mine->input, damage->path, path);
 	place_of(all, other, place);
-	error_set(&remark, ERROR_DAMAGED, path, mine->damage.offset_bytes,
+	error_set(&remark, ERROR_DAMAGED, path, damage->offset_bytes,
 		  "left out, a whole copy of this segment is in %.240s: %s", place,
-		  mine->damage.message);
+		  damage->message);
 	if (all->report != NULL)
 		all->report(&remark, all->context);
 	return 0;
@@ -369,7 +386,9 @@ static int leave_out(struct copies *all, struct copy *mine, struct copy *other, 
 
 static int refuse(struct copies *all, struct copy *mine, struct copy *other, struct error *error)
 {
-	const char *what = same(mine->snap, other->snap) ? "packets" : "snapshots";
+	bool snap_differs = mine->snap[0] != '\0' && !same(mine->snap, other->snap) &&
+			    mine->damage[FILE_SNAP].code == 0;
+	const char *what = snap_differs ? "snapshots" : "packets";
 	char path[PATH_MAX], place[PATH_MAX];
 
 	place_of(all, mine, path);
@@ -384,6 +403,48 @@ static int refuse(struct copies *all, struct copy *mine, struct copy *other, str
 		"other %s than in %.200s, and nothing says which are right: nothing was "
 		"loaded; give one of the two",
 		what, place);
+}
+
+/* What was there in a copy that is left out itself counts again. Whether there was such. */
+static bool revive(struct copies *all)
+{
+	bool revived = false;
+
+	for (size_t i = 0; i < all->inputs; i++) {
+		struct copy *copy = &all->items[i];
+
+		if (copy->fate != LOAD_THERE || copy->there->fate != LOAD_LEFT_OUT)
+			continue;
+		copy->fate = LOAD_IT;
+		revived = true;
+	}
+	return revived;
+}
+
+static int pass(struct copies *all, visit *do_visit, struct error *error)
+{
+	int status = 0;
+
+	for (size_t i = 0; i < all->inputs && status == 0; i++)
+		status = each_copy(all, &all->items[i], do_visit, error);
+	return status;
+}
+
+static int decide(struct copies *all, struct error *error)
+{
+	int status = pass(all, drop_what_is_stored, error);
+
+	if (status == 0)
+		status = pass(all, doubt, error);
+	if (status == 0)
+		status = hash_doubted(all, error);
+	do {
+		if (status == 0)
+			status = pass(all, drop_what_is_there, error);
+		if (status == 0)
+			status = pass(all, leave_out, error);
+	} while (status == 0 && revive(all));
+	return status == 0 ? pass(all, refuse, error) : status;
 }
 
 /* ------------------------------------------------------------ collecting -- */
@@ -453,8 +514,6 @@ int load_copies(struct inputs *inputs, struct store *store, const char *database
 		void (*report)(const struct error *error, void *context), void *context,
 		enum load_fate *fates, struct error *error)
 {
-	static visit *const passes[] = {drop_what_is_stored, doubt, drop_what_is_there, leave_out,
-					refuse};
 	struct copies all = {
 		.database = database, .stop = stop, .report = report, .context = context};
 	int status = 0;
@@ -464,12 +523,8 @@ int load_copies(struct inputs *inputs, struct store *store, const char *database
 	all.inputs = all.count;
 	if (status == 0)
 		status = store_loaded_each(store, add_stored, &all, error);
-	for (size_t pass = 0; pass < sizeof(passes) / sizeof(passes[0]); pass++) {
-		for (size_t i = 0; i < all.inputs && status == 0; i++)
-			status = each_copy(&all, &all.items[i], passes[pass], error);
-		if (status == 0 && passes[pass] == doubt)
-			status = hash_doubted(&all, error);
-	}
+	if (status == 0)
+		status = decide(&all, error);
 	for (size_t i = 0; i < all.inputs && status == 0; i++)
 		fates[i] = all.items[i].fate;
 	hashindex_release(&all.index);

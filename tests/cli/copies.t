@@ -175,6 +175,38 @@ done
 analyze only "$TMP/spoiled"
 is "$status" 0 "by its log it is what the database has whole"
 
+# ---- each file for itself ----
+# fewer: its capture ends early, but at a record's end: nothing in it is damaged.
+copy fewer
+perl -e 'local $/; open my $f, "+<", shift; my ($all, $at) = (scalar <$f>, 24); $at += 16 + unpack "x8 L<", substr $all, $at for 1 .. 231; truncate $f, $at' "$pcap"
+copy cutothersnap && gunzip "$snap" && gzip -1 "${snap%.gz}" && shorten "$pcap" 3000
+analyze fewer "$TMP/fewer"
+is "$status" 0 "a capture that ends early at a record's end is whole to look at"
+before=$(sha256sum <"$TMP/fewer.db")
+for inputs in torn "alone torn" "torn alone" alone; do
+	read -r -a paths <<<"$inputs"
+	analyze fewer "${paths[@]/#/$TMP/}"
+	is "$status $(sha256sum <"$TMP/fewer.db")" "1 $before" "then $inputs: refused, the capture is sound and has more packets"
+	like "$err" "$name\.pcap: wanted what the database has of this segment, found other packets than in $TMP/fewer.db: nothing was loaded" "and told"
+done
+for inputs in "fewer torn" "torn fewer" "fewer alone torn"; do
+	read -r -a paths <<<"$inputs"
+	analyze fewer-run "${paths[@]/#/$TMP/}"
+	is "$status" 1 "$inputs in one run: refused"
+	not_ok "and there is no database" test -e "$TMP/fewer-run.db"
+done
+analyze sound-snap "$TMP/whole" "$TMP/cutothersnap"
+is "$status" 1 "a capture that is cut, and snapshots that are sound and others: refused"
+like "$err" "found other snapshots than in" "and told"
+# What was in a copy that is left out itself is not lost with it.
+analyze in-left-out "$TMP/alone" "$TMP/torn" "$TMP/whole"
+is "$status $(packets in-left-out)" "2 $WHOLE" "alone, torn and whole: torn alone is left out"
+is "$(grep -c 'left out' <<<"$err")" 1 "and told"
+mkdir "$TMP/cutalone" && cp "$TMP"/cut/*.pcap "$TMP/cutalone"
+analyze cut-in-left-out "$TMP/cutalone" "$TMP/cut" "$TMP/whole"
+is "$status $(packets cut-in-left-out)" "2 $WHOLE" "a damaged capture alone, itself with its snapshots, and the whole one"
+is "$(grep -c 'left out' <<<"$err")" 2 "both are told"
+
 # ---- what only looks alike ----
 for number in 1 2; do
 	mkdir "$TMP/empty$number"
