@@ -72,9 +72,12 @@ static bool skip_record(struct pcap_scan *scan, uint64_t at, uint64_t *length)
 	if (field(scan, header) == 0 || original == 0 || captured > scan->snaplen ||
 	    field(scan, header + 4) >= (scan->nanoseconds ? 1000000000u : 1000000u))
 		return false;
-	scan->is_torn = captured > scan->size - at - sizeof header;
-	if (scan->is_torn)
+	if (captured > scan->size - at - sizeof header) {
+		/* The recorder leaves out no byte below the snaplen. Another length is damage, and
+		 * what is behind it more than one record. */
+		scan->is_torn = captured == (original < scan->snaplen ? original : scan->snaplen);
 		return false;
+	}
 	if (fseeko(scan->file, captured, SEEK_CUR) != 0)
 		return false;
 	*length = sizeof header + captured;

@@ -114,6 +114,30 @@ static void test_records_that_cannot_be(void **state)
 	spoil(12, 0);
 }
 
+/* The second record claims what a recorder writes, or not, and more than there is. */
+static bool is_torn_with(uint32_t captured, uint32_t original)
+{
+	uint8_t bytes[HEADER + 3 * RECORD];
+	size_t length = build(bytes, false);
+
+	put(bytes + HEADER + RECORD + 8, captured, false);
+	put(bytes + HEADER + RECORD + 12, original, false);
+	scan(bytes, length);
+	assert_int_equal(scanned.packets, 1);
+	assert_int_equal(scanned.whole_bytes, HEADER + RECORD);
+	return scanned.is_torn;
+}
+
+static void test_a_length_that_is_damaged_is_no_torn_record(void **state)
+{
+	(void)state;
+	assert_true(is_torn_with(1500, 1500));
+	assert_true(is_torn_with(65535, 70000));
+	assert_false(is_torn_with(60 + 0x100, 60));
+	assert_false(is_torn_with(1500, 1514));
+	assert_false(is_torn_with(65534, 70000));
+}
+
 static void test_zeros_that_never_were_data(void **state)
 {
 	uint8_t bytes[HEADER + 3 * RECORD];
@@ -330,6 +354,7 @@ int main(void)
 		cmocka_unit_test(test_the_other_byte_order),
 		cmocka_unit_test(test_not_a_pcap),
 		cmocka_unit_test(test_records_that_cannot_be),
+		cmocka_unit_test(test_a_length_that_is_damaged_is_no_torn_record),
 		cmocka_unit_test(test_zeros_that_never_were_data),
 		EACH(test_what_is_no_file_of_ours_is_left_alone),
 		EACH(test_what_is_behind_a_hole_is_kept),
