@@ -351,7 +351,7 @@ static void remove_scratch(struct scratch *scratch)
 {
 	const struct explain_options *options = scratch->report->options;
 
-	if (scratch->made) {
+	if (scratch->made && scratch->path != NULL) {
 		unlink(scratch->path);
 		rmdir(scratch->directory);
 	}

@@ -169,7 +169,7 @@ int explain_read_lines(struct explain_report *report, struct error *error)
 
 	for (size_t i = 0; i < report->connection_count; i++)
 		total += report->connections[i].lines.count;
-	all = calloc(total + 1, sizeof(*all));
+	all = calloc(total + 1, sizeof(struct explain_line *));
 	if (all == NULL)
 		return explain_no_memory(error);
 	for (size_t i = 0; i < report->connection_count; i++) {
@@ -178,7 +178,7 @@ int explain_read_lines(struct explain_report *report, struct error *error)
 		for (size_t n = 0; n < lines->count; n++)
 			all[count++] = &lines->items[n];
 	}
-	qsort(all, count, sizeof(*all), compare_files);
+	qsort(all, count, sizeof(struct explain_line *), compare_files);
 	for (size_t i = 0; i < count && status == 0; i += run) {
 		for (run = 1; i + run < count && compare_files(&all[i], &all[i + run]) == 0; run++)
 			;

@@ -608,7 +608,7 @@ static void review_end(struct replay *replay, struct replay_part *part, struct f
 	     i = part->ledger.spans[i].next) {
 		const struct ledger_span *span = &part->ledger.spans[i];
 		enum bridge_reason reason;
-		const char *why;
+		const char *why = NULL;
 
 		if (span->folded != LEDGER_NONE)
 			continue;

@@ -54,13 +54,14 @@ bool timeline_stretch_at(const struct timeline_stretch *stretches, size_t count,
 {
 	size_t begun = timeline_stretches_begun(stretches, count, t_ns);
 	const struct timeline_stretch *last = begun > 0 ? &stretches[begun - 1] : NULL;
+	const struct timeline_stretch *next = begun < count ? &stretches[begun] : NULL;
 
 	if (last != NULL && t_ns < last->until_ns) {
 		*around = *last;
 		return true;
 	}
 	around->from_ns = last != NULL ? last->until_ns : INT64_MIN;
-	around->until_ns = begun < count ? stretches[begun].from_ns : INT64_MAX;
+	around->until_ns = next != NULL ? next->from_ns : INT64_MAX;
 	return false;
 }
 

@@ -262,12 +262,14 @@ static int note(const struct search *search, const struct snap_record *r, uint64
 {
 	struct program program = {0};
 	struct key key;
+	unsigned lowest;
 
 	if (r->op == SNAP_GONE || !key_of_record(r, sequence, &key))
 		return 0;
 	/* A start that was told may be one higher than the one that was read. */
-	for (int lower = 0; lower <= (key.start_ticks > 0); lower++) {
-		key.start_ticks -= (uint64_t)lower;
+	lowest = key.start_ticks > 0 ? 1 : 0;
+	for (unsigned lower = 0; lower <= lowest; lower++) {
+		key.start_ticks -= lower;
 		key.sequence = sequence;
 		note_key(search, &key, r, sequence, &program);
 		key.sequence = 0;
@@ -304,8 +306,8 @@ static int begin_search(struct search *search, const struct witness *wanted, siz
 {
 	*search = (struct search){
 		.items = calloc(2 * count + 1, sizeof(*search->items)),
-		.any = calloc(count + 1, sizeof(*search->any)),
-		.program = calloc(count + 1, sizeof(*search->program)),
+		.any = calloc(count + 1, sizeof(struct sought *)),
+		.program = calloc(count + 1, sizeof(struct sought *)),
 	};
 	if (search->items == NULL || search->any == NULL || search->program == NULL ||
 	    count > UINT32_MAX / 2)

@@ -83,12 +83,14 @@ static struct watcher_use make_told(const struct watcher_hand *hand,
 static size_t tell(struct watcher_hand *hand, const struct watcher_hand_act *act,
 		   struct watcher_use told[WATCHER_HANDS_TOLD], size_t count)
 {
+	struct watcher_use *out = told + count;
+
 	if (hand->turns == SNAP_TURNS_MAX)
 		return count;
 	hand->turns++;
-	told[count] = make_told(hand, act);
-	if (count > 0)
-		told[count].use.previous_ns = told[count - 1].use.at_ns;
+	*out = make_told(hand, act);
+	if (out > told)
+		out->use.previous_ns = (out - 1)->use.at_ns;
 	return count + 1;
 }
 
