@@ -36,7 +36,7 @@ while IFS=$'\t' read -r kind ends _ none wrong _ _ _ _ _ _ _ more _ reasons; do
 	esac
 	if [ "$whole" = 1 ] && [ "$missing" = 0 ] && [ "$whole_kind" = 1 ]; then
 		doubtful=$((doubtful + none))
-		ok "$kind: owners are found" [ $((10 * none)) -le "$ends" ] ||
+		ok "$kind: owners are found" [ $((5 * none)) -le "$ends" ] ||
 			diag "no owner: $reasons"
 	else
 		skip 1 "$kind: the kernel's account cannot be whole, or is not here"
