@@ -113,8 +113,7 @@ void bridge_say_ambiguous(struct bridge *bridge, const struct bridge_subject *su
 									: BRIDGE_CANDIDATES_MAX;
 }
 
-/* Nobody, though readings name somebody, as they may be wrong: the socket and the sighting stay. */
-static void refuse_owner(const struct bridge *bridge, enum bridge_why why, struct bridge_verdict *v)
+void bridge_refuse_owner(const struct bridge *bridge, enum bridge_why why, struct bridge_verdict *v)
 {
 	bridge_tell(bridge, why, v->socket);
 	v->process = v->image = TIMELINE_NONE;
@@ -124,7 +123,7 @@ static void refuse_owner(const struct bridge *bridge, enum bridge_why why, struc
 
 void bridge_disown(const struct bridge *bridge, enum bridge_why why, struct bridge_verdict *v)
 {
-	refuse_owner(bridge, why, v);
+	bridge_refuse_owner(bridge, why, v);
 	v->socket = v->frame = TIMELINE_NONE;
 	v->shared_by = 0;
 }
@@ -236,11 +235,11 @@ static void refuse_heirs(struct bridge *bridge, const struct bridge_subject *sub
 		return;
 	told = bridge_told_user(bridge, subject, t_ns, v->process, &any);
 	if (!told && any) {
-		refuse_owner(bridge, BRIDGE_WHY_NOT_ITS_USER, v);
+		bridge_refuse_owner(bridge, BRIDGE_WHY_NOT_ITS_USER, v);
 		return;
 	}
 	if (v->turn != TIMELINE_NONE && v->turn != v->process) {
-		refuse_owner(bridge, BRIDGE_WHY_NOT_ITS_TURN, v);
+		bridge_refuse_owner(bridge, BRIDGE_WHY_NOT_ITS_TURN, v);
 		return;
 	}
 	if (subject->responder || subject->began_ns == INT64_MIN)
@@ -256,7 +255,7 @@ static void refuse_heirs(struct bridge *bridge, const struct bridge_subject *sub
 			return;
 		maybe = true;
 	}
-	refuse_owner(bridge, maybe ? BRIDGE_WHY_MAY_BE_HEIR : BRIDGE_WHY_HEIR, v);
+	bridge_refuse_owner(bridge, maybe ? BRIDGE_WHY_MAY_BE_HEIR : BRIDGE_WHY_HEIR, v);
 }
 
 static void judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
@@ -309,7 +308,7 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 		/* Who listened need not be who accepted, or it was handed on. */
 		if (v->reason == BRIDGE_OWNED &&
 		    bridge_told_others(bridge, subject, t_ns, v->process))
-			refuse_owner(bridge, BRIDGE_WHY_NOT_ITS_USER, v);
+			bridge_refuse_owner(bridge, BRIDGE_WHY_NOT_ITS_USER, v);
 		return;
 	}
 	if (!stream && bridge_judge_unconnected(bridge, subject, subject->protocol,
@@ -333,17 +332,17 @@ void bridge_judge(struct bridge *bridge, const struct bridge_subject *subject, i
 	judge(bridge, subject, t_ns, v);
 	/* Not all that could have had it were looked at. */
 	if (v->reason == BRIDGE_OWNED && bridge->crowded)
-		refuse_owner(bridge, BRIDGE_WHY_CROWDED, v);
+		bridge_refuse_owner(bridge, BRIDGE_WHY_CROWDED, v);
 	if (v->reason == BRIDGE_OWNED && v->socket != TIMELINE_NONE && !subject->group &&
 	    bridge->timeline->capture_netns != 0 &&
 	    bridge->timeline->sockets[v->socket].netns != bridge->timeline->capture_netns &&
 	    bridge->timeline->sockets[v->socket].netns != 0 && bridge_is_ours(bridge, subject))
-		refuse_owner(bridge, BRIDGE_WHY_NOT_OUR_NAMESPACE, v);
+		bridge_refuse_owner(bridge, BRIDGE_WHY_NOT_OUR_NAMESPACE, v);
 	if (subject->protocol != IPPROTO_TCP && subject->protocol != IPPROTO_SCTP)
 		bridge_judge_datagram(bridge, subject, t_ns, v);
 	if (subject->protocol == IPPROTO_UDP || subject->protocol == IPPROTO_UDPLITE)
 		bridge_check_hands(bridge, subject, t_ns, v);
 	/* It stands for two processes, and which of them it was is not known. */
 	if (v->reason == BRIDGE_OWNED && bridge->timeline->processes[v->process].forked_twice)
-		refuse_owner(bridge, BRIDGE_WHY_FORKED_TWICE, v);
+		bridge_refuse_owner(bridge, BRIDGE_WHY_FORKED_TWICE, v);
 }

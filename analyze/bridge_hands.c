@@ -267,16 +267,6 @@ static const struct timeline_use *rival_receiver(struct hands *hands, uint32_t p
 	return NULL;
 }
 
-/* Somebody who was not looked at may have the socket. */
-static void refuse_crowded(const struct bridge *bridge, struct bridge_verdict *v)
-{
-	bridge_tell(bridge, BRIDGE_WHY_CROWDED, v->socket);
-	v->rule = BRIDGE_NO_RULE;
-	v->reason = BRIDGE_GAP;
-	v->process = v->image = TIMELINE_NONE;
-	v->refused = true;
-}
-
 void bridge_check_hands(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 			struct bridge_verdict *v)
 {
@@ -301,8 +291,9 @@ void bridge_check_hands(struct bridge *bridge, const struct bridge_subject *subj
 	find_turns(&hands);
 	rival = subject->sent ? rival_sender(&hands, v->process, v->first_ns)
 			      : rival_receiver(&hands, v->process);
+	/* Somebody who was not looked at may have the socket. */
 	if (rival == NULL && hands.cut)
-		refuse_crowded(bridge, v);
+		bridge_refuse_owner(bridge, BRIDGE_WHY_CROWDED, v);
 	if (rival == NULL)
 		return;
 	bridge_tell(bridge, BRIDGE_WHY_OTHER_HANDS, v->socket);

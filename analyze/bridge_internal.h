@@ -125,7 +125,10 @@ void bridge_say_lapsed(struct bridge_verdict *v);
 /* Nobody, with the pool as candidates. */
 void bridge_say_ambiguous(struct bridge *bridge, const struct bridge_subject *subject,
 			  struct bridge_verdict *v);
-/* Nobody, though readings name somebody, as they may be wrong, in the socket too. */
+/* Nobody, though readings name somebody, as they may be wrong: the socket and the sighting stay. */
+void bridge_refuse_owner(const struct bridge *bridge, enum bridge_why why,
+			 struct bridge_verdict *v);
+/* The same, and the socket goes too. */
 void bridge_disown(const struct bridge *bridge, enum bridge_why why, struct bridge_verdict *v);
 /* Nobody held the socket; the reason is what readings could see of descriptors. */
 void bridge_say_no_holder(const struct bridge *bridge, uint32_t socket, struct bridge_verdict *v);

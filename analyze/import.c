@@ -13,6 +13,7 @@
 #include <openssl/evp.h>
 
 #include "analyze/pcapin.h"
+#include "snapshot/format/evidence.h"
 #include "snapshot/format/quantity.h"
 #include "snapshot/format/snapfile.h"
 
@@ -222,21 +223,6 @@ static int create_part(const struct run *run, const char *name, char part[PART_N
 	return fd < 0 ? error_errno(error, part, "cannot create") : fd;
 }
 
-static int write_all(int fd, const char *bytes, size_t length)
-{
-	while (length) {
-		ssize_t written = write(fd, bytes, length);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			return -1;
-		bytes += written;
-		length -= (size_t)written;
-	}
-	return 0;
-}
-
 static int copy_bytes(int in, const char *in_path, int out, const char *out_path,
 		      struct error *error)
 {
@@ -254,7 +240,7 @@ static int copy_bytes(int in, const char *in_path, int out, const char *out_path
 			status = error_errno(error, in_path, "cannot read");
 		else if (!got)
 			break;
-		else if (write_all(out, buffer, (size_t)got))
+		else if (evidence_write_all(out, buffer, (size_t)got))
 			status = error_errno(error, out_path, "cannot write");
 	}
 	if (!status && fsync(out))

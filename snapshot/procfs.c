@@ -254,7 +254,8 @@ static int repeat_process(const struct procfs_process *known, struct procfs_walk
 }
 
 /* Whether what was noted ahead of the reading tells when it need not be done
- * again: every thread was noted, and nothing was read that fds does not keep. */
+ * again: every thread was noted, the leader lives (what was read before it died is
+ * not its any more), and nothing was read that fds does not keep. */
 static bool is_repeatable(const struct procfs_process *known, const struct procfs_process *process,
 			  bool has_netns_fds)
 {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "snapshot/capture.h"
+#include "snapshot/format/evidence.h"
 
 #define SUFFIX_DAMAGED	".damaged"
 #define SUFFIX_SALVAGE	".salvage"
@@ -147,7 +148,7 @@ static int copy_from(int from, uint64_t at, int to, const char *name, struct err
 	ssize_t got;
 
 	while ((got = pread(from, bytes, sizeof bytes, (off_t)at)) > 0) {
-		if (write(to, bytes, (size_t)got) != got)
+		if (evidence_write_all(to, bytes, (size_t)got) != 0)
 			return error_errno(error, name, "writing");
 		at += (uint64_t)got;
 	}

@@ -503,18 +503,8 @@ static int make_line(struct custody *custody, const struct custody_entry *entry,
 static int write_synced(struct custody *custody, const char *text, size_t length,
 			struct error *error)
 {
-	while (length > 0) {
-		ssize_t written = write(custody->fd, text, length);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written == 0)
-			errno = EIO;
-		if (written <= 0)
-			return error_errno(error, custody->path, "cannot write");
-		text += written;
-		length -= (size_t)written;
-	}
+	if (evidence_write_all(custody->fd, text, length) != 0)
+		return error_errno(error, custody->path, "cannot write");
 	if (fsync(custody->fd) != 0)
 		return error_errno(error, custody->path, "cannot sync");
 	return 0;

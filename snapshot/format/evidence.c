@@ -121,6 +121,25 @@ int evidence_open_file(int dirfd, const char *name, int flags, const char *path,
 	return result;
 }
 
+int evidence_write_all(int fd, const void *bytes, size_t length)
+{
+	const uint8_t *next = bytes;
+
+	while (length > 0) {
+		ssize_t written = write(fd, next, length);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written == 0)
+			errno = EIO;
+		if (written <= 0)
+			return -1;
+		next += written;
+		length -= (size_t)written;
+	}
+	return 0;
+}
+
 static int append(struct evidence_list *list, const struct evidence_segment *segment)
 {
 	if (list->count == list->capacity) {

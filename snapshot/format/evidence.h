@@ -57,6 +57,10 @@ int evidence_parse_name(const char *name, struct evidence_stem *stem, const char
 int evidence_open_file(int dirfd, const char *name, int flags, const char *path,
 		       struct error *error);
 
+/* Writes all of length bytes where fd stands, in as many calls as it takes. 0, or -1 with
+ * errno; how much was written then is not known. */
+int evidence_write_all(int fd, const void *bytes, size_t length);
+
 /* Lists the segments of a directory. Both .pcap and .pcap.gz of one stem: the
  * .pcap counts (the .gz is being made). */
 int evidence_list_read(int dirfd, const char *path, struct evidence_list *out, struct error *error);

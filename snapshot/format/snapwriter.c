@@ -11,6 +11,7 @@
 #include <zlib.h>
 
 #include "snapshot/format/escape.h"
+#include "snapshot/format/evidence.h"
 #include "snapshot/format/snapfile_internal.h"
 
 #define OUTPUT_SIZE  (64u << 10)
@@ -39,19 +40,9 @@ static int fail(struct snapfile_writer *writer, struct error *error)
 
 static int write_all(struct snapfile_writer *writer, const uint8_t *bytes, size_t length)
 {
-	while (length > 0) {
-		ssize_t written = write(writer->fd, bytes, length);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written == 0)
-			errno = EIO;
-		if (written <= 0)
-			return error_errno(&writer->failure, writer->path, "cannot write");
-		bytes += written;
-		length -= (size_t)written;
-		writer->bytes += (uint64_t)written;
-	}
+	if (evidence_write_all(writer->fd, bytes, length) != 0)
+		return error_errno(&writer->failure, writer->path, "cannot write");
+	writer->bytes += length;
 	return 0;
 }
 
