@@ -9,7 +9,12 @@
 #include "analyze/hashindex.h"
 #include "analyze/merge.h"
 #include "analyze/pcapin.h"
+#include "analyze/walk.h"
 #include "snapshot/format/snapfile.h"
+
+/* Captures of fewer are looked into: they may have none. A file's header alone has 24 bytes, and
+ * gzip makes some more of it. */
+#define LEAST_BYTES_WITH_PACKETS 128
 
 enum file { FILE_PCAP, FILE_SNAP, FILES };
 
@@ -23,9 +28,11 @@ struct copy {
 	char pcap[CUSTODY_HEX_SIZE], snap[CUSTODY_HEX_SIZE], content[CUSTODY_HEX_SIZE];
 	bool snap_tells; /* of which segment it is */
 	bool has_packets;
-	bool in_doubt;		    /* an input: its capture is to be hashed */
-	bool looked;		    /* an input: has_packets is known */
-	bool read, is_sound;	    /* an input: is_sound and content are known once it was read */
+	bool says_nothing;   /* its capture has no packets, as those of other segments may have none
+			      */
+	bool in_doubt;	     /* an input: its capture is to be hashed */
+	bool looked;	     /* an input: has_packets is known */
+	bool read, is_sound; /* an input: is_sound and content are known once it was read */
 	struct error damage[FILES]; /* an input's that was read; code 0: none, or no such file */
 };
 
@@ -62,7 +69,7 @@ static uint64_t hash_of_key(const struct copy *copy, enum key key)
 			   : key == KEY_STEM ? copy->stem
 					     : copy->content;
 
-	if (text[0] == '\0')
+	if (text[0] == '\0' || (copy->says_nothing && (key == KEY_PCAP || key == KEY_CONTENT)))
 		return 0;
 	/* A capture was compressed before or since. */
 	if (key == KEY_CONTENT)
@@ -131,6 +138,19 @@ static int read_pcap(struct copies *all, struct copy *copy, bool whole, struct e
 	return status;
 }
 
+static int has_packets(struct copies *all, struct copy *copy, struct error *error)
+{
+	int status;
+
+	if (copy->looked || copy->input == NULL)
+		return copy->has_packets;
+	status = read_pcap(all, copy, false, error);
+	if (status != 0 && status != ERROR_DAMAGED)
+		return status;
+	copy->looked = true;
+	return copy->has_packets;
+}
+
 static int read_snap(struct copies *all, const struct input *input, struct error *error)
 {
 	struct snapfile_reader *reader = NULL;
@@ -179,19 +199,6 @@ static int read_copy(struct copies *all, struct copy *copy, struct error *error)
 }
 
 /* ------------------------------------------------------------- comparing -- */
-
-static int has_packets(struct copies *all, struct copy *copy, struct error *error)
-{
-	int status;
-
-	if (copy->looked || copy->input == NULL)
-		return copy->has_packets;
-	status = read_pcap(all, copy, false, error);
-	if (status != 0 && status != ERROR_DAMAGED)
-		return status;
-	copy->looked = true;
-	return copy->has_packets;
-}
 
 /* 1, 0, negative. */
 static int are_copies(struct copies *all, struct copy *a, struct copy *b, struct error *error)
@@ -272,6 +279,7 @@ static int each_copy(struct copies *all, struct copy *mine, visit *do_visit, str
 		       (place = hashindex_next(&all->index, hash, &probe)) != HASHINDEX_NONE) {
 			struct copy *other = &all->items[place / KEYS];
 
+			walk_step();
 			if (other == mine || other->fate != LOAD_IT)
 				continue;
 			status = are_copies(all, mine, other, error);
@@ -470,6 +478,14 @@ static int add_input(struct copies *all, struct input *input, struct error *erro
 		take_stem(copy, name_of(input));
 	memcpy(copy->recording, input->recording, sizeof(copy->recording));
 	take_hashes(copy);
+	if (copy->stem[0] != '\0' && input->pcap != NULL &&
+	    input->pcap_bytes < LEAST_BYTES_WITH_PACKETS) {
+		int found = has_packets(all, copy, error);
+
+		if (found < 0)
+			return found;
+		copy->says_nothing = found == 0;
+	}
 	return add_keys(all, all->count - 1, error);
 }
 
@@ -496,6 +512,7 @@ static int add_stored(const struct store_loaded *row, void *context, struct erro
 
 	if (!row->is_bare)
 		take_stem(&copy, row->pcap_name != NULL ? row->pcap_name : row->snap_name);
+	copy.says_nothing = copy.stem[0] != '\0' && !copy.has_packets;
 	take_hash(copy.pcap, row->pcap_sha256);
 	take_hash(copy.snap, row->snap_sha256);
 	take_hash(copy.content, row->content_sha256);

@@ -14,7 +14,7 @@
 #include "analyze/bridge.h"
 #include "analyze/load.h"
 #include "analyze/walk.h"
-#include "tests/unit/scene.h"
+#include "tests/unit/loading.h"
 
 #define NEVER  SCENE_NEVER
 #define CLIENT "6 " HOST " 40000 " PEER " 80"
@@ -659,6 +659,40 @@ static void many_processes_of_one_pid(void **state)
 	compare(merge_steps_for(make_namesakes, 1000), merge_steps_for(make_namesakes, 4000));
 }
 
+static uint64_t segment_steps_for(unsigned n)
+{
+	char name[16], database[16];
+	uint64_t before;
+
+	snprintf(name, sizeof(name), "of%u", n);
+	snprintf(database, sizeof(database), "%u.db", n);
+	loading_directory(name);
+	for (unsigned i = 1; i <= n; i++) {
+		loading_header(i);
+		scene_frame("key", i, i + 1);
+		loading_write(name, i, NULL, 0);
+	}
+	before = walk_steps;
+	LOAD(database, name);
+	assert_int_equal(loading_result.segments, n);
+	LOAD(database, name);
+	assert_true(loading_result.nothing_new);
+	return walk_steps - before;
+}
+
+/* As a quiet host's: the captures of all of them are the same. */
+static void many_segments_without_packets(void **state)
+{
+	uint64_t few, many;
+
+	(void)state;
+	few = segment_steps_for(12);
+	many = segment_steps_for(48);
+	if (few < 12 || many >= 6 * few)
+		fail_msg("%llu steps for 12 segments, %llu for 48", (unsigned long long)few,
+			 (unsigned long long)many);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -682,6 +716,8 @@ int main(void)
 		cmocka_unit_test(many_key_frames),
 		cmocka_unit_test(many_addresses_and_interfaces),
 		cmocka_unit_test(many_processes_of_one_pid),
+		cmocka_unit_test_setup_teardown(many_segments_without_packets, loading_begin,
+						loading_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
