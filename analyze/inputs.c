@@ -327,6 +327,14 @@ static void read_header(struct input *input)
 	snapfile_close(reader);
 }
 
+void input_path(const struct input *input, const char *name, char out[PATH_MAX])
+{
+	size_t length = strlen(input->path);
+	const char *slash = length > 0 && input->path[length - 1] == '/' ? "" : "/";
+
+	snprintf(out, PATH_MAX, "%s%s%s", input->path, slash, name);
+}
+
 int input_identify(struct input *input, bool verify, struct error *error)
 {
 	int status = 0;

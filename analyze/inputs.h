@@ -5,6 +5,7 @@
 #ifndef ANALYZE_INPUTS_H
 #define ANALYZE_INPUTS_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -74,6 +75,8 @@ int input_identify(struct input *input, bool verify, struct error *error);
 /* Hashes a capture whose hash is believed; of another there is nothing to do. What it
  * says of the input is then as --verify would have it. */
 int input_hash_believed(struct input *input, struct error *error);
+/* A file's name in its directory as a path, for messages. */
+void input_path(const struct input *input, const char *name, char out[PATH_MAX]);
 /* Whether two captures are one file, or have one hash that neither only believes. */
 bool input_same_pcap(const struct input *a, const struct input *b);
 /* Sorts, once all are identified, and drops what was named twice. Two files that are the same

@@ -420,10 +420,24 @@ static void free_full(struct load *load, struct slot *slot)
 	pthread_mutex_unlock(&load->lock);
 }
 
-/* is_whole: all of the file was read. */
-static int note_damage(struct load *load, const struct error *why, const char *kind,
-		       const char *subject, bool is_whole, struct error *error)
+/* Files are opened by their names in their directories; users are told which one it was. */
+static void say_path(const struct input *input, struct error *error)
 {
+	const struct error said = *error;
+	char path[PATH_MAX];
+
+	if (said.path[0] == '\0' || strchr(said.path, '/') != NULL)
+		return;
+	input_path(input, said.path, path);
+	error_set(error, said.code, path, said.offset_bytes, "%s", said.message);
+	error->saved_errno = said.saved_errno;
+}
+
+/* is_whole: all of the file was read. */
+static int note_damage(struct load *load, const struct input *input, const struct error *why,
+		       const char *kind, const char *subject, bool is_whole, struct error *error)
+{
+	struct error said = *why;
 	char detail[sizeof(why->message) + 64];
 	struct merge_damage damage = {
 		.kind = kind, .subject = subject, .detail = detail, .is_whole = is_whole};
@@ -433,7 +447,8 @@ static int note_damage(struct load *load, const struct error *why, const char *k
 			 why->message);
 	else
 		snprintf(detail, sizeof(detail), "%s", why->message);
-	damage_noted(load, why);
+	say_path(input, &said);
+	damage_noted(load, &said);
 	return merge_damaged(load->merge, &damage, error);
 }
 
@@ -466,15 +481,17 @@ static int note_damages(struct load *load, struct job *job, struct error *error)
 	if (job->pcap_damaged)
 		status = input_hash_believed(input, error);
 	if (status == 0 && input->snap_altered.code != 0)
-		status = note_damage(load, &input->snap_altered, "altered", input->snap, true,
-				     error);
+		status = note_damage(load, input, &input->snap_altered, "altered", input->snap,
+				     true, error);
 	if (status == 0 && input->pcap_altered.code != 0)
-		status = note_damage(load, &input->pcap_altered, "altered", input->pcap, true,
-				     error);
+		status = note_damage(load, input, &input->pcap_altered, "altered", input->pcap,
+				     true, error);
 	if (status == 0 && job->snap_damaged)
-		status = note_damage(load, &job->snap_error, "torn", input->snap, false, error);
+		status = note_damage(load, input, &job->snap_error, "torn", input->snap, false,
+				     error);
 	if (status == 0 && job->pcap_damaged)
-		status = note_damage(load, &job->pcap_error, "damaged", input->pcap, false, error);
+		status = note_damage(load, input, &job->pcap_error, "damaged", input->pcap, false,
+				     error);
 	return status;
 }
 
@@ -520,6 +537,7 @@ static int merge_job(struct load *load, struct job *job, unsigned *turn, bool is
 	return status;
 failed:
 	*error = job->error;
+	say_path(input, error);
 	return job->status;
 }
 

@@ -354,20 +354,12 @@ static const char *name_of(const struct input *input)
 	return input->pcap != NULL ? input->pcap : input->snap;
 }
 
-static void path_of(const struct input *input, const char *name, char out[PATH_MAX])
-{
-	size_t length = strlen(input->path);
-	const char *slash = length > 0 && input->path[length - 1] == '/' ? "" : "/";
-
-	snprintf(out, PATH_MAX, "%s%s%s", input->path, slash, name);
-}
-
 static void place_of(const struct copies *all, const struct copy *copy, char out[PATH_MAX])
 {
 	if (copy->input == NULL)
 		snprintf(out, PATH_MAX, "%s", all->database);
 	else
-		path_of(copy->input, name_of(copy->input), out);
+		input_path(copy->input, name_of(copy->input), out);
 }
 
 static int leave_out(struct copies *all, struct copy *mine, struct copy *other, struct error *error)
@@ -382,7 +374,7 @@ static int leave_out(struct copies *all, struct copy *mine, struct copy *other, 
 	mine->fate = LOAD_LEFT_OUT;
 	if (damage->code == 0)
 		damage = &mine->damage[FILE_SNAP];
-	path_of(mine->input, damage->path, path);
+	input_path(mine->input, damage->path, path);
 	place_of(all, other, place);
 	error_set(&remark, ERROR_DAMAGED, path, damage->offset_bytes,
 		  "left out, a whole copy of this segment is in %.240s: %s", place,
