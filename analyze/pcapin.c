@@ -1,9 +1,10 @@
 /*
  * pcapin.c - packets in, through libpcap or pcapng.c.
  *
- * A plain file goes to libpcap as a stdio stream with a large buffer. A gzip
- * file, and anything that is no regular file, goes through a stream of our own
- * (struct source), so that one thread does all and a compressed file that breaks
+ * A plain file goes to libpcap as a stdio stream with a large buffer; its records
+ * are then read by pcapfast.c as long as they are as usual, and by libpcap from
+ * the first one that is not. A gzip file, and anything that is no regular file, goes through a
+ * stream of our own (struct source), so that one thread does all and a compressed file that breaks
  * off is told from one that ends.
  */
 #include "analyze/pcapin.h"
@@ -22,6 +23,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "analyze/pcapfast.h"
 #include "analyze/pcapng.h"
 #include "snapshot/format/custody.h"
 #include "snapshot/format/quantity.h"
@@ -63,7 +65,8 @@ struct pcapin {
 	char *path;
 	FILE *stream; /* owned by pcap, once there is one */
 	pcap_t *pcap;
-	struct pcapng *ng; /* either of the two */
+	struct pcapng *ng;     /* either of the two */
+	struct pcapfast *fast; /* reads in place of pcap, which goes on where it cannot; NULL */
 	char *stream_buffer;
 	struct source *source; /* NULL: a plain file, which stdio reads itself */
 	uint32_t magic;
@@ -332,6 +335,27 @@ static int open_pcap(struct pcapin *in, struct error *error)
 	return 0;
 }
 
+/* Whether libpcap gives the records of a file just as they stand there. It swaps bytes also in
+ * what some link layers hold, swaps the lengths of old versions, and puts right what some
+ * kernels wrote about USB. */
+static bool is_usual(const struct pcapin *in)
+{
+	return in->source == NULL && in->record_header_bytes == RECORD_HEADER_BYTES &&
+	       !pcap_is_swapped(in->pcap) && pcap_major_version(in->pcap) == PCAP_VERSION_MAJOR &&
+	       pcap_minor_version(in->pcap) == PCAP_VERSION_MINOR &&
+	       in->link_type != DLT_USB_LINUX && in->link_type != DLT_USB_LINUX_MMAPPED;
+}
+
+static int open_fast(struct pcapin *in, struct error *error)
+{
+	if (in->pcap == NULL || !is_usual(in))
+		return 0;
+	in->fast = pcapfast_new(fileno(in->stream), FILE_HEADER_BYTES, in->snaplen);
+	if (in->fast == NULL)
+		return error_set(error, ERROR_MEMORY, in->path, -1, "out of memory");
+	return 0;
+}
+
 /* Reads the first bytes of fd and hands it, unread, to what suits it. */
 static int open_fd(struct pcapin *in, int *fd, struct error *error)
 {
@@ -404,6 +428,8 @@ static int open_as(int dirfd, const char *path, bool hashed, struct pcapin **out
 		result = hash_content(in, error);
 	if (result == 0)
 		result = open_pcap(in, error);
+	if (result == 0)
+		result = open_fast(in, error);
 out:
 	if (fd >= 0)
 		close(fd);
@@ -454,6 +480,7 @@ void pcapin_close(struct pcapin *in)
 	else if (in->stream)
 		fclose(in->stream);
 	pcapng_free(in->ng);
+	pcapfast_free(in->fast);
 	source_free(in->source);
 	free(in->stream_buffer);
 	free(in->path);
@@ -479,15 +506,19 @@ uint64_t pcapin_read_bytes(const struct pcapin *in)
 
 /* -------------------------------------------------------------- records -- */
 
-/* libpcap gave a classic file's unsigned 32-bit fields as signed ones, scaled.
- * Any value is taken as it stands: more than 10^9 ns carries into the seconds. */
-static int64_t classic_time_ns(const struct pcapin *in, const struct timeval *ts)
+/* Any value is taken as it stands: more than 10^9 ns carries into the seconds. */
+static inline int64_t classic_time_ns(const struct pcapin *in, uint32_t seconds, uint32_t fraction)
 {
-	int64_t seconds = (uint32_t)ts->tv_sec;
+	return seconds * NS_PER_SECOND +
+	       (in->magic == MAGIC_NANOSECONDS ? (int64_t)fraction : (int64_t)fraction * 1000);
+}
 
-	if (in->magic == MAGIC_NANOSECONDS)
-		return seconds * NS_PER_SECOND + (uint32_t)ts->tv_usec;
-	return seconds * NS_PER_SECOND + (int64_t)(uint32_t)(ts->tv_usec / 1000) * 1000;
+/* libpcap gives a file's unsigned fields as signed ones, scaled. */
+static int64_t libpcap_time_ns(const struct pcapin *in, const struct timeval *ts)
+{
+	return classic_time_ns(
+		in, (uint32_t)ts->tv_sec,
+		(uint32_t)(in->magic == MAGIC_NANOSECONDS ? ts->tv_usec : ts->tv_usec / 1000));
 }
 
 /* Why there is no further packet: ended, or found says what is wrong. */
@@ -551,12 +582,41 @@ static int next_of_pcapng(struct pcapin *in, struct pcapin_packet *packet, struc
 	return 1;
 }
 
+static bool next_fast(struct pcapin *in, struct pcapin_packet *packet)
+{
+	struct pcapfast_record record;
+
+	if (!pcapfast_next(in->fast, &record))
+		return false;
+	*packet = (struct pcapin_packet){
+		.time_ns = classic_time_ns(in, record.seconds, record.fraction),
+		.number = ++in->packets,
+		.offset_bytes = in->next_offset_bytes,
+		.captured_bytes = record.captured_bytes,
+		.original_bytes = record.original_bytes,
+		.link_type = in->link_type,
+		.data = record.data,
+	};
+	in->next_offset_bytes += RECORD_HEADER_BYTES + (uint64_t)record.captured_bytes;
+	return true;
+}
+
+/* From here on libpcap reads, which so far has the file header only. */
+static bool leave_to_libpcap(struct pcapin *in)
+{
+	pcapfast_free(in->fast);
+	in->fast = NULL;
+	return fseeko(in->stream, (off_t)in->next_offset_bytes, SEEK_SET) == 0;
+}
+
 int pcapin_next(struct pcapin *in, struct pcapin_packet *packet, struct error *error)
 {
 	struct pcap_pkthdr *header;
 	const uint8_t *data;
 	int status;
 
+	if (in->fast != NULL && next_fast(in, packet))
+		return 1;
 	if (in->stopped) {
 		if (in->stopped < 0 && error)
 			*error = in->last_error;
@@ -564,6 +624,8 @@ int pcapin_next(struct pcapin *in, struct pcapin_packet *packet, struct error *e
 	}
 	if (in->ng)
 		return next_of_pcapng(in, packet, error);
+	if (in->fast != NULL && !leave_to_libpcap(in))
+		return stop(in, false, "a file that cannot be sought in", error);
 	status = pcap_next_ex(in->pcap, &header, &data);
 	if (status != 1)
 		return stop(in, status == PCAP_ERROR_BREAK, pcap_geterr(in->pcap), error);
@@ -574,7 +636,7 @@ int pcapin_next(struct pcapin *in, struct pcapin_packet *packet, struct error *e
 	packet->original_bytes = header->len;
 	packet->link_type = in->link_type;
 	packet->data = data;
-	packet->time_ns = classic_time_ns(in, &header->ts);
+	packet->time_ns = libpcap_time_ns(in, &header->ts);
 	in->next_offset_bytes = end_of_record(in, header->caplen);
 	return 1;
 }

@@ -21,6 +21,7 @@
 #define MICROSECONDS 0xa1b2c3d4u
 #define NANOSECONDS  0xa1b23c4du
 #define KUZNETZOV    0xa1b2cd34u
+#define DBUS	     231u /* its records may be of any length for libpcap */
 
 static char directory[] = "/tmp/test_pcapin.XXXXXX";
 static int dirfd_of_test = -1;
@@ -77,6 +78,14 @@ static void write_file(const char *name, const void *content, size_t size)
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, content, size), size);
 	close(fd);
+}
+
+static int cut_file(const char *name, off_t size)
+{
+	int fd = openat(dirfd_of_test, name, O_WRONLY | O_CLOEXEC), result = ftruncate(fd, size);
+
+	close(fd);
+	return result;
 }
 
 static size_t gzip(uint8_t *out, size_t size)
@@ -607,6 +616,63 @@ static void large_files_come_out_whole(void **state)
 	}
 }
 
+/* In the middle of a file: longer than the blocks that plain files are read in, or than the
+ * snaplen; what follows is read too. */
+static void what_is_unusual_does_not_end_a_capture(void **state)
+{
+	static const uint32_t snaplens[2] = {1u << 20, 1000}, lengths[2] = {300000, 200000},
+			      captured[2] = {300000, 1000};
+	struct pcapin_packet p;
+	struct pcapin *in;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		put_header(MICROSECONDS, snaplens[i], DBUS);
+		put_record(1, 1, 60, 60);
+		put_record(2, 1, lengths[i], 300000);
+		put_record(3, 1, 70, 70);
+		put_record(4, 4294967295, 0, 80);
+		in = open_bytes();
+		assert_int_equal(next_packet(in).captured_bytes, 60);
+		p = next_packet(in);
+		assert_int_equal(p.captured_bytes, captured[i]);
+		assert_int_equal(p.original_bytes, 300000);
+		assert_int_equal(p.offset_bytes, 24 + 76);
+		assert_int_equal(p.data[captured[i] - 1], lengths[i] & 0xff);
+		p = next_packet(in);
+		assert_int_equal(p.number, 3);
+		assert_int_equal(p.offset_bytes, 24 + 76 + 16 + lengths[i]);
+		assert_int_equal(p.data[69], 70);
+		assert_int_equal(next_packet(in).time_ns, INT64_C(4298967295000));
+		assert_end(in);
+	}
+}
+
+static void a_file_may_be_cut_and_grow_while_it_is_read(void **state)
+{
+	const off_t cut = 24 + 300 * 1016 + 500;
+	struct pcapin *in;
+
+	(void)state;
+	put_header(NANOSECONDS, 65535, 1);
+	while (length < 350000)
+		put_record(1, 1, 1000, 1000);
+	in = open_bytes();
+	assert_int_equal(next_packet(in).number, 1);
+	assert_int_equal(cut_file("file", cut), 0);
+	for (uint64_t n = 2; n <= 300; n++)
+		assert_int_equal(next_packet(in).number, n);
+	assert_damage(in, 300, 24 + 300 * 1016, "truncated");
+	put_header(NANOSECONDS, 65535, 1);
+	put_record(1, 1, 1000, 1000);
+	in = open_bytes();
+	put_record(2, 2, 1000, 1000);
+	write_file("file", bytes, length);
+	assert_int_equal(next_packet(in).number, 1);
+	assert_int_equal(next_packet(in).time_ns, INT64_C(2000000002));
+	assert_end(in);
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -644,6 +710,8 @@ int main(void)
 		cmocka_unit_test(a_damaged_gzip_stream_is_damage),
 		cmocka_unit_test(a_pipe_can_be_read),
 		cmocka_unit_test(large_files_come_out_whole),
+		cmocka_unit_test(what_is_unusual_does_not_end_a_capture),
+		cmocka_unit_test(a_file_may_be_cut_and_grow_while_it_is_read),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
