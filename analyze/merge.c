@@ -181,48 +181,7 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 	return 0;
 }
 
-/* ------------------------------------------------------ traffic, packets -- */
-
-static int compare_traffic(const void *a, const void *b)
-{
-	const struct store_traffic *p = a, *q = b;
-
-	if (p->connection_id != q->connection_id)
-		return p->connection_id < q->connection_id ? -1 : 1;
-	return p->bucket < q->bucket ? -1 : p->bucket > q->bucket;
-}
-
-/* In the order of the table: rows that stand beside each other there cost a
- * third of what they cost as the packets came. */
-static int merge_traffic(struct merge *merge, const struct replay_part *part,
-			 const struct merge_mapping *map, struct error *error)
-{
-	size_t count = part->ledger.traffic_count;
-	struct store_traffic *rows = malloc((count + 1) * sizeof(*rows));
-	int status = 0;
-
-	if (rows == NULL)
-		return merge_no_memory(error);
-	for (size_t i = 0; i < count; i++) {
-		const struct ledger_traffic *t = &part->ledger.traffic[i];
-		uint32_t span = ledger_final(&part->ledger, t->span);
-		bool swap = map->swapped[span];
-
-		rows[i] = (struct store_traffic){
-			.connection_id = map->span_ids[span],
-			.bucket = t->bucket,
-			.sent_packets = swap ? t->received_packets : t->sent_packets,
-			.sent_bytes = (int64_t)(swap ? t->received_bytes : t->sent_bytes),
-			.received_packets = swap ? t->sent_packets : t->received_packets,
-			.received_bytes = (int64_t)(swap ? t->sent_bytes : t->received_bytes),
-		};
-	}
-	qsort(rows, count, sizeof(*rows), compare_traffic);
-	for (size_t i = 0; i < count && status == 0; i++)
-		status = store_traffic(merge->store, &rows[i], error);
-	free(rows);
-	return status;
-}
+/* --------------------------------------------------------------- packets -- */
 
 static int merge_packets(struct merge *merge, const struct replay_part *part,
 			 const struct merge_mapping *map, struct error *error)

@@ -1,9 +1,9 @@
 /*
  * merge_internal.h - what the files of the merger share: merge.c (flows),
  * merge_connection.c (their owners), merge_state.c, merge_process.c and
- * merge_socket.c (what snapshots tell), merge_tunnel.c (what flows carry for others),
- * merge_coverage.c (what is missing), and merge_carry.c and merge_check.c (writing it
- * down for the next load, and reading it).
+ * merge_socket.c (what snapshots tell), merge_traffic.c, merge_tunnel.c (what flows carry for
+ * others), merge_coverage.c (what is missing), and merge_carry.c and merge_check.c (writing it down
+ * for the next load, and reading it).
  */
 #ifndef ANALYZE_MERGE_INTERNAL_H
 #define ANALYZE_MERGE_INTERNAL_H
@@ -218,6 +218,10 @@ void merge_flow_row(const struct flow *flow, struct merge_texts *texts, struct s
 uint64_t merge_hash_of_flow(const void *merge, uint32_t place);
 /* It had no packet for so long before the end of the segment that none will be its. */
 bool merge_is_silent(const struct merge *merge, const struct flow *flow, int64_t recording_id);
+
+/* merge_traffic.c: what a part's flows sent and received by time, as rows */
+int merge_traffic(struct merge *merge, const struct replay_part *part,
+		  const struct merge_mapping *map, struct error *error);
 
 /* merge_tunnel.c */
 uint64_t merge_hash_of_tunnel(const void *merge, uint32_t place);

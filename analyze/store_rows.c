@@ -241,14 +241,6 @@ static const struct column connection_columns[] = {
 static const struct column candidate_columns[] = {
 	ID(candidate, connection_id), ID(candidate, process_id), ID(candidate, socket_id), END};
 
-static const struct column traffic_columns[] = {ID(traffic, connection_id),
-						NUMBER(traffic, bucket),
-						NUMBER(traffic, sent_packets),
-						NUMBER(traffic, sent_bytes),
-						NUMBER(traffic, received_packets),
-						NUMBER(traffic, received_bytes),
-						END};
-
 static const struct column packet_columns[] = {
 	ID(packet, segment_id),
 	NUMBER(packet, number),
@@ -291,7 +283,6 @@ static const struct table tables[STORE_TABLES] = {
 	[STORE_INSERT_CONNECTION] = {"connection", connection_columns, ""},
 	[STORE_INSERT_CANDIDATE] = {"candidate", candidate_columns,
 				    "ON CONFLICT (connection_id, process_id) DO NOTHING"},
-	[STORE_INSERT_TRAFFIC] = {"traffic", traffic_columns, ADD_TRAFFIC},
 	[STORE_INSERT_PACKET] = {"packet", packet_columns, ""},
 	[STORE_INSERT_OTHER] =
 		{"other", other_columns,
@@ -598,11 +589,6 @@ int store_connection(struct store *store, const struct store_connection *row, en
 int store_candidate(struct store *store, const struct store_candidate *row, struct error *error)
 {
 	return write_row(store, STORE_INSERT_CANDIDATE, row, true, error);
-}
-
-int store_traffic(struct store *store, const struct store_traffic *row, struct error *error)
-{
-	return write_row(store, STORE_INSERT_TRAFFIC, row, true, error);
 }
 
 int store_packet(struct store *store, const struct store_packet *row, struct error *error)

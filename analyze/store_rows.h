@@ -1,6 +1,7 @@
 /*
- * store_rows.h - what store.c (the file's life), store_rows.c (its rows), store_loaded.c
- * (what is there) and store_carry.c (what moves between them) share. Nobody else includes it.
+ * store_rows.h - what store.c (the file's life), store_rows.c (its rows), store_traffic.c (those of
+ * traffic), store_loaded.c (what is there) and store_carry.c (what moves between them) share.
+ * Nobody else includes it.
  */
 #ifndef ANALYZE_STORE_ROWS_H
 #define ANALYZE_STORE_ROWS_H
@@ -24,7 +25,6 @@ enum store_statement {
 	STORE_INSERT_FLOW,
 	STORE_INSERT_CONNECTION,
 	STORE_INSERT_CANDIDATE,
-	STORE_INSERT_TRAFFIC,
 	STORE_INSERT_PACKET,
 	STORE_INSERT_OTHER,
 	STORE_INSERT_COVERAGE,
@@ -34,6 +34,7 @@ enum store_statement {
 	STORE_COMPARE_FLOW,
 	STORE_COMPARE_CONNECTION,
 	STORE_COMPARE_TUNNEL,
+	STORE_TRAFFIC,
 	STORE_FOLD, /* its statements, see fold_sql */
 	STORE_STATEMENTS = STORE_FOLD + 8
 };
@@ -48,6 +49,12 @@ struct store_codes {
 	} entry[STORE_MAX_CODES];
 };
 
+/* What store_traffic.c takes at once; borrowed while it does. */
+struct store_given {
+	const struct store_traffic *traffic;
+	size_t count;
+};
+
 struct store {
 	sqlite3 *db;
 	char *path;	 /* the target */
@@ -57,6 +64,7 @@ struct store {
 	int64_t bucket_ns;
 	sqlite3_stmt *statements[STORE_STATEMENTS]; /* prepared when first used */
 	struct store_codes rules, reasons;
+	struct store_given given;
 };
 
 /* What is there already is added to. */

@@ -199,7 +199,7 @@ void rows_add_traffic(struct store *store, int64_t connection, int64_t bucket, i
 {
 	struct store_traffic row = {connection, bucket, 1, bytes, 2, 2 * bytes};
 
-	OK(store_traffic(store, &row, &rows_error));
+	OK(store_traffic(store, &row, 1, &rows_error));
 }
 
 /* Rows in transactions of the given size, with one rolled back on the way. */

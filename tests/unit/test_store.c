@@ -131,6 +131,35 @@ static void same_rows_give_the_same_bytes(void **state)
 	free(second);
 }
 
+static void traffic_of_many_rows_adds_up(void **state)
+{
+	(void)state;
+	static struct store_traffic rows[3000];
+	struct store *store = rows_open(rows_target, 0, false);
+	struct store_traffic wrong = {0, 5, 1, 1, 1, 1};
+
+	for (int i = 0; i < 3000; i++)
+		rows[i] = (struct store_traffic){1 + i / 300, -5 + i % 100, 1, i, 2, 2 * i};
+	OK(store_begin(store, &rows_error));
+	OK(store_traffic(store, rows, 0, &rows_error));
+	OK(store_traffic(store, rows + 1, 2999, &rows_error));
+	OK(store_traffic(store, rows, 2, &rows_error));
+	assert_int_equal(store_traffic(store, &wrong, 1, &rows_error), ERROR_USAGE);
+	OK(store_commit(store, &rows_error));
+	OK(store_finish(store, &rows_error));
+	assert_string_equal(rows_ask(rows_target,
+				     "SELECT count(*) || ' ' || min(bucket) || ' ' || "
+				     "sum(sent_packets) || ' ' || sum(sent_bytes) || ' ' || "
+				     "sum(received_packets) || ' ' || sum(received_bytes) "
+				     "FROM traffic"),
+			    "1000 -5 3001 4498501 6002 8997002");
+	assert_string_equal(rows_ask(rows_target,
+				     "SELECT sent_packets || ' ' || sent_bytes || ' ' || "
+				     "received_packets || ' ' || received_bytes FROM traffic "
+				     "WHERE connection_id = 1 AND bucket = -4"),
+			    "4 304 8 608");
+}
+
 static void traffic_and_other_add_up(void **state)
 {
 	(void)state;
@@ -422,7 +451,7 @@ static int fill_until_failure(struct store *store)
 
 	for (int i = 0; i < 200000 && code == 0; i++) {
 		struct store_traffic row = {1 + i, 1, 1, 1, 1, 1};
-		code = store_traffic(store, &row, &rows_error);
+		code = store_traffic(store, &row, 1, &rows_error);
 	}
 	if (code == 0)
 		code = store_commit(store, &rows_error);
@@ -588,6 +617,7 @@ int main(void)
 		TEST(abandoned_database_leaves_nothing),
 		TEST(every_column_is_described_once),
 		TEST(same_rows_give_the_same_bytes),
+		TEST(traffic_of_many_rows_adds_up),
 		TEST(traffic_and_other_add_up),
 		TEST(zero_and_null_become_null),
 		TEST(text_that_is_not_utf8_is_stored_as_utf8),
