@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "analyze/decode_icmp.h"
+#include "analyze/fetch.h"
 #include "analyze/grow.h"
 #include "snapshot/format/quantity.h"
 
@@ -58,7 +59,11 @@ static uint8_t packet_key(const struct packet *packet, struct flow_key *key)
 
 uint64_t flow_key_hash(const struct flow_key *key)
 {
-	return hashindex_keyed(key, sizeof(*key));
+	uint64_t words[5];
+
+	_Static_assert(sizeof(words) == sizeof(*key), "a key is five words");
+	memcpy(words, key, sizeof(words));
+	return hashindex_keyed_5(words);
 }
 
 bool flow_key_equal(const struct flow_key *a, const struct flow_key *b)
@@ -303,16 +308,16 @@ static void inherit_tcp(struct flow_tcp *later, const struct flow_tcp *earlier)
 
 /* --------------------------------------------------------------- table -- */
 
-static inline uint64_t hash_within(const struct flow_key *key, uint32_t within)
+static inline uint64_t hash_of_within(uint32_t within)
 {
-	return flow_key_hash(key) ^ within * UINT64_C(0x9e3779b97f4a7c15);
+	return within * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 static uint64_t hash_of_flow(const void *context, uint32_t place)
 {
 	const struct flow *flow = &((const struct flow_table *)context)->flows[place];
 
-	return hash_within(&flow->key, flow->within);
+	return flow_key_hash(&flow->key) ^ hash_of_within(flow->within);
 }
 
 void flow_table_init(struct flow_table *table, const struct flow_limits *limits)
@@ -480,33 +485,53 @@ static uint32_t new_flow(struct flow_table *table, const struct flow_key *key,
 	return (uint32_t)table->count;
 }
 
+void flow_look(const struct packet *packet, struct flow_look *look)
+{
+	look->side = packet_key(packet, &look->key);
+	look->hash = flow_key_hash(&look->key);
+}
+
+void flow_table_fetch_slot(const struct flow_table *table, const struct flow_look *look)
+{
+	if (table->index.slots != NULL)
+		fetch(&table->index.slots[(uint32_t)look->hash & table->index.mask],
+		      sizeof(struct hashindex_slot));
+}
+
+uint32_t flow_table_fetch(const struct flow_table *table, const struct flow_look *look)
+{
+	uint32_t probe = (uint32_t)look->hash;
+	uint32_t place = hashindex_next(&table->index, look->hash, &probe);
+
+	if (place == HASHINDEX_NONE)
+		return FLOW_NONE;
+	fetch(&table->flows[place], sizeof(struct flow));
+	return place;
+}
+
 /* Twice, so that what is on the wire costs nothing for what is carried. */
 static inline __attribute__((always_inline)) uint32_t add_within(struct flow_table *table,
 								 const struct packet *packet,
-								 uint32_t within, uint8_t *side,
-								 uint32_t *ended)
+								 const struct flow_look *look,
+								 uint32_t within, uint32_t *ended)
 {
-	struct flow_key key;
-	struct flow_head head;
+	struct flow_head head = packet_head(packet, look->side);
 	struct hashindex_slot *slot;
 	enum step step = FLOW_BEGINS;
 	uint32_t place, earlier = FLOW_NONE;
-	uint64_t hash;
+	uint64_t hash = look->hash ^ hash_of_within(within);
 
 	*ended = FLOW_NONE;
-	*side = packet_key(packet, &key);
-	head = packet_head(packet, *side);
-	hash = hash_within(&key, within);
-	slot = find_slot(table, &key, within, hash);
+	slot = find_slot(table, &look->key, within, hash);
 	if (slot != NULL) {
 		earlier = slot->place - 1;
 		step = step_of(&table->flows[earlier], &head, &table->limits);
 		if (step == FLOW_GOES_ON || (step == FLOW_MAY_BEGIN && !table->cut_before)) {
-			count_packet(&table->flows[earlier], packet, *side);
+			count_packet(&table->flows[earlier], packet, look->side);
 			return earlier;
 		}
 	}
-	place = new_flow(table, &key, packet, &head);
+	place = new_flow(table, &look->key, packet, &head);
 	if (place == FLOW_NONE)
 		return FLOW_NONE;
 	table->flows[place].within = within;
@@ -525,20 +550,34 @@ static inline __attribute__((always_inline)) uint32_t add_within(struct flow_tab
 		}
 	}
 	table->count++;
-	count_packet(&table->flows[place], packet, *side);
+	count_packet(&table->flows[place], packet, look->side);
 	return place;
+}
+
+uint32_t flow_table_add_looked(struct flow_table *table, const struct packet *packet,
+			       const struct flow_look *look, uint32_t *ended)
+{
+	return add_within(table, packet, look, 0, ended);
 }
 
 uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, uint8_t *side,
 			uint32_t *ended)
 {
-	return add_within(table, packet, 0, side, ended);
+	struct flow_look look;
+
+	flow_look(packet, &look);
+	*side = look.side;
+	return flow_table_add_looked(table, packet, &look, ended);
 }
 
 uint32_t flow_table_add_within(struct flow_table *table, const struct packet *packet,
 			       uint32_t within, uint8_t *side, uint32_t *ended)
 {
-	return add_within(table, packet, within, side, ended);
+	struct flow_look look;
+
+	flow_look(packet, &look);
+	*side = look.side;
+	return add_within(table, packet, &look, within, ended);
 }
 
 /* ------------------------------------------------------------- joining -- */

@@ -141,6 +141,21 @@ void flow_table_release(struct flow_table *table);
  * Returns the flow's place, FLOW_NONE without memory. */
 uint32_t flow_table_add(struct flow_table *table, const struct packet *packet, uint8_t *side,
 			uint32_t *ended);
+/* Where a packet's flow is looked for. It is a step of its own, so that of several packets what
+ * each leads to is on its way into the processor's cache while the others are looked at. */
+struct flow_look {
+	struct flow_key key;
+	uint64_t hash;
+	uint8_t side; /* of the key that sent it */
+};
+void flow_look(const struct packet *packet, struct flow_look *look);
+/* Fetches what flow_table_fetch needs, and that what flow_table_add_looked needs, where the look
+ * most likely leads to; FLOW_NONE: nowhere. */
+void flow_table_fetch_slot(const struct flow_table *table, const struct flow_look *look);
+uint32_t flow_table_fetch(const struct flow_table *table, const struct flow_look *look);
+/* As flow_table_add. */
+uint32_t flow_table_add_looked(struct flow_table *table, const struct packet *packet,
+			       const struct flow_look *look, uint32_t *ended);
 /* The same for one that was carried: within, not 0, is a part of its key. */
 uint32_t flow_table_add_within(struct flow_table *table, const struct packet *packet,
 			       uint32_t within, uint8_t *side, uint32_t *ended);

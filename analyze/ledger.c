@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/fetch.h"
 #include "analyze/grow.h"
 #include "analyze/hashindex.h"
 
@@ -179,11 +180,27 @@ int ledger_flush(struct ledger *ledger, struct flow *flow, uint8_t side)
 	return 0;
 }
 
+void ledger_fetch(const struct ledger *ledger, const struct flow *flow)
+{
+	for (int side = 0; side < 2; side++) {
+		if (flow->end[side].span != LEDGER_NONE)
+			fetch(&ledger->spans[flow->end[side].span], sizeof(struct ledger_span));
+	}
+}
+
 static int64_t bucket_of(const struct ledger *ledger, int64_t time_ns)
 {
 	int64_t bucket = time_ns / ledger->bucket_ns;
 
 	return time_ns % ledger->bucket_ns < 0 ? bucket - 1 : bucket;
+}
+
+/* Without dividing, as most packets are in the bucket of the one before. */
+static inline bool is_in_bucket(const struct ledger *ledger, int64_t bucket, int64_t time_ns)
+{
+	return bucket != INT64_MIN &&
+	       (uint64_t)time_ns - (uint64_t)bucket * (uint64_t)ledger->bucket_ns <
+		       (uint64_t)ledger->bucket_ns;
 }
 
 int ledger_count(struct ledger *ledger, struct flow *flow, uint8_t side,
@@ -192,7 +209,6 @@ int ledger_count(struct ledger *ledger, struct flow *flow, uint8_t side,
 	struct flow_end *end = &flow->end[side];
 	struct ledger_span *span = &ledger->spans[end->span];
 	struct flow_count *count = sent ? &span->sent : &span->received;
-	int64_t bucket = bucket_of(ledger, packet->time_ns);
 
 	count->packets++;
 	count->bytes += packet->ip_bytes;
@@ -205,10 +221,10 @@ int ledger_count(struct ledger *ledger, struct flow *flow, uint8_t side,
 		span->start_ns = packet->time_ns;
 	if (packet->time_ns > span->end_ns)
 		span->end_ns = packet->time_ns;
-	if (end->bucket != bucket) {
+	if (!is_in_bucket(ledger, end->bucket, packet->time_ns)) {
 		if (ledger_flush(ledger, flow, side) != 0)
 			return -1;
-		end->bucket = bucket;
+		end->bucket = bucket_of(ledger, packet->time_ns);
 	}
 	if (sent) {
 		end->sent_packets++;

@@ -82,6 +82,8 @@ int ledger_turn(struct ledger *ledger, struct flow *flow, uint32_t flow_place, u
 /* Counts a packet for the current stretch of an end. */
 int ledger_count(struct ledger *ledger, struct flow *flow, uint8_t side,
 		 const struct packet *packet, bool sent, int64_t distance_ns);
+/* Fetches what counting a packet of a flow needs into the processor's cache. */
+void ledger_fetch(const struct ledger *ledger, const struct flow *flow);
 int ledger_keep(struct ledger *ledger, const struct ledger_packet *packet);
 /* Writes an end's open bucket to the traffic. */
 int ledger_flush(struct ledger *ledger, struct flow *flow, uint8_t side);

@@ -66,6 +66,17 @@ static inline bool has(struct pcapfast *fast, size_t wanted)
 	return fast->have - fast->at >= wanted || fill(fast, wanted);
 }
 
+bool pcapfast_has_next(const struct pcapfast *fast)
+{
+	size_t have = fast->have - fast->at;
+	uint32_t header[HEADER_BYTES / sizeof(uint32_t)];
+
+	if (have < HEADER_BYTES)
+		return false;
+	memcpy(header, fast->buffer + fast->at, HEADER_BYTES);
+	return header[2] <= have - HEADER_BYTES;
+}
+
 bool pcapfast_next(struct pcapfast *fast, struct pcapfast_record *record)
 {
 	uint32_t header[HEADER_BYTES / sizeof(uint32_t)];

@@ -25,6 +25,8 @@ struct pcapfast *pcapfast_new(int fd, uint64_t offset_bytes, uint32_t longest_by
 /* True: the next record, and all of it. False: it is unusual, not all there, or cannot be
  * read; asked again, that may be the same or not. */
 bool pcapfast_next(struct pcapfast *fast, struct pcapfast_record *record);
+/* Whether the next record is there without reading, so that those given stay valid. */
+bool pcapfast_has_next(const struct pcapfast *fast);
 void pcapfast_free(struct pcapfast *fast);
 
 #endif

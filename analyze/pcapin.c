@@ -350,7 +350,7 @@ static int open_fast(struct pcapin *in, struct error *error)
 {
 	if (in->pcap == NULL || !is_usual(in))
 		return 0;
-	in->fast = pcapfast_new(fileno(in->stream), FILE_HEADER_BYTES, in->snaplen);
+	in->fast = pcapfast_new(fileno(in->stream), in->next_offset_bytes, in->snaplen);
 	if (in->fast == NULL)
 		return error_set(error, ERROR_MEMORY, in->path, -1, "out of memory");
 	return 0;
@@ -639,4 +639,21 @@ int pcapin_next(struct pcapin *in, struct pcapin_packet *packet, struct error *e
 	packet->time_ns = libpcap_time_ns(in, &header->ts);
 	in->next_offset_bytes = end_of_record(in, header->caplen);
 	return 1;
+}
+
+size_t pcapin_next_few(struct pcapin *in, struct pcapin_packet *packets, size_t count, int *status,
+		       struct error *error)
+{
+	size_t got = 0;
+
+	if (in->fast != NULL)
+		while (got < count && (got == 0 || pcapfast_has_next(in->fast)) &&
+		       next_fast(in, &packets[got]))
+			got++;
+	*status = 1;
+	if (got == 0 && count > 0) {
+		*status = pcapin_next(in, packets, error);
+		got = *status == 1;
+	}
+	return got;
 }

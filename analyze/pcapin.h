@@ -6,6 +6,7 @@
 #define ANALYZE_PCAPIN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "snapshot/format/error.h"
@@ -42,6 +43,11 @@ uint64_t pcapin_read_bytes(const struct pcapin *in);
  * makes no sense: error says at which offset and after which packet; the
  * packets before it are good. Never returns a packet that is only partly there. */
 int pcapin_next(struct pcapin *in, struct pcapin_packet *packet, struct error *error);
+/* As many of the next packets as stand beside each other in memory, from 1 to count; the data of
+ * all is valid until the next call. 0 where pcapin_next would not return 1: *status is what it
+ * would return, else 1. */
+size_t pcapin_next_few(struct pcapin *in, struct pcapin_packet *packets, size_t count, int *status,
+		       struct error *error);
 void pcapin_close(struct pcapin *in);
 
 #endif

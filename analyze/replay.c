@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/ahead.h"
 #include "analyze/decode_icmp.h"
 #include "analyze/decode_tunnel.h"
 
@@ -447,10 +448,10 @@ static int keep_packet(struct replay_part *part, uint32_t place, uint8_t side,
 }
 
 static int take_flow_packet(struct replay *replay, struct replay_part *part,
-			    const struct packet *packet)
+			    const struct packet *packet, const struct flow_look *look)
 {
-	uint8_t side;
-	uint32_t ended, place = flow_table_add(&part->flows, packet, &side, &ended);
+	uint8_t side = look->side;
+	uint32_t ended, place = flow_table_add_looked(&part->flows, packet, look, &ended);
 	struct flow *flow;
 	int status = 0;
 
@@ -482,34 +483,44 @@ static int take_flow_packet(struct replay *replay, struct replay_part *part,
 }
 
 static int take_packet(struct replay *replay, struct replay_part *part,
-		       const struct pcapin_packet *raw)
+		       const struct pcapin_packet *raw, const struct packet *packet,
+		       const struct flow_look *look)
 {
-	struct packet packet;
-
-	decode_packet(raw->link_type, raw->data, raw->captured_bytes, raw->original_bytes, &packet);
-	packet.time_ns = raw->time_ns;
-	packet.number = raw->number;
-	packet.offset_bytes = raw->offset_bytes;
-	if (packet.fragment_first || packet.fragment_later)
-		decode_fragments_apply(replay->fragments, &packet);
 	part->packets++;
 	part->bytes += raw->original_bytes;
 	if (raw->time_ns < part->first_ns)
 		part->first_ns = raw->time_ns;
 	if (raw->time_ns > part->last_ns)
 		part->last_ns = raw->time_ns;
-	if (packet.outcome != DECODE_FLOW) {
-		part->ledger.other[packet.outcome].packets++;
-		part->ledger.other[packet.outcome].bytes += packet.ip_bytes;
+	if (packet->outcome != DECODE_FLOW) {
+		part->ledger.other[packet->outcome].packets++;
+		part->ledger.other[packet->outcome].bytes += packet->ip_bytes;
 		return 0;
 	}
-	if (repeats_seen(replay->repeats, &packet) && flow_table_repeat(&part->flows, &packet)) {
+	if (repeats_seen(replay->repeats, packet) && flow_table_repeat(&part->flows, packet)) {
 		part->flow_packets++;
 		if (replay->trace != NULL)
-			trace_repeated(replay->trace, packet.number);
+			trace_repeated(replay->trace, packet->number);
 		return 0;
 	}
-	return take_flow_packet(replay, part, &packet);
+	return take_flow_packet(replay, part, packet, look);
+}
+
+/* Some of the packets that belong to a part. As pcapin_next. */
+static int take_some(struct replay *replay, struct replay_part *part, struct error *error)
+{
+	struct ahead ahead;
+	int status = ahead_read(&ahead, replay->in, REPLAY_PART_PACKETS - part->packets,
+				replay->fragments, error);
+
+	ahead_fetch(&ahead, &part->flows, &part->ledger);
+	for (size_t i = 0; i < ahead.count; i++) {
+		if (take_packet(replay, part, &ahead.raw[i], &ahead.packet[i], &ahead.look[i]) != 0)
+			return error_set(error, ERROR_MEMORY, NULL, -1,
+					 "out of memory after %llu packets of this part",
+					 (unsigned long long)part->packets);
+	}
+	return status;
 }
 
 unsigned replay_readings_within(const struct timeline *tl, int64_t from_ns, int64_t until_ns)
@@ -650,7 +661,6 @@ static int finish_part(struct replay *replay, struct replay_part *part)
 int replay_next(struct replay *replay, struct replay_part *part, struct error *error)
 {
 	const volatile sig_atomic_t *stop = replay->options.stop;
-	struct pcapin_packet raw;
 	int status = 0;
 
 	clear(part);
@@ -658,14 +668,12 @@ int replay_next(struct replay *replay, struct replay_part *part, struct error *e
 	part->flows.cut_before = replay->parts++ > 0 || replay->timeline->count.frames > 0;
 	part->tunnels.flows.cut_before = part->flows.cut_before;
 	while (replay->in != NULL && part->packets < REPLAY_PART_PACKETS &&
-	       (status = pcapin_next(replay->in, &raw, error)) == 1) {
-		if (take_packet(replay, part, &raw) != 0)
-			return error_set(error, ERROR_MEMORY, NULL, -1,
-					 "out of memory after %llu packets of this part",
-					 (unsigned long long)part->packets);
+	       (status = take_some(replay, part, error)) == 1) {
 		if (stop != NULL && *stop != 0)
 			return error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
 	}
+	if (status == ERROR_MEMORY)
+		return status;
 	if (finish_part(replay, part) != 0)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	return status;

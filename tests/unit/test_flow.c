@@ -51,6 +51,30 @@ static void protocols_versions_and_ports_are_apart(void **state)
 	assert_int_equal(table.count, 4);
 }
 
+/* Also keys that are alike but for the order of their ends, which a sum would not tell apart. */
+static void every_bit_of_a_key_reaches_all_of_its_hash(void **state)
+{
+	struct flow_key key = {.protocol = IPPROTO_TCP, .ip_version = 4}, other;
+	uint64_t hash, either = 0;
+
+	(void)state;
+	for (int i = 0; i < 32; i++)
+		key.address[i / 16][i % 16] = (uint8_t)(i * 37);
+	hash = flow_key_hash(&key);
+	for (size_t bit = 0; bit < 8 * sizeof(key); bit++) {
+		other = key;
+		((uint8_t *)&other)[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		assert_int_not_equal((uint32_t)flow_key_hash(&other), (uint32_t)hash);
+		assert_int_not_equal(flow_key_hash(&other) >> 32, hash >> 32);
+		either |= flow_key_hash(&other) ^ hash;
+	}
+	assert_int_equal(~either, 0);
+	other = key;
+	memcpy(other.address[0], key.address[1], 16);
+	memcpy(other.address[1], key.address[0], 16);
+	assert_int_not_equal(flow_key_hash(&other), hash);
+}
+
 static void icmp_query_and_answer_are_one_flow(void **state)
 {
 	struct packet p = packet_of(HOST, 0, PEER, 0);
@@ -229,6 +253,7 @@ int main(void)
 		FACT(both_directions_have_one_key),
 		FACT(equal_addresses_are_ordered_by_port),
 		FACT(protocols_versions_and_ports_are_apart),
+		FACT(every_bit_of_a_key_reaches_all_of_its_hash),
 		FACT(icmp_query_and_answer_are_one_flow),
 		FACT(the_newest_instance_is_found),
 		FACT(data_with_the_syn_is_of_its_connection),

@@ -673,6 +673,48 @@ static void a_file_may_be_cut_and_grow_while_it_is_read(void **state)
 	assert_end(in);
 }
 
+/* All data of a call stands at once, also where the file is cut behind it. */
+static void a_few_at_once_are_what_one_after_the_other_is(void **state)
+{
+	static uint8_t zipped[400000];
+	struct error error = ERROR_NONE;
+	struct pcapin_packet few[7];
+	struct pcapin *in;
+	size_t got, most;
+	uint32_t i;
+	int status;
+
+	(void)state;
+	put_header(NANOSECONDS, 65535, 1);
+	for (i = 0; length < 390000; i++)
+		put_record(i, i, i % 1500, i % 1500);
+	length -= 5;
+	for (int zip = 0; zip < 2; zip++) {
+		uint32_t n = 0;
+
+		most = 0;
+		in = zip ? open_file() : open_bytes();
+		while ((got = pcapin_next_few(in, few, 7, &status, &error)) > 0) {
+			assert_int_equal(status, 1);
+			most = got > most ? got : most;
+			for (size_t k = 0; k < got; k++, n++) {
+				assert_int_equal(few[k].number, n + 1);
+				assert_int_equal(few[k].time_ns, n * INT64_C(1000000001));
+				assert_int_equal(few[k].captured_bytes, n % 1500);
+				if (few[k].captured_bytes)
+					assert_int_equal(few[k].data[few[k].captured_bytes - 1],
+							 n % 1500 & 0xff);
+			}
+		}
+		assert_int_equal(most, zip ? 1 : 7);
+		assert_int_equal(n, i - 1);
+		assert_int_equal(status, ERROR_DAMAGED);
+		assert_non_null(strstr(error.message, "truncated"));
+		pcapin_close(in);
+		write_file("file", zipped, gzip(zipped, sizeof(zipped)));
+	}
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -712,6 +754,7 @@ int main(void)
 		cmocka_unit_test(large_files_come_out_whole),
 		cmocka_unit_test(what_is_unusual_does_not_end_a_capture),
 		cmocka_unit_test(a_file_may_be_cut_and_grow_while_it_is_read),
+		cmocka_unit_test(a_few_at_once_are_what_one_after_the_other_is),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
