@@ -60,6 +60,7 @@ static uint32_t new_live(struct merge *merge, const struct flow *flow, uint32_t 
 		.flow_id = ++merge->flow_id,
 		.segment_id = merge->row.segment_id,
 		.connections = NONE,
+		.reading_ns = INT64_MAX,
 	};
 	if (replaced != NONE)
 		hashindex_move(&merge->flows_index, hash, replaced, place);
@@ -137,7 +138,8 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 
 	if (insert) {
 		if (place != NONE) {
-			status = merge_end_live(merge, &merge->flows[place], flow->first_ns, error);
+			status = merge_end_live(merge, &merge->flows[place], flow->first_ns, part,
+						map, error);
 			if (status != 0)
 				return status;
 		}
@@ -163,6 +165,11 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 	map->flow_ids[i] = merge->flows[place].flow_id;
 	map->places[i] = place;
 	map->originators[i] = merge->flows[place].flow.originator;
+	if (merge->flows[place].part == merge->part)
+		map->siblings[i] = merge->flows[place].part_flow;
+	merge->flows[place].part = merge->part;
+	merge->flows[place].part_flow = i;
+	merge_note_reading(merge, &merge->flows[place]);
 	for (uint8_t side = 0; side < 2; side++) {
 		status = merge_flow_end(merge, place, part, flow, side, map, error);
 		if (status != 0)
@@ -183,21 +190,27 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 
 /* --------------------------------------------------------------- packets -- */
 
+/* By which rule a packet is its connection's. One without a rule of its own was one of several's,
+ * of whom one was left (ledger_own). */
+static enum bridge_rule rule_of(const struct merge_mapping *map, uint32_t span,
+				const struct ledger_packet *p)
+{
+	if (map->rules[span] != BRIDGE_NO_RULE)
+		return (enum bridge_rule)map->rules[span];
+	return p->reason == BRIDGE_OWNED ? (enum bridge_rule)p->rule : BRIDGE_BEHIND;
+}
+
 static int merge_packets(struct merge *merge, const struct replay_part *part,
 			 const struct merge_mapping *map, struct error *error)
 {
 	for (size_t i = 0; i < part->ledger.packet_count; i++) {
 		const struct ledger_packet *p = &part->ledger.packets[i];
 		uint32_t span = ledger_final(&part->ledger, p->span);
-		const struct ledger_span *s = &part->ledger.spans[span];
-		bool settled = map->rules[span] != BRIDGE_NO_RULE;
-		bool owned = !map->answered[span] &&
-			     (settled || (!map->disowned[span] && s->reason == BRIDGE_OWNED &&
-					  p->reason == BRIDGE_OWNED));
-		enum bridge_reason reason = map->answered[span]		? BRIDGE_NO_SOCKET
-					    : map->disowned[span]	? BRIDGE_GAP
-					    : s->reason == BRIDGE_OWNED ? p->reason
-									: s->reason;
+		enum bridge_reason reason = map->reasons[span] != BRIDGE_REASONS
+						    ? (enum bridge_reason)map->reasons[span]
+					    : map->rules[span] != BRIDGE_NO_RULE
+						    ? BRIDGE_OWNED
+						    : part->ledger.spans[span].reason;
 		struct store_packet row = {
 			.segment_id = merge->row.segment_id,
 			.number = (int64_t)p->number,
@@ -207,9 +220,9 @@ static int merge_packets(struct merge *merge, const struct replay_part *part,
 			.time_ns = p->time_ns,
 			.bytes = p->bytes,
 			.direction = p->side == map->originators[p->flow] ? 0 : 1,
-			.rule = owned ? bridge_rule_name(settled ? map->rules[span] : p->rule)
-				      : NULL,
-			.reason = owned ? NULL : bridge_reason_name(reason),
+			.rule = reason == BRIDGE_OWNED ? bridge_rule_name(rule_of(map, span, p))
+						       : NULL,
+			.reason = bridge_reason_name(reason),
 		};
 		int status = store_packet(merge->store, &row, error);
 
@@ -263,20 +276,24 @@ int merge_part(struct merge *merge, const struct replay_part *part, struct error
 		.span_ids = calloc(part->ledger.span_count + 1, sizeof(*map.span_ids)),
 		.originators = calloc(part->flows.count + 1, sizeof(*map.originators)),
 		.swapped = calloc(part->ledger.span_count + 1, sizeof(*map.swapped)),
-		.disowned = calloc(part->ledger.span_count + 1, sizeof(*map.disowned)),
-		.answered = calloc(part->ledger.span_count + 1, sizeof(*map.answered)),
 		.places = calloc(part->flows.count + 1, sizeof(*map.places)),
+		.siblings = malloc((part->flows.count + 1) * sizeof(*map.siblings)),
 		.rules = malloc(part->ledger.span_count + 1),
+		.reasons = malloc(part->ledger.span_count + 1),
 	};
 	int status = 0;
 
 	if (map.flow_ids == NULL || map.span_ids == NULL || map.originators == NULL ||
-	    map.swapped == NULL || map.disowned == NULL || map.answered == NULL ||
-	    map.places == NULL || map.rules == NULL) {
+	    map.swapped == NULL || map.places == NULL || map.siblings == NULL ||
+	    map.rules == NULL || map.reasons == NULL) {
 		status = merge_no_memory(error);
 		goto out;
 	}
 	memset(map.rules, BRIDGE_NO_RULE, part->ledger.span_count + 1);
+	memset(map.reasons, BRIDGE_REASONS, part->ledger.span_count + 1);
+	for (uint32_t i = 0; i < part->flows.count; i++)
+		map.siblings[i] = NONE;
+	merge->part++;
 	for (uint32_t i = 0; i < part->flows.count && status == 0; i++)
 		status = merge_flow_part(merge, part, i, &map, error);
 	if (status == 0)
@@ -295,10 +312,10 @@ out:
 	free(map.span_ids);
 	free(map.originators);
 	free(map.swapped);
-	free(map.disowned);
-	free(map.answered);
 	free(map.places);
+	free(map.siblings);
 	free(map.rules);
+	free(map.reasons);
 	return status;
 }
 

@@ -23,8 +23,8 @@ enum carry_kind { /* a shipped record keeps its fields; a changed one is a new k
 		  CARRY_INTERFACE,
 		  CARRY_SNAPSHOT,
 		  CARRY_COUNTERS = 19, /* folding leaves ids unused; they stay so */
-		  CARRY_FLOW,	       /* with the connections that belong to it */
-		  CARRY_TUNNEL,
+		  CARRY_TUNNEL = 21,
+		  CARRY_FLOW, /* with the connections that belong to it */
 };
 
 #define BLOB_BYTES (64u << 10) /* a blob ends with the record that reaches this */
@@ -303,6 +303,7 @@ static void code_flow(struct codec *c, struct merge_flow *f, uint32_t *connectio
 	i64(c, &f->flow_id);
 	i64(c, &f->segment_id);
 	code_packets(c, &f->flow);
+	i64(c, &f->reading_ns);
 }
 
 static void code_tunnel(struct codec *c, struct merge_tunnel *t)
@@ -327,7 +328,6 @@ static void code_connection(struct codec *c, struct merge_connection *k)
 	flag(c, &k->by_tuple);
 	flag(c, &k->refused);
 	reason(c, &k->reason);
-	flag(c, &k->listener);
 	i64(c, &k->connection_id);
 	i64(c, &k->process_id);
 	i64(c, &k->socket_id);

@@ -95,7 +95,9 @@ static bool is_flow(const struct flow *flow)
 bool merge_check_flow(const struct merge *m, const struct merge_flow *f)
 {
 	return is_id(f->recording_id, m->recording_id) && is_id(f->flow_id, m->flow_id) &&
-	       is_id(f->segment_id, m->segment_id) && is_flow(&f->flow);
+	       is_id(f->segment_id, m->segment_id) && is_flow(&f->flow) &&
+	       (f->reading_ns == INT64_MAX ||
+		(is_time(f->reading_ns) && f->reading_ns >= f->flow.first_ns));
 }
 
 bool merge_check_tunnel(const struct merge *m, const struct merge_tunnel *t)

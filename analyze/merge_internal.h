@@ -1,9 +1,9 @@
 /*
  * merge_internal.h - what the files of the merger share: merge.c (flows),
- * merge_connection.c (their owners), merge_state.c, merge_process.c and
- * merge_socket.c (what snapshots tell), merge_traffic.c, merge_tunnel.c (what flows carry for
- * others), merge_coverage.c (what is missing), and merge_carry.c and merge_check.c (writing it down
- * for the next load, and reading it).
+ * merge_connection.c (their owners), merge_settle.c (owners over segments), merge_state.c,
+ * merge_process.c and merge_socket.c (what snapshots tell), merge_traffic.c, merge_tunnel.c (what
+ * flows carry for others), merge_coverage.c (what is missing), and merge_carry.c and
+ * merge_check.c (writing it down for the next load, and reading it).
  */
 #ifndef ANALYZE_MERGE_INTERNAL_H
 #define ANALYZE_MERGE_INTERNAL_H
@@ -73,7 +73,6 @@ struct merge_connection {
 	uint8_t side;
 	bool by_tuple, refused;
 	enum bridge_reason reason;
-	bool listener; /* its only rule was listener */
 	int64_t connection_id, process_id, socket_id;
 	int64_t rule_packets[BRIDGE_RULES];
 	int64_t shared_by, snapshot_id, distance_ns;
@@ -89,6 +88,10 @@ struct merge_flow {
 	int64_t recording_id, flow_id, segment_id;
 	uint32_t connections; /* first; NONE */
 	bool replaced;	      /* a newer instance has the key */
+	int64_t reading_ns;   /* end of the first complete reading that began after it did;
+				 INT64_MAX: none yet */
+	uint64_t part;	      /* the last one that it had packets in; not carried */
+	uint32_t part_flow;   /* and the last of its flows there */
 };
 
 /* A conversation in a tunnel. */
@@ -140,6 +143,7 @@ struct merge {
 	int64_t *process_ids;	       /* by timeline process: its latest image's process_id */
 	int64_t *socket_ids;	       /* by timeline socket; 0: not stored (no inode) */
 	int64_t last_ns;	       /* latest packet */
+	uint64_t part;		       /* the one in hand, counted */
 	uint64_t holders_left;	       /* rows that this segment may still make */
 };
 
@@ -171,18 +175,65 @@ int64_t merge_seen_last(const struct merge *merge, const struct timeline_life *l
 int merge_processes(struct merge *merge, struct error *error);
 int merge_sockets(struct merge *merge, struct error *error);
 
-/* merge_connection.c */
-
 /* What the flows and stretches of a part became. */
 struct merge_mapping {
 	int64_t *flow_ids, *span_ids;
 	uint8_t *originators; /* by flow: of the whole flow, not of the part */
 	bool *swapped;	      /* by span: seen from the other end */
-	bool *disowned;	      /* by span: its sightings were another connection's */
-	bool *answered;	      /* by span: the kernel itself answered it */
 	uint32_t *places;     /* by flow: of the live one */
+	uint32_t *siblings;   /* by flow: the one before of the same live one; NONE */
 	uint8_t *rules; /* by span: the rule by which it joined its connection; NO_RULE: its own */
+	uint8_t *reasons; /* by span: why it is nobody's, whatever it was; REASONS: its own */
 };
+
+/* merge_connection.c: the rows of a live flow's ends */
+
+/* A stretch in the terms of the database. */
+struct merge_stretch {
+	uint32_t span;
+	int64_t process_id, socket_id;
+	int64_t process_start_ns; /* INT64_MIN: not known */
+	int64_t sighted_first_ns; /* INT64_MAX: no socket */
+	int64_t sighted_last_ns;  /* STORE_NULL: no socket */
+};
+struct merge_stretch merge_describe(const struct merge *merge, const struct replay_part *part,
+				    uint32_t span);
+/* The row of one owner, or of one reason; NULL: there is none. */
+struct merge_connection *merge_find_connection(struct merge *merge, const struct merge_flow *live,
+					       uint8_t side, enum bridge_reason reason,
+					       int64_t process_id);
+/* The one of that id, which there is. */
+const struct merge_connection *merge_by_id(const struct merge *merge, const struct merge_flow *live,
+					   int64_t connection_id);
+/* NULL without memory. */
+struct merge_connection *merge_new_connection(struct merge *merge, struct merge_flow *live,
+					      uint8_t side);
+void merge_own(struct merge *merge, struct merge_connection *c, const struct ledger_span *span,
+	       const struct merge_stretch *stretch);
+/* Adds a stretch to its row. */
+void merge_add_span(struct merge_connection *c, const struct ledger_span *span,
+		    const struct merge_stretch *stretch);
+void merge_add_count(struct flow_count *to, const struct flow_count *from);
+/* Whether the row names who listens, for nothing better was seen. */
+bool merge_is_listeners(const struct merge_connection *c);
+/* Whether the flow, as far as it is known, was answered by the kernel itself on the end of a
+ * connection that nothing of the very five-tuple was seen for: its row says so, while the
+ * connection keeps what it goes back to if more of the flow shows otherwise. */
+bool merge_is_answered(const struct merge_flow *live, const struct merge_connection *c);
+/* Says of the packets that are stored what the row says. */
+int merge_restate(struct merge *merge, const struct merge_connection *c, bool answered,
+		  struct error *error);
+/* Says so, or what the connections were without it, of the packets that are stored. Candidates
+ * are gone with the first: who begins anew is judged anew. */
+int merge_say_answered(struct merge *merge, const struct merge_flow *live, bool answered,
+		       struct error *error);
+/* Which stretches of a part belong to such connections. */
+void merge_note_answered(const struct merge *merge, const struct replay_part *part,
+			 struct merge_mapping *map);
+int merge_put_connection(struct merge *merge, const struct merge_flow *live,
+			 const struct merge_connection *c, enum store_how how, struct error *error);
+
+/* merge_settle.c */
 
 /* Adds one end of a part's flow to the connections of the live flow at place. */
 int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part *part,
@@ -191,19 +242,9 @@ int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part
 /* The next connection on the same tuple began at next_ns: what was first seen
  * of a socket after that is not of the flow before. */
 int merge_end_live(struct merge *merge, struct merge_flow *live, int64_t next_ns,
-		   struct error *error);
-/* Whether the flow, as far as it is known, was answered by the kernel itself on the end of a
- * connection that nothing of the very five-tuple was seen for: its row says so, while the
- * connection keeps what it goes back to if more of the flow shows otherwise. */
-bool merge_is_answered(const struct merge_flow *live, const struct merge_connection *c);
-/* Says so, or what the connections were without it, of the packets that are stored. */
-int merge_say_answered(struct merge *merge, const struct merge_flow *live, bool answered,
-		       struct error *error);
-/* Which stretches of a part belong to such connections. */
-void merge_note_answered(const struct merge *merge, const struct replay_part *part,
-			 struct merge_mapping *map);
-int merge_put_connection(struct merge *merge, const struct merge_flow *live,
-			 const struct merge_connection *c, enum store_how how, struct error *error);
+		   const struct replay_part *part, struct merge_mapping *map, struct error *error);
+/* Fills reading_ns by the segment in hand. */
+void merge_note_reading(const struct merge *merge, struct merge_flow *live);
 
 /* merge.c */
 

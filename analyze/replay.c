@@ -523,7 +523,8 @@ static int take_some(struct replay *replay, struct replay_part *part, struct err
 	return status;
 }
 
-unsigned replay_readings_within(const struct timeline *tl, int64_t from_ns, int64_t until_ns)
+/* Complete readings that began and ended between two times; two are counted at most. */
+static unsigned readings_within(const struct timeline *tl, int64_t from_ns, int64_t until_ns)
 {
 	unsigned count = 0;
 
@@ -550,7 +551,7 @@ static enum bridge_reason review(const struct replay *replay, const struct flow 
 	uint8_t protocol = flow->key.protocol;
 	unsigned within = span->reason != BRIDGE_OWNED
 				  ? 0
-				  : replay_readings_within(tl, flow->first_ns, flow->last_ns);
+				  : readings_within(tl, flow->first_ns, flow->last_ns);
 
 	if (protocol == IPPROTO_TCP) {
 		uint32_t told = span->socket == TIMELINE_NONE ? TIMELINE_NONE
@@ -604,7 +605,8 @@ static void note_answered(struct replay *replay, struct replay_part *part, const
 	struct ledger_span *span = &part->ledger.spans[place];
 
 	span->answered = flow_refused(whole, span->side) &&
-			 (span->reason == BRIDGE_GAP || is_listener_span(span));
+			 (span->reason == BRIDGE_GAP || is_listener_span(span) ||
+			  (span->reason == BRIDGE_AMBIGUOUS && !span->by_tuple));
 	if (span->answered && replay->trace != NULL)
 		trace_taken_back(
 			replay->trace, place,

@@ -63,7 +63,4 @@ int replay_init(struct replay *replay, const struct timeline *timeline, struct p
 int replay_next(struct replay *replay, struct replay_part *part, struct error *error);
 void replay_release(struct replay *replay);
 
-/* Complete readings that began and ended between two times; two are counted at most. */
-unsigned replay_readings_within(const struct timeline *tl, int64_t from_ns, int64_t until_ns);
-
 #endif

@@ -131,9 +131,8 @@ static int create_schema(struct store *store, struct error *error)
 		"('format_version', %d); COMMIT;"
 		"CREATE TEMP TABLE owed (from_id INTEGER PRIMARY KEY, "
 		"to_id INTEGER); CREATE INDEX temp.owed_to ON owed (to_id); "
-		"CREATE TEMP TABLE settled (connection_id INTEGER PRIMARY KEY, rule INTEGER); "
-		"CREATE TEMP TABLE answered (connection_id INTEGER PRIMARY KEY, "
-		"answered INTEGER, rule INTEGER)",
+		"CREATE TEMP TABLE restated (connection_id INTEGER PRIMARY KEY, "
+		"rule_code INTEGER, reason_code INTEGER)",
 		(long long)store->bucket_ns, store->with_packets, STOREFILE_VERSION);
 	code = settings ? store_execute(store, settings, error)
 			: storefile_fail(NULL, store->path, "create", error);

@@ -259,14 +259,12 @@ int store_coverage(struct store *store, const struct store_coverage *row, struct
 /* Moves traffic, packets and candidates of connection from to connection to, then
  * deletes from: two stretches of one end turned out to have one owner. */
 int store_fold_connection(struct store *store, int64_t from_id, int64_t to_id, struct error *error);
-/* Packets that connection_id has without a rule now have this one: its owner
- * was found in a later segment. After the folds into it. */
-int store_settle_packets(struct store *store, int64_t connection_id, enum store_rule rule,
-			 struct error *error);
-/* Packets of connection_id are no-socket, as the kernel itself answered; or those that are go back
- * to rule, or all of them are a gap (STORE_RULES). Settling comes after going back. */
-int store_answer_packets(struct store *store, int64_t connection_id, bool answered,
-			 enum store_rule rule, struct error *error);
+/* What connection_id's packets are now, after the folds into it. reason: all of them are nobody's
+ * for that; NULL: those that no row of their own five-tuple was known for are its by rule. */
+int store_restate_packets(struct store *store, int64_t connection_id, const char *reason,
+			  enum store_rule rule, struct error *error);
+/* Deletes its candidates: the kernel itself answered, or who it was became known. */
+int store_drop_candidates(struct store *store, int64_t connection_id, struct error *error);
 
 /* What the next segment goes on with (live flows, sockets, processes): opaque
  * records that the loader writes and reads back, in order. clear deletes all. */

@@ -53,90 +53,59 @@ int store_fold_connection(struct store *store, int64_t from_id, int64_t to_id, s
 	return code;
 }
 
-/* Rare: only flows over a boundary whose first part had no sighting. */
-int store_settle_packets(struct store *store, int64_t connection_id, enum store_rule rule,
-			 struct error *error)
+int store_drop_candidates(struct store *store, int64_t connection_id, struct error *error)
 {
-	char sql[160];
+	const int which = 3; /* of fold_sql */
+	sqlite3_stmt **statement = &store->statements[STORE_FOLD + which];
+	int code = 0;
+
+	if (!*statement)
+		code = store_prepare(store, STORE_FOLD + which, fold_sql[which], error);
+	if (code != 0)
+		return code;
+	sqlite3_bind_int64(*statement, 1, connection_id);
+	return store_run(store, *statement, "drop candidates", error);
+}
+
+/* What of a connection's packets a word on it speaks of: all, where they are nobody's; else those
+ * that no row of their own five-tuple was known for. */
+#define NO_ROW_KNOWN  "(packet.rule_code IS NULL OR packet.rule_code = " LISTENER_CODE ")"
+#define LISTENER_CODE "(SELECT rule_code FROM rule WHERE rule = 'listener')"
+
+/* Rare: only flows over a boundary. */
+int store_restate_packets(struct store *store, int64_t connection_id, const char *reason,
+			  enum store_rule rule, struct error *error)
+{
+	char sql[400], code[16] = "NULL";
 
 	if (!store->with_packets)
 		return 0;
 	/* rule_code counts from 1 in the order of enum store_rule. */
-	if (store->is_new)
-		snprintf(sql, sizeof(sql),
-			 "INSERT OR REPLACE INTO temp.settled VALUES (%" PRId64 ", %d)",
-			 connection_id, (int)rule + 1);
-	else
-		snprintf(sql, sizeof(sql),
-			 "UPDATE packet SET rule_code = %d, reason_code = NULL "
-			 "WHERE connection_id = %" PRId64 " AND rule_code IS NULL",
-			 (int)rule + 1, connection_id);
-	return store_execute(store, sql, error);
-}
-
-#define NO_SOCKET "(SELECT reason_code FROM reason WHERE reason = 'no-socket')"
-#define GAP	  "(SELECT reason_code FROM reason WHERE reason = 'gap')"
-/* Asked once, so that nothing costs no pass over the packets. */
-#define ANY_ANSWERED "EXISTS (SELECT 1 FROM temp.answered)"
-
-/* Rare: only flows over a boundary that were answered with nothing but resets. */
-int store_answer_packets(struct store *store, int64_t connection_id, bool answered,
-			 enum store_rule rule, struct error *error)
-{
-	char sql[320], code[16] = "NULL";
-
-	if (!store->with_packets)
-		return 0;
-	if (rule != STORE_RULES)
+	if (reason == NULL)
 		snprintf(code, sizeof(code), "%d", (int)rule + 1);
 	if (store->is_new)
-		snprintf(sql, sizeof(sql),
-			 "INSERT OR REPLACE INTO temp.answered VALUES (%" PRId64 ", %d, %s)",
-			 connection_id, answered, code);
-	else if (answered)
-		snprintf(sql, sizeof(sql),
-			 "UPDATE packet SET rule_code = NULL, reason_code = " NO_SOCKET
-			 " WHERE connection_id = %" PRId64,
-			 connection_id);
-	else if (rule == STORE_RULES)
-		snprintf(sql, sizeof(sql),
-			 "UPDATE packet SET rule_code = NULL, reason_code = " GAP
-			 " WHERE connection_id = %" PRId64,
-			 connection_id);
+		sqlite3_snprintf(sizeof(sql), sql,
+				 "INSERT OR REPLACE INTO temp.restated VALUES (%lld, %s, "
+				 "(SELECT reason_code FROM reason WHERE reason = %Q))",
+				 (long long)connection_id, code, reason);
 	else
-		snprintf(sql, sizeof(sql),
-			 "UPDATE packet SET rule_code = %s, reason_code = NULL "
-			 "WHERE connection_id = %" PRId64 " AND reason_code = " NO_SOCKET,
-			 code, connection_id);
+		sqlite3_snprintf(sizeof(sql), sql,
+				 "UPDATE packet SET rule_code = %s, reason_code = (SELECT "
+				 "reason_code FROM reason WHERE reason = %Q) "
+				 "WHERE connection_id = %lld%s",
+				 code, reason, (long long)connection_id,
+				 reason == NULL ? " AND " NO_ROW_KNOWN : "");
 	return store_execute(store, sql, error);
 }
 
-/* Of a new database, as store_answer_packets does it in place. */
-static int apply_answered(struct store *store, struct error *error)
-{
-	return store_execute(
-		store,
-		"UPDATE packet SET rule_code = NULL, reason_code = " NO_SOCKET
-		" WHERE " ANY_ANSWERED
-		" AND connection_id IN (SELECT connection_id FROM temp.answered WHERE answered);"
-		"UPDATE packet SET (rule_code, reason_code) = (SELECT rule, iif(rule IS NULL, " GAP
-		", NULL) FROM temp.answered a WHERE a.connection_id = packet.connection_id) "
-		"WHERE " ANY_ANSWERED
-		" AND connection_id IN (SELECT connection_id FROM temp.answered WHERE NOT answered "
-		"AND (rule IS NULL OR packet.reason_code = " NO_SOCKET "))",
-		error);
-}
-
-/* What was said of connections before they were folded comes first. */
+/* The last word on a connection is what holds: what was stored of it since agrees. Whether there
+ * is any is asked once, so that nothing costs no pass over the packets. */
 int store_apply_folds(struct store *store, struct error *error)
 {
 	int code;
 
 	if (!store->is_new || !store->with_packets)
 		return 0;
-	code = apply_answered(store, error);
-	if (code != 0)
-		return code;
 	code = store_execute(store,
 			     "UPDATE packet SET connection_id = (SELECT to_id FROM temp.owed "
 			     "WHERE from_id = connection_id) "
@@ -145,10 +114,11 @@ int store_apply_folds(struct store *store, struct error *error)
 	if (code != 0)
 		return code;
 	return store_execute(store,
-			     "UPDATE packet SET reason_code = NULL, rule_code = (SELECT rule FROM "
-			     "temp.settled s WHERE s.connection_id = packet.connection_id) "
-			     "WHERE rule_code IS NULL AND connection_id IN "
-			     "(SELECT connection_id FROM temp.settled)",
+			     "UPDATE packet SET rule_code = r.rule_code, reason_code = "
+			     "r.reason_code FROM temp.restated r "
+			     "WHERE EXISTS (SELECT 1 FROM temp.restated) AND "
+			     "r.connection_id = packet.connection_id AND "
+			     "(r.reason_code IS NOT NULL OR " NO_ROW_KNOWN ")",
 			     error);
 }
 

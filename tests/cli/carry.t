@@ -62,7 +62,7 @@ refused() {
 poke() {
 	refused "$1" "$(numbers "$2" | sed "$3s/.*/$4/" | perl "$TMP/numbers.pl" encode "$2")"
 }
-RECORDING=11 PROCESS=12 SOCKET=13 HOLDER=14 ADDRESS=15 INTERFACE=16 SNAPSHOT=17 COUNTERS=19 FLOW=20
+RECORDING=11 PROCESS=12 SOCKET=13 HOLDER=14 ADDRESS=15 INTERFACE=16 SNAPSHOT=17 COUNTERS=19 FLOW=22
 for kind in $RECORDING $PROCESS $SOCKET $HOLDER $ADDRESS $INTERFACE $SNAPSHOT $FLOW; do
 	numbers $kind | perl "$TMP/numbers.pl" encode $kind >"$TMP/same"
 	is "$(cp "$TMP/first.db" "$TMP/altered.db"; sql "$TMP/altered.db" "$(<"$TMP/same")"; sql "$TMP/altered.db" "SELECT hex(state) FROM carry")" \
@@ -70,9 +70,9 @@ for kind in $RECORDING $PROCESS $SOCKET $HOLDER $ADDRESS $INTERFACE $SNAPSHOT $F
 	refused "kind $kind twice" "INSERT INTO carry (kind, state) SELECT kind, state FROM carry WHERE kind = $kind"
 done
 
-# A flow has 69 numbers, the first is how many connections follow; of a connection the
-# sixth is its id, and the ninth the packets by rule exact.
-CONNECTION=$((69 + 6)) RULE=$((69 + 9))
+# A flow has 70 numbers, the first is how many connections follow; of a connection the
+# fifth is its id, and the eighth the packets by rule exact.
+CONNECTION=$((70 + 5)) RULE=$((70 + 8))
 id=$(numbers $FLOW | sed -n ${CONNECTION}p)
 is "$(sql "$TMP/first.db" "SELECT flow_id = $(numbers $FLOW | sed -n 3p) FROM connection WHERE connection_id = $id")" 1 \
 	"a connection's id stands where it is thought to"
@@ -89,6 +89,7 @@ for field in 2 3 4; do # recording, flow, segment
 	poke "number $field of a flow negative" $FLOW $field -5
 done
 poke "packets of a flow that overflow" $FLOW 8 $most
+poke "a reading from before the flow that it is in" $FLOW 70 1
 poke "a port of 17 bits" $FLOW 7 70000
 poke "ids below those that were given" $COUNTERS 1 0
 poke "ids that leave no room" $COUNTERS 1 $most

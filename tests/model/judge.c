@@ -200,6 +200,15 @@ static void check_counts(struct judge *judge)
 		     "CASE c.\"end\" WHEN 'orig' THEN f.orig_packets ELSE f.resp_packets END "
 		     "OR sum(c.received_packets) <> "
 		     "CASE c.\"end\" WHEN 'orig' THEN f.resp_packets ELSE f.orig_packets END");
+	/* A packet is somebody's where its connection is, and else nobody's for the same reason. */
+	want_nothing(judge, "a packet and its connection",
+		     "SELECT k.number FROM packet k JOIN connection c USING (connection_id) "
+		     "LEFT JOIN reason q USING (reason_code) "
+		     "WHERE (k.rule_code IS NULL) <> (c.process_id IS NULL) "
+		     "OR q.reason IS NOT c.reason");
+	want_nothing(judge, "traffic without a connection",
+		     "SELECT connection_id FROM traffic WHERE connection_id NOT IN "
+		     "(SELECT connection_id FROM connection)");
 	want_nothing(judge, "packets by rule",
 		     "SELECT connection_id FROM connection WHERE process_id IS NOT NULL AND "
 		     "exact_packets + ahead_packets + behind_packets + bound_packets + "

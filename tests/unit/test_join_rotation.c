@@ -6,7 +6,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -16,6 +18,16 @@
 	"SELECT p.time_ns, c.\"end\", r.rule, q.reason FROM packet p JOIN connection c "           \
 	"USING (connection_id) LEFT JOIN rule r USING (rule_code) "                                \
 	"LEFT JOIN reason q USING (reason_code) ORDER BY p.time_ns, c.\"end\""
+/* And how many connections there are: it is never empty. */
+#define CANDIDATES                                                                                 \
+	"SELECT count(*), f.orig_port, p.pid FROM connection c JOIN flow f USING (flow_id) "       \
+	"LEFT JOIN candidate k USING (connection_id) LEFT JOIN process p "                         \
+	"ON p.process_id = k.process_id GROUP BY 2, 3 ORDER BY 2, 3"
+/* Whether it is a connection's or not. */
+#define TRAFFIC                                                                                    \
+	"SELECT f.orig_port, c.\"end\", t.bucket, sum(t.sent_packets), sum(t.received_packets) "   \
+	"FROM traffic t LEFT JOIN connection c USING (connection_id) "                             \
+	"LEFT JOIN flow f USING (flow_id) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
 
 /* The next connection on the tuple begins before the reading at 3000 ms, which
  * stands in both segments; its owner has nothing to do with the first one's packets. */
@@ -472,6 +484,179 @@ static void who_answers_a_syn_that_is_missing_begins_a_connection(void **state)
 		"11|exact||2|1\n");
 }
 
+/* ---------------------------------------------------- cut at each place -- */
+
+/* A row with its holder, in the readings from the one at a time up to, not with, another's. */
+struct row {
+	const char *where;
+	uint32_t inode, pid;
+	int64_t from_ms, until_ms;
+};
+
+/* A reading each second, from 0 on. */
+struct history {
+	const struct row *rows;
+	size_t row_count;
+	const struct scene_packet *packets;
+	size_t packet_count;
+	int64_t last_ms;
+};
+
+static void say_reading(const struct history *h, int64_t ms, bool is_first)
+{
+	scene_frame(is_first ? (ms == 0 ? "key" : "restated") : "poll", ms, ms + 1);
+	if (is_first) {
+		loading_addresses();
+		scene_process('+', 10, OLD, "nginx");
+		scene_process('+', 11, OLD, "other");
+	}
+	for (size_t i = 0; i < h->row_count; i++) {
+		const struct row *r = &h->rows[i];
+		bool is_there = r->from_ms <= ms && ms < r->until_ms;
+		char op = is_first || r->from_ms == ms ? '+' : '-';
+
+		if (!(is_first ? is_there : r->from_ms == ms || r->until_ms == ms))
+			continue;
+		scene_socket(op, r->where, r->inode);
+		scene_holder(op, r->inode, r->pid, OLD, 100 + r->inode);
+	}
+}
+
+/* One segment with the packets in [from, until), from the reading that it restates up to the first
+ * one behind its packets. */
+static void write_segment(const struct history *h, const char *directory, unsigned number,
+			  int64_t from_ms, int64_t until_ms)
+{
+	size_t first = 0, count = 0;
+	int64_t reading = from_ms / 1000 * 1000, begin = reading;
+
+	while (first < h->packet_count && h->packets[first].time_ns < T(from_ms))
+		first++;
+	while (first + count < h->packet_count && h->packets[first + count].time_ns < T(until_ms))
+		count++;
+	loading_header(number);
+	scene_sequence = (uint64_t)reading / 1000 + 1;
+	for (; reading < until_ms + 1000 && reading <= h->last_ms; reading += 1000)
+		say_reading(h, reading, reading == begin);
+	loading_write(directory, number, h->packets + first, count);
+}
+
+/* The history says the same whole, and cut at this time, loaded at once or one after the other. */
+static void same_when_cut(const struct history *h, int64_t cut_ms)
+{
+	char directory[32];
+	const char *sql[] = {CONNECTIONS, PACKETS, CANDIDATES, TRAFFIC,
+			     "SELECT distance_ns FROM connection ORDER BY start_ns, \"end\""};
+	const char *whole, *two, *parts;
+
+	snprintf(directory, sizeof(directory), "cut-%d", (int)cut_ms);
+	loading_directory(directory);
+	write_segment(h, directory, 1, 0, cut_ms);
+	loading_run("parts.db", 1, true, (const char *const[]){directory, NULL});
+	write_segment(h, directory, 2, cut_ms, h->last_ms);
+	parts = loading_run("parts.db", 1, true, (const char *const[]){directory, NULL});
+	two = loading_run("two.db", 1, true, (const char *const[]){directory, NULL});
+	whole = loading_path("whole.db");
+	for (size_t i = 0; i < sizeof(sql) / sizeof(*sql); i++) {
+		agree(whole, two, sql[i]);
+		agree(whole, parts, sql[i]);
+	}
+	unlink(parts);
+	unlink(two);
+}
+
+static const char *load_whole(const struct history *h)
+{
+	loading_directory("whole");
+	write_segment(h, "whole", 1, 0, h->last_ms);
+	return loading_run("whole.db", 1, true, (const char *const[]){"whole", NULL});
+}
+
+/* 10 was seen to serve on 80, so what nobody saw accepted there counts as its own; 11 on 81 and 82
+ * was not. */
+#define SERVERS                                                                                    \
+	{"tcp 0.0.0.0 80 0.0.0.0 0 10", 500, 10, 0, NEVER_MS},                                     \
+		{"tcp " HOST " 80 " PEER " 50099 1", 501, 10, 0, NEVER_MS},                        \
+		{"tcp 0.0.0.0 81 0.0.0.0 0 10", 502, 11, 0, NEVER_MS},                             \
+	{                                                                                          \
+		"tcp 0.0.0.0 82 0.0.0.0 0 10", 503, 11, 0, NEVER_MS                                \
+	}
+#define NEVER_MS 100000
+
+/* Connections that a reading does not have are their listener's, if no second one has them not;
+ * a refused one is nobody's, whoever might have listened. */
+static void what_listeners_accept_is_the_same_wherever_it_was_cut(void **state)
+{
+	static const struct row rows[] = {
+		SERVERS,
+		{"tcp " HOST " 82 " PEER " 50006 1", 506, 11, 4000, NEVER_MS},
+		{"tcp " HOST " 80 " PEER " 50007 1", 507, 10, 4000, NEVER_MS},
+	};
+	static const struct scene_packet packets[] = {
+		TCP(500, PEER, 50002, HOST, 80, SYN, 100, 0, 0),
+		TCP(501, HOST, 80, PEER, 50002, SYN | ACK, 900, 101, 0),
+		TCP(1500, PEER, 50001, HOST, 80, SYN, 100, 0, 0),
+		TCP(1501, HOST, 80, PEER, 50001, SYN | ACK, 900, 101, 0),
+		TCP(1600, PEER, 50003, HOST, 81, SYN, 100, 0, 0),
+		TCP(1601, HOST, 81, PEER, 50003, SYN | ACK, 900, 101, 0),
+		TCP(1610, PEER, 50004, HOST, 81, SYN, 100, 0, 0),
+		TCP(1620, PEER, 50005, HOST, 80, SYN, 100, 0, 0),
+		TCP(1630, PEER, 50006, HOST, 82, SYN, 100, 0, 0),
+		TCP(1631, HOST, 82, PEER, 50006, SYN | ACK, 900, 101, 0),
+		TCP(1640, PEER, 50007, HOST, 80, SYN, 100, 0, 0),
+		TCP(1641, HOST, 80, PEER, 50007, SYN | ACK, 900, 101, 0),
+		TCP(2600, PEER, 50001, HOST, 80, ACK, 101, 901, 5),
+		TCP(2610, PEER, 50002, HOST, 80, ACK, 101, 901, 5),
+		TCP(2700, PEER, 50003, HOST, 81, ACK, 101, 901, 5),
+		TCP(2710, HOST, 81, PEER, 50004, RST | ACK, 0, 101, 0),
+		TCP(2720, HOST, 80, PEER, 50005, RST | ACK, 0, 101, 0),
+		TCP(2730, PEER, 50006, HOST, 82, ACK, 101, 901, 5),
+		TCP(2740, PEER, 50007, HOST, 80, ACK, 101, 901, 5),
+		TCP(4500, HOST, 82, PEER, 50006, ACK, 901, 106, 5),
+		TCP(4510, HOST, 80, PEER, 50007, ACK, 901, 106, 5),
+	};
+	const struct history h = {rows, sizeof(rows) / sizeof(*rows), packets,
+				  sizeof(packets) / sizeof(*packets), 6000};
+	static const int64_t cuts[] = {450,  505,  1450, 1550, 1605, 1615, 1625, 1635, 1645,
+				       2500, 2605, 2705, 2715, 2725, 2735, 3500, 4505};
+
+	(void)state;
+	answers(load_whole(&h), CONNECTIONS,
+		"tcp|50002|80|resp|||gap|0|0|0|0|0|0|1|2\n"
+		"tcp|50001|80|resp|10|listener||0|0|0|0|0|3|1|2\n"
+		"tcp|50003|81|resp|||ambiguous|0|0|0|0|0|0|1|2\n"
+		"tcp|50004|81|resp|||no-socket|0|0|0|0|0|0|1|1\n"
+		"tcp|50005|80|resp|||no-socket|0|0|0|0|0|0|1|1\n"
+		"tcp|50006|82|resp|11|exact||1|3|0|0|0|0|2|2\n"
+		"tcp|50007|80|resp|10|exact||1|3|0|0|0|0|2|2\n");
+	answers(loading_path("whole.db"), CANDIDATES,
+		"1|50001|\n1|50002|\n1|50003|11\n1|50004|\n1|50005|\n1|50006|\n1|50007|\n");
+	for (size_t i = 0; i < sizeof(cuts) / sizeof(*cuts); i++)
+		same_when_cut(&h, cuts[i]);
+}
+
+/* The next connection on a tuple takes what was first seen of a socket after it began, from each
+ * packet of the one before. */
+static void what_the_next_connection_takes_is_the_same_wherever_it_was_cut(void **state)
+{
+	static const struct row rows[] = {
+		{"tcp " HOST " 40000 " PEER " 80 1", 500, 11, 3000, NEVER_MS},
+	};
+	static const struct scene_packet packets[] = {
+		HANDSHAKE(2100, 40000), OUT(2200, 40000, RST, 101, 0, 0),
+		OUT(2600, 40000, SYN, 7000, 0, 0), IN(2601, 40000, SYN | ACK, 8000, 7001, 0),
+		OUT(3500, 40000, ACK, 7001, 8001, 5)};
+	const struct history h = {rows, 1, packets, sizeof(packets) / sizeof(*packets), 5000};
+	static const int64_t cuts[] = {2050, 2150, 2250, 2500, 2650, 3200};
+
+	(void)state;
+	answers(load_whole(&h), CONNECTIONS,
+		"tcp|40000|80|orig|||gap|0|0|0|0|0|0|3|1\n"
+		"tcp|40000|80|orig|11|exact||1|2|0|0|0|0|2|1\n");
+	for (size_t i = 0; i < sizeof(cuts) / sizeof(*cuts); i++)
+		same_when_cut(&h, cuts[i]);
+}
+
 #define FACT(test) cmocka_unit_test_setup_teardown(test, loading_begin, loading_end)
 
 int main(void)
@@ -485,6 +670,8 @@ int main(void)
 		FACT(looking_ahead_over_a_rotation_stops_where_it_does_within),
 		FACT(an_owner_reaches_back_over_a_rotation_within_its_own_segment_too),
 		FACT(a_refusal_is_one_wherever_it_was_cut),
+		FACT(what_listeners_accept_is_the_same_wherever_it_was_cut),
+		FACT(what_the_next_connection_takes_is_the_same_wherever_it_was_cut),
 		FACT(a_listeners_connection_stays_its_own_over_a_rotation),
 		FACT(what_is_nobodys_already_stays_one_row_when_the_next_begins),
 		FACT(who_answers_a_syn_that_is_missing_begins_a_connection),
