@@ -45,11 +45,11 @@ struct ledger_traffic {
 
 /* With --packets only. */
 struct ledger_packet {
-	uint64_t number, offset_bytes;
+	uint64_t offset_bytes;
 	int64_t time_ns;
-	uint32_t flow, span;
-	uint32_t bytes;
-	uint8_t side; /* that sent it */
+	uint32_t number; /* less the ledger's first_number */
+	uint32_t span, bytes;
+	uint8_t side; /* of its flow, that sent it */
 	uint8_t rule, reason;
 };
 
@@ -66,6 +66,7 @@ struct ledger {
 	size_t candidate_count, candidate_capacity;
 	struct ledger_packet *packets;
 	size_t packet_count, packet_capacity;
+	uint64_t first_number; /* of the first of them */
 	struct ledger_other other[DECODE_OUTCOME_END];
 	int64_t bucket_ns;
 	bool keep_packets;

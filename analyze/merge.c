@@ -188,49 +188,7 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 	return 0;
 }
 
-/* --------------------------------------------------------------- packets -- */
-
-/* By which rule a packet is its connection's. One without a rule of its own was one of several's,
- * of whom one was left (ledger_own). */
-static enum bridge_rule rule_of(const struct merge_mapping *map, uint32_t span,
-				const struct ledger_packet *p)
-{
-	if (map->rules[span] != BRIDGE_NO_RULE)
-		return (enum bridge_rule)map->rules[span];
-	return p->reason == BRIDGE_OWNED ? (enum bridge_rule)p->rule : BRIDGE_BEHIND;
-}
-
-static int merge_packets(struct merge *merge, const struct replay_part *part,
-			 const struct merge_mapping *map, struct error *error)
-{
-	for (size_t i = 0; i < part->ledger.packet_count; i++) {
-		const struct ledger_packet *p = &part->ledger.packets[i];
-		uint32_t span = ledger_final(&part->ledger, p->span);
-		enum bridge_reason reason = map->reasons[span] != BRIDGE_REASONS
-						    ? (enum bridge_reason)map->reasons[span]
-					    : map->rules[span] != BRIDGE_NO_RULE
-						    ? BRIDGE_OWNED
-						    : part->ledger.spans[span].reason;
-		struct store_packet row = {
-			.segment_id = merge->row.segment_id,
-			.number = (int64_t)p->number,
-			.offset_bytes = (int64_t)p->offset_bytes,
-			.flow_id = map->flow_ids[p->flow],
-			.connection_id = map->span_ids[span],
-			.time_ns = p->time_ns,
-			.bytes = p->bytes,
-			.direction = p->side == map->originators[p->flow] ? 0 : 1,
-			.rule = reason == BRIDGE_OWNED ? bridge_rule_name(rule_of(map, span, p))
-						       : NULL,
-			.reason = bridge_reason_name(reason),
-		};
-		int status = store_packet(merge->store, &row, error);
-
-		if (status != 0)
-			return status;
-	}
-	return 0;
-}
+/* ----------------------------------------------------------------- other -- */
 
 static int merge_other(struct merge *merge, const struct replay_part *part, struct error *error)
 {

@@ -2,8 +2,8 @@
  * merge_internal.h - what the files of the merger share: merge.c (flows),
  * merge_connection.c (their owners), merge_settle.c (owners over segments), merge_state.c,
  * merge_process.c and merge_socket.c (what snapshots tell), merge_traffic.c, merge_tunnel.c (what
- * flows carry for others), merge_coverage.c (what is missing), and merge_carry.c and
- * merge_check.c (writing it down for the next load, and reading it).
+ * flows carry for others), merge_packet.c (single packets), merge_coverage.c (what is missing), and
+ * merge_carry.c and merge_check.c (writing it down for the next load, and reading it).
  */
 #ifndef ANALYZE_MERGE_INTERNAL_H
 #define ANALYZE_MERGE_INTERNAL_H
@@ -262,6 +262,10 @@ bool merge_is_silent(const struct merge *merge, const struct flow *flow, int64_t
 
 /* merge_traffic.c: what a part's flows sent and received by time, as rows */
 int merge_traffic(struct merge *merge, const struct replay_part *part,
+		  const struct merge_mapping *map, struct error *error);
+
+/* merge_packet.c: with --packets, what map has made of the packets of a part */
+int merge_packets(struct merge *merge, const struct replay_part *part,
 		  const struct merge_mapping *map, struct error *error);
 
 /* merge_tunnel.c */

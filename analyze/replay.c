@@ -433,12 +433,13 @@ static int keep_packet(struct replay_part *part, uint32_t place, uint8_t side,
 	uint8_t end = flow->end[side].span != LEDGER_NONE ? side : !side;
 	uint32_t span = flow->end[end].span;
 
+	if (part->ledger.packet_count == 0)
+		part->ledger.first_number = packet->number;
 	return ledger_keep(&part->ledger,
 			   &(struct ledger_packet){
-				   .number = packet->number,
 				   .offset_bytes = packet->offset_bytes,
 				   .time_ns = packet->time_ns,
-				   .flow = place,
+				   .number = (uint32_t)(packet->number - part->ledger.first_number),
 				   .span = span,
 				   .bytes = packet->ip_bytes,
 				   .side = side,

@@ -125,15 +125,11 @@ static int create_schema(struct store *store, struct error *error)
 		code = fill_help(store, error);
 	if (code != 0)
 		return code;
-	char *settings = sqlite3_mprintf(
-		"INSERT INTO setting (key, value) VALUES "
-		"('bucket_ns', %lld), ('with_packets', %d), "
-		"('format_version', %d); COMMIT;"
-		"CREATE TEMP TABLE owed (from_id INTEGER PRIMARY KEY, "
-		"to_id INTEGER); CREATE INDEX temp.owed_to ON owed (to_id); "
-		"CREATE TEMP TABLE restated (connection_id INTEGER PRIMARY KEY, "
-		"rule_code INTEGER, reason_code INTEGER)",
-		(long long)store->bucket_ns, store->with_packets, STOREFILE_VERSION);
+	char *settings = sqlite3_mprintf("INSERT INTO setting (key, value) VALUES "
+					 "('bucket_ns', %lld), ('with_packets', %d), "
+					 "('format_version', %d); COMMIT",
+					 (long long)store->bucket_ns, store->with_packets,
+					 STOREFILE_VERSION);
 	code = settings ? store_execute(store, settings, error)
 			: storefile_fail(NULL, store->path, "create", error);
 	sqlite3_free(settings);
@@ -247,6 +243,7 @@ static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packe
 static void release(struct store *store)
 {
 	store_finalize_all(store);
+	store_packets_release(store);
 	sqlite3_close(store->db);
 	if (store->fill_path)
 		unlink(store->fill_path);
@@ -301,7 +298,9 @@ int store_begin(struct store *store, struct error *error)
 
 int store_commit(struct store *store, struct error *error)
 {
-	return store_execute(store, "COMMIT", error);
+	int code = store_packets_flush(store, error);
+
+	return code == 0 ? store_execute(store, "COMMIT", error) : code;
 }
 
 /* So many steps of SQLite's machine are done in well under a millisecond. */
@@ -323,6 +322,7 @@ void store_stop_when(struct store *store, const volatile sig_atomic_t *stop)
 void store_rollback(struct store *store)
 {
 	store_stop_when(store, NULL);
+	store_packets_forget(store);
 	/* SQLite has rolled back by itself after some failures. */
 	if (!sqlite3_get_autocommit(store->db))
 		sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
@@ -399,12 +399,11 @@ static int put_in_place(const char *from, const char *to, struct error *error)
 
 int store_finish(struct store *store, struct error *error)
 {
-	int code;
+	int code = 0;
 
 	assert(sqlite3_get_autocommit(store->db));
-	code = store_apply_folds(store, error);
 	store_finalize_all(store);
-	if (code == 0 && store->is_new)
+	if (store->is_new)
 		code = store_execute(store, schema_indexes, error);
 	/* Where nothing was added, not a byte changes. */
 	if (code == 0 && (store->is_new || sqlite3_total_changes(store->db) > 0))

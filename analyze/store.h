@@ -158,9 +158,9 @@ struct store_traffic {
 };
 
 struct store_packet {
-	int64_t segment_id, number, offset_bytes, flow_id, connection_id, time_ns, bytes;
-	int64_t direction;	   /* 0: orig to resp, 1: resp to orig */
-	const char *rule, *reason; /* of this packet at that connection's end */
+	int64_t segment_id, number, offset_bytes, connection_id, time_ns, bytes;
+	int64_t direction; /* 0: orig to resp, 1: resp to orig */
+	int64_t verdict;   /* store_packet_verdict, at that connection's end */
 };
 
 struct store_other {
@@ -252,6 +252,10 @@ int store_candidate(struct store *store, const struct store_candidate *row,
  * cost a third of what they cost in another. */
 int store_traffic(struct store *store, const struct store_traffic *rows, size_t count,
 		  struct error *error);
+/* The verdict of a packet as its row has it, from a rule or a reason; the other one is NULL.
+ * Negative: neither table has it. */
+int64_t store_packet_verdict(const struct store *store, const char *rule, const char *reason);
+/* Packets of a segment come in the order of their numbers, each once. */
 int store_packet(struct store *store, const struct store_packet *row, struct error *error);
 int store_other(struct store *store, const struct store_other *row,
 		struct error *error); /* adds up too */

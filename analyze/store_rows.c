@@ -15,8 +15,6 @@ enum column_kind {
 	COLUMN_ID,     /* 0 is NULL */
 	COLUMN_NUMBER, /* STORE_NULL is NULL */
 	COLUMN_TEXT,   /* NULL is NULL */
-	COLUMN_RULE,   /* text, written as the code of table rule */
-	COLUMN_REASON,
 };
 
 struct column {
@@ -241,19 +239,6 @@ static const struct column connection_columns[] = {
 static const struct column candidate_columns[] = {
 	ID(candidate, connection_id), ID(candidate, process_id), ID(candidate, socket_id), END};
 
-static const struct column packet_columns[] = {
-	ID(packet, segment_id),
-	NUMBER(packet, number),
-	ID(packet, connection_id),
-	ID(packet, flow_id),
-	NUMBER(packet, offset_bytes),
-	NUMBER(packet, time_ns),
-	NUMBER(packet, bytes),
-	NUMBER(packet, direction),
-	{"rule_code", COLUMN_RULE, offsetof(struct store_packet, rule)},
-	{"reason_code", COLUMN_REASON, offsetof(struct store_packet, reason)},
-	END};
-
 static const struct column other_columns[] = {ID(other, segment_id), TEXT(other, reason),
 					      NUMBER(other, packets), NUMBER(other, bytes), END};
 
@@ -283,7 +268,6 @@ static const struct table tables[STORE_TABLES] = {
 	[STORE_INSERT_CONNECTION] = {"connection", connection_columns, ""},
 	[STORE_INSERT_CANDIDATE] = {"candidate", candidate_columns,
 				    "ON CONFLICT (connection_id, process_id) DO NOTHING"},
-	[STORE_INSERT_PACKET] = {"packet", packet_columns, ""},
 	[STORE_INSERT_OTHER] =
 		{"other", other_columns,
 		 "ON CONFLICT (segment_id, reason) DO UPDATE SET "
@@ -395,23 +379,6 @@ static int bind_text(struct store *store, sqlite3_stmt *statement, int parameter
 	return result == SQLITE_OK ? 0 : storefile_fail(store->db, store->path, "text", error);
 }
 
-static int bind_code(struct store *store, sqlite3_stmt *statement, int parameter,
-		     const struct store_codes *codes, const char *name, struct error *error)
-{
-	if (!name) {
-		sqlite3_bind_null(statement, parameter);
-		return 0;
-	}
-	for (size_t i = 0; i < codes->count; i++) {
-		if (strcmp(codes->entry[i].name, name) == 0) {
-			sqlite3_bind_int64(statement, parameter, codes->entry[i].code);
-			return 0;
-		}
-	}
-	return error_set(error, ERROR_USAGE, store->path, -1,
-			 "\"%s\" is in neither table rule nor table reason", name);
-}
-
 static int bind_row(struct store *store, sqlite3_stmt *statement, const struct column *columns,
 		    const char *row, struct error *error)
 {
@@ -430,13 +397,7 @@ static int bind_row(struct store *store, sqlite3_stmt *statement, const struct c
 			continue;
 		}
 		memcpy(&text, row + column->offset, sizeof text);
-		if (column->kind == COLUMN_TEXT)
-			code = bind_text(store, statement, parameter, text, error);
-		else
-			code = bind_code(store, statement, parameter,
-					 column->kind == COLUMN_RULE ? &store->rules
-								     : &store->reasons,
-					 text, error);
+		code = bind_text(store, statement, parameter, text, error);
 	}
 	return code;
 }
@@ -589,11 +550,6 @@ int store_connection(struct store *store, const struct store_connection *row, en
 int store_candidate(struct store *store, const struct store_candidate *row, struct error *error)
 {
 	return write_row(store, STORE_INSERT_CANDIDATE, row, true, error);
-}
-
-int store_packet(struct store *store, const struct store_packet *row, struct error *error)
-{
-	return write_row(store, STORE_INSERT_PACKET, row, true, error);
 }
 
 int store_other(struct store *store, const struct store_other *row, struct error *error)

@@ -1,7 +1,7 @@
 /*
  * store_rows.h - what store.c (the file's life), store_rows.c (its rows), store_traffic.c (those of
- * traffic), store_loaded.c (what is there) and store_carry.c (what moves between them) share.
- * Nobody else includes it.
+ * traffic), store_packets.c (single packets), store_loaded.c (what is there) and store_carry.c
+ * (what moves between them) share. Nobody else includes it.
  */
 #ifndef ANALYZE_STORE_ROWS_H
 #define ANALYZE_STORE_ROWS_H
@@ -25,7 +25,6 @@ enum store_statement {
 	STORE_INSERT_FLOW,
 	STORE_INSERT_CONNECTION,
 	STORE_INSERT_CANDIDATE,
-	STORE_INSERT_PACKET,
 	STORE_INSERT_OTHER,
 	STORE_INSERT_COVERAGE,
 	STORE_INSERT_TUNNEL,
@@ -36,7 +35,12 @@ enum store_statement {
 	STORE_COMPARE_TUNNEL,
 	STORE_TRAFFIC,
 	STORE_FOLD, /* its statements, see fold_sql */
-	STORE_STATEMENTS = STORE_FOLD + 8
+	STORE_PUT_PACKETS = STORE_FOLD + 5,
+	STORE_PUT_STRETCH,
+	STORE_PUT_STRETCHES,
+	STORE_CHANGE_PACKETS,
+	STORE_FOLD_STRETCHES,
+	STORE_STATEMENTS = STORE_FOLD_STRETCHES + 2
 };
 
 #define STORE_MAX_CODES 64 /* rows of rule and of reason: a dozen, fixed by the schema */
@@ -55,6 +59,28 @@ struct store_given {
 	size_t count;
 };
 
+#define STORE_ROW_PACKETS 8 /* of table packet_row, by its columns */
+/* Rows of packet_stretch that are put in order before they are written: 4 MiB. */
+#define STORE_STRETCHES ((size_t)1 << 18)
+
+struct store_packet_slot {
+	int64_t connection_id; /* 0: no packet */
+	int64_t size, time, offset;
+};
+
+struct store_stretch {
+	int64_t connection_id, stretch;
+};
+
+/* What is still to be written of the packets. */
+struct store_packets {
+	bool has_row;
+	int64_t segment_id, place, time_ns, offset_bytes;
+	struct store_packet_slot slots[STORE_ROW_PACKETS];
+	struct store_stretch *stretches; /* of segment_id */
+	size_t stretch_count;
+};
+
 struct store {
 	sqlite3 *db;
 	char *path;	 /* the target */
@@ -65,6 +91,7 @@ struct store {
 	sqlite3_stmt *statements[STORE_STATEMENTS]; /* prepared when first used */
 	struct store_codes rules, reasons;
 	struct store_given given;
+	struct store_packets packets;
 };
 
 /* What is there already is added to. */
@@ -84,7 +111,10 @@ int store_run(struct store *store, sqlite3_stmt *statement, const char *what, st
 void store_finalize_all(struct store *store);
 /* Names and codes of rule and reason, as the database has them. */
 int store_load_codes(struct store *store, struct error *error);
-/* Folds that are still owed to table packet of a new database. */
-int store_apply_folds(struct store *store, struct error *error);
+/* store_packets.c */
+int store_packets_flush(struct store *store, struct error *error);
+void store_packets_forget(struct store *store); /* what was not flushed */
+void store_packets_release(struct store *store);
+int store_fold_packets(struct store *store, int64_t from_id, int64_t to_id, struct error *error);
 
 #endif

@@ -13,6 +13,4 @@ CREATE INDEX connection_process ON connection (process_id);
 CREATE INDEX connection_time ON connection (end_ns, start_ns);
 CREATE INDEX candidate_process ON candidate (process_id);
 CREATE INDEX traffic_bucket ON traffic (bucket);
-CREATE INDEX packet_connection ON packet (connection_id);
-CREATE INDEX packet_flow ON packet (flow_id);
 CREATE INDEX coverage_segment ON coverage (segment_id);

@@ -304,18 +304,46 @@ CREATE TABLE traffic (
 	PRIMARY KEY (connection_id, bucket)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE packet (
+-- Eight packets of a capture that follow each other: its numbers place * 8 + 1 to
+-- place * 8 + 8. Times and offsets are differences to the row's; size is bytes << 6 |
+-- verdict << 1 | direction, the verdict a rule_code or 16 + a reason_code. NULL where
+-- the packet is in no flow, or a second sighting. View packet has one row for each.
+CREATE TABLE packet_row (
 	segment_id INTEGER NOT NULL REFERENCES segment,
-	number INTEGER NOT NULL,
-	connection_id INTEGER NOT NULL REFERENCES connection,
-	flow_id INTEGER NOT NULL REFERENCES flow,
-	offset_bytes INTEGER,
+	place INTEGER NOT NULL,
 	time_ns INTEGER NOT NULL,
-	bytes INTEGER NOT NULL,
-	direction INTEGER NOT NULL CHECK (direction IN (0, 1)),
-	rule_code INTEGER REFERENCES rule,
-	reason_code INTEGER REFERENCES reason,
-	PRIMARY KEY (segment_id, number, connection_id)
+	offset_bytes INTEGER NOT NULL,
+	connection_1 INTEGER REFERENCES connection,
+	connection_2 INTEGER REFERENCES connection,
+	connection_3 INTEGER REFERENCES connection,
+	connection_4 INTEGER REFERENCES connection,
+	connection_5 INTEGER REFERENCES connection,
+	connection_6 INTEGER REFERENCES connection,
+	connection_7 INTEGER REFERENCES connection,
+	connection_8 INTEGER REFERENCES connection,
+	size_1 INTEGER, size_2 INTEGER, size_3 INTEGER, size_4 INTEGER,
+	size_5 INTEGER, size_6 INTEGER, size_7 INTEGER, size_8 INTEGER,
+	time_1 INTEGER, time_2 INTEGER, time_3 INTEGER, time_4 INTEGER,
+	time_5 INTEGER, time_6 INTEGER, time_7 INTEGER, time_8 INTEGER,
+	offset_1 INTEGER, offset_2 INTEGER, offset_3 INTEGER, offset_4 INTEGER,
+	offset_5 INTEGER, offset_6 INTEGER, offset_7 INTEGER, offset_8 INTEGER,
+	number_1 INTEGER AS (place * 8 + 1),
+	number_2 INTEGER AS (place * 8 + 2),
+	number_3 INTEGER AS (place * 8 + 3),
+	number_4 INTEGER AS (place * 8 + 4),
+	number_5 INTEGER AS (place * 8 + 5),
+	number_6 INTEGER AS (place * 8 + 6),
+	number_7 INTEGER AS (place * 8 + 7),
+	number_8 INTEGER AS (place * 8 + 8),
+	PRIMARY KEY (segment_id, place)
+) STRICT, WITHOUT ROWID;
+
+-- Where a connection has packets: in which stretches of 128 numbers, 16 rows of packet_row.
+CREATE TABLE packet_stretch (
+	connection_id INTEGER NOT NULL REFERENCES connection,
+	segment_id INTEGER NOT NULL REFERENCES segment,
+	stretch INTEGER NOT NULL,
+	PRIMARY KEY (connection_id, segment_id, stretch)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE other (

@@ -118,9 +118,11 @@ altered "an owner less" "DELETE FROM connection WHERE $OWNED" "the database has 
 altered "another digest" "UPDATE segment SET pcap_sha256 = 'x' || substr(pcap_sha256, 2)" "custody.log vouches for this file"
 altered "a candidate less" "DELETE FROM candidate WHERE connection_id = $AMBIGUOUS" "the database has no such row" \
 	"--connection=$AMBIGUOUS"
-altered "another row of the packet" "UPDATE packet SET rule_code = 3 WHERE number = 30" "! rule: the database has behind" \
+# Packet 30 is the sixth of row 3; rule 3 is behind.
+altered "another row of the packet" "UPDATE packet_row SET size_6 = size_6 & ~62 | 3 << 1 WHERE place = 3" "! rule: the database has behind" \
 	--packet "$FIRST.pcap:30"
-altered "another flow of the packet" "UPDATE packet SET flow_id = 3, connection_id = 5 WHERE segment_id = 1 AND number = 30" \
+altered "another flow of the packet" "INSERT OR IGNORE INTO packet_stretch VALUES (5, 1, 0);
+	UPDATE packet_row SET connection_6 = 5 WHERE segment_id = 1 AND place = 3" \
 	"DIFFERS|differs" --packet "$FIRST.pcap:30"
 
 # ---- altered evidence ----

@@ -84,6 +84,8 @@ analyze halves "${pcaps[@]:0:2}"
 analyze halves -j 2 "$TMP/evidence"
 is "$(dump halves | sha256sum)" "$(dump first | sha256sum)" "two segments, then all"
 analyze packets --packets "$TMP/evidence"
+analyze packetjobs -j 4 --packets "$TMP/evidence"
+ok "with a row for each packet, four workers write the same file" cmp "$TMP/packetjobs.db" "$TMP/packets.db"
 for pcap in "${pcaps[@]}"; do
 	analyze packetsteps --packets "$pcap"
 done

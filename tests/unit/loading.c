@@ -127,7 +127,7 @@ const char *loading_run(const char *database, unsigned workers, bool with_packet
 	return options.database;
 }
 
-static char *ask(const char *database, const char *sql)
+char *loading_ask(const char *database, const char *sql)
 {
 	sqlite3 *db = NULL;
 	sqlite3_stmt *statement = NULL;
@@ -153,7 +153,7 @@ static char *ask(const char *database, const char *sql)
 
 void answers(const char *database, const char *sql, const char *wanted)
 {
-	char *answer = ask(database, sql);
+	char *answer = loading_ask(database, sql);
 
 	if (strcmp(answer, wanted) != 0)
 		fail_msg("%s\nwanted:\n%sgot:\n%s", sql, wanted, answer);
@@ -162,7 +162,7 @@ void answers(const char *database, const char *sql, const char *wanted)
 
 void agree(const char *a, const char *b, const char *sql)
 {
-	char *answer = ask(a, sql);
+	char *answer = loading_ask(a, sql);
 
 	assert_true(answer[0] != '\0');
 	answers(b, sql, answer);
@@ -181,7 +181,7 @@ void same_rows(const char *a, const char *b)
 		char sql[128], *answer;
 
 		snprintf(sql, sizeof(sql), "SELECT * FROM %s ORDER BY 1, 2, 3", tables[i]);
-		answer = ask(a, sql);
+		answer = loading_ask(a, sql);
 		answers(b, sql, answer);
 		free(answer);
 	}

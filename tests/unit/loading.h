@@ -68,6 +68,8 @@ const char *loading_run(const char *database, unsigned workers, bool with_packet
 	"FROM connection c JOIN flow f USING (flow_id) LEFT JOIN process p USING (process_id) "    \
 	"ORDER BY f.start_ns, c.\"end\", c.start_ns"
 
+/* All rows, a line each, with | between the columns. The caller frees it. */
+char *loading_ask(const char *database, const char *sql);
 /* wanted: a line for each row, its values with | between them. */
 void answers(const char *database, const char *sql, const char *wanted);
 /* Both answer the same, and something. */
