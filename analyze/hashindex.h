@@ -98,8 +98,8 @@ static inline uint64_t hashindex_keyed_5(const uint64_t words[5])
 {
 	const uint64_t seed = hashindex_seed;
 	const uint64_t turned = seed << 32 | seed >> 32;
-	uint64_t first =
-		hashindex_fold(words[0] ^ seed, words[1] ^ turned ^ UINT64_C(0xbf58476d1ce4e5b9));
+	uint64_t first = hashindex_fold(words[0] ^ seed ^ UINT64_C(0xe7037ed1a0b428db),
+					words[1] ^ turned ^ UINT64_C(0xbf58476d1ce4e5b9));
 	uint64_t second = hashindex_fold(words[2] ^ seed ^ UINT64_C(0x94d049bb133111eb),
 					 words[3] ^ turned ^ UINT64_C(0x9e3779b97f4a7c15));
 
