@@ -1,6 +1,5 @@
 #include "analyze/flow.h"
 
-#include <ctype.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,11 +21,31 @@ const struct flow_limits flow_default_limits = {
 
 /* ----------------------------------------------------------------- key -- */
 
+/* Eight bytes of an address as a number that is greater where they are. Written out, it is
+ * one instruction. */
+static inline uint64_t eight(const uint8_t *b)
+{
+	return (uint64_t)b[0] << 56 | (uint64_t)b[1] << 48 | (uint64_t)b[2] << 40 |
+	       (uint64_t)b[3] << 32 | (uint64_t)b[4] << 24 | (uint64_t)b[5] << 16 |
+	       (uint64_t)b[6] << 8 | b[7];
+}
+
+/* Whether a stands behind b, as memcmp would say it. */
+static inline bool is_behind(const struct endpoint *a, const struct endpoint *b)
+{
+	const uint8_t *p = a->address.bytes, *q = b->address.bytes;
+	uint64_t first = eight(p), other_first = eight(q);
+	uint64_t last = eight(p + 8), other_last = eight(q + 8);
+
+	if (first != other_first)
+		return first > other_first;
+	return last != other_last ? last > other_last : a->port > b->port;
+}
+
 uint8_t flow_key_make(uint8_t protocol, uint8_t ip_version, const struct endpoint *source,
 		      const struct endpoint *destination, struct flow_key *key)
 {
-	int order = memcmp(source->address.bytes, destination->address.bytes, 16);
-	uint8_t side = order > 0 || (order == 0 && source->port > destination->port);
+	uint8_t side = is_behind(source, destination);
 
 	memcpy(key->address[side], source->address.bytes, 16);
 	memcpy(key->address[!side], destination->address.bytes, 16);
@@ -61,68 +80,42 @@ uint64_t flow_key_hash(const struct flow_key *key)
 {
 	uint64_t words[5];
 
-	_Static_assert(sizeof(words) == sizeof(*key), "a key is five words");
-	memcpy(words, key, sizeof(words));
+	memcpy(words, key->address, sizeof(key->address));
+	/* What was just written in pieces is not read back as a whole at once. */
+	words[4] = (uint64_t)key->port[0] << 48 | (uint64_t)key->port[1] << 32 |
+		   (uint64_t)key->icmp_id << 16 | (uint64_t)key->protocol << 8 | key->ip_version;
 	return hashindex_keyed_5(words);
 }
 
 bool flow_key_equal(const struct flow_key *a, const struct flow_key *b)
 {
-	return memcmp(a, b, sizeof(*a)) == 0;
+	uint64_t differ = 0;
+
+	_Static_assert(sizeof(*a) == 5 * sizeof(uint64_t), "all of a key is compared");
+	for (size_t i = 0; i < sizeof(*a); i += sizeof(uint64_t)) {
+		uint64_t one, other;
+
+		memcpy(&one, (const char *)a + i, sizeof(one));
+		memcpy(&other, (const char *)b + i, sizeof(other));
+		differ |= one ^ other;
+	}
+	return differ == 0;
 }
 
 /* ------------------------------------------------------------- history -- */
 
-static bool has_letter(const struct flow *flow, uint8_t side, enum flow_letter letter)
-{
-	for (uint8_t i = 0; i < flow->history_length; i++) {
-		if (flow->history[i] == (side << 3 | letter))
-			return true;
-	}
-	return false;
-}
-
 static void add_letter(struct flow *flow, uint8_t side, enum flow_letter letter)
 {
-	if (!has_letter(flow, side, letter) && flow->history_length < FLOW_HISTORY_MAX)
+	if (!flow_has_letter(flow, side, letter) && flow->history_length < FLOW_HISTORY_MAX)
 		flow->history[flow->history_length++] = (uint8_t)(side << 3 | letter);
-}
-
-void flow_history(const struct flow *flow, char history[FLOW_HISTORY_SIZE])
-{
-	static const char letters[] = "?shadfr?";
-
-	for (uint8_t i = 0; i < flow->history_length; i++) {
-		char letter = letters[flow->history[i] & 7];
-
-		history[i] = (flow->history[i] >> 3) == flow->originator
-				     ? (char)toupper((unsigned char)letter)
-				     : letter;
-	}
-	history[flow->history_length] = '\0';
-}
-
-bool flow_only_reset(const struct flow *flow, uint8_t side)
-{
-	for (uint8_t i = 0; i < flow->history_length; i++) {
-		if ((flow->history[i] >> 3) == side && (flow->history[i] & 7) != FLOW_RST)
-			return false;
-	}
-	return true;
-}
-
-bool flow_refused(const struct flow *flow, uint8_t side)
-{
-	return flow->key.protocol == IPPROTO_TCP && side != flow->originator &&
-	       flow->count[side].packets > 0 && flow_only_reset(flow, side);
 }
 
 /* ----------------------------------------------------------------- TCP -- */
 
 static bool is_closed(const struct flow *flow)
 {
-	return (has_letter(flow, 0, FLOW_FIN) && has_letter(flow, 1, FLOW_FIN)) ||
-	       has_letter(flow, 0, FLOW_RST) || has_letter(flow, 1, FLOW_RST);
+	return (flow_has_letter(flow, 0, FLOW_FIN) && flow_has_letter(flow, 1, FLOW_FIN)) ||
+	       flow_has_letter(flow, 0, FLOW_RST) || flow_has_letter(flow, 1, FLOW_RST);
 }
 
 int64_t flow_idle_limit(const struct flow *flow, const struct flow_limits *limits)
@@ -397,6 +390,18 @@ static bool is_silent(const struct flow *flow, int64_t time_ns, int64_t limit_ns
 	return time_ns > flow->last_ns && time_ns - flow->last_ns > limit_ns;
 }
 
+/* Of all that flow_idle_limit may say: which of them it is need not be asked for each packet. */
+static inline int64_t shortest_limit(const struct flow_limits *limits)
+{
+	int64_t other = limits->idle_ns, open = limits->tcp_idle_ns;
+	int64_t closed = limits->tcp_closed_ns, attempt = limits->tcp_attempt_ns;
+	int64_t tcp = closed < attempt ? closed : attempt;
+
+	if (open < tcp)
+		tcp = open;
+	return other < tcp ? other : tcp;
+}
+
 static enum step step_of(const struct flow *flow, const struct flow_head *head,
 			 const struct flow_limits *limits)
 {
@@ -405,7 +410,8 @@ static enum step step_of(const struct flow *flow, const struct flow_head *head,
 				      : limits->tcp_attempt_ns;
 	enum step step;
 
-	if (is_silent(flow, head->time_ns, flow_idle_limit(flow, limits)))
+	if (is_silent(flow, head->time_ns, shortest_limit(limits)) &&
+	    is_silent(flow, head->time_ns, flow_idle_limit(flow, limits)))
 		return FLOW_BEGINS;
 	if (flow->key.protocol != IPPROTO_TCP)
 		return FLOW_GOES_ON;
@@ -627,60 +633,4 @@ struct flow flow_table_whole(const struct flow_table *table, uint32_t place)
 	}
 	memcpy(later.end, last->end, sizeof(later.end));
 	return later;
-}
-
-/* ---------------------------------------------------------- conn_state -- */
-
-static const char *reset_state(const struct flow *flow, bool by_originator)
-{
-	uint8_t o = flow->originator;
-	bool syn = has_letter(flow, o, FLOW_SYN), answer = has_letter(flow, !o, FLOW_SYN_ACK);
-
-	if (syn && answer)
-		return by_originator ? "RSTO" : "RSTR";
-	if (by_originator)
-		return syn ? "RSTOS0" : "OTH";
-	if (syn)
-		return "REJ";
-	return answer ? "RSTRH" : "OTH";
-}
-
-static const char *tcp_state(const struct flow *flow)
-{
-	uint8_t o = flow->originator;
-	bool fin[2] = {false, false}, syn, answer;
-
-	for (uint8_t i = 0; i < flow->history_length; i++) {
-		uint8_t side = flow->history[i] >> 3, letter = flow->history[i] & 7;
-
-		if (letter == FLOW_FIN)
-			fin[side] = true;
-		if (letter == FLOW_RST && !(fin[0] && fin[1]))
-			return reset_state(flow, side == o);
-	}
-	syn = has_letter(flow, o, FLOW_SYN);
-	answer = has_letter(flow, !o, FLOW_SYN_ACK);
-	if (syn && answer) {
-		if (fin[0] && fin[1])
-			return "SF";
-		return fin[o] ? "S2" : fin[!o] ? "S3" : "S1";
-	}
-	if (syn && flow->count[!o].packets == 0)
-		return fin[o] ? "SH" : "S0";
-	if (!syn && answer && fin[!o])
-		return "SHR";
-	return "OTH";
-}
-
-const char *flow_conn_state(const struct flow *flow)
-{
-	uint8_t o = flow->originator;
-
-	if (flow->key.protocol == IPPROTO_TCP)
-		return tcp_state(flow);
-	if (flow->key.protocol != IPPROTO_UDP)
-		return "OTH";
-	if (flow->count[0].packets > 0 && flow->count[1].packets > 0)
-		return "SF";
-	return flow->count[o].packets > 0 ? "S0" : "SHR";
 }

@@ -185,6 +185,15 @@ void flow_join(struct flow *earlier, const struct flow *later);
 /* How long it lives without a packet. */
 int64_t flow_idle_limit(const struct flow *flow, const struct flow_limits *limits);
 
+static inline bool flow_has_letter(const struct flow *flow, uint8_t side, enum flow_letter letter)
+{
+	for (uint8_t i = 0; i < flow->history_length; i++) {
+		if (flow->history[i] == (side << 3 | letter))
+			return true;
+	}
+	return false;
+}
+
 #define FLOW_HISTORY_SIZE (FLOW_HISTORY_MAX + 1)
 /* Zeek's words. history is filled with letters, upper case for the originator. */
 const char *flow_conn_state(const struct flow *flow);
