@@ -14,6 +14,7 @@ static const struct {
 	{"record", cmd_record, "record packets beside snapshots of sockets and processes"},
 	{"analyze", cmd_analyze, "join recorded packets to processes, into a database"},
 	{"query", cmd_query, "ask a database: named queries or SQL, as table, csv or json"},
+	{"merge", cmd_merge, "join the databases of many hosts into one"},
 	{"explain", cmd_explain, "why a packet or flow has that owner, back to the evidence"},
 	{"import", cmd_import, "make evidence of hand-gathered copies of /proc and captures"},
 };

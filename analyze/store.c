@@ -18,6 +18,8 @@
 
 /* One thread uses a store, so nothing need be locked between threads. */
 #define OPEN_FLAGS (SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX)
+/* For the databases that are attached to one that is merged. */
+#define MERGED_FLAGS (OPEN_FLAGS | SQLITE_OPEN_URI)
 
 /* While a new database is filled nobody else reads it and a crash leaves only
  * a temporary file, so nothing is synced; the journal in memory is for
@@ -127,9 +129,10 @@ static int create_schema(struct store *store, struct error *error)
 		return code;
 	char *settings = sqlite3_mprintf("INSERT INTO setting (key, value) VALUES "
 					 "('bucket_ns', %lld), ('with_packets', %d), "
-					 "('format_version', %d); COMMIT",
+					 "('format_version', %d)%s; COMMIT",
 					 (long long)store->bucket_ns, store->with_packets,
-					 STOREFILE_VERSION);
+					 STOREFILE_VERSION,
+					 store->is_merged ? ", ('merged', 1)" : "");
 	code = settings ? store_execute(store, settings, error)
 			: storefile_fail(NULL, store->path, "create", error);
 	sqlite3_free(settings);
@@ -177,7 +180,8 @@ static int open_new(struct store *store, int64_t bucket_ns, bool with_packets, s
 	}
 	store->fill_path = fill; /* from here on removed by release */
 	store->copy_path = copy;
-	if (sqlite3_open_v2(fill, &store->db, OPEN_FLAGS, NULL) != SQLITE_OK)
+	if (sqlite3_open_v2(fill, &store->db, store->is_merged ? MERGED_FLAGS : OPEN_FLAGS, NULL) !=
+	    SQLITE_OK)
 		return storefile_fail(store->db, store->path, "open", error);
 	return create_schema(store, error);
 }
@@ -195,6 +199,22 @@ static int read_setting(struct store *store, const char *key, int64_t *out, stru
 	if (code == 0 && *out < 0)
 		code = error_damage(error, store->path, -1, "settings of the database", "no %s",
 				    key);
+	return code;
+}
+
+/* What its rows came from is not there to go on with. */
+static int refuse_merged(struct store *store, struct error *error)
+{
+	int64_t merged;
+	int code = storefile_integer(store->db, store->path,
+				     "SELECT value FROM setting WHERE key = 'merged'", 0, &merged,
+				     error);
+
+	if (code == 0 && merged != 0)
+		code = error_set(error, ERROR_USAGE, store->path, -1,
+				 "it was made by pcapwho merge, so no evidence can be added to "
+				 "it: analyze into the database of its host (-o), and merge "
+				 "that again");
 	return code;
 }
 
@@ -218,7 +238,9 @@ static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packe
 				 "cannot be written, so nothing can be added to it");
 	sqlite3_db_config(store->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	sqlite3_db_config(store->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
-	code = store_execute(store, place_pragmas, error);
+	code = refuse_merged(store, error);
+	if (code == 0)
+		code = store_execute(store, place_pragmas, error);
 	if (code == 0)
 		code = read_setting(store, "bucket_ns", &store->bucket_ns, error);
 	if (code == 0 && store->bucket_ns <= 0)
@@ -279,6 +301,31 @@ int store_open(const char *path, int64_t bucket_ns, bool with_packets, struct st
 		code = error_errno(error, path, "open");
 	if (code == 0 && !store->is_new)
 		code = open_in_place(store, bucket_ns, with_packets, error);
+	if (code == 0)
+		code = store_load_codes(store, error);
+	if (code != 0) {
+		release(store);
+		return code;
+	}
+	*out = store;
+	return 0;
+}
+
+int store_open_merged(const char *path, bool replaces, int64_t bucket_ns, bool with_packets,
+		      struct store **out, struct error *error)
+{
+	struct store *store = calloc(1, sizeof *store);
+	int code;
+
+	if (store)
+		store->path = strdup(path);
+	if (!store || !store->path) {
+		free(store);
+		return error_set(error, ERROR_MEMORY, path, -1, "open: out of memory");
+	}
+	store->is_merged = true;
+	store->replaces = replaces;
+	code = open_new(store, bucket_ns, with_packets, error);
 	if (code == 0)
 		code = store_load_codes(store, error);
 	if (code != 0) {
@@ -377,6 +424,24 @@ static int sync_directory_of(const char *path, struct error *error)
 	return code;
 }
 
+/* With the permissions of the file that it replaces, and its owner where that is allowed. */
+static int replace(const char *from, const char *to, struct error *error)
+{
+	struct stat status;
+	int code = 0, fd = open(from, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return error_errno(error, to, "open");
+	if (stat(to, &status) != 0 || fchmod(fd, status.st_mode & ALLPERMS) != 0)
+		code = error_errno(error, to, "keep its permissions");
+	else if (fchown(fd, status.st_uid, status.st_gid) != 0 && errno != EPERM)
+		code = error_errno(error, to, "keep its owner");
+	close(fd);
+	if (code == 0 && rename(from, to) != 0)
+		code = error_errno(error, to, "put the database in place");
+	return code == 0 ? sync_directory_of(to, error) : code;
+}
+
 /* link() and not rename(): a file that appeared there meanwhile is not ours to replace. */
 static int put_in_place(const char *from, const char *to, struct error *error)
 {
@@ -413,7 +478,8 @@ int store_finish(struct store *store, struct error *error)
 		if (code == 0)
 			code = seal_copy(store->copy_path, store->path, error);
 		if (code == 0)
-			code = put_in_place(store->copy_path, store->path, error);
+			code = (store->replaces ? replace : put_in_place)(store->copy_path,
+									  store->path, error);
 	}
 	release(store);
 	return code;

@@ -185,6 +185,11 @@ struct store_coverage {
  * likewise is fixed at creation. */
 int store_open(const char *path, int64_t bucket_ns, bool with_packets, struct store **out,
 	       struct error *error);
+/* A new database for what others have (store_fleet.h), put in place of the one that
+ * stands at path if replaces is true; bucket_ns > 0. It says that it is merged, and
+ * store_open refuses such a one: it lacks what loading goes on with. */
+int store_open_merged(const char *path, bool replaces, int64_t bucket_ns, bool with_packets,
+		      struct store **out, struct error *error);
 /* What is under way fails (ERROR_INTERRUPTED) when it is set; NULL: never. */
 void store_stop_when(struct store *store, const volatile sig_atomic_t *stop);
 /* Removes the temporary files of path that runs left which were killed, and says

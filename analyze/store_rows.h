@@ -87,6 +87,8 @@ struct store {
 	char *fill_path; /* a new database is filled here; NULL: in place */
 	char *copy_path; /* and copied here before it is renamed */
 	bool is_new, with_packets;
+	bool is_merged; /* made of other databases */
+	bool replaces;	/* new, and takes the place of what stands at path */
 	int64_t bucket_ns;
 	sqlite3_stmt *statements[STORE_STATEMENTS]; /* prepared when first used */
 	struct store_codes rules, reasons;

@@ -151,7 +151,7 @@ static bool has_content(const char *path, const char *suffix)
 }
 
 /* "file:" URI of a path: whatever has a meaning in a URI is written %HH. */
-static char *immutable_uri(const char *path)
+static char *uri_of(const char *path, const char *parameters)
 {
 	sqlite3_str *uri = sqlite3_str_new(NULL);
 
@@ -162,7 +162,7 @@ static char *immutable_uri(const char *path)
 		else
 			sqlite3_str_appendchar(uri, 1, *at);
 	}
-	sqlite3_str_appendall(uri, "?immutable=1");
+	sqlite3_str_appendall(uri, parameters);
 	return sqlite3_str_finish(uri);
 }
 
@@ -193,6 +193,13 @@ out:
 	return code;
 }
 
+/* What SQLite could not lock or make its own files for may be read as it is; what is
+ * locked is being written. */
+static bool may_be_read_as_it_is(int kind)
+{
+	return kind == SQLITE_CANTOPEN || kind == SQLITE_READONLY || kind == SQLITE_IOERR;
+}
+
 /* A load that was killed left its journal: SQLite undoes it when the file is
  * next opened for writing, where that is allowed. */
 static void undo_interrupted_load(const char *name)
@@ -213,7 +220,7 @@ int storefile_open(const char *path, struct sqlite3 **out, struct error *error)
 	if (code != 0)
 		return code;
 	char *plain = storefile_name(path);
-	char *uri = plain ? immutable_uri(plain) : NULL;
+	char *uri = plain ? uri_of(plain, "?immutable=1") : NULL;
 	if (!uri) {
 		code = storefile_fail(NULL, path, "open", error);
 		goto out;
@@ -223,9 +230,7 @@ int storefile_open(const char *path, struct sqlite3 **out, struct error *error)
 		undo_interrupted_load(plain);
 		code = open_as(plain, path, 0, out, &kind, error);
 	}
-	/* Only where SQLite could not do what it needs: what is locked is being written. */
-	if (code == 0 ||
-	    (kind != SQLITE_CANTOPEN && kind != SQLITE_READONLY && kind != SQLITE_IOERR))
+	if (code == 0 || !may_be_read_as_it_is(kind))
 		goto out;
 	if (has_content(path, "-journal") || has_content(path, "-wal"))
 		code = error_set(
@@ -238,6 +243,56 @@ out:
 	sqlite3_free(plain);
 	sqlite3_free(uri);
 	return code;
+}
+
+static int attach_as(struct sqlite3 *db, const char *schema, const char *plain,
+		     const char *parameters, const char *path, int *kind, struct error *error)
+{
+	char *uri = uri_of(plain, parameters);
+	char *attach = uri ? sqlite3_mprintf("ATTACH %Q AS %s", uri, schema) : NULL;
+	char *look = sqlite3_mprintf("SELECT count(*) FROM %s.sqlite_schema", schema);
+	int64_t objects;
+	int code = 0;
+
+	if (!attach || !look)
+		code = storefile_fail(NULL, path, "open", error);
+	else if (sqlite3_exec(db, attach, NULL, NULL, NULL) != SQLITE_OK)
+		code = storefile_fail(db, path, "open", error);
+	else
+		code = storefile_integer(db, path, look, 0, &objects, error);
+	*kind = sqlite3_errcode(db) & 0xff;
+	sqlite3_free(uri);
+	sqlite3_free(attach);
+	sqlite3_free(look);
+	return code;
+}
+
+int storefile_attach(struct sqlite3 *db, const char *schema, const char *path, struct error *error)
+{
+	char *plain = storefile_name(path);
+	int kind, code;
+
+	if (!plain)
+		return storefile_fail(NULL, path, "open", error);
+	code = attach_as(db, schema, plain, "?mode=ro", path, &kind, error);
+	if (code != 0 && may_be_read_as_it_is(kind) && !has_content(path, "-journal") &&
+	    !has_content(path, "-wal")) {
+		storefile_detach(db, schema);
+		code = attach_as(db, schema, plain, "?immutable=1", path, &kind, error);
+	}
+	if (code != 0)
+		storefile_detach(db, schema);
+	sqlite3_free(plain);
+	return code;
+}
+
+void storefile_detach(struct sqlite3 *db, const char *schema)
+{
+	char *sql = sqlite3_mprintf("DETACH %s", schema);
+
+	if (sql)
+		sqlite3_exec(db, sql, NULL, NULL, NULL);
+	sqlite3_free(sql);
 }
 
 void storefile_close(struct sqlite3 *db)

@@ -32,6 +32,11 @@ int storefile_open(const char *path, struct sqlite3 **out, struct error *error);
 
 void storefile_close(struct sqlite3 *db); /* NULL works */
 
+/* The same file beside what db has open, to read, under the name schema; it was opened
+ * by storefile_open before, and db was opened with SQLITE_OPEN_URI. */
+int storefile_attach(struct sqlite3 *db, const char *schema, const char *path, struct error *error);
+void storefile_detach(struct sqlite3 *db, const char *schema);
+
 /* Reads the file's header and touches nothing: 0 when it is a database of ours,
  * of a version that we know; else as above. */
 int storefile_identify(const char *path, struct error *error);

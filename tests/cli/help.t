@@ -31,7 +31,7 @@ synopsis() {
 like "$(manual_part analyze | manual_options)" "--bucket" "(options are found in the manual)"
 like "$(synopsis query | manual_options)" "--since" "(and in its synopsis)"
 
-for verb in record analyze query explain import; do
+for verb in record analyze query merge explain import; do
 	run "$PCAPWHO" "$verb" --help
 	is "$status$err" 0 "$verb --help: done, and nothing on standard error"
 	like "$out" "^Usage: pcapwho" "$verb --help: on standard output"
@@ -70,6 +70,7 @@ for verb in record analyze query explain import; do
 		is "$err" "$name: unknown option \"$option\"; see $name --help" "$verb $option: it is named, in the same words"
 	done
 	valued=$(grep -m 1 -oE '^ +(-[a-z], )?--[a-z-]+ [A-Z]' <<<"$help" | grep -oE -e '--[a-z-]+')
+	[ -n "$valued" ] || continue
 	run "$PCAPWHO" "$verb" "$valued"
 	is "$status$out$err" "64$name: $valued needs a value; see $name --help" "$verb $valued: without its value, in the same words"
 done
@@ -77,7 +78,7 @@ done
 run "$PCAPWHO" --help
 help=$out
 is "$status$err" 0 "--help: done, and nothing on standard error"
-for verb in record analyze query explain import; do
+for verb in record analyze query merge explain import; do
 	like "$help" $'\n'"  $verb " "--help names $verb"
 done
 run "$PCAPWHO" help

@@ -8,11 +8,11 @@ chdir $ARGV[0] or die "$ARGV[0]: $!\n" if @ARGV;
 
 # Inside analyze/ an include never points upwards. A file belongs to the family
 # that its name begins with; what is not listed is a part, like decode or bridge.
-my %height = (main => 5, cmd => 4, explain => 3, chain => 3, load => 3, merge => 3, query => 3,
+my %height = (main => 5, cmd => 4, explain => 3, chain => 3, fleet => 3, load => 3, merge => 3, query => 3,
 	store => 3, replay => 2);
 my $part = 1;
 # Only the loading side, what reads it and the commands know the database.
-my %may_store = map { $_ => 1 } qw(main cmd explain chain load merge query store);
+my %may_store = map { $_ => 1 } qw(main cmd explain chain fleet load merge query store);
 
 # A library, and the beginnings of the names of the only files that know it.
 my @libraries = (
@@ -68,7 +68,7 @@ sub check_heights {
 	my ($low, $high) = ($height{$from} // $part, $height{$to} // $part);
 	violation($where, "$from -> $to: an include inside analyze/ never points upwards"
 		. " (cmd -> load -> replay -> parts)") if $high > $low;
-	violation($where, "$from -> store: only cmd, explain, load, merge and query know the database")
+	violation($where, "$from -> store: only cmd, explain, fleet, load, merge and query know the database")
 		if $to eq 'store' && !$may_store{$from};
 }
 

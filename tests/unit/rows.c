@@ -61,7 +61,7 @@ struct store *rows_open(const char *path, int64_t bucket_ns, bool with_packets)
 /* First column of the first row as text, "NULL", or "" for no row. */
 char *rows_ask(const char *path, const char *sql)
 {
-	static char answer[1024];
+	static char answer[16384];
 	sqlite3 *db = NULL;
 	sqlite3_stmt *statement = NULL;
 
@@ -71,7 +71,8 @@ char *rows_ask(const char *path, const char *sql)
 	answer[0] = '\0';
 	if (sqlite3_step(statement) == SQLITE_ROW) {
 		const char *text = (const char *)sqlite3_column_text(statement, 0);
-		snprintf(answer, sizeof answer, "%s", text ? text : "NULL");
+		int length = snprintf(answer, sizeof answer, "%s", text ? text : "NULL");
+		assert_true(length < (int)sizeof answer);
 	}
 	sqlite3_finalize(statement);
 	sqlite3_close(db);

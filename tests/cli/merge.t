@@ -1,0 +1,336 @@
+#!/bin/bash
+# Databases of several hosts as one: what is in it, that neither order nor repetition
+# matters, what takes the place of what, and what is refused, hostile databases included.
+# lib.sh assigns by name.
+# shellcheck disable=SC2154
+. "${0%/*}/lib.sh"
+need_program "$PCAPWHO"
+need_command sqlite3 perl zcat
+cd "$TMP" || bail "no directory"
+
+ask() { sqlite3 -readonly "$@"; }
+analyze() { "$PCAPWHO" analyze -q "$@" || bail "analyze $*"; }
+merge() { run "$PCAPWHO" merge "$@"; }
+
+# ---- the sample, as three hosts recorded it ----
+for host in a b c; do
+	cp -r "$ROOT/samples/evidence" "$host"
+	rm -f "$host/custody.log"
+	for snap in "$host"/*.snap.gz; do
+		rewrite "$snap" "s/^(meta\thostname\t).*/\${1}host-$host/ or
+			s/^(meta\t(?:boot_id|recording|machine_id)\t)../\${1}$host$host/"
+	done
+	analyze -o "$host.db" "$host"
+done
+first=$(cd a && echo 000001-*.pcap) second=$(cd a && echo 000002-*.pcap)
+
+merge abc.db a.db b.db c.db
+is "$status$out" 0 "three hosts are merged"
+is "$err" "abc.db: 3 recordings with 6 segments, $(ask abc.db "SELECT (SELECT count(*) FROM recording)
+	+ (SELECT count(*) FROM segment) + (SELECT count(*) FROM snapshot) + (SELECT count(*) FROM interface)
+	+ (SELECT count(*) FROM address) + (SELECT count(*) FROM process) + (SELECT count(*) FROM socket)
+	+ (SELECT count(*) FROM holder) + (SELECT count(*) FROM flow) + (SELECT count(*) FROM tunnel)
+	+ (SELECT count(*) FROM connection) + (SELECT count(*) FROM candidate) + (SELECT count(*) FROM traffic)
+	+ (SELECT count(*) FROM packet) + (SELECT count(*) FROM other) + (SELECT count(*) FROM coverage)") rows" \
+	"which is said, with the number of rows"
+is "$(ask abc.db "PRAGMA foreign_key_check; PRAGMA integrity_check")" ok "every pointer points to a row"
+is "$(ask abc.db "SELECT DISTINCT type || name || coalesce(sql, '') FROM sqlite_schema ORDER BY 1")" \
+	"$(ask a.db "SELECT DISTINCT type || name || coalesce(sql, '') FROM sqlite_schema ORDER BY 1")" \
+	"tables, views and indexes are those of any database"
+
+# ---- a row of a host means what it did ----
+# By the hosts' own names for things, without the numbers.
+rows() { # DATABASE HOST
+	ask "$1" "SELECT * FROM (SELECT hostname, pid, process, exe, cmdline, uid, protocol, local_address, local_port,
+		remote_address, remote_port, direction, start_ns, end_ns, sent_bytes, received_bytes, rule, reason, shared_by,
+		conn_state FROM connections) WHERE hostname = '$2' ORDER BY start_ns, local_address, local_port, direction, pid;
+	SELECT r.hostname, p.pid, p.start_ticks, p.image, p.comm, q.pid, q.start_ticks, q.image FROM process p
+		JOIN recording r USING (recording_id) LEFT JOIN process q ON q.process_id = p.parent_process_id
+		WHERE r.hostname = '$2' ORDER BY 2, 3, 4;
+	SELECT r.hostname, s.protocol, s.inode, s.cookie, f.sequence, l.sequence, h.fd, p.pid FROM socket s
+		JOIN recording r USING (recording_id) LEFT JOIN snapshot f ON f.snapshot_id = s.first_snapshot_id
+		LEFT JOIN snapshot l ON l.snapshot_id = s.last_snapshot_id LEFT JOIN holder h USING (socket_id)
+		LEFT JOIN process p ON p.process_id = h.process_id WHERE r.hostname = '$2' ORDER BY 2, 3, 4, 5, 7, 8;
+	SELECT f.start_ns, f.orig_address, f.orig_port, c.\"end\", t.bucket, t.sent_bytes, n.sequence, g.pcap_name FROM traffic t
+		JOIN connection c USING (connection_id) JOIN flow f USING (flow_id) JOIN segment g USING (segment_id)
+		JOIN recording r ON r.recording_id = f.recording_id LEFT JOIN snapshot n ON n.snapshot_id = c.snapshot_id
+		WHERE r.hostname = '$2' ORDER BY 1, 2, 3, 4, 5, 6;
+	SELECT r.hostname, v.kind, v.begin_ns, v.count, v.subject, g.pcap_name FROM coverage v
+		LEFT JOIN segment g USING (segment_id) JOIN recording r ON r.recording_id = v.recording_id
+		WHERE r.hostname = '$2' ORDER BY 2, 3, 4, 5;
+	SELECT q.start_ns, p.pid FROM candidate k JOIN connection q USING (connection_id)
+		JOIN process p ON p.process_id = k.process_id JOIN recording r USING (recording_id)
+		WHERE r.hostname = '$2' ORDER BY 1, 2;"
+}
+for host in a b c; do
+	is "$(rows abc.db "host-$host" | cksum)" "$(rows "$host.db" "host-$host" | cksum)" "host-$host has the rows that it had"
+done
+isnt "$(rows b.db host-b | wc -l)" 0 "(which are some)"
+is "$(ask abc.db "SELECT count(DISTINCT process_id), count(DISTINCT hostname) FROM processes WHERE pid = 1")" "3|3" \
+	"pid 1 of three hosts is three processes"
+is "$(ask abc.db "SELECT scope, sum(packets), sum(difference) FROM accounting GROUP BY scope ORDER BY 1")" \
+	"segment|1860|0
+total|1860|0" "every packet is accounted for"
+
+# ---- what is asked of all of them ----
+for query in $("$PCAPWHO" query --list | awk '/^  / { print $1 }' | sort -u) accounting top; do
+	run "$PCAPWHO" query abc.db "$query" --format csv
+	is "$status" 0 "query $query: done"
+done
+total() { "$PCAPWHO" query "$1" top --format csv | perl -MText::ParseWords -ne '
+	my @f = parse_line(",", 0, $_); $. == 1 ? (($s, $r) = map { my $n = $_; grep { $f[$_] eq $n } 0 .. $#f }
+		qw(sent_bytes received_bytes)) : ($sent += $f[$s], $received += $f[$r], $rows++);
+	END { print "$rows $sent $received\n" }'; }
+is "$(total abc.db)" "$(for host in a b c; do total "$host.db"; done | awk '{ n += $1 - 1; s += $2; r += $3 }
+	END { print n + 1, s, r }')" "query top: the processes and bytes of all three, and what has no owner in one row"
+for view in $(ask abc.db "SELECT name FROM sqlite_schema WHERE type = 'view'"); do
+	case $view in
+	unattributed) # a row is a reason
+		is "$(ask abc.db "SELECT sum(connections), sum(packets) FROM $view")" \
+			"$(ask a.db "SELECT 3 * sum(connections), 3 * sum(packets) FROM $view")" "view $view: of all three" ;;
+	process_timeline | accounting) # what has no owner, and the total, are of all hosts
+		is "$(ask abc.db "SELECT count(*) FROM $view")" "$(ask a.db "SELECT 3 * count(*) - 2 * count(*) FILTER (WHERE
+			$([ "$view" = accounting ] && echo "scope = 'total'" || echo "process_id IS NULL")) FROM $view")" "view $view: of all three" ;;
+	*) is "$(ask abc.db "SELECT count(*) FROM $view")" "$(ask a.db "SELECT 3 * count(*) FROM $view")" "view $view: of all three" ;;
+	esac
+done
+id=$(ask abc.db "SELECT min(connection_id) FROM connections WHERE hostname = 'host-b' AND pid IS NOT NULL")
+run "$PCAPWHO" explain abc.db --connection "$id" --evidence b
+like "$status$out" "^0.*links.*same" "explain: with the evidence of its host every link is the same"
+
+# ---- order, repetition ----
+merge cab.db c.db ./a.db b.db a.db
+is "$status" 0 "in another order, one of them twice"
+ok "the same bytes" cmp abc.db cab.db
+before=$(stat -c '%i %Y %Z %s' abc.db)
+merge abc.db b.db
+is "$status$err" "0abc.db: nothing new in 1 database" "the same one again: nothing new"
+is "$(stat -c '%i %Y %Z %s' abc.db)" "$before" "and the file was not touched"
+for host in b c a; do
+	"$PCAPWHO" merge -q steps.db "$host.db" || diag "merge of $host failed"
+done
+ok "one by one: the same bytes" cmp abc.db steps.db
+merge ab.db a.db b.db
+merge merged.db ab.db c.db
+ok "a merged one and another: the same bytes" cmp abc.db merged.db
+
+# ---- more of a recording than before ----
+analyze -o a1.db "a/$first"
+merge grown.db a1.db b.db c.db
+is "$(ask grown.db "SELECT count(*) FROM segment")" 5 "a recording as far as it was analyzed"
+cp a1.db a2.db
+analyze -o a2.db "a/$second"
+merge grown.db a2.db
+is "$status$err" "0grown.db: 3 recordings with 6 segments$(sed 's/.*segments//' <<<"$err")" "the same, analyzed further, takes its place"
+ok "which gives what one merge gives, byte for byte" cmp abc.db grown.db
+merge grown.db a1.db
+is "$status$err" "0grown.db: nothing new in 1 database" "and an old copy adds nothing"
+merge together.db a1.db a2.db a.db b.db c.db
+ok "in one merge too" cmp abc.db together.db
+
+# ---- one recording in parts ----
+analyze -o late.db "a/$second"
+merge parts.db late.db a1.db
+is "$status" 0 "parts of one recording that were analyzed apart both count"
+like "$err" "other part of what host-a recorded in one boot were analyzed apart" "with a remark"
+is "$(ask parts.db "SELECT scope, sum(packets), sum(difference) FROM accounting GROUP BY scope ORDER BY 1")" \
+	"segment|620|0
+total|620|0" "every packet once"
+merge parts.db a.db
+merge alone.db a.db
+ok "until they are merged as one" cmp parts.db alone.db
+merge again.db a1.db late.db
+merge again.db b.db
+merge again.db a2.db c.db
+ok "also when another host came between" cmp again.db abc.db
+
+# ---- captures alone, and compressed ones ----
+mkdir bare packed
+cp "a/$first" bare/x.pcap
+cp "a/$second" bare/y.pcap
+gzip -c "a/$first" >packed/z.pcap.gz
+cp a/* packed
+rm "packed/$second" # only compressed
+gzip -c "a/$second" >"packed/$second.gz"
+analyze -o bare.db bare/x.pcap bare/y.pcap
+analyze -o z.db packed/z.pcap.gz
+rm packed/z.pcap.gz
+merge captures.db z.db bare.db
+is "$(ask captures.db "SELECT count(*), sum(packets) FROM segment")" "2|620" "a capture and its compressed copy count once"
+merge captures2.db bare.db z.db
+ok "the same of the two" cmp captures.db captures2.db
+analyze -o packed.db packed
+merge captures.db a.db
+merge alone.db a.db
+ok "captures that are segments of a recording give way to it" cmp captures.db alone.db
+merge both.db packed.db a.db
+is "$status $(ask both.db "SELECT count(*), sum(packets) FROM segment")" "0 2|620" "evidence that was compressed since counts once"
+
+# ---- what contradicts itself ----
+refused() { # STATUS REGEX NAME ARGUMENT…
+	local wanted=$1 regex=$2 name=$3 before
+	shift 3
+	before=$(cksum "$1" 2>&1)
+	merge "$@"
+	is "$status" "$wanted" "$name: refused"
+	like "$err" "$regex" "$name: said so"
+	is "$(cksum "$1" 2>&1)" "$before" "$name: nothing was done"
+}
+# Evidence with a third segment, of which one database has the first two and one the last two.
+cp -r a overlap
+for file in overlap/000002*; do
+	cp "$file" "overlap/$(basename "$file" | sed 's/000002-\(.*\)T035257/000003-\1T035357/')"
+done
+rm overlap/000001*
+rewrite overlap/000003*.snap.gz 's/^(meta\tsegment\t).*/${1}3/'
+perl -e 'open F, "+<", $ARGV[0]; seek F, -1, 2; print F "!"' overlap/000003*.pcap
+analyze -o overlap.db overlap
+refused 64 "^pcapwho merge: overlap.db: of the recording of host-a, $second is in it and in a.db, and each has segments" \
+	"segments of which neither has all" new.db a.db overlap.db
+refused 64 "overlap.db: of the recording of host-a" "the same, with what was merged" abc.db overlap.db
+analyze -o wide.db --bucket 10s b
+refused 64 "wide.db: its buckets are of 10s, those of a.db of 1s: .*--bucket" "another bucket" new.db a.db wide.db
+analyze -o packets.db --packets b
+refused 64 "packets.db: it has a row for each packet, as a.db has not: .*--packets" "packets in one of them" new.db a.db packets.db
+merge withpackets.db packets.db
+is "$status $(ask withpackets.db "SELECT count(*) FROM packets")" "0 $(ask packets.db "SELECT count(*) FROM packets")" \
+	"packets in all of them are merged"
+cp a.db other.db
+sqlite3 other.db "UPDATE connection SET process_id = process_id + 1 WHERE process_id = (SELECT min(process_id) FROM connection)"
+refused 64 "same segments of host-a as (a|other).db .*and other rows of them" "another owner of the same packets" new.db a.db other.db
+refused 64 "other.db: it has the same segments of host-a as .*abc.db .*other rows" "the same, with what was merged" abc.db other.db
+cp -r b damaged
+perl -e 'open F, "+<", $ARGV[0]; seek F, 3000, 0; print F "\xff" x 40' "damaged/$first"
+"$PCAPWHO" analyze -q -o damaged.db damaged 2>/dev/null
+refused 64 "damaged.db: its segment $first has other packets than that of b.db" "a segment of other content" new.db b.db damaged.db
+
+# ---- names ----
+refused 66 "^pcapwho merge: missing.db: open: No such file" "one that is missing" new.db a.db missing.db
+refused 64 "abc.db: is the database to merge into" "OUT as IN" abc.db a.db abc.db
+ln -s abc.db link.db
+ln abc.db hard.db
+refused 64 "link.db: is the database to merge into" "OUT as IN by another name" abc.db link.db
+refused 64 "hard.db: is the database to merge into" "OUT as IN by a hard link" abc.db hard.db
+refused 64 "a.db: it was made by pcapwho analyze, which goes on adding" "OUT of analyze" a.db b.db
+for arguments in "" new.db "--nonsense new.db a.db"; do
+	# shellcheck disable=SC2086
+	merge $arguments
+	is "$status" 64 "merge $arguments: wrong usage"
+done
+not_ok "and nothing was made" test -e new.db
+run "$PCAPWHO" analyze -q -o abc.db a
+is "$status" 64 "evidence cannot be added to a merged database"
+like "$err" "abc.db: it was made by pcapwho merge, so no evidence can be added" "which is said"
+rm -f hard.db
+cp ab.db more.db
+sqlite3 more.db "CREATE TABLE note (text)"
+refused 64 "it has the table note, which pcapwho did not make and which would be lost" "a table of the user's" more.db c.db
+cp ab.db target.db
+chmod 640 target.db
+ln -s target.db to.db
+merge -q to.db c.db
+is "$status$err$(readlink to.db)" 0target.db "through a symbolic link"
+ok "the file that it leads to is replaced" cmp target.db abc.db
+is "$(stat -c %a target.db)" 640 "and keeps its permissions"
+: >empty.db
+refused 1 "empty.db: wanted a pcapwho database, found an empty file" "an empty file" new.db a.db empty.db
+refused 1 "a: wanted a pcapwho database, found a directory" "a directory" new.db a.db a
+mkfifo pipe.db
+refused 1 "pipe.db: wanted a pcapwho database, found no regular file" "a FIFO" new.db pipe.db
+refused 1 "/nowhere/new.db: create: No such file" "a directory that is not there" "$TMP/nowhere/new.db" a.db
+
+# ---- read-only ----
+mkdir media
+cp a.db b.db media
+chmod 444 media/*
+chmod 555 media
+merge frommedia.db media/a.db media/b.db
+ok "from media that cannot be written" cmp frommedia.db ab.db
+is "$(cd media && echo *)" "a.db b.db" "on which nothing is left"
+chmod 755 media
+
+# ---- hostile ones ----
+hostile() { # REGEX NAME SQL: what it makes of a copy of c.db is refused, and a.db is not merged either
+	cp c.db hostile.db
+	chmod 644 hostile.db
+	sqlite3 hostile.db "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON; PRAGMA writable_schema = ON; $3" \
+		>hostile.out 2>&1 || diag "$2: $(<hostile.out)"
+	refused 1 "^pcapwho merge: hostile.db: .*$1" "$2" new.db a.db hostile.db
+	is "$(echo new.db*)" "new.db*" "$2: no database"
+}
+hostile "version 3" "another version" "PRAGMA user_version = 3"
+hostile "application_id" "another application" "PRAGMA application_id = 1"
+hostile "no table flow" "a view in place of a table" "ALTER TABLE flow RENAME TO flow2; CREATE VIEW flow AS SELECT * FROM flow2"
+hostile "another table traffic" "a generated column" "ALTER TABLE traffic ADD COLUMN x INTEGER AS (sent_bytes * 2)"
+hostile "another table coverage" "a table that is not strict" \
+	"UPDATE sqlite_schema SET sql = replace(sql, ') STRICT', ')') WHERE name = 'coverage'"
+hostile "rules and reasons" "other rules" "UPDATE rule SET rule = 'guess' WHERE rule_code = 1"
+hostile "bucket_ns" "no bucket" "DELETE FROM setting WHERE key = 'bucket_ns'"
+hostile "bucket_ns -5" "a negative bucket" "UPDATE setting SET value = -5 WHERE key = 'bucket_ns'"
+hostile "flow: of no recording" "a flow of no recording" "UPDATE flow SET recording_id = 99 WHERE flow_id = 3"
+hostile "flow: of no recording" "a flow without a recording" "UPDATE flow SET recording_id = NULL WHERE flow_id = 3"
+hostile "none of number 99" "a segment of no recording" "UPDATE segment SET recording_id = 99"
+hostile "table process: it points to no process 4611686018427387904" "a parent that is not there" \
+	"UPDATE process SET parent_process_id = 1 << 62 WHERE process_id = 3"
+hostile "table connection: it points to no socket -1" "a socket that is not there" "UPDATE connection SET socket_id = -1"
+hostile "table traffic: it points to no connection" "traffic of no connection" \
+	"UPDATE traffic SET connection_id = 4000000000 WHERE connection_id = 2"
+hostile "table connection: unknown verdict guess" "an unknown rule" "UPDATE connection SET rule = 'guess' WHERE rule IS NOT NULL"
+hostile "table connection: .*CHECK" "an owner without a rule" "UPDATE connection SET rule = NULL WHERE rule IS NOT NULL"
+hostile "too large or negative" "a negative count" "UPDATE traffic SET sent_bytes = -1"
+hostile "too large or negative" "counts that cannot be added up" "UPDATE traffic SET sent_bytes = 9223372036854775807"
+hostile "do not add up" "traffic that was lost" "DELETE FROM traffic WHERE connection_id = 1"
+hostile "do not add up" "flows that were lost" "UPDATE flow SET orig_packets = 0"
+hostile "do not add up" "a segment that has more" "UPDATE segment SET packets = packets + 1"
+hostile "none of one" "a recording without a segment" \
+	"INSERT INTO recording (recording_id, recording_uuid) VALUES (7, 'x')"
+hostile "without a UUID" "a recording without a UUID" "UPDATE recording SET recording_uuid = NULL"
+hostile "(row missing|malformed|out of order|points to no|of no recording)" "two tables in the same pages" \
+	"UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'holder') WHERE name = 'socket'"
+cp c.db trap.db
+sqlite3 trap.db "CREATE TABLE trap (x); CREATE TRIGGER t AFTER INSERT ON connection BEGIN INSERT INTO trap VALUES (1); END;
+	CREATE VIEW pragma_table_info AS SELECT 'x' AS name; CREATE TABLE pragma_table_xinfo (name);
+	CREATE INDEX extra ON flow (history)"
+before=$(cksum trap.db)
+merge new.db a.db b.db trap.db
+is "$status" 0 "tables, views and triggers of its own are not looked at"
+ok "and not taken" cmp new.db abc.db
+is "$(cksum trap.db)" "$before" "nor is the file written"
+rm new.db
+cp c.db huge.db
+sqlite3 huge.db "PRAGMA foreign_keys = OFF; UPDATE snapshot SET snapshot_id = snapshot_id + (1 << 62);
+	UPDATE socket SET first_snapshot_id = first_snapshot_id + (1 << 62), last_snapshot_id = last_snapshot_id + (1 << 62);
+	UPDATE connection SET snapshot_id = snapshot_id + (1 << 62)"
+merge new.db a.db b.db huge.db
+ok "huge numbers become small ones" cmp new.db abc.db
+rm new.db
+# Cut anywhere, or with bytes of nobody's, it is refused or merged, and never crashes.
+size=$(stat -c %s c.db) bad=0
+for ((i = 0; i < 40; i++)); do
+	cp c.db torn.db
+	if ((i % 2)); then
+		truncate -s $((size * i / 40)) torn.db
+	else
+		perl -e 'srand $ARGV[1]; open F, "+<", $ARGV[0]; for (1 .. 20) { seek F, 100 + rand(-s F), 0;
+			print F join "", map { chr rand 256 } 1 .. 16 }' torn.db "$i"
+	fi
+	merge -q new.db a.db torn.db
+	case $status in
+	0) rm new.db ;;
+	1 | 64) [ ! -e new.db ] && [ -n "$err" ] || bad=$((bad + 1)) ;;
+	*) bad=$((bad + 1)) ; diag "torn $i: $status $err" ;;
+	esac
+done
+is "$bad" 0 "of 40 damaged ones none crashes, and none is half merged"
+
+# ---- whole or absent ----
+cp ab.db full.db
+before=$(cksum full.db)
+run bash -c "ulimit -f 200; trap '' XFSZ; exec '$PCAPWHO' merge full.db c.db"
+is "$status" 1 "no room: failed"
+is "$(cksum full.db)" "$before" "no room: it is as it was"
+is "$(find . -name '*.tmp-*' -o -name '*-journal')" "" "and no temporary file is left anywhere"
+printf '%s\n' "BEGIN IMMEDIATE;" ".shell '$PCAPWHO' merge full.db c.db 2>locked.err; echo \$? >locked" | sqlite3 full.db
+like "$(<locked) $(<locked.err)" "1 .*full.db: lock: database is locked" "while somebody writes it, it is not replaced"
+is "$(cksum full.db)" "$before" "and is as it was"
+done_testing
