@@ -15,7 +15,7 @@ VERSION := 0.1.0
 DEPS_BUILD := gcc libc6-dev make pkgconf libpcap-dev zlib1g-dev libssl-dev libcap-ng-dev \
               libsqlite3-dev
 DEPS_TEST  := libcmocka-dev perl iproute2 curl bind9-dnsutils nginx dnsmasq-base socat \
-              netcat-openbsd openssh-client openssh-server tcpdump tshark sqlite3 procps util-linux
+              netcat-openbsd openssh-client openssh-server tcpdump tshark sqlite3 procps util-linux jq
 # For bench only.
 DEPS_BENCH := wireshark-common tshark argus-server
 # For lint, check-format and fuzz only.
@@ -210,12 +210,9 @@ truth: ## only the test of owners: real processes of every kind, as root
 truth: ready $(PROGRAMS) $(TALK)
 	@$(call prove,tests/truth/truth.t)
 BENCH ?= $(sort $(wildcard tests/bench/*.sh))
-bench: ## as root: what recording costs, beside its peers (BENCH=… runs only these)
+bench: ## as root: what all costs, beside its peers, into build/bench.json (BENCH=… runs only these)
 bench: ready-bench all $(BENCH_BIN) $(TALK) $(MODEL)
-	@status=0; for bench in $(BENCH); do \
-		printf '\n== %s\n' "$$bench"; \
-		"$$bench" $(BENCH_OPTIONS) || { code=$$?; [ $$code -eq 77 ] || status=1; }; \
-	done; exit $$status
+	@tests/bench/run.bash build/bench.json $(BENCH) -- $(BENCH_OPTIONS)
 fuzz-replay: ## every file of tests/fuzz/corpus through its fuzz target, without a fuzzer
 fuzz-replay: $(REPLAY_BIN)
 	@$(call prove,$(REPLAY_BIN))

@@ -55,7 +55,9 @@ row() {
 	# shellcheck disable=SC2086
 	printf '%-34s  %8.2f  %8.2f  %9.3f\n' "$2" "$(calc "$(of "$1") / 1e6")" \
 		"$(calc "$(median ${cpu[$1]}) / 1e6")" "$(calc "$(of "$1") / $(of tcpdump)")"
+	figure "$2, wall, s" "$(seconds "$1")"
 }
+seconds() { calc "$(of "$1") / 1e6"; }
 echo "$total packets of $bytes bytes in $segments segments, $flows flows, $sockets sockets, $rate packets a second; medians of $runs"
 printf '%-34s  %8s  %8s  %9s\n' program 'wall, s' 'CPU, s' '× tcpdump'
 row tcpdump 'tcpdump -r FILE -w /dev/null'
@@ -64,11 +66,14 @@ for n in "${jobs[@]}"; do
 done
 row argus 'argus -r FILE'
 row tshark 'tshark -z conv,tcp (of one capture)'
-goal "-j1, times tcpdump" "$(calc "$(of j1) / $(of tcpdump)")" 1.0
-[ ! -v 'wall[j4]' ] || goal "-j4, times tcpdump" "$(calc "$(of j4) / $(of tcpdump)")" 0.35
-goal "-j1, part of argus" "$(calc "$(of j1) / $(of argus)")" "$(calc 1/6)"
-goal "-j1, part of tshark" "$(calc "$(of j1) / $(of tshark)")" "$(calc 1/50)"
+# against NAME JOBS PEER MOST
+against() { goal "$1" "$(calc "$(of "$2") / $(of "$3")")" "$4" "$3, wall, s" "$(seconds "$3")"; }
+against "-j1, times tcpdump" j1 tcpdump 1.0
+[ ! -v 'wall[j4]' ] || against "-j4, times tcpdump" j4 tcpdump 0.35
+against "-j1, part of argus" j1 argus "$(calc 1/6)"
+against "-j1, part of tshark" j1 tshark "$(calc 1/50)"
 goal "peak memory, MiB" "$(calc "$(printf '%s\n' "${peak[@]}" | sort -n | tail -1) / 1024")" 128
 goal "database, percent of the captures" \
-	"$(calc "100 * $(stat -c %s "$TMP/db") / $(cat "${captures[@]}" | wc -c)")" 1
+	"$(calc "100 * $(stat -c %s "$TMP/db") / $(cat "${captures[@]}" | wc -c)")" 1 \
+	"the captures, bytes" "$(cat "${captures[@]}" | wc -c)"
 goals_met

@@ -117,12 +117,28 @@ median() {
 		END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
 }
 
-# goal NAME VALUE MOST: prints and remembers; goals_met at the end says.
+# figure NAME VALUE [MOST MET [PEER PEERS-VALUE]]: writes the figure down, a line of
+# JSON in the file $BENCH_FIGURES, where run.bash asks for that. Prints nothing. The one
+# place that knows the form.
+figure() {
+	local name=$1 value=$2 most=${3:-null} met=${4:-null} peer=${5:-} peers=${6:-null}
+	[ -n "${BENCH_FIGURES:-}" ] || return 0
+	jq -cn --arg bench "${0##*/}" --arg name "$name" --argjson value "$value" --argjson goal "$most" \
+		--argjson met "$met" --arg peer "$peer" --argjson peers "$peers" \
+		'{bench: $bench, name: $name, value: $value, goal: $goal, met: $met,
+		peer: (if $peer == "" then null else {name: $peer, value: $peers} end)}' \
+		>>"$BENCH_FIGURES" || failed "no figure of $name: $value"
+}
+
+# goal NAME VALUE MOST [PEER PEERS-VALUE]: prints, writes down and remembers;
+# goals_met at the end says. PEER is what VALUE is a part or a multiple of, or
+# stands beside.
 GOALS_MISSED=0
 goal() {
-	local verdict=met
-	awk "BEGIN { exit !($2 <= $3) }" || { verdict=MISSED; GOALS_MISSED=1; }
-	printf 'goal: %s %.3g, at most %s: %s\n' "$1" "$2" "$3" "$verdict"
+	local verdict=met met=true
+	awk "BEGIN { exit !($2 <= $3) }" || { verdict=MISSED; met=false; GOALS_MISSED=1; }
+	printf 'goal: %s %.3g, at most %.3g: %s\n' "$1" "$2" "$3" "$verdict"
+	figure "$1" "$2" "$3" "$met" "${@:4}"
 }
 
 goals_met() {
