@@ -473,10 +473,14 @@ static int fill_store(struct merger *m, struct error *error)
 		place_units(m);
 		status = take_all(m, error);
 	}
-	if (status == 0 && o->stop != NULL && *o->stop != 0)
+	if (status == ERROR_INTERRUPTED || (status == 0 && o->stop != NULL && *o->stop != 0))
 		status = error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
-	if (status == 0 && !m->result->nothing_new)
-		return store_finish(m->store, error);
+	if (status == 0 && !m->result->nothing_new) {
+		status = store_finish(m->store, error);
+		if (status == ERROR_INTERRUPTED)
+			error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
+		return status;
+	}
 	store_abandon(m->store);
 	return status;
 }

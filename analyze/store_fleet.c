@@ -83,10 +83,10 @@ static int prepare(const struct taker *t, const char *table, char *sql, sqlite3_
 	return code;
 }
 
-/* By the column's name: what it counts is what may be added up. */
+/* By the column's name: what it counts is what may be added up. An offset is a place. */
 static bool is_count(const char *column, const char *type)
 {
-	return strcmp(type, "INTEGER") == 0 &&
+	return strcmp(type, "INTEGER") == 0 && strncmp(column, "offset", 6) != 0 &&
 	       (strstr(column, "packets") != NULL || strstr(column, "bytes") != NULL);
 }
 

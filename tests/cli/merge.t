@@ -333,4 +333,39 @@ is "$(find . -name '*.tmp-*' -o -name '*-journal')" "" "and no temporary file is
 printf '%s\n' "BEGIN IMMEDIATE;" ".shell '$PCAPWHO' merge full.db c.db 2>locked.err; echo \$? >locked" | sqlite3 full.db
 like "$(<locked) $(<locked.err)" "1 .*full.db: lock: database is locked" "while somebody writes it, it is not replaced"
 is "$(cksum full.db)" "$before" "and is as it was"
+
+# A database that takes a moment.
+{
+	echo "PRAGMA journal_mode = OFF; PRAGMA application_id = 0x70637768; PRAGMA user_version = $(ask a.db "PRAGMA user_version");
+		BEGIN; CREATE TEMP TABLE wanted AS SELECT 7 AS host, 2000 AS connections, 50 AS buckets, 20 AS processes,
+		(SELECT $(ask a.db "SELECT value FROM setting WHERE key = 'format_version'")) AS version;"
+	cat "$ROOT"/schema/{schema,views}.sql "$ROOT/tests/bench/hosts.sql" "$ROOT/schema/indexes.sql"
+	echo "COMMIT;"
+} | sqlite3 -bail large.db >/dev/null
+merge whole.db ab.db large.db
+is "$status$(ask whole.db "PRAGMA foreign_key_check; SELECT sum(difference) FROM accounting")" 00 "a larger one is merged too"
+stopped=0 killed=0 wrong=0
+# Signals come at any moment; some of them while it works.
+for ((i = 0; i < 40 && (stopped == 0 || killed == 0); i++)); do
+	cp ab.db some.db
+	signal=$([ $((i % 2)) -eq 0 ] && echo TERM || echo KILL)
+	"$PCAPWHO" merge -q some.db large.db 2>signal.err &
+	pid=$!
+	until [ -e "some.db.tmp-$pid" ] || ! kill -0 "$pid" 2>/dev/null; do :; done
+	kill "-$signal" "$pid" 2>/dev/null
+	wait "$pid" 2>/dev/null
+	case $? in
+	0) cmp -s some.db whole.db || wrong=$((wrong + 1)) ;;
+	1) grep -qx "pcapwho merge: interrupted" signal.err && stopped=$((stopped + 1))
+		cmp -s some.db ab.db && [ "$(echo some.db?*)" = "some.db?*" ] || wrong=$((wrong + 1)) ;;
+	137) cmp -s some.db ab.db && killed=$((killed + 1)) ;;
+	esac
+done 2>/dev/null
+isnt "$stopped" 0 "a signal ends it"
+isnt "$killed" 0 "and so does SIGKILL"
+is "$wrong" 0 "then it is as it was, or whole, and but for SIGKILL nothing is left beside it"
+cp ab.db some.db
+merge some.db large.db
+ok "the next merge is whole" cmp some.db whole.db
+is "$(echo some.db?*)" "some.db?*" "and removes what was left"
 done_testing
