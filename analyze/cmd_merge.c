@@ -33,8 +33,8 @@ static const char help[] =
 	"To a merged database no evidence can be added: go on analyzing into the IN, and\n"
 	"merge again. OUT is replaced when the new one is whole; until then it is as it was.\n"
 	"\n"
-	"Exit status: 0 done; 1 failed, an IN that is damaged or no such database included;\n"
-	"64 wrong usage, or IN that contradict each other; 66 no such input.\n";
+	"Exit status: 0 done; 1 failed, as by an IN that is damaged or contradicts another;\n"
+	"64 wrong usage; 66 no such input.\n";
 
 static volatile sig_atomic_t stop;
 

@@ -382,7 +382,7 @@ static int compare_twins(const struct merger *m, struct error *error)
 		if (mine->digest != theirs->digest ||
 		    memcmp(mine->rows, theirs->rows, sizeof(mine->rows)) != 0)
 			return error_set(
-				error, ERROR_USAGE, m->paths[unit->source], -1,
+				error, ERROR_DAMAGED, m->paths[unit->source], -1,
 				"it has the same segments of %.60s as %.160s (%.60s), and other "
 				"rows "
 				"of them: analyzed with other options or by another version; leave "

@@ -43,9 +43,9 @@ struct fleet_result {
 	bool nothing_new; /* what stood there has it all, and was not touched */
 };
 
-/* Makes or replaces the database to. On failure it is as it was. ERROR_USAGE: they cannot
- * be one database, and the message says why; ERROR_DAMAGED: one of them is no database
- * of ours, or damaged. */
+/* Makes or replaces the database to. On failure it is as it was. ERROR_USAGE: to cannot
+ * be that, or they were made in ways that cannot be joined; ERROR_DAMAGED: one of them is no
+ * database of ours, or damaged, or two contradict each other. The message says which. */
 int fleet_merge(const char *to, char *const *from, size_t count,
 		const struct fleet_options *options, struct fleet_result *result,
 		struct error *error);

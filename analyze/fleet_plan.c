@@ -224,7 +224,7 @@ static int check_alike(const struct fleet_plan *plan, const struct fleet_plan_se
 	if (same_packets &&
 	    (same_text(a->snap, b->snap) || is_packets_alone(a) || is_packets_alone(b)))
 		return 0;
-	return error_set(error, ERROR_USAGE, paths[plan->units[a->unit].source], -1,
+	return error_set(error, ERROR_DAMAGED, paths[plan->units[a->unit].source], -1,
 			 "its segment %.80s has other %s than that of %.160s (SHA-256 %.16s and "
 			 "%.16s): one is damaged or was changed; leave its database out",
 			 a->name, differs, paths[plan->units[b->unit].source],
@@ -304,7 +304,7 @@ static int refuse_overlap(const struct fleet_plan *plan, const struct fleet_plan
 		else
 			alone = alone == NULL ? s : alone;
 	}
-	return error_set(error, ERROR_USAGE, paths[mine->source], -1,
+	return error_set(error, ERROR_DAMAGED, paths[mine->source], -1,
 			 "of the recording of %.60s, %.60s is in it and in %.140s, and each has "
 			 "segments that the other lacks (%.60s): analyze the evidence of both into "
 			 "one database and merge that",

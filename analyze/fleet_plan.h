@@ -65,7 +65,7 @@ struct fleet_plan_facts {
 int fleet_plan_segment(struct fleet_plan *plan, size_t unit, const struct fleet_plan_facts *facts,
 		       struct error *error);
 
-/* Decides. paths: of the sources, for messages; the first may be what stands there. ERROR_USAGE:
+/* Decides. paths: of the sources, for messages; the first may be what stands there. ERROR_DAMAGED:
  * a segment is in two of them and they are not the same, or neither part has all of the
  * other. */
 int fleet_plan_make(struct fleet_plan *plan, char *const *paths, struct error *error);

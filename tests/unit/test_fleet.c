@@ -247,7 +247,7 @@ static void parts_that_overlap_are_refused(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct fleet_plan plan = {0};
 		struct error error = ERROR_NONE;
-		int wanted = i == 2 ? 0 : ERROR_USAGE;
+		int wanted = i == 2 ? 0 : ERROR_DAMAGED;
 
 		for (size_t source = 0; source < 3; source++)
 			if (cases[i][source][0] != '\0')
@@ -275,7 +275,7 @@ static void a_segment_with_other_content_is_refused(void **state)
 
 	(void)unit;
 	OK(fleet_plan_segment(&plan, other, &facts, &rows_error));
-	assert_int_equal(fleet_plan_make(&plan, paths, &error), ERROR_USAGE);
+	assert_int_equal(fleet_plan_make(&plan, paths, &error), ERROR_DAMAGED);
 	assert_non_null(strstr(error.message, "other snapshots"));
 	fleet_plan_release(&plan);
 }
