@@ -127,12 +127,12 @@ static int create_schema(struct store *store, struct error *error)
 		code = fill_help(store, error);
 	if (code != 0)
 		return code;
-	char *settings = sqlite3_mprintf("INSERT INTO setting (key, value) VALUES "
-					 "('bucket_ns', %lld), ('with_packets', %d), "
-					 "('format_version', %d)%s; COMMIT",
-					 (long long)store->bucket_ns, store->with_packets,
-					 STOREFILE_VERSION,
-					 store->is_merged ? ", ('merged', 1)" : "");
+	char *settings =
+		sqlite3_mprintf("INSERT INTO setting (key, value) VALUES "
+				"('bucket_ns', %lld), ('with_packets', %d), "
+				"('format_version', %d)%s; COMMIT",
+				(long long)store->bucket_ns, store->with_packets, STOREFILE_VERSION,
+				store->is_merged ? ", ('merged', 1)" : "");
 	code = settings ? store_execute(store, settings, error)
 			: storefile_fail(NULL, store->path, "create", error);
 	sqlite3_free(settings);
