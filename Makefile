@@ -12,8 +12,8 @@ endif
 VERSION := 0.1.0
 
 # ---- what Debian packages are needed ----
-DEPS_BUILD := gcc libc6-dev make pkgconf libpcap-dev zlib1g-dev libssl-dev libcap-ng-dev \
-              libsqlite3-dev
+DEPS_BUILD := gcc libc6-dev make pkgconf libpcap-dev zlib1g-dev libdeflate-dev libssl-dev \
+              libcap-ng-dev libsqlite3-dev
 DEPS_TEST  := libcmocka-dev perl iproute2 curl bind9-dnsutils nginx dnsmasq-base socat \
               netcat-openbsd openssh-client openssh-server tcpdump tshark sqlite3 procps util-linux jq
 # For bench only.
@@ -46,7 +46,7 @@ endif
 # Expanded when a link runs and not before: the first thing that `make check`
 # does on a fresh machine is to install pkg-config.
 libs = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null || echo $(2))
-FORMAT_LIBS  = $(call libs,zlib libcrypto,-lz -lcrypto)
+FORMAT_LIBS  = $(call libs,zlib libdeflate libcrypto,-lz -ldeflate -lcrypto)
 RECORD_LIBS  = $(call libs,libpcap libcap-ng,-lpcap -lcap-ng) $(FORMAT_LIBS)
 ANALYZE_LIBS = $(call libs,libpcap sqlite3,-lpcap -lsqlite3) $(FORMAT_LIBS) -lm
 CMOCKA_LIBS  = $(call libs,cmocka,-lcmocka)
