@@ -657,3 +657,38 @@ size_t pcapin_next_few(struct pcapin *in, struct pcapin_packet *packets, size_t 
 	}
 	return got;
 }
+
+/* --------------------------------------------------------------- places -- */
+
+/* A plain file in which one record follows the other, each with all that is told of it. */
+static bool can_seek(const struct pcapin *in)
+{
+	return in->pcap != NULL && in->source == NULL;
+}
+
+struct pcapin_place pcapin_where(const struct pcapin *in)
+{
+	return (struct pcapin_place){
+		.file_offset_bytes = can_seek(in) ? in->next_offset_bytes : 0,
+		.offset_bytes = in->next_offset_bytes,
+		.number = in->packets + 1,
+	};
+}
+
+int pcapin_seek(struct pcapin *in, const struct pcapin_place *place, struct error *error)
+{
+	if (!can_seek(in))
+		errno = ESPIPE;
+	else if (place->file_offset_bytes > INT64_MAX)
+		errno = EOVERFLOW;
+	if (!can_seek(in) || place->file_offset_bytes > INT64_MAX ||
+	    fseeko(in->stream, (off_t)place->file_offset_bytes, SEEK_SET) != 0)
+		return error_errno(error, in->path, "cannot go on from packet %llu",
+				   (unsigned long long)place->number);
+	in->next_offset_bytes = place->offset_bytes;
+	in->packets = place->number - 1;
+	in->stopped = 0;
+	pcapfast_free(in->fast);
+	in->fast = NULL;
+	return open_fast(in, error);
+}

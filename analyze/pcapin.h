@@ -23,6 +23,14 @@ struct pcapin_packet {
 	const uint8_t *data;	 /* valid until the next call */
 };
 
+/* Where a packet begins, so that reading can go on from there. */
+struct pcapin_place {
+	uint64_t file_offset_bytes; /* in the file as it lies there: a record header, or the
+				       beginning of a gzip member */
+	uint64_t offset_bytes;	    /* of the record header in the uncompressed file */
+	uint64_t number;	    /* of that packet, from 1 */
+};
+
 /* Opens pcap or pcapng, plain or gzip, by path relative to dirfd (AT_FDCWD
  * works). ERROR_NO_INPUT, ERROR_DAMAGED (no pcap: says which bytes were
  * found) or ERROR_SYSTEM. An empty capture is fine. */
@@ -48,6 +56,12 @@ int pcapin_next(struct pcapin *in, struct pcapin_packet *packet, struct error *e
  * would return, else 1. */
 size_t pcapin_next_few(struct pcapin *in, struct pcapin_packet *packets, size_t count, int *status,
 		       struct error *error);
+/* The next packet is the one at place, which is one of this file; what ended or stopped the
+ * reading before is forgotten. ERROR_SYSTEM: the capture is not one that can be read from its
+ * middle, or the file cannot be sought in; it goes on as it was then. */
+int pcapin_seek(struct pcapin *in, const struct pcapin_place *place, struct error *error);
+/* The place behind the last packet; file_offset_bytes is 0 where pcapin_seek has no use for it. */
+struct pcapin_place pcapin_where(const struct pcapin *in);
 void pcapin_close(struct pcapin *in);
 
 #endif
