@@ -4,15 +4,13 @@
  * A plain file goes to libpcap as a stdio stream with a large buffer; its records
  * are then read by pcapfast.c as long as they are as usual, and by libpcap from
  * the first one that is not. A gzip file, and anything that is no regular file, goes through a
- * stream of our own (struct source), so that one thread does all and a compressed file that breaks
+ * stream of our own (source.h), so that one thread does all and a compressed file that breaks
  * off is told from one that ends.
  */
 #include "analyze/pcapin.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <openssl/evp.h>
 #include <pcap/pcap.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,17 +19,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "analyze/pcapfast.h"
 #include "analyze/pcapng.h"
+#include "analyze/source.h"
 #include "snapshot/format/custody.h"
 #include "snapshot/format/quantity.h"
 
 /* Reading through libpcap gets a third faster from stdio's 4 KiB to this, and
  * no faster beyond it. */
 #define STREAM_BUFFER_BYTES (1u << 20)
-#define SOURCE_BUFFER_BYTES (256u << 10)
 
 #define MAGIC_BYTES 4
 /* As numbers, in the byte order of the host that wrote the file. */
@@ -43,23 +40,6 @@
 #define FILE_HEADER_BYTES      24
 #define RECORD_HEADER_BYTES    16
 #define KUZNETZOV_HEADER_BYTES 24
-
-/* Bytes in from a descriptor, unzipped where they are gzip. */
-struct source {
-	int fd; /* owned */
-	bool gzip;
-	bool in_member;	   /* inside a gzip member: the input may not end here */
-	z_stream z;	   /* set up if gzip */
-	EVP_MD_CTX *hash;  /* of the bytes handed to stdio; NULL: not wanted, or not gzip */
-	size_t at, have;   /* of buffer: what is read and not yet used */
-	uint64_t taken;	   /* bytes read from fd */
-	uint64_t given;	   /* bytes handed to stdio */
-	const char *fault; /* why the bytes stop before their end; NULL: they did not */
-	int read_errno;	   /* or the read that failed; 0: none */
-	size_t head_at, head_have;
-	uint8_t head[MAGIC_BYTES]; /* the first bytes, looked at before stdio gets them */
-	uint8_t buffer[SOURCE_BUFFER_BYTES];
-};
 
 struct pcapin {
 	char *path;
@@ -79,178 +59,6 @@ struct pcapin {
 	struct error last_error;
 	char content_sha256[CUSTODY_HEX_SIZE]; /* "": not known yet */
 };
-
-/* ------------------------------------------------------ bytes, unzipped -- */
-
-/* 1 if there is something in the buffer, 0 at the end of the input or after a
- * failed read, which is noted. */
-static int source_fill(struct source *source)
-{
-	ssize_t got;
-
-	if (source->at < source->have)
-		return 1;
-	if (source->read_errno)
-		return 0;
-	do
-		got = read(source->fd, source->buffer, sizeof(source->buffer));
-	while (got < 0 && errno == EINTR);
-	if (got < 0)
-		source->read_errno = errno;
-	if (got <= 0)
-		return 0;
-	source->at = 0;
-	source->have = (size_t)got;
-	source->taken += (uint64_t)got;
-	return 1;
-}
-
-/* Between members: another one, the end, or zeros as tapes pad with (gzip(1)
- * skips them too). 1 if a member begins, 0 if nothing more comes. */
-static int source_next_member(struct source *source)
-{
-	while (source_fill(source)) {
-		if (source->buffer[source->at] == 0x1f) {
-			source->in_member = true;
-			inflateReset(&source->z);
-			return 1;
-		}
-		if (source->buffer[source->at] != 0) {
-			source->fault = "bytes that are not gzip follow it";
-			return 0;
-		}
-		source->at++;
-	}
-	return 0;
-}
-
-static size_t source_inflate(struct source *source, uint8_t *out, size_t size)
-{
-	z_stream *z = &source->z;
-	size_t room = size < UINT_MAX ? size : UINT_MAX;
-	int status;
-
-	z->next_out = out;
-	z->avail_out = (uInt)room;
-	while (z->avail_out == room && !source->fault) {
-		if (!source->in_member && !source_next_member(source))
-			break;
-		if (!source_fill(source)) {
-			source->fault = source->read_errno ? NULL : "it breaks off";
-			break;
-		}
-		z->next_in = source->buffer + source->at;
-		z->avail_in = (uInt)(source->have - source->at);
-		status = inflate(z, Z_NO_FLUSH);
-		source->at = source->have - z->avail_in;
-		if (status == Z_STREAM_END)
-			source->in_member = false;
-		else if (status != Z_OK && status != Z_BUF_ERROR)
-			source->fault = z->msg ? z->msg : zError(status);
-	}
-	return room - z->avail_out;
-}
-
-static size_t source_copy(struct source *source, uint8_t *out, size_t size)
-{
-	size_t bytes;
-
-	if (!source_fill(source))
-		return 0;
-	bytes = source->have - source->at;
-	if (bytes > size)
-		bytes = size;
-	memcpy(out, source->buffer + source->at, bytes);
-	source->at += bytes;
-	return bytes;
-}
-
-static size_t source_get(struct source *source, uint8_t *out, size_t size)
-{
-	return source->gzip ? source_inflate(source, out, size) : source_copy(source, out, size);
-}
-
-/* Looks at the first bytes without using them up; how many there are is in head_have. */
-static void source_peek(struct source *source)
-{
-	size_t got;
-
-	while (source->head_have < MAGIC_BYTES) {
-		got = source_get(source, source->head + source->head_have,
-				 MAGIC_BYTES - source->head_have);
-		if (got == 0)
-			return;
-		source->head_have += got;
-	}
-}
-
-/* For fopencookie(3). A fault ends the stream as an end of file does, after all
- * bytes before it; pcapin_next() asks for it then. */
-static ssize_t source_read(void *cookie, char *out, size_t size)
-{
-	struct source *source = cookie;
-	size_t bytes;
-
-	if (source->head_at < source->head_have) {
-		bytes = source->head_have - source->head_at;
-		if (bytes > size)
-			bytes = size;
-		memcpy(out, source->head + source->head_at, bytes);
-		source->head_at += bytes;
-	} else {
-		bytes = source_get(source, (uint8_t *)out, size);
-	}
-	source->given += bytes;
-	if (source->hash && EVP_DigestUpdate(source->hash, out, bytes) != 1) {
-		EVP_MD_CTX_free(source->hash);
-		source->hash = NULL;
-	}
-	return (ssize_t)bytes;
-}
-
-/* So that ftello(3) works; nothing can be sought. */
-static int source_tell(void *cookie, off64_t *offset, int whence)
-{
-	struct source *source = cookie;
-
-	if (whence != SEEK_CUR || *offset != 0) {
-		errno = ESPIPE;
-		return -1;
-	}
-	*offset = (off64_t)source->given;
-	return 0;
-}
-
-static void source_free(struct source *source)
-{
-	if (!source)
-		return;
-	if (source->gzip)
-		inflateEnd(&source->z);
-	if (source->fd >= 0)
-		close(source->fd);
-	EVP_MD_CTX_free(source->hash);
-	free(source);
-}
-
-/* Takes fd over if it succeeds. NULL: no memory. */
-static struct source *source_new(int fd)
-{
-	struct source *source = calloc(1, sizeof(*source));
-
-	if (!source)
-		return NULL;
-	source->fd = fd;
-	if (source_fill(source) && source->buffer[0] == 0x1f) {
-		if (inflateInit2(&source->z, 16 + MAX_WBITS) != Z_OK) {
-			free(source);
-			return NULL;
-		}
-		source->gzip = true;
-	}
-	source_peek(source);
-	return source;
-}
 
 /* ---------------------------------------------------------------- open -- */
 
@@ -281,15 +89,16 @@ static bool recognise(struct pcapin *in, const uint8_t *head, size_t length)
 static int no_capture(struct pcapin *in, const uint8_t *head, size_t length, struct error *error)
 {
 	static const char wanted[] = "a pcap or pcapng magic";
-	const struct source *source = in->source;
+	int read_errno = 0;
+	const char *fault = in->source ? source_fault(in->source, &read_errno) : NULL;
 
-	if (source && source->read_errno) {
-		errno = source->read_errno;
+	if (read_errno) {
+		errno = read_errno;
 		return error_errno(error, in->path, "cannot read");
 	}
-	if (source && source->fault)
+	if (fault)
 		return error_damage(error, in->path, 0, wanted, "a gzip stream of %zu bytes: %s",
-				    length, source->fault);
+				    length, fault);
 	if (length < MAGIC_BYTES)
 		return error_damage(error, in->path, 0, wanted, "only %zu bytes", length);
 	return error_damage(error, in->path, 0, wanted, "%02x%02x%02x%02x", head[0], head[1],
@@ -299,12 +108,11 @@ static int no_capture(struct pcapin *in, const uint8_t *head, size_t length, str
 /* Makes in->stream from fd, which it takes over if it succeeds. */
 static int open_stream(struct pcapin *in, int fd, bool plain, struct error *error)
 {
-	const cookie_io_functions_t functions = {.read = source_read, .seek = source_tell};
-
-	in->stream_buffer = malloc(STREAM_BUFFER_BYTES);
+	if (!in->stream_buffer)
+		in->stream_buffer = malloc(STREAM_BUFFER_BYTES);
 	if (!in->stream_buffer)
 		return error_set(error, ERROR_MEMORY, in->path, -1, "out of memory");
-	in->stream = plain ? fdopen(fd, "rb") : fopencookie(in->source, "rb", functions);
+	in->stream = plain ? fdopen(fd, "rb") : source_stream(in->source);
 	if (!in->stream)
 		return error_errno(error, in->path, "cannot open a stream");
 	setvbuf(in->stream, in->stream_buffer, _IOFBF, STREAM_BUFFER_BYTES);
@@ -381,29 +189,21 @@ static int open_fd(struct pcapin *in, int *fd, struct error *error)
 	if (plain && !recognise(in, head, (size_t)length))
 		return no_capture(in, head, (size_t)length, error);
 	if (!plain) {
+		const uint8_t *first;
+		size_t count;
+
 		in->source = source_new(*fd);
 		if (!in->source)
 			return error_set(error, ERROR_MEMORY, in->path, -1, "out of memory");
 		*fd = -1;
-		if (!recognise(in, in->source->head, in->source->head_have))
-			return no_capture(in, in->source->head, in->source->head_have, error);
+		first = source_head(in->source, &count);
+		if (!recognise(in, first, count))
+			return no_capture(in, first, count, error);
 	}
 	result = open_stream(in, *fd, plain, error);
 	if (result == 0)
 		*fd = -1;
 	return result;
-}
-
-static int hash_content(struct pcapin *in, struct error *error)
-{
-	struct source *source = in->source;
-
-	if (!pcapin_is_gzip(in))
-		return 0;
-	source->hash = EVP_MD_CTX_new();
-	if (source->hash == NULL || EVP_DigestInit_ex(source->hash, EVP_sha256(), NULL) != 1)
-		return error_set(error, ERROR_MEMORY, in->path, -1, "cannot hash: out of memory");
-	return 0;
 }
 
 static int open_as(int dirfd, const char *path, bool hashed, struct pcapin **out,
@@ -424,8 +224,8 @@ static int open_as(int dirfd, const char *path, bool hashed, struct pcapin **out
 	}
 	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* advice may fail */
 	result = open_fd(in, &fd, error);
-	if (result == 0 && hashed)
-		result = hash_content(in, error);
+	if (result == 0 && hashed && pcapin_is_gzip(in) && !source_hash(in->source))
+		result = error_set(error, ERROR_MEMORY, path, -1, "cannot hash: out of memory");
 	if (result == 0)
 		result = open_pcap(in, error);
 	if (result == 0)
@@ -452,22 +252,13 @@ int pcapin_open_hashed(int dirfd, const char *path, struct pcapin **out, struct 
 
 bool pcapin_is_gzip(const struct pcapin *in)
 {
-	return in->source != NULL && in->source->gzip;
+	return in->source != NULL && source_is_gzip(in->source);
 }
 
 const char *pcapin_content_sha256(struct pcapin *in)
 {
-	unsigned char hash[EVP_MAX_MD_SIZE];
-	struct source *source = in->source;
-	unsigned length = 0;
-
-	if (in->stopped == 1 && source != NULL && source->hash != NULL) {
-		if (EVP_DigestFinal_ex(source->hash, hash, &length) == 1)
-			for (unsigned i = 0; i < length && 2 * i + 2 < CUSTODY_HEX_SIZE; i++)
-				snprintf(in->content_sha256 + 2 * (size_t)i, 3, "%02x", hash[i]);
-		EVP_MD_CTX_free(source->hash);
-		source->hash = NULL;
-	}
+	if (in->stopped == 1 && in->content_sha256[0] == '\0' && pcapin_is_gzip(in))
+		source_sha256(in->source, in->content_sha256);
 	return in->content_sha256[0] != '\0' ? in->content_sha256 : NULL;
 }
 
@@ -499,9 +290,7 @@ uint32_t pcapin_snaplen(const struct pcapin *in)
 
 uint64_t pcapin_read_bytes(const struct pcapin *in)
 {
-	const struct source *source = in->source;
-
-	return source ? source->taken - (source->have - source->at) : in->next_offset_bytes;
+	return in->source ? source_used_bytes(in->source) : in->next_offset_bytes;
 }
 
 /* -------------------------------------------------------------- records -- */
@@ -524,21 +313,21 @@ static int64_t libpcap_time_ns(const struct pcapin *in, const struct timeval *ts
 /* Why there is no further packet: ended, or found says what is wrong. */
 static int stop(struct pcapin *in, bool ended, const char *found, struct error *error)
 {
-	const struct source *source = in->source;
 	int64_t offset = (int64_t)in->next_offset_bytes;
+	int read_errno = 0;
+	const char *fault = in->source ? source_fault(in->source, &read_errno) : NULL;
 	char wanted[64];
 
 	snprintf(wanted, sizeof(wanted), "a whole record after packet %llu",
 		 (unsigned long long)in->packets);
-	if (source && source->read_errno)
+	if (read_errno)
 		in->stopped = error_damage(&in->last_error, in->path, offset, wanted,
-					   "a read error: %s", strerror(source->read_errno));
-	else if (source && source->fault)
-		in->stopped = error_damage(
-			&in->last_error, in->path, offset, wanted,
-			"a damaged gzip stream, at its byte %llu: %s",
-			(unsigned long long)(source->taken - (source->have - source->at)),
-			source->fault);
+					   "a read error: %s", strerror(read_errno));
+	else if (fault)
+		in->stopped =
+			error_damage(&in->last_error, in->path, offset, wanted,
+				     "a damaged gzip stream, at its byte %llu: %s",
+				     (unsigned long long)source_used_bytes(in->source), fault);
 	else if (ended)
 		in->stopped = 1;
 	else
@@ -660,31 +449,65 @@ size_t pcapin_next_few(struct pcapin *in, struct pcapin_packet *packets, size_t 
 
 /* --------------------------------------------------------------- places -- */
 
-/* A plain file in which one record follows the other, each with all that is told of it. */
-static bool can_seek(const struct pcapin *in)
+/* A file in which one record follows the other, each with all that is told of it. */
+static bool has_places(const struct pcapin *in)
 {
-	return in->pcap != NULL && in->source == NULL;
+	return in->pcap != NULL && (in->source == NULL || source_is_gzip(in->source));
 }
 
 struct pcapin_place pcapin_where(const struct pcapin *in)
 {
-	return (struct pcapin_place){
-		.file_offset_bytes = can_seek(in) ? in->next_offset_bytes : 0,
+	struct pcapin_place place = {
 		.offset_bytes = in->next_offset_bytes,
 		.number = in->packets + 1,
 	};
+
+	if (has_places(in) && in->source == NULL)
+		place.file_offset_bytes = in->next_offset_bytes;
+	else if (has_places(in))
+		source_member_at(in->source, in->next_offset_bytes, &place.file_offset_bytes);
+	return place;
+}
+
+static int cannot_seek(const struct pcapin *in, const struct pcapin_place *place,
+		       struct error *error)
+{
+	return error_errno(error, in->path, "cannot go on from packet %llu",
+			   (unsigned long long)place->number);
+}
+
+/* libpcap reads the file's header anew, and then what the member holds. */
+static int seek_member(struct pcapin *in, const struct pcapin_place *place, struct error *error)
+{
+	int result;
+
+	if (source_seek(in->source, place->file_offset_bytes, place->offset_bytes) != 0)
+		return cannot_seek(in, place, error);
+	pcap_close(in->pcap);
+	in->pcap = NULL;
+	in->stream = NULL;
+	result = open_stream(in, -1, false, &in->last_error);
+	if (result == 0)
+		result = open_pcap(in, &in->last_error);
+	in->stopped = result;
+	if (result != 0 && error)
+		*error = in->last_error;
+	return result;
 }
 
 int pcapin_seek(struct pcapin *in, const struct pcapin_place *place, struct error *error)
 {
-	if (!can_seek(in))
-		errno = ESPIPE;
-	else if (place->file_offset_bytes > INT64_MAX)
-		errno = EOVERFLOW;
-	if (!can_seek(in) || place->file_offset_bytes > INT64_MAX ||
-	    fseeko(in->stream, (off_t)place->file_offset_bytes, SEEK_SET) != 0)
-		return error_errno(error, in->path, "cannot go on from packet %llu",
-				   (unsigned long long)place->number);
+	int result = 0;
+
+	errno = !has_places(in) ? ESPIPE : place->file_offset_bytes > INT64_MAX ? EOVERFLOW : 0;
+	if (errno != 0)
+		return cannot_seek(in, place, error);
+	if (in->source != NULL)
+		result = seek_member(in, place, error);
+	else if (fseeko(in->stream, (off_t)place->file_offset_bytes, SEEK_SET) != 0)
+		result = cannot_seek(in, place, error);
+	if (result != 0)
+		return result;
 	in->next_offset_bytes = place->offset_bytes;
 	in->packets = place->number - 1;
 	in->stopped = 0;

@@ -58,9 +58,12 @@ size_t pcapin_next_few(struct pcapin *in, struct pcapin_packet *packets, size_t 
 		       struct error *error);
 /* The next packet is the one at place, which is one of this file; what ended or stopped the
  * reading before is forgotten. ERROR_SYSTEM: the capture is not one that can be read from its
- * middle, or the file cannot be sought in; it goes on as it was then. */
+ * middle, the file cannot be sought in, or no gzip member begins there; it goes on as it was then.
+ * In a gzip file a place that somebody else names may be none: what is read from there counts
+ * only if reading up to it ends in it, by pcapin_where. */
 int pcapin_seek(struct pcapin *in, const struct pcapin_place *place, struct error *error);
-/* The place behind the last packet; file_offset_bytes is 0 where pcapin_seek has no use for it. */
+/* The place behind the last packet; file_offset_bytes is 0 where pcapin_seek has no use for it, as
+ * in the middle of a gzip member. */
 struct pcapin_place pcapin_where(const struct pcapin *in);
 void pcapin_close(struct pcapin *in);
 
