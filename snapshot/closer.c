@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/compress.h"
 #include "snapshot/format/quantity.h"
 
 #define QUOTA_EVERY_NS (10 * NS_PER_SECOND) /* others fill the disk too */
@@ -17,6 +18,7 @@
 struct compression {
 	struct compression *next;
 	char name[EVIDENCE_NAME_SIZE];
+	char sha256[CUSTODY_HEX_SIZE];
 };
 
 struct closer {
@@ -39,14 +41,16 @@ struct closer {
 static void finish_segment(struct closer *closer, struct segment *segment)
 {
 	struct compression *job = closer->config.compress ? calloc(1, sizeof *job) : NULL;
+	char sha256[CUSTODY_HEX_SIZE];
 	struct error error = ERROR_NONE;
 
 	if (job)
 		memcpy(job->name, segment->pcap, sizeof job->name);
-	if (segment_finish(closer->config.store, segment, &error)) {
+	if (segment_finish(closer->config.store, segment, sha256, &error)) {
 		closer->config.failed(closer->config.context, &error);
 		free(job);
 	} else if (job) {
+		memcpy(job->sha256, sha256, sizeof job->sha256);
 		*closer->compressions_tail = job;
 		closer->compressions_tail = &job->next;
 	}
@@ -61,8 +65,8 @@ static void compress_one(struct closer *closer)
 	closer->compressions = job->next;
 	if (!closer->compressions)
 		closer->compressions_tail = &closer->compressions;
-	status = segment_compress(closer->config.store, job->name, &closer->skip_compression,
-				  &error);
+	status = compress_segment(closer->config.store, job->name, job->sha256,
+				  &closer->skip_compression, &error);
 	/* Not compressed is still whole evidence. */
 	if (status && status != ERROR_INTERRUPTED)
 		closer->config.notice(closer->config.context, &error);

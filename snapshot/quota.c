@@ -10,7 +10,7 @@
 
 static uint64_t size_of(const struct evidence_segment *segment)
 {
-	return segment->pcap_bytes + segment->snap_bytes;
+	return segment->pcap_bytes + segment->snap_bytes + segment->index_bytes;
 }
 
 static uint64_t wanted_free(const struct quota *quota, const struct quota_space *space)
@@ -66,6 +66,18 @@ static int expire_file(struct segment_store *store, const char *name, uint64_t b
 	return 0;
 }
 
+/* Before the file that it is of; not logged, as it says nothing of its own. */
+static int expire_index(struct segment_store *store, const struct evidence_segment *segment,
+			struct error *error)
+{
+	char name[EVIDENCE_NAME_SIZE];
+
+	evidence_name(&segment->stem, EVIDENCE_PCAP_GZ EVIDENCE_IDX, name);
+	if (unlinkat(store->dirfd, name, 0) != 0 && errno != ENOENT)
+		return error_errno(error, store->path, "deleting %s", name);
+	return 0;
+}
+
 /* One segment at a time, and the limits looked at anew: the reason is each one's own. */
 static int expire_first(const struct quota *quota, struct segment_store *store, bool *done,
 			struct error *error)
@@ -86,7 +98,9 @@ static int expire_first(const struct quota *quota, struct segment_store *store, 
 	if (*done)
 		goto out;
 	first = &list.segments[0];
-	status = expire_file(store, first->pcap, first->pcap_bytes, reason, error);
+	status = expire_index(store, first, error);
+	if (!status)
+		status = expire_file(store, first->pcap, first->pcap_bytes, reason, error);
 	if (!status)
 		status = expire_file(store, first->snap, first->snap_bytes, reason, error);
 	if (!status && fsync(store->dirfd) != 0)

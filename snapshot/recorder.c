@@ -353,9 +353,11 @@ static void join(struct recorder *recorder)
 
 static void release(struct recorder *recorder)
 {
+	char sha256[CUSTODY_HEX_SIZE];
+
 	closer_free(recorder->closer);
 	if (recorder->current) /* the start failed after it was opened */
-		segment_finish(&recorder->store, recorder->current, NULL);
+		segment_finish(&recorder->store, recorder->current, sha256, NULL);
 	recorder_forget_recent(recorder, INT64_MAX);
 	watcher_close(recorder->watcher);
 	capture_close(recorder->capture);

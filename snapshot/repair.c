@@ -267,6 +267,7 @@ static int repair_snap(struct segment_store *store, const char *part, const char
 static int undo_compression(struct segment_store *store, const char *name,
 			    struct repair_result *result, struct error *error)
 {
+	char index[EVIDENCE_NAME_SIZE + 16];
 	int status = segment_log(store, "repair", name, -1, NULL,
 				 "unfinished compression removed, the pcap is there", error);
 
@@ -274,6 +275,8 @@ static int undo_compression(struct segment_store *store, const char *name,
 		return status;
 	if (unlinkat(store->dirfd, name, 0) != 0)
 		return error_errno(error, store->path, "removing %s", name);
+	snprintf(index, sizeof index, "%s" EVIDENCE_IDX, name);
+	unlinkat(store->dirfd, index, 0); /* mostly there is none yet */
 	result->files++;
 	return 0;
 }
@@ -374,6 +377,11 @@ static int repair_file(struct segment_store *store, const char *file, struct rep
 	if (strlen(file) <= part_length || strlen(file) >= EVIDENCE_NAME_SIZE)
 		return 0;
 	snprintf(name, sizeof name, "%.*s", (int)(strlen(file) - part_length), file);
+	/* It says nothing of its own. */
+	if (has_suffix(file, EVIDENCE_PCAP_GZ EVIDENCE_IDX EVIDENCE_PART))
+		return unlinkat(store->dirfd, file, 0) == 0
+			       ? 0
+			       : error_errno(error, store->path, "removing %s", file);
 	if (has_suffix(file, EVIDENCE_PCAP_GZ) && stem_exists(store, file, 3))
 		return undo_compression(store, file, result, error);
 	if (has_suffix(file, EVIDENCE_PCAP_GZ EVIDENCE_PART) &&

@@ -11,11 +11,8 @@
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "snapshot/format/quantity.h"
-
-#define COPY_BYTES (256u << 10)
 
 /* Numbers beyond this are of no recorder: counting on from one could run into
  * EVIDENCE_MAX_NUMBER, and readers know no names behind that. */
@@ -407,9 +404,10 @@ int segment_publish(struct segment_store *store, const char *part, const char *n
 	return status ? status : publish(store, part, name, event, sha256, bytes, detail, error);
 }
 
-static int finish_pcap(struct segment_store *store, struct segment *segment, struct error *error)
+static int finish_pcap(struct segment_store *store, struct segment *segment,
+		       char sha256[CUSTODY_HEX_SIZE], struct error *error)
 {
-	char part[EVIDENCE_NAME_SIZE + 8], sha256[CUSTODY_HEX_SIZE];
+	char part[EVIDENCE_NAME_SIZE + 8];
 	uint64_t bytes = segment->packets.bytes;
 	char detail[64];
 	bool hashed;
@@ -420,9 +418,10 @@ static int finish_pcap(struct segment_store *store, struct segment *segment, str
 	if (status)
 		return status;
 	part_name(segment->pcap, part);
-	if (hashed)
-		return publish(store, part, segment->pcap, "close", sha256, bytes, detail, error);
-	return segment_publish(store, part, segment->pcap, "close", detail, error);
+	if (!hashed)
+		status = custody_hash_file(store->dirfd, part, sha256, &bytes, error);
+	return status ? status
+		      : publish(store, part, segment->pcap, "close", sha256, bytes, detail, error);
 }
 
 /* A snap file whose last write failed: its gzip stream has no end. It is
@@ -463,89 +462,13 @@ static int finish_snap(struct segment_store *store, struct segment *segment, str
 	return segment_publish(store, part, segment->snap, "close", detail, error);
 }
 
-int segment_finish(struct segment_store *store, struct segment *segment, struct error *error)
+int segment_finish(struct segment_store *store, struct segment *segment,
+		   char pcap_sha256[CUSTODY_HEX_SIZE], struct error *error)
 {
 	/* The first failure is reported; the other file is finished all the same. */
-	int status = finish_pcap(store, segment, error);
+	int status = finish_pcap(store, segment, pcap_sha256, error);
 	int snap_status = finish_snap(store, segment, status ? NULL : error);
 
 	release(segment);
 	return status ? status : snap_status;
-}
-
-/* ------------------------------------------------------------ compress -- */
-
-static int copy_gzip(int from, gzFile to, const char *name, const atomic_bool *cancel,
-		     struct error *error)
-{
-	uint8_t *buffer = malloc(COPY_BYTES);
-	int status = 0;
-
-	if (!buffer)
-		return error_errno(error, NULL, "compressing %s", name);
-	while (!status) {
-		ssize_t bytes = read(from, buffer, COPY_BYTES);
-
-		if (bytes == 0)
-			break;
-		if (atomic_load(cancel))
-			status = error_set(error, ERROR_INTERRUPTED, name, -1, "not compressed");
-		else if (bytes < 0)
-			status = error_errno(error, name, "reading");
-		else if (gzwrite(to, buffer, (unsigned)bytes) != bytes)
-			status = error_errno(error, name, "writing the compressed file");
-	}
-	free(buffer);
-	return status;
-}
-
-static int write_gzip(struct segment_store *store, int from, const char *name, const char *part,
-		      const atomic_bool *cancel, struct error *error)
-{
-	int fd = openat(store->dirfd, part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-			0600);
-	int sync_fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	gzFile to = sync_fd < 0 ? NULL : gzdopen(fd, "wb6");
-	int status;
-
-	if (!to) {
-		status = error_errno(error, store->path, "cannot create %s", part);
-		if (fd >= 0)
-			close(fd);
-		goto out;
-	}
-	gzbuffer(to, COPY_BYTES);
-	status = copy_gzip(from, to, name, cancel, error);
-	if (gzclose(to) != Z_OK && !status)
-		status = error_errno(error, store->path, "writing %s", part);
-	if (!status && fsync(sync_fd) != 0)
-		status = error_errno(error, store->path, "syncing %s", part);
-out:
-	if (sync_fd >= 0)
-		close(sync_fd);
-	return status;
-}
-
-int segment_compress(struct segment_store *store, const char *name, const atomic_bool *cancel,
-		     struct error *error)
-{
-	char compressed[EVIDENCE_NAME_SIZE + 8], part[EVIDENCE_NAME_SIZE + 16];
-	char detail[EVIDENCE_NAME_SIZE + 16];
-	int from = evidence_open_file(store->dirfd, name, O_RDONLY | O_NOFOLLOW, name, error);
-	int status;
-
-	if (from < 0)
-		return from == ERROR_NO_INPUT ? 0 : from;
-	snprintf(compressed, sizeof compressed, "%s.gz", name);
-	snprintf(part, sizeof part, "%s%s", compressed, EVIDENCE_PART);
-	snprintf(detail, sizeof detail, "replaces %s", name);
-	status = write_gzip(store, from, name, part, cancel, error);
-	if (!status)
-		status = segment_publish(store, part, compressed, "compress", detail, error);
-	close(from);
-	if (status)
-		unlinkat(store->dirfd, part, 0);
-	else if (unlinkat(store->dirfd, name, 0) != 0 || fsync(store->dirfd) != 0)
-		status = error_errno(error, store->path, "removing %s", name);
-	return status;
 }

@@ -1,5 +1,5 @@
 /*
- * segment.h - pairs of files: opened, written, finished, compressed.
+ * segment.h - pairs of files: opened, written, finished.
  *
  * A segment is a pcap and a snap file of one window. Both are written as
  * *.part; finishing syncs, hashes, logs and renames them. The packets and the
@@ -8,7 +8,6 @@
 #ifndef SNAPSHOT_SEGMENT_H
 #define SNAPSHOT_SEGMENT_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -97,17 +96,12 @@ int segment_write_event(struct segment *segment, const struct snapframe *frame,
 			struct error *error);
 
 /* Closes, syncs, hashes, logs and renames both files; frees the segment. All
- * packets must have been settled (pcapfile.h). */
-int segment_finish(struct segment_store *store, struct segment *segment, struct error *error);
+ * packets must have been settled (pcapfile.h). The pcap's hash is in pcap_sha256 if 0. */
+int segment_finish(struct segment_store *store, struct segment *segment,
+		   char pcap_sha256[CUSTODY_HEX_SIZE], struct error *error);
 
 /* Renames name.part to name after logging event with its hash; never replaces a file. */
 int segment_publish(struct segment_store *store, const char *part, const char *name,
 		    const char *event, const char *detail, struct error *error);
-
-/* gzips a finished pcap and removes it: name is what segment->pcap was. Gives
- * up without a trace when *cancel becomes true (ERROR_INTERRUPTED). A file
- * that has expired meanwhile is no error. */
-int segment_compress(struct segment_store *store, const char *name, const atomic_bool *cancel,
-		     struct error *error);
 
 #endif

@@ -17,20 +17,24 @@
 /* Listings of a directory in which names change meanwhile. */
 #define TRIES 8
 
+enum kind { KIND_PCAP, KIND_SNAP, KIND_INDEX };
+
 /* What a name can end with. Of several files of one kind, the lowest rank
  * counts: a whole file before one being written, and the plain pcap before the
  * gzip that is being made from it. */
 static const struct {
 	const char *text;
-	bool is_pcap, is_part;
+	enum kind kind;
+	bool is_part;
 	int rank;
 } suffixes[] = {
-	{EVIDENCE_PCAP, true, false, 1},
-	{EVIDENCE_PCAP_GZ, true, false, 2},
-	{EVIDENCE_PCAP EVIDENCE_PART, true, true, 3},
-	{EVIDENCE_PCAP_GZ EVIDENCE_PART, true, true, 4},
-	{EVIDENCE_SNAP, false, false, 1},
-	{EVIDENCE_SNAP EVIDENCE_PART, false, true, 2},
+	{EVIDENCE_PCAP, KIND_PCAP, false, 1},
+	{EVIDENCE_PCAP_GZ, KIND_PCAP, false, 2},
+	{EVIDENCE_PCAP EVIDENCE_PART, KIND_PCAP, true, 3},
+	{EVIDENCE_PCAP_GZ EVIDENCE_PART, KIND_PCAP, true, 4},
+	{EVIDENCE_SNAP, KIND_SNAP, false, 1},
+	{EVIDENCE_SNAP EVIDENCE_PART, KIND_SNAP, true, 2},
+	{EVIDENCE_PCAP_GZ EVIDENCE_IDX, KIND_INDEX, false, 1},
 };
 #define SUFFIXES (sizeof(suffixes) / sizeof(suffixes[0]))
 
@@ -190,6 +194,8 @@ static void merge(struct evidence_segment *into, const struct evidence_segment *
 		into->snap_is_part = from->snap_is_part;
 		into->snap_bytes = from->snap_bytes;
 	}
+	if (from->index_bytes > 0)
+		into->index_bytes = from->index_bytes;
 }
 
 /* Files of one stem, each found alone, become one segment. */
@@ -231,15 +237,17 @@ static int examine(int dirfd, const char *name, struct evidence_segment *segment
 	}
 	if (!S_ISREG(status.st_mode))
 		return 0;
-	int kind = find_suffix(suffix);
-	if (suffixes[kind].is_pcap) {
+	int found = find_suffix(suffix);
+	if (suffixes[found].kind == KIND_PCAP) {
 		memcpy(segment->pcap, name, strlen(name) + 1);
-		segment->pcap_is_part = suffixes[kind].is_part;
+		segment->pcap_is_part = suffixes[found].is_part;
 		segment->pcap_bytes = (uint64_t)status.st_size;
-	} else {
+	} else if (suffixes[found].kind == KIND_SNAP) {
 		memcpy(segment->snap, name, strlen(name) + 1);
-		segment->snap_is_part = suffixes[kind].is_part;
+		segment->snap_is_part = suffixes[found].is_part;
 		segment->snap_bytes = (uint64_t)status.st_size;
+	} else {
+		segment->index_bytes = (uint64_t)status.st_size;
 	}
 	return 1;
 }

@@ -20,6 +20,7 @@
 
 #define EVIDENCE_PCAP	 ".pcap"
 #define EVIDENCE_PCAP_GZ ".pcap.gz"
+#define EVIDENCE_IDX	 ".idx" /* behind .pcap.gz: its index */
 #define EVIDENCE_SNAP	 ".snap.gz"
 #define EVIDENCE_PART	 ".part"
 
@@ -35,6 +36,7 @@ struct evidence_segment {
 	char snap[EVIDENCE_NAME_SIZE];
 	bool pcap_is_part, snap_is_part;
 	uint64_t pcap_bytes, snap_bytes;
+	uint64_t index_bytes; /* of a compressed pcap's index; 0: none */
 };
 
 struct evidence_list {

@@ -1,4 +1,4 @@
-/* Pairs of files: opened, written, finished, compressed. */
+/* Pairs of files: opened, written, finished. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +19,7 @@
 static char path[] = "/tmp/test_segment.XXXXXX";
 static struct segment_store store;
 static struct error error;
+static char sha256[CUSTODY_HEX_SIZE];
 static const uint8_t header[CAPTURE_PCAP_HEADER_BYTES] = {0x4d, 0x3c, 0xb2, 0xa1};
 
 static int set_up(void **state)
@@ -100,7 +101,7 @@ static void test_a_pair_is_part_until_it_is_finished(void **state)
 		0);
 	assert_true(exists(pcap, ".part") && exists(snap, ".part"));
 	assert_false(exists(pcap, "") || exists(snap, ""));
-	assert_int_equal(segment_finish(&store, segment, &error), 0);
+	assert_int_equal(segment_finish(&store, segment, sha256, &error), 0);
 	assert_false(exists(pcap, ".part") || exists(snap, ".part"));
 	assert_int_equal(size_of(pcap, ""), 24 + 3 * RECORD);
 	assert_true(exists(snap, ""));
@@ -116,7 +117,7 @@ static void test_numbers_go_on_and_only_with_commit(void **state)
 	segment = open_segment();
 	assert_int_equal(segment->stem.number, 1);
 	assert_int_equal(segment_commit(&store, segment, &error), 0);
-	assert_int_equal(segment_finish(&store, segment, &error), 0);
+	assert_int_equal(segment_finish(&store, segment, sha256, &error), 0);
 	segment = open_segment();
 	assert_int_equal(segment->stem.number, 2);
 	segment_abandon(&store, segment);
@@ -232,25 +233,6 @@ static void test_absurd_numbers_are_not_counted_on_from(void **state)
 	assert_int_equal(store.ignored_numbers, 3);
 }
 
-static void test_compression_replaces_the_pcap_or_leaves_it(void **state)
-{
-	struct segment *segment = open_segment();
-	char pcap[EVIDENCE_NAME_SIZE];
-	atomic_bool cancel = true;
-
-	(void)state;
-	memcpy(pcap, segment->pcap, sizeof pcap);
-	assert_int_equal(segment_finish(&store, segment, &error), 0);
-	assert_int_equal(segment_compress(&store, pcap, &cancel, &error), ERROR_INTERRUPTED);
-	assert_true(exists(pcap, ""));
-	assert_false(exists(pcap, ".gz") || exists(pcap, ".gz.part"));
-	cancel = false;
-	assert_int_equal(segment_compress(&store, pcap, &cancel, &error), 0);
-	assert_true(exists(pcap, ".gz"));
-	assert_false(exists(pcap, "") || exists(pcap, ".gz.part"));
-	assert_int_equal(segment_compress(&store, pcap, &cancel, &error), 0);
-}
-
 static void test_whole_records(void **state)
 {
 	uint8_t records[3 * RECORD];
@@ -275,7 +257,6 @@ int main(void)
 		EACH(test_a_second_store_is_refused),
 		EACH(test_a_log_that_does_not_hold_is_set_aside),
 		EACH(test_absurd_numbers_are_not_counted_on_from),
-		EACH(test_compression_replaces_the_pcap_or_leaves_it),
 		cmocka_unit_test(test_whole_records),
 	};
 

@@ -1,0 +1,295 @@
+/* Finished pcaps, compressed: what comes out, and when the plain one stays. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "analyze/pcapin.h"
+#include "snapshot/compress.h"
+#include "snapshot/format/gzmember.h"
+#include "snapshot/format/pcapindex.h"
+#include "snapshot/format/quantity.h"
+
+#define NAME "000001-20261121T203000.123456789Z.pcap"
+
+static char path[] = "/tmp/test_compress.XXXXXX";
+static struct segment_store store;
+static struct error error;
+static atomic_bool cancel;
+static uint8_t plain[12u << 20], back[12u << 20];
+static size_t length;
+static uint64_t packets;
+static char sha256[CUSTODY_HEX_SIZE];
+
+static int set_up(void **state)
+{
+	uint64_t torn;
+	bool made;
+	int fd;
+
+	(void)state;
+	cancel = false;
+	memcpy(path + sizeof path - 7, "XXXXXX", 6);
+	if (!mkdtemp(path) || segment_directory_open(path, &made, &fd, &error))
+		return -1;
+	return segment_store_open(fd, path, &store, &torn, &error);
+}
+
+static int tear_down(void **state)
+{
+	char command[96];
+
+	(void)state;
+	segment_store_close(&store);
+	snprintf(command, sizeof command, "rm -rf %s", path);
+	return system(command);
+}
+
+static void put_words(const uint32_t *words, size_t count)
+{
+	memcpy(plain + length, words, count * sizeof *words);
+	length += count * sizeof *words;
+}
+
+static void put_header(uint32_t magic)
+{
+	length = packets = 0;
+	put_words((const uint32_t[]){magic, 2 | 4 << 16, 0, 0, 262144, 1}, 6);
+}
+
+static void put_packet(uint32_t captured)
+{
+	put_words((const uint32_t[]){1000 + (uint32_t)packets, 7, captured, captured}, 4);
+	for (uint32_t i = 0; i < captured; i++)
+		plain[length++] = (uint8_t)(i * packets >> 3);
+	packets++;
+}
+
+/* Packets of all lengths, some MiB. */
+static void put_many(uint32_t magic)
+{
+	put_header(magic);
+	for (uint32_t i = 0; length < (4u << 20); i++)
+		put_packet(i * 7919 % 5000);
+}
+
+static void write_plain(void)
+{
+	uint64_t bytes;
+	int fd = openat(store.dirfd, NAME, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	assert_int_equal(write(fd, plain, length), length);
+	close(fd);
+	assert_int_equal(custody_hash_file(store.dirfd, NAME, sha256, &bytes, &error), 0);
+}
+
+static bool exists(const char *name)
+{
+	return faccessat(store.dirfd, name, F_OK, 0) == 0;
+}
+
+static int compress_it(void)
+{
+	return compress_segment(&store, NAME, sha256, &cancel, &error);
+}
+
+/* The plain file is as it was, and nothing else is there. */
+static void assert_left(void)
+{
+	char now[CUSTODY_HEX_SIZE];
+	uint64_t bytes;
+
+	assert_int_equal(custody_hash_file(store.dirfd, NAME, now, &bytes, &error), 0);
+	assert_int_equal(bytes, length);
+	assert_false(exists(NAME ".gz") || exists(NAME ".gz.part") || exists(NAME ".gz.idx") ||
+		     exists(NAME ".gz.idx.part"));
+}
+
+static void assert_gives_what_was_plain(void)
+{
+	gzFile from = gzdopen(openat(store.dirfd, NAME ".gz", O_RDONLY | O_CLOEXEC), "rb");
+
+	assert_false(exists(NAME) || exists(NAME ".gz.part") || exists(NAME ".gz.idx.part"));
+	assert_int_equal(gzread(from, back, sizeof back), length);
+	assert_memory_equal(back, plain, length);
+	gzclose(from);
+}
+
+/* As reading the whole finds the members. */
+static void assert_index_is_right(size_t least)
+{
+	struct pcapin_packet packet;
+	struct pcapindex index;
+	struct pcapin *in = NULL;
+	size_t member = 1;
+	int fd = openat(store.dirfd, NAME ".gz", O_RDONLY | O_CLOEXEC);
+
+	assert_int_equal(pcapindex_read(store.dirfd, NAME ".gz.idx", &index, &error), 0);
+	assert_int_equal(pcapindex_belongs(&index, fd, "", &error), 0);
+	close(fd);
+	assert_int_equal(index.content_bytes, length);
+	assert_int_equal(index.packets, packets);
+	assert_true(index.count >= least);
+	assert_int_equal(pcapin_open(store.dirfd, NAME ".gz", &in, &error), 0);
+	for (uint64_t i = 0; i < packets; i++) {
+		struct pcapin_place place = pcapin_where(in);
+
+		if (pcapin_next(in, &packet, &error) != 1)
+			break;
+		if (i == 0)
+			assert_int_equal(index.members[0].time_ns, packet.time_ns);
+		if (place.file_offset_bytes == 0)
+			continue;
+		assert_true(member < index.count);
+		assert_int_equal(index.members[member].offset_bytes, place.file_offset_bytes);
+		assert_int_equal(index.members[member].content_bytes, packet.offset_bytes);
+		assert_int_equal(index.members[member].packet, packet.number);
+		assert_int_equal(index.members[member++].time_ns, packet.time_ns);
+	}
+	assert_int_equal(member, index.count);
+	pcapin_close(in);
+	pcapindex_release(&index);
+}
+
+static void test_members_of_whole_packets_and_their_index(void **state)
+{
+	const uint32_t magics[] = {0xa1b23c4d, 0xa1b2c3d4};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		put_many(magics[i]);
+		write_plain();
+		assert_int_equal(compress_it(), 0);
+		assert_gives_what_was_plain();
+		assert_index_is_right(5);
+		unlinkat(store.dirfd, NAME ".gz", 0);
+		unlinkat(store.dirfd, NAME ".gz.idx", 0);
+	}
+}
+
+static void test_no_packets_and_few(void **state)
+{
+	(void)state;
+	for (int count = 0; count < 3; count++) {
+		put_header(0xa1b23c4d);
+		for (int i = 0; i < count; i++)
+			put_packet(100);
+		write_plain();
+		assert_int_equal(compress_it(), 0);
+		assert_gives_what_was_plain();
+		assert_index_is_right(1);
+		unlinkat(store.dirfd, NAME ".gz", 0);
+	}
+}
+
+/* As large as they come, and one that fills a member to the byte, or is too large for one. */
+static void test_large_packets(void **state)
+{
+	(void)state;
+	put_header(0xa1b23c4d);
+	for (int i = 0; i < 20; i++)
+		put_packet(262144);
+	put_packet(GZMEMBER_CONTENT_BYTES - 16);
+	put_packet(5);
+	put_packet(GZMEMBER_CONTENT_BYTES - 15);
+	put_packet(6);
+	write_plain();
+	assert_int_equal(compress_it(), 0);
+	assert_gives_what_was_plain();
+}
+
+/* Every byte stays, also those that make no sense. */
+static void test_what_is_no_record_is_kept(void **state)
+{
+	const size_t rests[] = {1, 15, 16, 3u << 20};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rests / sizeof *rests; i++) {
+		put_many(0xa1b23c4d);
+		for (size_t j = 0; j < rests[i]; j++)
+			plain[length++] = (uint8_t)(j * j >> 3 | 0x80);
+		write_plain();
+		assert_int_equal(compress_it(), 0);
+		assert_gives_what_was_plain();
+		assert_index_is_right(5);
+		unlinkat(store.dirfd, NAME ".gz", 0);
+	}
+	length = 10; /* not even a header */
+	write_plain();
+	assert_int_equal(compress_it(), 0);
+	assert_gives_what_was_plain();
+}
+
+static void test_an_altered_one_stays_as_it_is(void **state)
+{
+	(void)state;
+	put_many(0xa1b23c4d);
+	write_plain();
+	sha256[0] = sha256[0] == '0' ? '1' : '0';
+	assert_int_equal(compress_it(), ERROR_DAMAGED);
+	assert_left();
+}
+
+static void test_given_up_it_leaves_no_trace(void **state)
+{
+	(void)state;
+	put_many(0xa1b23c4d);
+	write_plain();
+	cancel = true;
+	assert_int_equal(compress_it(), ERROR_INTERRUPTED);
+	assert_left();
+	cancel = false;
+	assert_int_equal(compress_it(), 0);
+	assert_gives_what_was_plain();
+	assert_int_equal(compress_it(), 0); /* it is gone: no matter */
+}
+
+/* What a compression of another process, or a user, put there is not written over. */
+static void test_a_file_in_the_way_stays(void **state)
+{
+	int fd;
+
+	(void)state;
+	put_many(0xa1b23c4d);
+	write_plain();
+	fd = openat(store.dirfd, NAME ".gz", O_WRONLY | O_CREAT, 0600);
+	assert_int_equal(write(fd, "mine", 4), 4);
+	close(fd);
+	assert_int_equal(compress_it(), ERROR_SYSTEM);
+	assert_true(exists(NAME) && exists(NAME ".gz") && !exists(NAME ".gz.part"));
+}
+
+static void test_without_its_index_it_is_compressed(void **state)
+{
+	(void)state;
+	put_many(0xa1b23c4d);
+	write_plain();
+	assert_int_equal(mkdirat(store.dirfd, NAME ".gz.idx", 0700), 0);
+	assert_int_equal(compress_it(), ERROR_SYSTEM);
+	assert_gives_what_was_plain();
+}
+
+int main(void)
+{
+#define EACH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		EACH(test_members_of_whole_packets_and_their_index),
+		EACH(test_no_packets_and_few),
+		EACH(test_large_packets),
+		EACH(test_what_is_no_record_is_kept),
+		EACH(test_an_altered_one_stays_as_it_is),
+		EACH(test_given_up_it_leaves_no_trace),
+		EACH(test_a_file_in_the_way_stays),
+		EACH(test_without_its_index_it_is_compressed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
