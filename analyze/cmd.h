@@ -11,5 +11,6 @@ int cmd_query(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_merge(int argc, char **argv);
+int cmd_index(int argc, char **argv);
 
 #endif

@@ -17,6 +17,7 @@ static const struct {
 	{"merge", cmd_merge, "join the databases of many hosts into one"},
 	{"explain", cmd_explain, "why a packet or flow has that owner, back to the evidence"},
 	{"import", cmd_import, "make evidence of hand-gathered copies of /proc and captures"},
+	{"index", cmd_index, "make the indexes of compressed captures anew"},
 };
 
 static void print_help(FILE *to)

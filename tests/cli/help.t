@@ -31,7 +31,7 @@ synopsis() {
 like "$(manual_part analyze | manual_options)" "--bucket" "(options are found in the manual)"
 like "$(synopsis query | manual_options)" "--since" "(and in its synopsis)"
 
-for verb in record analyze query merge explain import; do
+for verb in record analyze query merge explain import index; do
 	run "$PCAPWHO" "$verb" --help
 	is "$status$err" 0 "$verb --help: done, and nothing on standard error"
 	like "$out" "^Usage: pcapwho" "$verb --help: on standard output"
@@ -78,7 +78,7 @@ done
 run "$PCAPWHO" --help
 help=$out
 is "$status$err" 0 "--help: done, and nothing on standard error"
-for verb in record analyze query merge explain import; do
+for verb in record analyze query merge explain import index; do
 	like "$help" $'\n'"  $verb " "--help names $verb"
 done
 run "$PCAPWHO" help

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "analyze/members.h"
 #include "analyze/pcapin.h"
 #include "snapshot/compress.h"
 #include "snapshot/format/gzmember.h"
@@ -159,6 +160,23 @@ static void assert_index_is_right(size_t least)
 	pcapindex_release(&index);
 }
 
+/* The one that is made by reading is the one that was written. */
+static void assert_made_again(void)
+{
+	struct pcapindex written, made;
+
+	assert_int_equal(pcapindex_read(store.dirfd, NAME ".gz.idx", &written, &error), 0);
+	assert_int_equal(members_index(store.dirfd, NAME ".gz", &made, &error), 0);
+	assert_int_equal(made.count, written.count);
+	assert_memory_equal(made.members, written.members, made.count * sizeof *made.members);
+	assert_int_equal(made.file_bytes, written.file_bytes);
+	assert_int_equal(made.content_bytes, written.content_bytes);
+	assert_int_equal(made.packets, written.packets);
+	assert_memory_equal(made.tail, written.tail, sizeof made.tail);
+	pcapindex_release(&written);
+	pcapindex_release(&made);
+}
+
 static void test_members_of_whole_packets_and_their_index(void **state)
 {
 	const uint32_t magics[] = {0xa1b23c4d, 0xa1b2c3d4};
@@ -170,6 +188,7 @@ static void test_members_of_whole_packets_and_their_index(void **state)
 		assert_int_equal(compress_it(), 0);
 		assert_gives_what_was_plain();
 		assert_index_is_right(5);
+		assert_made_again();
 		unlinkat(store.dirfd, NAME ".gz", 0);
 		unlinkat(store.dirfd, NAME ".gz.idx", 0);
 	}
@@ -186,6 +205,7 @@ static void test_no_packets_and_few(void **state)
 		assert_int_equal(compress_it(), 0);
 		assert_gives_what_was_plain();
 		assert_index_is_right(1);
+		assert_made_again();
 		unlinkat(store.dirfd, NAME ".gz", 0);
 	}
 }
@@ -277,6 +297,52 @@ static void test_without_its_index_it_is_compressed(void **state)
 	assert_gives_what_was_plain();
 }
 
+static int places(size_t *count)
+{
+	struct pcapin_place *got = NULL;
+	int status = members_places(store.dirfd, NAME ".gz", &got, count, &error);
+
+	free(got);
+	return status;
+}
+
+static void test_its_places_are_believed_of_this_file_only(void **state)
+{
+	struct pcapindex index;
+	size_t count;
+	int fd;
+
+	(void)state;
+	put_many(0xa1b23c4d);
+	write_plain();
+	assert_int_equal(compress_it(), 0);
+	assert_int_equal(pcapindex_read(store.dirfd, NAME ".gz.idx", &index, &error), 0);
+	assert_int_equal(places(&count), 0);
+	assert_int_equal(count, index.count - 1);
+	pcapindex_release(&index);
+	fd = openat(store.dirfd, NAME ".gz", O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_int_equal(write(fd, "", 1), 1);
+	assert_int_equal(places(&count), ERROR_DAMAGED);
+	assert_int_equal(ftruncate(fd, 1000), 0);
+	assert_int_equal(members_index(store.dirfd, NAME ".gz", &index, &error), ERROR_DAMAGED);
+	assert_null(index.members);
+	close(fd);
+	unlinkat(store.dirfd, NAME ".gz.idx", 0);
+	assert_int_equal(places(&count), ERROR_NO_INPUT);
+}
+
+static void test_what_has_no_index(void **state)
+{
+	struct pcapindex index;
+
+	(void)state;
+	put_many(0xa1b23c4d);
+	write_plain();
+	assert_int_equal(members_index(store.dirfd, NAME, &index, &error), ERROR_USAGE);
+	assert_int_equal(members_index(store.dirfd, "none", &index, &error), ERROR_NO_INPUT);
+	assert_null(index.members);
+}
+
 int main(void)
 {
 #define EACH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -289,6 +355,8 @@ int main(void)
 		EACH(test_given_up_it_leaves_no_trace),
 		EACH(test_a_file_in_the_way_stays),
 		EACH(test_without_its_index_it_is_compressed),
+		EACH(test_its_places_are_believed_of_this_file_only),
+		EACH(test_what_has_no_index),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

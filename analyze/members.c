@@ -1,0 +1,120 @@
+#include "analyze/members.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "snapshot/format/evidence.h"
+
+void members_index_name(const char *pcap, char name[MEMBERS_NAME_SIZE])
+{
+	snprintf(name, MEMBERS_NAME_SIZE, "%s" EVIDENCE_IDX, pcap);
+}
+
+/* That of this very file, as far as can be told. */
+static int read_index(int dirfd, const char *pcap, struct pcapindex *out, struct error *error)
+{
+	char name[MEMBERS_NAME_SIZE];
+	int fd, status;
+
+	members_index_name(pcap, name);
+	status = pcapindex_read(dirfd, name, out, error);
+	if (status != 0)
+		return status;
+	fd = evidence_open_file(dirfd, pcap, O_RDONLY, pcap, error);
+	status = fd < 0 ? fd : pcapindex_belongs(out, fd, name, error);
+	if (fd >= 0)
+		close(fd);
+	if (status != 0)
+		pcapindex_release(out);
+	return status;
+}
+
+int members_places(int dirfd, const char *pcap, struct pcapin_place **out, size_t *count,
+		   struct error *error)
+{
+	struct pcapin_place *places;
+	struct pcapindex index;
+	int status = read_index(dirfd, pcap, &index, error);
+
+	if (status != 0)
+		return status;
+	places = calloc(index.count, sizeof(*places));
+	if (places == NULL) {
+		status = error_set(error, ERROR_MEMORY, pcap, -1, "out of memory");
+	} else {
+		/* The first begins with the file's header, and is where reading begins anyhow. */
+		for (size_t i = 1; i < index.count; i++)
+			places[i - 1] = (struct pcapin_place){
+				.file_offset_bytes = index.members[i].offset_bytes,
+				.offset_bytes = index.members[i].content_bytes,
+				.number = index.members[i].packet,
+			};
+		*out = places;
+		*count = index.count - 1;
+	}
+	pcapindex_release(&index);
+	return status;
+}
+
+/* ---------------------------------------------------------------- making -- */
+
+static int read_packets(struct pcapin *in, struct pcapindex *index, struct error *error)
+{
+	struct pcapin_packet packet;
+	int status;
+
+	for (;;) {
+		const struct pcapin_place place = pcapin_where(in);
+		const struct pcapindex_member member = {
+			.offset_bytes = place.file_offset_bytes,
+			.content_bytes = place.number == 1 ? 0 : place.offset_bytes,
+			.packet = place.number,
+		};
+
+		status = pcapin_next(in, &packet, error);
+		if (status < 0)
+			return status;
+		if (place.number == 1 || (status == 1 && place.file_offset_bytes > 0)) {
+			int added = pcapindex_add(index, &member, error);
+
+			if (added != 0)
+				return added;
+			if (status == 1)
+				index->members[index->count - 1].time_ns = packet.time_ns;
+		}
+		if (status == 0) {
+			index->content_bytes = place.offset_bytes;
+			index->packets = place.number - 1;
+			return 0;
+		}
+	}
+}
+
+int members_index(int dirfd, const char *pcap, struct pcapindex *out, struct error *error)
+{
+	struct pcapin *in = NULL;
+	int fd = evidence_open_file(dirfd, pcap, O_RDONLY, pcap, error), status;
+
+	*out = (struct pcapindex){0};
+	if (fd < 0)
+		return fd;
+	status = pcapin_open(dirfd, pcap, &in, error);
+	if (status == 0 && !pcapin_is_gzip(in))
+		status = error_set(error, ERROR_USAGE, pcap, -1,
+				   "not compressed: it is read from anywhere without an index");
+	else if (status == 0 && pcapin_where(in).offset_bytes == 0)
+		status = error_set(error, ERROR_USAGE, pcap, -1,
+				   "a pcapng, which is read from its beginning only");
+	if (status == 0)
+		status = read_packets(in, out, error);
+	if (status == 0)
+		status = pcapindex_seal(out, fd, pcap, error);
+	pcapin_close(in);
+	close(fd);
+	if (status != 0)
+		pcapindex_release(out);
+	return status;
+}

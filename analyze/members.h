@@ -1,0 +1,32 @@
+/*
+ * members.h - where a compressed capture can be read from: by its index, or by
+ * reading all of it to make that index.
+ *
+ * What an index says is a claim. Only its file is looked at here; who reads from a place holds
+ * what he finds against it (pcapin_seek).
+ */
+#ifndef ANALYZE_MEMBERS_H
+#define ANALYZE_MEMBERS_H
+
+#include <stddef.h>
+
+#include "analyze/pcapin.h"
+#include "snapshot/format/error.h"
+#include "snapshot/format/pcapindex.h"
+
+/* The name of a capture's index into name, which is as long as names get. */
+#define MEMBERS_NAME_SIZE 272
+void members_index_name(const char *pcap, char name[MEMBERS_NAME_SIZE]);
+
+/* Places from the capture's second member on, in their order, from the index beside it. 0: *out is
+ * to be freed. ERROR_NO_INPUT: there is no index. ERROR_DAMAGED: one that is damaged, or of
+ * another file: worth a remark, and the capture is read without it; or another failure. *out and
+ * *count are untouched then. */
+int members_places(int dirfd, const char *pcap, struct pcapin_place **out, size_t *count,
+		   struct error *error);
+
+/* Makes the index of a capture by reading it. ERROR_DAMAGED: it is damaged; ERROR_USAGE: it has
+ * no places, being no gzip or no classic pcap. *out is empty then. */
+int members_index(int dirfd, const char *pcap, struct pcapindex *out, struct error *error);
+
+#endif
