@@ -23,6 +23,13 @@ int ahead_read(struct ahead *ahead, struct pcapin *in, uint64_t most,
 	return status;
 }
 
+/* Packets of one flow often come together. */
+static inline bool is_of_last(const struct ahead *ahead, size_t i)
+{
+	return i > 0 && ahead->packet[i - 1].outcome == DECODE_FLOW &&
+	       ahead->look[i - 1].hash == ahead->look[i].hash;
+}
+
 void ahead_fetch(struct ahead *ahead, const struct flow_table *flows, const struct ledger *ledger)
 {
 	uint32_t places[AHEAD_PACKETS];
@@ -31,10 +38,11 @@ void ahead_fetch(struct ahead *ahead, const struct flow_table *flows, const stru
 		if (ahead->packet[i].outcome != DECODE_FLOW)
 			continue;
 		flow_look(&ahead->packet[i], &ahead->look[i]);
-		flow_table_fetch_slot(flows, &ahead->look[i]);
+		if (!is_of_last(ahead, i))
+			flow_table_fetch_slot(flows, &ahead->look[i]);
 	}
 	for (size_t i = 0; i < ahead->count; i++)
-		places[i] = ahead->packet[i].outcome == DECODE_FLOW
+		places[i] = ahead->packet[i].outcome == DECODE_FLOW && !is_of_last(ahead, i)
 				    ? flow_table_fetch(flows, &ahead->look[i])
 				    : FLOW_NONE;
 	for (size_t i = 0; i < ahead->count; i++) {
