@@ -183,9 +183,9 @@ $(MODEL): $(call obj,$(MODEL_SRC)) $(ANALYZE_LIB) $(RECORD_LIB) $(FORMAT_LIB)
 	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(RECORD_LIBS) $(ANALYZE_LIBS)
 
 # What the benches start and measure with.
-$(BENCH_BIN): $(O)/%: $(O)/%.o $(FORMAT_LIB)
+$(BENCH_BIN): $(O)/%: $(O)/%.o $(RECORD_LIB) $(FORMAT_LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(FORMAT_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(RECORD_LIBS)
 
 CLI_TESTS := $(sort $(wildcard tests/cli/*.t))
 TESTS     ?= $(UNIT_BIN) $(REPLAY_BIN) $(MODEL) $(CLI_TESTS) tests/truth/truth.t
