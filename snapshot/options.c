@@ -64,7 +64,7 @@ const char options_help[] =
 	"      --keep-size SIZE     delete the oldest segments beyond this much\n"
 	"      --keep-time TIME     delete segments older than this\n"
 	"      --keep-free SIZE|PERCENT  delete the oldest while less than this is free\n"
-	"      --compress           gzip each pcap once it is complete\n"
+	"      --compress           gzip each pcap once it is complete, with an index\n"
 	"      --duration TIME      stop after this\n"
 	"      --user USER          become USER once the directory is open\n"
 	"      --no-watch           snapshots only: not what lives between them\n"
