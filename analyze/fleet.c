@@ -435,7 +435,7 @@ static int by_place(const void *left, const void *right)
 /* In the order of the result, in which rows cost least. */
 static int take_all(struct merger *m, struct error *error)
 {
-	struct database **order = calloc(m->count + 1, sizeof(*order));
+	struct database **order = calloc(m->count + 1, sizeof(struct database *));
 	int status = 0;
 
 	if (order == NULL)

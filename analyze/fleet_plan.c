@@ -1,5 +1,6 @@
 #include "analyze/fleet_plan.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -304,6 +305,7 @@ static int refuse_overlap(const struct fleet_plan *plan, const struct fleet_plan
 		else
 			alone = alone == NULL ? s : alone;
 	}
+	assert(shared && alone);
 	return error_set(error, ERROR_DAMAGED, paths[mine->source], -1,
 			 "of the recording of %.60s, %.60s is in it and in %.140s, and each has "
 			 "segments that the other lacks (%.60s): analyze the evidence of both into "

@@ -1,5 +1,6 @@
 #include "analyze/idruns.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -18,6 +19,7 @@ enum idruns_added idruns_add(struct idruns *ids, int64_t id, uint32_t unit, int6
 	}
 	if (grow_one(&ids->runs, ids->count, &ids->capacity, sizeof(*ids->runs)) != 0)
 		return IDRUNS_NO_MEMORY;
+	assert(ids->runs);
 	ids->runs[ids->count++] =
 		(struct idrun){.first = id, .count = 1, .rank = rank, .unit = unit};
 	return IDRUNS_ADDED;

@@ -94,10 +94,10 @@ static int check_table(struct store_source *source, sqlite3_stmt *theirs, const 
 static int check_tables(struct store_source *source, struct error *error)
 {
 	sqlite3_stmt *ours = NULL, *theirs = NULL;
-	int result, code = prepare(source,
-				   "SELECT sql FROM sqlite_schema WHERE type = 'table' AND "
-				   "name = ?1",
-				   &theirs, error);
+	int result = SQLITE_DONE;
+	int code =
+		prepare(source, "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+			&theirs, error);
 
 	if (code == 0 &&
 	    sqlite3_prepare_v2(source->ours,
@@ -108,6 +108,8 @@ static int check_tables(struct store_source *source, struct error *error)
 	while (code == 0 && (result = sqlite3_step(ours)) == SQLITE_ROW)
 		code = check_table(source, theirs, (const char *)sqlite3_column_text(ours, 0),
 				   (const char *)sqlite3_column_text(ours, 1), error);
+	if (code == 0 && result != SQLITE_DONE)
+		code = storefile_fail(source->ours, source->path, "list the tables", error);
 	sqlite3_finalize(ours);
 	sqlite3_finalize(theirs);
 	return code;

@@ -144,6 +144,28 @@ merge again.db b.db
 merge again.db a2.db c.db
 ok "also when another host came between" cmp again.db abc.db
 
+# ---- a recorder that was started again in the same boot ----
+cp -r a restart
+for file in restart/000002*; do
+	cp "$file" "restart/$(basename "$file" | sed 's/000002-\(.*\)T035257/000003-\1T035357/')"
+done
+rewrite restart/000003*.snap.gz 's/^(meta\tsegment\t).*/${1}3/ or s/^(meta\trecording\t)../${1}dd/'
+perl -e 'open F, "+<", $ARGV[0]; seek F, -1, 2; print F "!"' restart/000003*.pcap
+analyze -o restart.db restart
+shared=$(ask restart.db "SELECT count(*) FROM connection c JOIN flow f USING (flow_id) JOIN process p USING (process_id)
+	WHERE p.recording_id <> f.recording_id")
+isnt "$shared" 0 "two recordings of one boot have processes in common"
+merge boot.db a.db b.db
+merge boot.db restart.db
+is "$status$err" "0boot.db: 3 recordings with 5 segments$(sed 's/.*segments//' <<<"$err")" "they take the place of the first of them"
+is "$(ask boot.db "PRAGMA foreign_key_check; SELECT sum(difference) FROM accounting; SELECT count(*) FROM connection c
+	JOIN flow f USING (flow_id) JOIN process p USING (process_id) WHERE p.recording_id <> f.recording_id")" "0
+$shared" "and have them still"
+merge boot2.db b.db restart.db
+ok "the same at once" cmp boot.db boot2.db
+merge boot3.db boot.db
+ok "and merged once more" cmp boot.db boot3.db
+
 # ---- captures alone, and compressed ones ----
 mkdir bare packed
 cp "a/$first" bare/x.pcap
