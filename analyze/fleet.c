@@ -44,6 +44,7 @@ struct merger {
 	bool exists;  /* then it is the first database */
 	struct stat target_status;
 	struct store_lock *lock;
+	struct store_ours *ours;
 	struct database *databases;
 	char **paths; /* of the databases */
 	size_t count;
@@ -280,7 +281,7 @@ static int read_database(struct merger *m, struct database *d, struct error *err
 	if (is_target)
 		status = store_lock_open(m->target, &m->lock, error);
 	if (status == 0)
-		status = store_source_open(d->path, &source, error);
+		status = store_source_open(d->path, m->ours, &source, error);
 	if (status == 0 && is_target)
 		status = hold_target(m, source, error);
 	if (status == 0) {
@@ -503,6 +504,7 @@ static void release(struct merger *m)
 	free(m->fleet.units);
 	fleet_plan_release(&m->plan);
 	store_lock_release(m->lock);
+	store_ours_free(m->ours);
 	free(m->target);
 }
 
@@ -521,6 +523,8 @@ int fleet_merge(const char *to, char *const *from, size_t count,
 	status = find_target(&m, to, error);
 	if (status == 0)
 		status = find_databases(&m, from, count, error);
+	if (status == 0)
+		status = store_ours_new(&m.ours, error);
 	for (size_t i = 0; i < m.count && status == 0; i++)
 		status = read_database(&m, &m.databases[i], error);
 	if (status == 0)

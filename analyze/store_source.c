@@ -11,9 +11,13 @@
 
 struct store_source {
 	sqlite3 *db;
-	sqlite3 *ours; /* in memory, without rows: what the tables are to be like */
+	const struct store_ours *ours;
 	char *path;
 	struct store_source_facts facts;
+};
+
+struct store_ours {
+	sqlite3 *db; /* in memory, without rows */
 };
 
 struct store_lock {
@@ -30,7 +34,6 @@ void store_source_close(struct store_source *source)
 	if (source == NULL)
 		return;
 	storefile_close(source->db);
-	sqlite3_close(source->ours);
 	free(source->path);
 	free(source);
 }
@@ -56,14 +59,31 @@ static int prepare(struct store_source *source, const char *sql, sqlite3_stmt **
 
 /* ------------------------------------------------------------- its schema -- */
 
-static int make_ours(struct store_source *source, struct error *error)
+int store_ours_new(struct store_ours **out, struct error *error)
 {
-	if (sqlite3_open_v2(":memory:", &source->ours, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK ||
-	    sqlite3_exec(source->ours, schema_tables, NULL, NULL, NULL) != SQLITE_OK ||
-	    sqlite3_exec(source->ours, schema_views, NULL, NULL, NULL) != SQLITE_OK ||
-	    sqlite3_exec(source->ours, schema_indexes, NULL, NULL, NULL) != SQLITE_OK)
-		return storefile_fail(source->ours, source->path, "make the tables", error);
-	return 0;
+	struct store_ours *ours = calloc(1, sizeof(*ours));
+	int code;
+
+	if (ours == NULL)
+		return storefile_fail(NULL, NULL, "make the tables", error);
+	if (sqlite3_open_v2(":memory:", &ours->db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
+	    sqlite3_exec(ours->db, schema_tables, NULL, NULL, NULL) == SQLITE_OK &&
+	    sqlite3_exec(ours->db, schema_views, NULL, NULL, NULL) == SQLITE_OK &&
+	    sqlite3_exec(ours->db, schema_indexes, NULL, NULL, NULL) == SQLITE_OK) {
+		*out = ours;
+		return 0;
+	}
+	code = storefile_fail(ours->db, NULL, "make the tables", error);
+	store_ours_free(ours);
+	return code;
+}
+
+void store_ours_free(struct store_ours *ours)
+{
+	if (ours == NULL)
+		return;
+	sqlite3_close(ours->db);
+	free(ours);
 }
 
 static int check_table(struct store_source *source, sqlite3_stmt *theirs, const char *name,
@@ -100,16 +120,16 @@ static int check_tables(struct store_source *source, struct error *error)
 			&theirs, error);
 
 	if (code == 0 &&
-	    sqlite3_prepare_v2(source->ours,
+	    sqlite3_prepare_v2(source->ours->db,
 			       "SELECT name, sql FROM sqlite_schema WHERE type = 'table' "
 			       "AND name NOT LIKE 'sqlite!_%' ESCAPE '!'",
 			       -1, &ours, NULL) != SQLITE_OK)
-		code = storefile_fail(source->ours, source->path, "list the tables", error);
+		code = storefile_fail(source->ours->db, source->path, "list the tables", error);
 	while (code == 0 && (result = sqlite3_step(ours)) == SQLITE_ROW)
 		code = check_table(source, theirs, (const char *)sqlite3_column_text(ours, 0),
 				   (const char *)sqlite3_column_text(ours, 1), error);
 	if (code == 0 && result != SQLITE_DONE)
-		code = storefile_fail(source->ours, source->path, "list the tables", error);
+		code = storefile_fail(source->ours->db, source->path, "list the tables", error);
 	sqlite3_finalize(ours);
 	sqlite3_finalize(theirs);
 	return code;
@@ -139,7 +159,7 @@ static int check_verdicts(struct store_source *source, struct error *error)
 	int code = 0;
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables) && code == 0; i++) {
-		char *ours = text_of(source->ours, tables[i]);
+		char *ours = text_of(source->ours->db, tables[i]);
 		char *theirs = text_of(source->db, tables[i]);
 
 		if (ours == NULL || theirs == NULL || strcmp(ours, theirs) != 0)
@@ -183,7 +203,8 @@ static int read_settings(struct store_source *source, struct error *error)
 	return code;
 }
 
-int store_source_open(const char *path, struct store_source **out, struct error *error)
+int store_source_open(const char *path, const struct store_ours *ours, struct store_source **out,
+		      struct error *error)
 {
 	struct store_source *source = calloc(1, sizeof(*source));
 	int code = 0;
@@ -194,11 +215,10 @@ int store_source_open(const char *path, struct store_source **out, struct error 
 		free(source);
 		return error_set(error, ERROR_MEMORY, path, -1, "open: out of memory");
 	}
+	source->ours = ours;
 	code = storefile_open(path, &source->db, error);
 	if (code == 0 && stat(path, &source->facts.status) != 0)
 		code = error_errno(error, path, "open");
-	if (code == 0)
-		code = make_ours(source, error);
 	if (code == 0 && sqlite3_exec(source->db, "PRAGMA cell_size_check = ON; BEGIN", NULL, NULL,
 				      NULL) != SQLITE_OK)
 		code = storefile_fail(source->db, path, "read", error);
@@ -226,7 +246,7 @@ int store_source_has_no_more(struct store_source *source, struct error *error)
 			   "'sqlite!_%' ESCAPE '!' AND instr(char(10) || ?1 || char(10), "
 			   "char(10) || name || char(10)) = 0 ORDER BY name",
 			   &statement, error);
-	char *ours = text_of(source->ours, sql);
+	char *ours = text_of(source->ours->db, sql);
 
 	if (code == 0 && ours == NULL)
 		code = storefile_fail(NULL, source->path, "list the tables", error);

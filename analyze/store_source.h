@@ -16,6 +16,11 @@
 
 struct store_source;
 
+/* What the tables, views and indexes are to be like. Made once for all sources. */
+struct store_ours;
+int store_ours_new(struct store_ours **out, struct error *error);
+void store_ours_free(struct store_ours *ours); /* NULL works */
+
 struct store_source_facts {
 	struct stat status; /* of the file when it was opened */
 	int64_t bucket_ns;
@@ -37,9 +42,10 @@ struct store_source_segment {
 	const char *pcap_name, *snap_name, *pcap_sha256, *snap_sha256, *content_sha256;
 };
 
-/* Opens it to read, as it is now until store_source_close. ERROR_DAMAGED: it is not such
- * a database, the message says what was found. */
-int store_source_open(const char *path, struct store_source **out, struct error *error);
+/* Opens it to read, as it is now until store_source_close; ours lives longer.
+ * ERROR_DAMAGED: it is not such a database, the message says what was found. */
+int store_source_open(const char *path, const struct store_ours *ours, struct store_source **out,
+		      struct error *error);
 void store_source_close(struct store_source *source); /* NULL works */
 
 const struct store_source_facts *store_source_facts(const struct store_source *source);
