@@ -1,7 +1,7 @@
 #include "analyze/ahead.h"
 
-static void decode(const struct pcapin_packet *raw, struct decode_fragments *fragments,
-		   struct packet *packet)
+void ahead_decode(const struct pcapin_packet *raw, struct decode_fragments *fragments,
+		  struct packet *packet)
 {
 	decode_packet(raw->link_type, raw->data, raw->captured_bytes, raw->original_bytes, packet);
 	packet->time_ns = raw->time_ns;
@@ -19,7 +19,7 @@ int ahead_read(struct ahead *ahead, struct pcapin *in, uint64_t most,
 
 	ahead->count = pcapin_next_few(in, ahead->raw, room, &status, error);
 	for (size_t i = 0; i < ahead->count; i++)
-		decode(&ahead->raw[i], fragments, &ahead->packet[i]);
+		ahead_decode(&ahead->raw[i], fragments, &ahead->packet[i]);
 	return status;
 }
 

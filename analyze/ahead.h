@@ -28,9 +28,12 @@ struct ahead {
 	struct flow_look look[AHEAD_PACKETS]; /* of those with DECODE_FLOW */
 };
 
-/* Reads and decodes as many as there are, at most most of them; of later fragments with the
- * ports that fragments knows. Returns as pcapin_next of the first one, which is not 1 only where
- * there is none. What they point to is valid until the next call. */
+/* One packet; of a later fragment with the ports that fragments knows. */
+void ahead_decode(const struct pcapin_packet *raw, struct decode_fragments *fragments,
+		  struct packet *packet);
+/* Reads and decodes as many as there are, at most most of them. Returns as pcapin_next of the
+ * first one, which is not 1 only where there is none. What they point to is valid until the
+ * next call. */
 int ahead_read(struct ahead *ahead, struct pcapin *in, uint64_t most,
 	       struct decode_fragments *fragments, struct error *error);
 /* Fetches what counting them will need. */

@@ -9,6 +9,7 @@
  */
 #include "analyze/decode.h"
 
+#include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -380,4 +381,50 @@ void decode_packet(int link_type, const uint8_t *data, uint32_t captured_bytes,
 		c.wire = c.captured;
 	begin_packet(packet, &c);
 	packet->outcome = decode_link(link_type, &c, packet);
+}
+
+bool decode_tells_interface(int link_type)
+{
+	return link_type == LINK_SLL2;
+}
+
+/* Whether there may be a fragment in what follows the link layer. */
+static bool network_may_be_fragment(struct cursor c, uint16_t ethertype)
+{
+	if (!cursor_has(&c, 8))
+		return true;
+	if (ethertype == ETHERTYPE_IPV4)
+		return (cursor_u16(&c, 6) & 0x3fff) != 0;
+	if (ethertype == ETHERTYPE_IPV6)
+		return cursor_u8(&c, 6) != IPPROTO_TCP && cursor_u8(&c, 6) != IPPROTO_UDP;
+	return ethertype != ETHERTYPE_ARP;
+}
+
+bool decode_may_be_fragment(int link_type, const uint8_t *data, uint32_t captured_bytes)
+{
+	struct cursor c = {.at = data, .captured = captured_bytes, .wire = captured_bytes};
+	uint16_t ethertype;
+
+	switch (link_type) {
+	case LINK_SLL2:
+		ethertype = cursor_u16(&c, 0);
+		cursor_skip(&c, SLL2_BYTES);
+		break;
+	case LINK_ETHERNET:
+		ethertype = cursor_u16(&c, 12);
+		cursor_skip(&c, ETHERNET_BYTES);
+		break;
+	case LINK_SLL:
+		ethertype = cursor_u16(&c, 14);
+		cursor_skip(&c, SLL_BYTES);
+		break;
+	case LINK_RAW:
+	case LINK_RAW_OPENBSD:
+	case LINK_RAW_FILE:
+		ethertype = cursor_u8(&c, 0) >> 4 == 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
+		break;
+	default:
+		return true;
+	}
+	return network_may_be_fragment(c, ethertype);
 }

@@ -93,6 +93,9 @@ struct packet {
 void decode_packet(int link_type, const uint8_t *data, uint32_t captured_bytes,
 		   uint32_t original_bytes, struct packet *packet);
 
+/* Whether the link layer tells which interface saw a packet. */
+bool decode_tells_interface(int link_type);
+
 /* What an ethertype leads to: the same from there on, for what tunnels carry. Where a
  * link's type is wanted of a frame by itself: */
 #define DECODE_ETHERNET 0x6558 /* transparent Ethernet bridging (RFC 1701) */
@@ -106,6 +109,13 @@ void decode_behind(uint16_t ethertype, const uint8_t *data, uint32_t captured_by
 struct decode_fragments;
 struct decode_fragments *decode_fragments_new(void); /* NULL: no memory */
 void decode_fragments_apply(struct decode_fragments *table, struct packet *packet);
+/* Makes to, NULL for an empty one, the same as from. 0, or -1 without memory. */
+int decode_fragments_copy(struct decode_fragments **to, const struct decode_fragments *from);
+/* NULL: an empty one. */
+bool decode_fragments_equal(const struct decode_fragments *a, const struct decode_fragments *b);
 void decode_fragments_free(struct decode_fragments *table);
+/* Whether decode_packet may find a fragment here; false for nearly all that are none, at a
+ * fraction of its cost. */
+bool decode_may_be_fragment(int link_type, const uint8_t *data, uint32_t captured_bytes);
 
 #endif

@@ -200,3 +200,29 @@ void decode_fragments_apply(struct decode_fragments *table, struct packet *packe
 	else if (packet->fragment_later)
 		complete_later(table, packet);
 }
+
+int decode_fragments_copy(struct decode_fragments **to, const struct decode_fragments *from)
+{
+	if (*to == from)
+		return 0;
+	/* Nearly always both are empty, and of one that is no page is there. */
+	if (from == NULL || from->notes == 0) {
+		if (*to != NULL && (*to)->notes != 0)
+			memset(*to, 0, sizeof(**to));
+		return 0;
+	}
+	if (*to == NULL)
+		*to = decode_fragments_new();
+	if (*to == NULL)
+		return -1;
+	memcpy(*to, from, sizeof(*from));
+	return 0;
+}
+
+bool decode_fragments_equal(const struct decode_fragments *a, const struct decode_fragments *b)
+{
+	uint64_t a_notes = a == NULL ? 0 : a->notes, b_notes = b == NULL ? 0 : b->notes;
+
+	/* Entries are written whole: what lies between their fields is zero. */
+	return a_notes == b_notes && (a_notes == 0 || memcmp(a, b, sizeof(*a)) == 0);
+}

@@ -359,6 +359,11 @@ uint32_t flow_table_find(const struct flow_table *table, const struct flow_key *
 	return slot == NULL ? FLOW_NONE : slot->place - 1;
 }
 
+uint8_t flow_key_of(const struct packet *packet, struct flow_key *key)
+{
+	return packet_key(packet, key);
+}
+
 bool flow_table_repeat(struct flow_table *table, const struct packet *packet)
 {
 	struct flow_key key;

@@ -171,6 +171,8 @@ struct flow flow_table_whole(const struct flow_table *table, uint32_t place);
 /* The key of a tuple; returns the side of the key that the source is. */
 uint8_t flow_key_make(uint8_t protocol, uint8_t ip_version, const struct endpoint *source,
 		      const struct endpoint *destination, struct flow_key *key);
+/* The same of a packet's flow. */
+uint8_t flow_key_of(const struct packet *packet, struct flow_key *key);
 uint64_t flow_key_hash(const struct flow_key *key);
 bool flow_key_equal(const struct flow_key *a, const struct flow_key *b);
 

@@ -606,6 +606,7 @@ static int load_jobs(struct load *load, struct error *error)
 	if (load->worker_count > load->progress.segments)
 		load->worker_count = (unsigned)load->progress.segments;
 	load->replay = (struct replay_options){
+		.part_packets = load->options->part_packets,
 		.bucket_ns = store_bucket_ns(load->store),
 		.keep_packets = store_with_packets(load->store),
 		.limits = load->options->limits,

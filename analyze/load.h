@@ -24,8 +24,9 @@ struct load_options {
 	const char *database;
 	int64_t bucket_ns; /* 0: as the database has it, else 1 s */
 	bool with_packets;
-	bool verify;	  /* hash captures that a custody log vouches for too */
-	unsigned workers; /* >= 1 */
+	bool verify;	       /* hash captures that a custody log vouches for too */
+	unsigned workers;      /* >= 1 */
+	uint64_t part_packets; /* of one capture for a worker at a time; 0: as replay.h has it */
 	struct flow_limits limits;
 	/* Called when there is something to undo from here on: until then a signal may just
 	 * end the process. NULL: not wanted. */

@@ -190,7 +190,30 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 
 /* ----------------------------------------------------------------- other -- */
 
-static int merge_other(struct merge *merge, const struct replay_part *part, struct error *error)
+/* Sightings of packets that the parts before this one counted. unknown: of those that no
+ * flow is there for, as can be where fragments are made up. */
+static int merge_strays(struct merge *merge, const struct replay_part *part,
+			struct ledger_other *unknown, struct error *error)
+{
+	int status = 0;
+
+	for (size_t i = 0; i < part->stray_count && status == 0; i++) {
+		const struct replay_stray *stray = &part->strays[i];
+		uint32_t place = find_live(merge, &stray->key);
+
+		if (place == NONE) {
+			unknown->packets += stray->packets;
+			unknown->bytes += stray->bytes;
+			continue;
+		}
+		merge->flows[place].flow.repeats += stray->packets;
+		status = merge_put_flow(merge, &merge->flows[place], STORE_REWRITE, error);
+	}
+	return status;
+}
+
+static int merge_other(struct merge *merge, const struct replay_part *part,
+		       const struct ledger_other *unknown, struct error *error)
 {
 	for (int i = 0; i < DECODE_OUTCOME_END; i++) {
 		struct store_other row = {
@@ -201,6 +224,10 @@ static int merge_other(struct merge *merge, const struct replay_part *part, stru
 		};
 		int status;
 
+		if (i == DECODE_FRAGMENT) {
+			row.packets += (int64_t)unknown->packets;
+			row.bytes += (int64_t)unknown->bytes;
+		}
 		if (row.packets == 0)
 			continue;
 		status = store_other(merge->store, &row, error);
@@ -210,15 +237,17 @@ static int merge_other(struct merge *merge, const struct replay_part *part, stru
 	return 0;
 }
 
-static void count_totals(struct merge *merge, const struct replay_part *part)
+static void count_totals(struct merge *merge, const struct replay_part *part,
+			 const struct ledger_other *unknown)
 {
+	const uint64_t flow_packets = part->flow_packets - unknown->packets;
 	struct merge_totals *t = &merge->totals;
 
 	t->packets += part->packets;
-	t->flow_packets += part->flow_packets;
+	t->flow_packets += flow_packets;
 	merge->row.packets += (int64_t)part->packets;
 	merge->row.bytes += (int64_t)part->bytes;
-	merge->row.flow_packets += (int64_t)part->flow_packets;
+	merge->row.flow_packets += (int64_t)flow_packets;
 	if (part->packets == 0)
 		return;
 	if (merge->row.first_packet_ns == STORE_NULL || part->first_ns < merge->row.first_packet_ns)
@@ -239,6 +268,7 @@ int merge_part(struct merge *merge, const struct replay_part *part, struct error
 		.rules = malloc(part->ledger.span_count + 1),
 		.reasons = malloc(part->ledger.span_count + 1),
 	};
+	struct ledger_other unknown = {0};
 	int status = 0;
 
 	if (map.flow_ids == NULL || map.span_ids == NULL || map.originators == NULL ||
@@ -252,6 +282,7 @@ int merge_part(struct merge *merge, const struct replay_part *part, struct error
 	for (uint32_t i = 0; i < part->flows.count; i++)
 		map.siblings[i] = NONE;
 	merge->part++;
+	status = merge_strays(merge, part, &unknown, error);
 	for (uint32_t i = 0; i < part->flows.count && status == 0; i++)
 		status = merge_flow_part(merge, part, i, &map, error);
 	if (status == 0)
@@ -263,8 +294,8 @@ int merge_part(struct merge *merge, const struct replay_part *part, struct error
 		status = merge_packets(merge, part, &map, error);
 	}
 	if (status == 0)
-		status = merge_other(merge, part, error);
-	count_totals(merge, part);
+		status = merge_other(merge, part, &unknown, error);
+	count_totals(merge, part, &unknown);
 out:
 	free(map.flow_ids);
 	free(map.span_ids);

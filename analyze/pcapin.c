@@ -50,6 +50,7 @@ struct pcapin {
 	char *stream_buffer;
 	struct source *source; /* NULL: a plain file, which stdio reads itself */
 	uint32_t magic;
+	bool big_endian;
 	uint32_t record_header_bytes; /* 0: pcapng */
 	uint32_t snaplen;
 	int link_type; /* of a classic file */
@@ -79,7 +80,8 @@ static bool recognise(struct pcapin *in, const uint8_t *head, size_t length)
 		in->next_offset_bytes = 0;
 		return true;
 	}
-	in->magic = head[0] == 0xa1 ? big : little;
+	in->big_endian = head[0] == 0xa1;
+	in->magic = in->big_endian ? big : little;
 	if (in->magic == MAGIC_KUZNETZOV)
 		in->record_header_bytes = KUZNETZOV_HEADER_BYTES;
 	return in->magic == MAGIC_MICROSECONDS || in->magic == MAGIC_NANOSECONDS ||
@@ -514,4 +516,21 @@ int pcapin_seek(struct pcapin *in, const struct pcapin_place *place, struct erro
 	pcapfast_free(in->fast);
 	in->fast = NULL;
 	return open_fast(in, error);
+}
+
+bool pcapin_layout(const struct pcapin *in, struct pcapin_layout *layout)
+{
+	/* Older versions have, or may have, the lengths the other way round. */
+	if (in->pcap == NULL || in->source != NULL || pcap_major_version(in->pcap) != 2 ||
+	    pcap_minor_version(in->pcap) < 4)
+		return false;
+	*layout = (struct pcapin_layout){
+		.fd = fileno(in->stream),
+		.link_type = in->link_type,
+		.big_endian = in->big_endian,
+		.record_header_bytes = in->record_header_bytes,
+		.snaplen = in->snaplen,
+		.unit_ns = in->magic == MAGIC_NANOSECONDS ? 1 : 1000,
+	};
+	return true;
 }

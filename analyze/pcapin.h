@@ -65,6 +65,18 @@ int pcapin_seek(struct pcapin *in, const struct pcapin_place *place, struct erro
 /* The place behind the last packet; file_offset_bytes is 0 where pcapin_seek has no use for it, as
  * in the middle of a gzip member. */
 struct pcapin_place pcapin_where(const struct pcapin *in);
+/* How the records of a capture lie that pcapin_seek can go to, for who reads them by
+ * themselves (pcapwalk.h). */
+struct pcapin_layout {
+	int fd; /* borrowed; its position is not to be moved: pread(2) */
+	int link_type;
+	bool big_endian;
+	uint32_t record_header_bytes;
+	uint32_t snaplen; /* a record that has more may be cut by who reads it */
+	int64_t unit_ns;  /* of the fraction in a time: it is seconds and unit_ns times that */
+};
+/* false: the capture is no such one. */
+bool pcapin_layout(const struct pcapin *in, struct pcapin_layout *layout);
 void pcapin_close(struct pcapin *in);
 
 #endif

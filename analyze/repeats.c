@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/grow.h"
 #include "analyze/hashindex.h"
 
 /* Some ten thousand packets in REPEATS_MARKED_NS at a million a second, two
@@ -35,6 +36,7 @@ struct repeats_entry {
 };
 
 struct repeats {
+	bool used; /* anything was ever noted */
 	struct repeats_entry entries[REPEATS_SETS][REPEATS_WAYS];
 	struct repeats_sighting last;
 };
@@ -197,6 +199,7 @@ bool repeats_seen(struct repeats *repeats, const struct packet *packet)
 	if (packet->ifindex == 0 || packet->ip == NULL ||
 	    endpoint_is_loopback(&packet->destination.address))
 		return false;
+	repeats->used = true;
 	identify(packet, &identity);
 	limit_ns = identity.marked ? REPEATS_MARKED_NS : REPEATS_UNMARKED_NS;
 	doubtful = !identity.marked && is_doubtful(repeats, packet);
@@ -230,4 +233,102 @@ bool repeats_equal(const struct packet *a, const struct packet *b)
 	identify(a, &one);
 	identify(b, &other);
 	return one.length == other.length && memcmp(one.bytes, other.bytes, one.length) == 0;
+}
+
+/* --------------------------------------------------------------- borders -- */
+
+static int write_down(struct repeats_recent *recent, uint32_t set,
+		      const struct repeats_entry *entry)
+{
+	struct repeats_note *note, *first;
+
+	if (grow_one(&recent->notes, recent->count, &recent->capacity, sizeof(*recent->notes)) != 0)
+		return -1;
+	first = recent->notes;
+	note = &first[recent->count++];
+	for (; note > first && note[-1].set == set && note[-1].key > entry->key; note--)
+		note[0] = note[-1];
+	*note = (struct repeats_note){
+		.key = entry->key,
+		.time_ns = entry->time_ns,
+		.set = set,
+		.count = entry->count,
+		.latest = entry->latest,
+		.noted = entry->noted,
+	};
+	return 0;
+}
+
+int repeats_settle(struct repeats *repeats, int64_t now_ns, struct repeats_recent *recent)
+{
+	recent->count = 0;
+	for (uint32_t set = 0; repeats->used && set < REPEATS_SETS; set++) {
+		for (uint32_t i = 0; i < REPEATS_WAYS; i++) {
+			const struct repeats_entry *entry = &repeats->entries[set][i];
+
+			if (entry->key != 0 &&
+			    distance_ns(now_ns, entry->time_ns) <= (uint64_t)REPEATS_MARKED_NS &&
+			    write_down(recent, set, entry) != 0)
+				return -1;
+		}
+	}
+	/* The order within a set may come to matter where times step back. */
+	repeats_restore(repeats, recent);
+	return 0;
+}
+
+void repeats_restore(struct repeats *repeats, const struct repeats_recent *recent)
+{
+	uint32_t way = 0;
+
+	if (repeats->used)
+		memset(repeats->entries, 0, sizeof(repeats->entries));
+	repeats->used = recent->count > 0;
+	for (size_t i = 0; i < recent->count; i++) {
+		const struct repeats_note *note = &recent->notes[i];
+
+		way = i > 0 && note[-1].set == note->set ? way + 1 : 0;
+		repeats->entries[note->set][way] = (struct repeats_entry){
+			.key = note->key,
+			.time_ns = note->time_ns,
+			.count = note->count,
+			.latest = note->latest,
+			.noted = note->noted,
+		};
+	}
+}
+
+static bool note_equal(const struct repeats_note *a, const struct repeats_note *b)
+{
+	return a->key == b->key && a->time_ns == b->time_ns && a->set == b->set &&
+	       a->count == b->count && a->latest == b->latest && a->noted == b->noted;
+}
+
+bool repeats_recent_equal(const struct repeats_recent *a, const struct repeats_recent *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++) {
+		if (!note_equal(&a->notes[i], &b->notes[i]))
+			return false;
+	}
+	return true;
+}
+
+int repeats_recent_copy(struct repeats_recent *to, const struct repeats_recent *from)
+{
+	to->count = 0;
+	while (to->count < from->count) {
+		if (grow_one(&to->notes, to->count, &to->capacity, sizeof(*to->notes)) != 0)
+			return -1;
+		to->notes[to->count] = from->notes[to->count];
+		to->count++;
+	}
+	return 0;
+}
+
+void repeats_recent_release(struct repeats_recent *recent)
+{
+	free(recent->notes);
+	*recent = (struct repeats_recent){0};
 }

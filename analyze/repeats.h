@@ -22,6 +22,7 @@
 #define ANALYZE_REPEATS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "analyze/decode.h"
@@ -52,5 +53,25 @@ struct repeats_sighting repeats_last(const struct repeats *repeats);
  * or of what was sent twice. */
 bool repeats_equal(const struct packet *a, const struct packet *b);
 void repeats_free(struct repeats *repeats);
+
+/* What is noted of the time before a packet, as far as it can matter behind it. */
+struct repeats_note {
+	uint64_t key;
+	int64_t time_ns;
+	uint32_t set, count, latest;
+	bool noted;
+};
+struct repeats_recent {
+	struct repeats_note *notes; /* by set and key */
+	size_t count, capacity;
+};
+/* Forgets what is further than REPEATS_MARKED_NS from now, and writes the rest down; what
+ * goes on from there goes on as from the same notes restored. 0, or -1 without memory. */
+int repeats_settle(struct repeats *repeats, int64_t now_ns, struct repeats_recent *recent);
+/* Nothing else is noted then. */
+void repeats_restore(struct repeats *repeats, const struct repeats_recent *recent);
+bool repeats_recent_equal(const struct repeats_recent *a, const struct repeats_recent *b);
+int repeats_recent_copy(struct repeats_recent *to, const struct repeats_recent *from);
+void repeats_recent_release(struct repeats_recent *recent);
 
 #endif

@@ -7,32 +7,7 @@
 #include "analyze/ahead.h"
 #include "analyze/decode_icmp.h"
 #include "analyze/decode_tunnel.h"
-
-static void clear(struct replay_part *part)
-{
-	flow_table_clear(&part->flows);
-	tunnel_table_clear(&part->tunnels);
-	ledger_clear(&part->ledger);
-	part->packets = part->bytes = part->flow_packets = 0;
-	part->first_ns = INT64_MAX;
-	part->last_ns = INT64_MIN;
-}
-
-void replay_part_init(struct replay_part *part, const struct replay_options *options)
-{
-	*part = (struct replay_part){0};
-	flow_table_init(&part->flows, &options->limits);
-	tunnel_table_init(&part->tunnels, &options->limits);
-	ledger_init(&part->ledger, options->bucket_ns, options->keep_packets);
-	clear(part);
-}
-
-void replay_part_release(struct replay_part *part)
-{
-	flow_table_release(&part->flows);
-	tunnel_table_release(&part->tunnels);
-	ledger_release(&part->ledger);
-}
+#include "analyze/replay_internal.h"
 
 int replay_init(struct replay *replay, const struct timeline *timeline, struct pcapin *in,
 		const struct replay_options *options, struct error *error)
@@ -43,7 +18,10 @@ int replay_init(struct replay *replay, const struct timeline *timeline, struct p
 		.in = in,
 		.fragments = decode_fragments_new(),
 		.repeats = repeats_new(),
+		.last_ns = INT64_MIN,
 	};
+	if (replay->options.part_packets == 0)
+		replay->options.part_packets = REPLAY_PART_PACKETS;
 	if (replay->fragments == NULL || replay->repeats == NULL)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	if (bridge_init(&replay->bridge, timeline) != 0)
@@ -483,10 +461,33 @@ static int take_flow_packet(struct replay *replay, struct replay_part *part,
 	return status;
 }
 
+void replay_decode(struct replay *replay, const struct pcapin_packet *raw, struct packet *packet)
+{
+	ahead_decode(raw, replay->fragments, packet);
+	replay->last_ns = raw->time_ns;
+}
+
+/* Whether a packet was one more sighting, of which there is nothing to count but that: 1 or 0,
+ * or -1 without memory. */
+static int take_repeat(struct replay *replay, struct replay_part *part, const struct packet *packet)
+{
+	if (!repeats_seen(replay->repeats, packet))
+		return 0;
+	if (flow_table_repeat(&part->flows, packet))
+		return 1;
+	/* The flow has a packet before the part, or the table of repeats does not fit to it. */
+	if (replay->parts == 1)
+		return 0;
+	return replay_stray(part, packet) == 0 ? 1 : -1;
+}
+
 static int take_packet(struct replay *replay, struct replay_part *part,
 		       const struct pcapin_packet *raw, const struct packet *packet,
 		       const struct flow_look *look)
 {
+	int repeated;
+
+	replay->last_ns = raw->time_ns;
 	part->packets++;
 	part->bytes += raw->original_bytes;
 	if (raw->time_ns < part->first_ns)
@@ -498,20 +499,20 @@ static int take_packet(struct replay *replay, struct replay_part *part,
 		part->ledger.other[packet->outcome].bytes += packet->ip_bytes;
 		return 0;
 	}
-	if (repeats_seen(replay->repeats, packet) && flow_table_repeat(&part->flows, packet)) {
-		part->flow_packets++;
-		if (replay->trace != NULL)
-			trace_repeated(replay->trace, packet->number);
-		return 0;
-	}
-	return take_flow_packet(replay, part, packet, look);
+	repeated = take_repeat(replay, part, packet);
+	if (repeated == 0)
+		return take_flow_packet(replay, part, packet, look);
+	part->flow_packets++;
+	if (replay->trace != NULL)
+		trace_repeated(replay->trace, packet->number);
+	return repeated < 0 ? -1 : 0;
 }
 
 /* Some of the packets that belong to a part. As pcapin_next. */
 static int take_some(struct replay *replay, struct replay_part *part, struct error *error)
 {
 	struct ahead ahead;
-	int status = ahead_read(&ahead, replay->in, REPLAY_PART_PACKETS - part->packets,
+	int status = ahead_read(&ahead, replay->in, replay->options.part_packets - part->packets,
 				replay->fragments, error);
 
 	ahead_fetch(&ahead, &part->flows, &part->ledger);
@@ -666,18 +667,20 @@ int replay_next(struct replay *replay, struct replay_part *part, struct error *e
 	const volatile sig_atomic_t *stop = replay->options.stop;
 	int status = 0;
 
-	clear(part);
+	replay_part_clear(part);
 	/* A capture without snapshots is all that there is of its host. */
 	part->flows.cut_before = replay->parts++ > 0 || replay->timeline->count.frames > 0;
 	part->tunnels.flows.cut_before = part->flows.cut_before;
-	while (replay->in != NULL && part->packets < REPLAY_PART_PACKETS &&
+	if (replay_begin_part(replay, part) != 0)
+		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
+	while (replay->in != NULL && part->packets < replay->options.part_packets &&
 	       (status = take_some(replay, part, error)) == 1) {
 		if (stop != NULL && *stop != 0)
 			return error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
 	}
 	if (status == ERROR_MEMORY)
 		return status;
-	if (finish_part(replay, part) != 0)
+	if (finish_part(replay, part) != 0 || replay_end_part(replay, part) != 0)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	return status;
 }

@@ -25,10 +25,27 @@
 #define REPLAY_PART_PACKETS (UINT64_C(1) << 21)
 
 struct replay_options {
+	uint64_t part_packets; /* 0: REPLAY_PART_PACKETS */
 	int64_t bucket_ns;
 	bool keep_packets;
 	struct flow_limits limits;
 	const volatile sig_atomic_t *stop; /* set: give up (ERROR_INTERRUPTED); NULL: never */
+};
+
+/* What the packets before a part mean for those in it, but for the flows, which are joined
+ * afterwards (merge.h). */
+struct replay_border {
+	struct decode_fragments *fragments; /* NULL: none */
+	struct repeats_recent repeats;
+	int64_t last_ns; /* of the packet before; INT64_MIN: not known, or none */
+};
+void replay_border_release(struct replay_border *border);
+bool replay_border_equal(const struct replay_border *a, const struct replay_border *b);
+
+/* Repeated sightings of packets of a flow that no packet in the part before them is of. */
+struct replay_stray {
+	struct flow_key key;
+	uint64_t packets, bytes;
 };
 
 /* What a stretch of packets came to. */
@@ -38,6 +55,11 @@ struct replay_part {
 	struct tunnel_table tunnels;	       /* what the flows carry for others */
 	uint64_t packets, bytes, flow_packets; /* bytes: original lengths */
 	int64_t first_ns, last_ns;	       /* of any packet; INT64_MAX, INT64_MIN: none */
+	struct replay_stray *strays;
+	size_t stray_count, stray_capacity;
+	struct hashindex stray_index;
+	struct pcapin_place place, next; /* where it begins, and the part behind it */
+	struct replay_border before, after;
 };
 
 struct replay {
@@ -48,7 +70,8 @@ struct replay {
 	struct decode_fragments *fragments;
 	struct repeats *repeats;
 	struct pcapin *in;
-	uint64_t parts; /* begun so far */
+	uint64_t parts;	 /* begun so far, or before the place that it was sent to */
+	int64_t last_ns; /* of the packet read last */
 };
 
 void replay_part_init(struct replay_part *part, const struct replay_options *options);
@@ -57,7 +80,17 @@ void replay_part_release(struct replay_part *part);
 /* in is borrowed and may be NULL (snapshots only); timeline is borrowed and may be empty. */
 int replay_init(struct replay *replay, const struct timeline *timeline, struct pcapin *in,
 		const struct replay_options *options, struct error *error);
-/* Fills part (cleared first) with up to REPLAY_PART_PACKETS packets. 1: more
+/* Goes on with the part at place, the first of the capture having number 0, as behind border.
+ * 0 or negative. */
+int replay_resume(struct replay *replay, uint64_t number, const struct pcapin_place *place,
+		  const struct replay_border *border, struct error *error);
+/* The same without having been told of the border: reads the packets from start on to see what
+ * repeats. fragments: as those before place leave it. Whether it came to what is true, who knows
+ * the end of the part before can tell (replay_border_equal). */
+int replay_approach(struct replay *replay, uint64_t number, const struct pcapin_place *place,
+		    const struct pcapin_place *start, const struct decode_fragments *fragments,
+		    struct error *error);
+/* Fills part (cleared first) with up to part_packets packets. 1: more
  * may follow; 0: the capture ended, part holds the last ones (maybe none); negative: the
  * capture is damaged (part holds what precedes the damage) or memory ran out. */
 int replay_next(struct replay *replay, struct replay_part *part, struct error *error);

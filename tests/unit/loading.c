@@ -21,6 +21,7 @@ struct load_result loading_result;
 unsigned loading_reports;
 uint64_t loading_progress[8];
 size_t loading_progress_count;
+uint64_t loading_part_packets;
 
 const char *loading_path(const char *format, ...)
 {
@@ -108,6 +109,7 @@ const char *loading_run(const char *database, unsigned workers, bool with_packet
 		.database = loading_path("%s", database),
 		.with_packets = with_packets,
 		.workers = workers,
+		.part_packets = loading_part_packets,
 		.limits = flow_default_limits,
 		.report = heard,
 		.progress = went_on,

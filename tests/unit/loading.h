@@ -55,6 +55,8 @@ void loading_addresses(void);
 void loading_write(const char *directory, unsigned number, const struct scene_packet *packets,
 		   size_t count);
 
+/* Packets in a part of a capture; 0: as many as there are for users. */
+extern uint64_t loading_part_packets;
 /* names: below the directory, up to a NULL. Returns the database. */
 const char *loading_run(const char *database, unsigned workers, bool with_packets,
 			const char *const *names);

@@ -1,0 +1,21 @@
+/*
+ * replay_internal.h - what the files of the replay share: replay.c (packets to owners)
+ * and replay_part.c (parts, and what goes over their borders).
+ */
+#ifndef ANALYZE_REPLAY_INTERNAL_H
+#define ANALYZE_REPLAY_INTERNAL_H
+
+#include "analyze/replay.h"
+
+/* replay.c: one packet with the ports of fragments. */
+void replay_decode(struct replay *replay, const struct pcapin_packet *raw, struct packet *packet);
+
+/* replay_part.c */
+void replay_part_clear(struct replay_part *part); /* keeps the memory */
+/* Writes down what goes over the borders of a part. 0, or -1 without memory. */
+int replay_begin_part(struct replay *replay, struct replay_part *part);
+int replay_end_part(struct replay *replay, struct replay_part *part);
+/* Notes a repeated sighting of a flow that has packets before the part only. */
+int replay_stray(struct replay_part *part, const struct packet *packet);
+
+#endif
