@@ -1,4 +1,5 @@
 /* test_places.c - facts about places in a capture, from which reading goes on. */
+#include <endian.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +13,8 @@
 #include <cmocka.h>
 
 #include "analyze/pcapin.h"
+#include "analyze/pcapwalk.h"
+#include "tests/unit/frames.h"
 #include "tests/unit/scene.h"
 
 #define PACKETS 40
@@ -149,6 +152,167 @@ static void a_pipe_has_no_places(void **state)
 	close(ends[0]);
 }
 
+/* ------------------------------------------------------------------- walks -- */
+
+static void start_walk(struct pcapwalk *walk, const struct pcapin *in, struct pcapin_layout *layout)
+{
+	const struct pcapin_place first = pcapin_where(in);
+
+	assert_true(pcapin_layout(in, layout));
+	assert_int_equal(pcapwalk_init(walk), 0);
+	assert_int_equal(pcapwalk_begin(walk, &first, NULL), 0);
+}
+
+static void a_walk_finds_the_places_that_reading_finds(void **state)
+{
+	(void)state;
+	write_capture();
+	for (uint64_t step = 1; step <= PACKETS; step++) {
+		struct pcapin *in = open_capture();
+		struct pcapin_layout layout;
+		struct pcapwalk walk;
+		uint64_t at = 0;
+
+		start_walk(&walk, in, &layout);
+		for (; at + step <= PACKETS; at += step) {
+			assert_int_equal(walk.place.file_offset_bytes,
+					 places[at].file_offset_bytes);
+			assert_int_equal(walk.place.offset_bytes, places[at].offset_bytes);
+			assert_int_equal(walk.place.number, places[at].number);
+			assert_int_equal(pcapwalk_go(&walk, &layout, step, NULL), PCAPWALK_THERE);
+		}
+		assert_int_equal(walk.place.number, places[at].number);
+		assert_int_equal(pcapwalk_go(&walk, &layout, step, NULL), PCAPWALK_END);
+		pcapwalk_release(&walk);
+		pcapin_close(in);
+	}
+}
+
+static void patch(uint64_t offset_bytes, uint32_t value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	value = htole32(value);
+	assert_int_equal(pwrite(fd, &value, 4, (off_t)offset_bytes), 4);
+	close(fd);
+}
+
+/* A record that libpcap would cut, or not read. */
+static void a_walk_stops_where_a_record_is_unusual(void **state)
+{
+	const uint32_t lengths[] = {262145, 0x7fffffff, UINT32_MAX, 1000000};
+	struct pcapin_layout layout;
+	struct pcapwalk walk;
+	struct pcapin *in;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		write_capture();
+		patch(places[7].offset_bytes + 8, lengths[i]);
+		in = open_capture();
+		start_walk(&walk, in, &layout);
+		assert_int_equal(pcapwalk_go(&walk, &layout, 7, NULL), PCAPWALK_THERE);
+		assert_int_equal(walk.place.offset_bytes, places[7].offset_bytes);
+		assert_int_equal(pcapwalk_go(&walk, &layout, 1, NULL), PCAPWALK_STOPPED);
+		pcapwalk_release(&walk);
+		pcapin_close(in);
+	}
+	write_capture();
+	patch(16, 40); /* the snaplen */
+	in = open_capture();
+	start_walk(&walk, in, &layout);
+	assert_int_equal(pcapwalk_go(&walk, &layout, 1, NULL), PCAPWALK_STOPPED);
+	pcapwalk_release(&walk);
+	pcapin_close(in);
+	write_capture();
+	assert_int_equal(truncate(path, (off_t)places[PACKETS].offset_bytes - 1), 0);
+	in = open_capture();
+	start_walk(&walk, in, &layout);
+	assert_int_equal(pcapwalk_go(&walk, &layout, PACKETS, NULL), PCAPWALK_STOPPED);
+	pcapwalk_release(&walk);
+	pcapin_close(in);
+}
+
+static void a_walk_is_stopped_from_outside(void **state)
+{
+	volatile sig_atomic_t stop = 1;
+	struct pcapin_layout layout;
+	struct pcapwalk walk;
+	struct pcapin *in;
+
+	(void)state;
+	write_capture();
+	in = open_capture();
+	start_walk(&walk, in, &layout);
+	assert_int_equal(pcapwalk_go(&walk, &layout, 1, &stop), PCAPWALK_STOPPED);
+	pcapwalk_release(&walk);
+	pcapin_close(in);
+}
+
+/* More packets than places are kept of, 1 ms between them. */
+static void a_walk_keeps_places_behind_it(void **state)
+{
+	enum { MANY = PCAPWALK_STRIDE * (PCAPWALK_MARKS + 10) };
+	struct scene_packet *packets = calloc(MANY, sizeof(*packets));
+	struct pcapin_layout layout;
+	struct pcapin_place back;
+	struct pcapwalk walk;
+	struct pcapin *in;
+
+	(void)state;
+	assert_non_null(packets);
+	for (int i = 0; i < MANY; i++)
+		packets[i] = scene_out(i, 40000, 80, ACK, 0, 0, 1);
+	scene_write_pcap(path, packets, MANY);
+	free(packets);
+	in = open_capture();
+	start_walk(&walk, in, &layout);
+	back = pcapwalk_before(&walk, 0);
+	assert_int_equal(back.number, 1);
+	assert_int_equal(pcapwalk_go(&walk, &layout, 3 * PCAPWALK_STRIDE + 5, NULL),
+			 PCAPWALK_THERE);
+	back = pcapwalk_before(&walk, INT64_C(100) * 1000000);
+	assert_int_equal(back.number, 2 * PCAPWALK_STRIDE);
+	back = pcapwalk_before(&walk, INT64_C(1100) * 1000000);
+	assert_int_equal(back.number, PCAPWALK_STRIDE);
+	back = pcapwalk_before(&walk, INT64_MAX / 2);
+	assert_int_equal(back.number, 1);
+	assert_int_equal(back.offset_bytes, layout.record_header_bytes + 8);
+	assert_int_equal(pcapwalk_go(&walk, &layout, MANY - 3 * PCAPWALK_STRIDE - 5, NULL),
+			 PCAPWALK_THERE);
+	back = pcapwalk_before(&walk, INT64_MAX / 2);
+	assert_int_equal(back.number, 11 * PCAPWALK_STRIDE);
+	pcapwalk_release(&walk);
+	pcapin_close(in);
+}
+
+/* Nothing that decode_packet finds a fragment in is passed over, however it is cut; and what
+ * every capture is full of is passed over. */
+static void what_may_be_a_fragment_is_looked_at(void **state)
+{
+	unsigned fragments = 0;
+
+	(void)state;
+	for (size_t i = 0; i < frame_sample_count; i++) {
+		frame_samples[i].make();
+		for (uint32_t captured = 0; captured <= frame.length; captured++) {
+			struct packet packet = frame_decode_cut(captured, frame.length);
+
+			if (!packet.fragment_first && !packet.fragment_later)
+				continue;
+			fragments++;
+			assert_true(decode_may_be_fragment(frame.link_type, frame.bytes, captured));
+		}
+	}
+	assert_true(fragments > 0);
+	frame_make_ethernet_tcp();
+	assert_false(decode_may_be_fragment(frame.link_type, frame.bytes, frame.length));
+	frame_make_sll2_udp6();
+	assert_false(decode_may_be_fragment(frame.link_type, frame.bytes, frame.length));
+	frame_make_sll_udp();
+	assert_false(decode_may_be_fragment(frame.link_type, frame.bytes, frame.length));
+}
+
 static int begin(void **state)
 {
 	(void)state;
@@ -172,6 +336,11 @@ int main(void)
 		cmocka_unit_test(reading_goes_on_from_any_place),
 		cmocka_unit_test(damage_is_told_alike_from_any_place),
 		cmocka_unit_test(a_pipe_has_no_places),
+		cmocka_unit_test(a_walk_finds_the_places_that_reading_finds),
+		cmocka_unit_test(a_walk_stops_where_a_record_is_unusual),
+		cmocka_unit_test(a_walk_is_stopped_from_outside),
+		cmocka_unit_test(a_walk_keeps_places_behind_it),
+		cmocka_unit_test(what_may_be_a_fragment_is_looked_at),
 	};
 
 	return cmocka_run_group_tests(tests, begin, end);
