@@ -1,83 +1,13 @@
 #include "analyze/load.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "analyze/inputs.h"
 #include "analyze/load_copies.h"
-#include "analyze/merge.h"
-#include "analyze/pcapin.h"
-#include "analyze/replay.h"
-#include "analyze/store.h"
-#include "analyze/timeline.h"
+#include "analyze/load_internal.h"
 #include "snapshot/format/quantity.h"
-
-/* So often the merger looks whether it is to stop while it waits for a worker. */
-#define LOOK_UP_NS INT64_C(50000000)
-/* Parts that a worker may be ahead of the merger: one being filled, one being merged. */
-#define PARTS_AHEAD 2
-
-enum job_state {
-	JOB_WAITING, /* no worker has it yet */
-	JOB_READY,   /* timeline read, capture open; parts follow */
-	JOB_DONE,    /* no part follows those that are full */
-};
-
-struct job {
-	struct input *input;
-	enum job_state state;
-	bool skip; /* another copy of it counts */
-	unsigned worker;
-	struct timeline timeline;
-	int link_type;
-	int status; /* of the job as a whole: 0 or a failure that ends the load */
-	struct error error;
-	bool snap_damaged, pcap_damaged;
-	struct error snap_error, pcap_error;
-	bool pcap_is_plain;		       /* it could be opened, and is no gzip */
-	char content_sha256[CUSTODY_HEX_SIZE]; /* of gzip; "": not known */
-};
-
-struct slot {
-	struct replay_part part;
-	uint64_t read_bytes;	/* of the capture, up to the end of the part */
-	const struct job *full; /* whose part it holds; NULL: free */
-};
-
-struct worker {
-	struct load *load;
-	pthread_t thread;
-	unsigned number;
-	bool started;
-	struct slot slots[PARTS_AHEAD];
-};
-
-struct load {
-	const struct load_options *options;
-	struct replay_options replay;
-	struct inputs inputs;
-	struct job *jobs;
-	struct worker *workers;
-	unsigned worker_count;
-	struct store *store;
-	struct merge *merge;
-	struct load_result *result;
-	struct load_progress progress;
-	int64_t begun_ns;
-	/* under lock */
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	size_t next_job;
-	bool stop;
-};
-
-static bool interrupted(const struct load *load)
-{
-	return load->options->stop != NULL && *load->options->stop != 0;
-}
 
 static void damage_noted(struct load *load, const struct error *error)
 {
@@ -106,7 +36,7 @@ static void *identify_inputs(void *context)
 
 		pthread_mutex_lock(&all->lock);
 		mine = all->next++;
-		if (all->status != 0 || interrupted(all->load))
+		if (all->status != 0 || load_interrupted(all->load))
 			mine = SIZE_MAX;
 		pthread_mutex_unlock(&all->lock);
 		if (mine >= all->load->inputs.count)
@@ -141,218 +71,6 @@ static int identify(struct load *load, struct error *error)
 	return all.status;
 }
 
-/* ---------------------------------------------------------------- workers -- */
-
-static void read_snapshots(struct job *job, const volatile sig_atomic_t *stop)
-{
-	const struct input *input = job->input;
-	struct snapfile_reader *reader = NULL;
-	int status;
-
-	timeline_init(&job->timeline);
-	if (input->snap == NULL)
-		return;
-	job->snap_error = (struct error)ERROR_NONE;
-	status = snapfile_open(input->dirfd, input->snap, &reader, &job->snap_error);
-	if (status == 0)
-		status = timeline_read(reader, stop, &job->timeline, &job->snap_error);
-	snapfile_close(reader);
-	if (status == ERROR_DAMAGED) {
-		job->snap_damaged = true;
-	} else if (status != 0) {
-		job->status = status;
-		job->error = job->snap_error;
-	}
-}
-
-static void open_capture(struct job *job, struct pcapin **in)
-{
-	const struct input *input = job->input;
-	int status;
-
-	*in = NULL;
-	job->link_type = -1;
-	if (input->pcap == NULL)
-		return;
-	job->pcap_error = (struct error)ERROR_NONE;
-	status = pcapin_open_hashed(input->dirfd, input->pcap, in, &job->pcap_error);
-	if (status == ERROR_DAMAGED) {
-		job->pcap_damaged = true;
-	} else if (status != 0) {
-		job->status = status;
-		job->error = job->pcap_error;
-	} else {
-		job->link_type = pcapin_link_type(*in);
-	}
-}
-
-/* A slot that the merger is done with; NULL: the load was stopped. */
-static struct slot *free_slot(struct worker *worker, unsigned turn)
-{
-	struct load *load = worker->load;
-	struct slot *slot = &worker->slots[turn % PARTS_AHEAD];
-
-	pthread_mutex_lock(&load->lock);
-	while (slot->full != NULL && !load->stop)
-		pthread_cond_wait(&load->changed, &load->lock);
-	if (load->stop)
-		slot = NULL;
-	pthread_mutex_unlock(&load->lock);
-	return slot;
-}
-
-static void announce(struct load *load, struct job *job, enum job_state state, struct slot *full)
-{
-	pthread_mutex_lock(&load->lock);
-	if (full != NULL)
-		full->full = job;
-	job->state = state;
-	pthread_cond_broadcast(&load->changed);
-	pthread_mutex_unlock(&load->lock);
-}
-
-static struct trace *wanted_trace(struct load *load, const struct job *job)
-{
-	struct trace *trace = NULL;
-
-	if (load->options->trace == NULL || job->input->pcap == NULL)
-		return NULL;
-	pthread_mutex_lock(&load->lock);
-	trace = load->options->trace(job->input->pcap, load->options->context);
-	pthread_mutex_unlock(&load->lock);
-	return trace;
-}
-
-/* Of gzip it takes the last packet. */
-static void note_content(struct job *job, struct pcapin *in)
-{
-	const char *content = in != NULL ? pcapin_content_sha256(in) : NULL;
-
-	job->pcap_is_plain = in != NULL && !pcapin_is_gzip(in);
-	if (content != NULL)
-		memcpy(job->content_sha256, content, sizeof(job->content_sha256));
-}
-
-static const char *content_of(const struct job *job)
-{
-	if (job->pcap_is_plain)
-		return job->input->pcap_sha256;
-	return job->content_sha256[0] != '\0' ? job->content_sha256 : NULL;
-}
-
-static void replay_job(struct worker *worker, struct job *job, unsigned *turn)
-{
-	struct load *load = worker->load;
-	struct replay replay = {0};
-	struct pcapin *in;
-	int status = 1;
-
-	read_snapshots(job, load->options->stop);
-	open_capture(job, &in);
-	if (job->status == 0)
-		job->status = replay_init(&replay, &job->timeline, in, &load->replay, &job->error);
-	if (job->status != 0)
-		goto out;
-	replay.trace = wanted_trace(load, job);
-	announce(load, job, JOB_READY, NULL);
-	while (status == 1) {
-		struct slot *slot = free_slot(worker, *turn);
-		struct error error = ERROR_NONE;
-
-		if (slot == NULL)
-			goto out;
-		status = replay_next(&replay, &slot->part, &error);
-		if (status == ERROR_DAMAGED) {
-			job->pcap_damaged = true;
-			job->pcap_error = error;
-		} else if (status < 0) {
-			job->status = status;
-			job->error = error;
-			goto out;
-		}
-		slot->read_bytes = in != NULL ? pcapin_read_bytes(in) : 0;
-		if (status != 1)
-			note_content(job, in);
-		(*turn)++;
-		announce(load, job, status == 1 ? JOB_READY : JOB_DONE, slot);
-	}
-out:
-	replay_release(&replay);
-	pcapin_close(in);
-	announce(load, job, JOB_DONE, NULL);
-}
-
-static void *work(void *context)
-{
-	struct worker *worker = context;
-	struct load *load = worker->load;
-	unsigned turn = 0;
-
-	for (;;) {
-		struct job *job = NULL;
-
-		pthread_mutex_lock(&load->lock);
-		while (load->next_job < load->inputs.count && load->jobs[load->next_job].skip)
-			load->next_job++;
-		if (load->next_job < load->inputs.count && !load->stop)
-			job = &load->jobs[load->next_job++];
-		if (job != NULL)
-			job->worker = worker->number;
-		pthread_mutex_unlock(&load->lock);
-		if (job == NULL)
-			return NULL;
-		replay_job(worker, job, &turn);
-		/* The merger reads the timeline until the job's last part is merged. */
-	}
-}
-
-static int start_workers(struct load *load, struct error *error)
-{
-	load->workers = calloc(load->worker_count, sizeof(*load->workers));
-	if (load->workers == NULL)
-		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
-	for (unsigned i = 0; i < load->worker_count; i++) {
-		struct worker *worker = &load->workers[i];
-
-		worker->load = load;
-		worker->number = i;
-		for (int s = 0; s < PARTS_AHEAD; s++)
-			replay_part_init(&worker->slots[s].part, &load->replay);
-		if (pthread_create(&worker->thread, NULL, work, worker) != 0) {
-			if (i == 0)
-				return error_set(error, ERROR_SYSTEM, NULL, -1,
-						 "cannot start a thread");
-			load->worker_count = i + 1; /* fewer do */
-			for (int s = 0; s < PARTS_AHEAD; s++)
-				replay_part_release(&worker->slots[s].part);
-			load->worker_count = i;
-			return 0;
-		}
-		worker->started = true;
-	}
-	return 0;
-}
-
-static void stop_workers(struct load *load)
-{
-	if (load->workers == NULL)
-		return;
-	pthread_mutex_lock(&load->lock);
-	load->stop = true;
-	pthread_cond_broadcast(&load->changed);
-	pthread_mutex_unlock(&load->lock);
-	for (unsigned i = 0; i < load->worker_count; i++) {
-		struct worker *worker = &load->workers[i];
-
-		if (worker->started)
-			pthread_join(worker->thread, NULL);
-		for (int s = 0; s < PARTS_AHEAD; s++)
-			replay_part_release(&worker->slots[s].part);
-	}
-	free(load->workers);
-	load->workers = NULL;
-}
-
 /* ----------------------------------------------------------------- merging -- */
 
 static void show_progress(struct load *load)
@@ -364,60 +82,16 @@ static void show_progress(struct load *load)
 	load->options->progress(&load->progress, load->options->context);
 }
 
-/* Waits under the lock for a worker to announce something, but not for long. */
-static void wait_a_little(struct load *load)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += LOOK_UP_NS;
-	until.tv_sec += until.tv_nsec / NS_PER_SECOND;
-	until.tv_nsec %= NS_PER_SECOND;
-	pthread_cond_timedwait(&load->changed, &load->lock, &until);
-}
-
-/* Waits until the job has a full slot at turn, or nothing more to come. */
-static struct slot *full_slot(struct load *load, struct job *job, unsigned turn)
-{
-	struct slot *slot;
-
-	pthread_mutex_lock(&load->lock);
-	for (;;) {
-		slot = job->state == JOB_WAITING
-			       ? NULL
-			       : &load->workers[job->worker].slots[turn % PARTS_AHEAD];
-		if (slot != NULL && slot->full == job)
-			break;
-		if (job->state == JOB_DONE || interrupted(load)) {
-			slot = NULL;
-			break;
-		}
-		wait_a_little(load);
-	}
-	pthread_mutex_unlock(&load->lock);
-	return slot;
-}
-
 static int say_interrupted(struct error *error)
 {
 	return error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
 }
 
-static int wait_ready(struct load *load, struct job *job, struct error *error)
+static const char *content_of(const struct job *job)
 {
-	pthread_mutex_lock(&load->lock);
-	while (job->state == JOB_WAITING && !interrupted(load))
-		wait_a_little(load);
-	pthread_mutex_unlock(&load->lock);
-	return interrupted(load) ? say_interrupted(error) : 0;
-}
-
-static void free_full(struct load *load, struct slot *slot)
-{
-	pthread_mutex_lock(&load->lock);
-	slot->full = NULL;
-	pthread_cond_broadcast(&load->changed);
-	pthread_mutex_unlock(&load->lock);
+	if (job->pcap_is_plain)
+		return job->input->pcap_sha256;
+	return job->content_sha256[0] != '\0' ? job->content_sha256 : NULL;
 }
 
 /* Files are opened by their names in their directories; users are told which one it was. */
@@ -452,24 +126,123 @@ static int note_damage(struct load *load, const struct input *input, const struc
 	return merge_damaged(load->merge, &damage, error);
 }
 
-static int merge_parts(struct load *load, struct job *job, unsigned *turn, struct error *error)
+/* Where the last part that was merged ended. */
+struct border {
+	struct pcapin_place place;
+	struct replay_border after;
+};
+
+static void close_again(struct load *load)
 {
-	const uint64_t before_bytes = load->progress.bytes_done;
-	struct slot *slot;
+	struct load_again *again = &load->again;
+
+	if (again->job == NULL)
+		return;
+	replay_release(&again->replay);
+	pcapin_close(again->in);
+	replay_part_release(&again->part);
+	*again = (struct load_again){0};
+}
+
+/* Fills load->again.part with what truly follows a border; as replay_next. */
+static int read_again(struct load *load, const struct job *job, uint64_t number,
+		      const struct border *border, struct error *error)
+{
+	struct load_again *again = &load->again;
 	int status = 0;
 
-	while (status == 0 && (slot = full_slot(load, job, *turn)) != NULL) {
-		status = merge_part(load->merge, &slot->part, error);
+	if (again->job == NULL) {
+		replay_part_init(&again->part, &load->replay);
+		again->job = job;
+		status = load_open_capture(job, &again->in, error);
+		if (status == 0)
+			status = replay_init(&again->replay, &job->timeline, again->in,
+					     &load->replay, error);
+	}
+	if (status == 0 && again->replay.parts != number)
+		status = replay_resume(&again->replay, number, &border->place, &border->after,
+				       error);
+	/* Nothing was read, so there is no part to merge. */
+	if (status != 0)
+		return status == ERROR_DAMAGED ? ERROR_SYSTEM : status;
+	return replay_next(&again->replay, &again->part, error);
+}
+
+/* Whether a worker began where it should have, and knew what it had to know. */
+static bool fits(const struct slot *slot, const struct border *border)
+{
+	const struct pcapin_place *place = &slot->part.place;
+
+	return slot->number == 0 || (place->file_offset_bytes == border->place.file_offset_bytes &&
+				     place->offset_bytes == border->place.offset_bytes &&
+				     place->number == border->place.number &&
+				     replay_border_equal(&slot->part.before, &border->after));
+}
+
+/* The next part of a job is merged. 1: more follow; 0: it was the last one; negative: failure. */
+static int merge_next(struct load *load, struct job *job, uint64_t number, struct border *border,
+		      uint64_t *read_bytes, struct error *error)
+{
+	struct slot *slot = load_wait_part(load, job, number);
+	struct error why = ERROR_NONE;
+	struct replay_part *part;
+	struct replay_border after;
+	int status, merged;
+
+	if (load_interrupted(load))
+		return say_interrupted(error);
+	if (slot != NULL && slot->status < 0 && slot->status != ERROR_DAMAGED) {
+		*error = slot->error;
+		return slot->status;
+	}
+	if (slot != NULL && fits(slot, border)) {
+		part = &slot->part;
+		status = slot->status;
+		why = slot->error;
+		*read_bytes = slot->read_bytes;
+	} else {
+		status = read_again(load, job, number, border, &why);
+		part = &load->again.part;
+		*read_bytes = load->again.in != NULL ? pcapin_read_bytes(load->again.in) : 0;
+	}
+	if (status < 0 && status != ERROR_DAMAGED) {
+		*error = why;
+		return status;
+	}
+	if (status == ERROR_DAMAGED) {
+		job->pcap_damaged = true;
+		job->pcap_error = why;
+	}
+	merged = merge_part(load->merge, part, error);
+	border->place = part->next;
+	after = border->after;
+	border->after = part->after;
+	part->after = after;
+	if (slot != NULL)
+		load_free_slot(load, slot);
+	return merged != 0 ? merged : status == 1;
+}
+
+static int merge_parts(struct load *load, struct job *job, struct error *error)
+{
+	const uint64_t before_bytes = load->progress.bytes_done;
+	struct border border = {0};
+	uint64_t read_bytes = 0;
+	int status = 1;
+
+	for (uint64_t number = 0; status == 1; number++) {
+		status = merge_next(load, job, number, &border, &read_bytes, error);
+		if (status < 0)
+			break;
 		/* A capture may have grown since its size was taken. */
 		load->progress.bytes_done =
-			before_bytes + (slot->read_bytes < job->input->pcap_bytes
-						? slot->read_bytes
-						: job->input->pcap_bytes);
-		(*turn)++;
-		free_full(load, slot);
+			before_bytes +
+			(read_bytes < job->input->pcap_bytes ? read_bytes : job->input->pcap_bytes);
 		show_progress(load);
 	}
-	return interrupted(load) ? say_interrupted(error) : status;
+	replay_border_release(&border.after);
+	close_again(load);
+	return status;
 }
 
 static int note_damages(struct load *load, struct job *job, struct error *error)
@@ -495,8 +268,7 @@ static int note_damages(struct load *load, struct job *job, struct error *error)
 	return status;
 }
 
-static int merge_job(struct load *load, struct job *job, unsigned *turn, bool is_last,
-		     struct error *error)
+static int merge_job(struct load *load, struct job *job, bool is_last, struct error *error)
 {
 	const struct input *input = job->input;
 	struct merge_segment segment = {
@@ -512,16 +284,17 @@ static int merge_job(struct load *load, struct job *job, unsigned *turn, bool is
 	};
 	int status;
 
-	if (job->status != 0)
-		goto failed;
+	if (job->status != 0) {
+		*error = job->error;
+		say_path(input, error);
+		return job->status;
+	}
 	segment.link_type = job->link_type;
 	status = store_begin(load->store, error);
 	if (status == 0)
 		status = merge_begin(load->merge, &segment, error);
 	if (status == 0)
-		status = merge_parts(load, job, turn, error);
-	if (status == 0 && job->status != 0)
-		goto failed;
+		status = merge_parts(load, job, error);
 	if (status == 0)
 		status = note_damages(load, job, error);
 	if (status == 0)
@@ -535,38 +308,30 @@ static int merge_job(struct load *load, struct job *job, unsigned *turn, bool is
 	    input->pcap_altered.code != 0)
 		load->result->damaged++;
 	return status;
-failed:
-	*error = job->error;
-	say_path(input, error);
-	return job->status;
 }
 
 static int merge_all(struct load *load, struct error *error)
 {
-	unsigned *turns = calloc(load->worker_count, sizeof(*turns));
 	int status = 0;
 
-	if (turns == NULL)
-		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	for (size_t i = 0; i < load->inputs.count && status == 0; i++) {
 		struct job *job = &load->jobs[i];
 		const uint64_t before_bytes = load->progress.bytes_done;
 
 		if (job->skip)
 			continue;
-		status = wait_ready(load, job, error);
-		if (status != 0)
-			break; /* a worker may still be reading it */
-		status = merge_job(load, job, &turns[job->worker],
+		load_wait_ready(load, job);
+		if (load_interrupted(load))
+			return say_interrupted(error); /* a worker may still be reading it */
+		status = merge_job(load, job,
 				   load->progress.segments_done + 1 == load->progress.segments,
 				   error);
 		if (status == 0)
-			timeline_release(&job->timeline);
+			load_job_merged(load, job);
 		load->progress.segments_done++;
 		load->progress.bytes_done = before_bytes + job->input->pcap_bytes;
 		show_progress(load);
 	}
-	free(turns);
 	return status;
 }
 
@@ -597,14 +362,29 @@ static int choose_jobs(struct load *load, struct error *error)
 	return status;
 }
 
+/* No more than can have something to do: a record header has 16 bytes. */
+static void limit_workers(struct load *load)
+{
+	const uint64_t part_packets = load->options->part_packets != 0 ? load->options->part_packets
+								       : REPLAY_PART_PACKETS;
+	uint64_t parts = 0;
+
+	for (size_t i = 0; i < load->inputs.count; i++) {
+		if (!load->jobs[i].skip)
+			parts += 1 + load->inputs.items[i].pcap_bytes / (16 * part_packets);
+	}
+	if (load->worker_count > parts)
+		load->worker_count = (unsigned)parts;
+}
+
 static int load_jobs(struct load *load, struct error *error)
 {
 	int status = choose_jobs(load, error);
 
 	if (status != 0 || load->progress.segments == 0)
 		return status;
-	if (load->worker_count > load->progress.segments)
-		load->worker_count = (unsigned)load->progress.segments;
+	limit_workers(load);
+	load->open_jobs = load->progress.segments;
 	load->replay = (struct replay_options){
 		.part_packets = load->options->part_packets,
 		.bucket_ns = store_bucket_ns(load->store),
@@ -616,10 +396,10 @@ static int load_jobs(struct load *load, struct error *error)
 	if (status == ERROR_DAMAGED && error != NULL && error->path[0] == '\0')
 		snprintf(error->path, sizeof(error->path), "%s", load->options->database);
 	if (status == 0)
-		status = start_workers(load, error);
+		status = load_start_workers(load, error);
 	if (status == 0)
 		status = merge_all(load, error);
-	stop_workers(load);
+	load_stop_workers(load);
 	if (load->merge != NULL) {
 		const struct merge_totals *totals = merge_totals(load->merge);
 
@@ -648,8 +428,10 @@ static void report_unfinished(struct load *load)
 
 static void release(struct load *load)
 {
-	for (size_t i = 0; load->jobs != NULL && i < load->inputs.count; i++)
+	for (size_t i = 0; load->jobs != NULL && i < load->inputs.count; i++) {
 		timeline_release(&load->jobs[i].timeline);
+		pcapwalk_release(&load->jobs[i].walk);
+	}
 	free(load->jobs);
 	merge_free(load->merge);
 	inputs_release(&load->inputs);

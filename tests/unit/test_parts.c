@@ -1,5 +1,6 @@
 /* test_parts.c - facts about captures that are read in parts: where they are cut, and who
  * reads which of them, is of no matter. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -10,9 +11,11 @@
 
 #include <cmocka.h>
 
+#include "analyze/pcapwalk.h"
 #include "tests/unit/frames.h"
 #include "tests/unit/loading.h"
 
+#define FRAMES 40
 #define ETH    2
 #define BRIDGE 3
 #define US     INT64_C(1000)
@@ -22,6 +25,8 @@
 
 static FILE *capture;
 static int64_t now_ns;
+static long seen_at[FRAMES]; /* where records begin */
+static size_t seen_count;
 
 static void put_le(uint32_t value, size_t size)
 {
@@ -42,6 +47,7 @@ static const char *begin_capture(const char *name)
 	put_le(262144, 4);
 	put_le(SLL2, 4);
 	now_ns = SCENE_ZERO_NS;
+	seen_count = 0;
 	return path;
 }
 
@@ -49,6 +55,8 @@ static const char *begin_capture(const char *name)
 static void see(uint32_t ifindex, int64_t pause_ns)
 {
 	now_ns += pause_ns;
+	if (seen_count < FRAMES)
+		seen_at[seen_count++] = ftell(capture);
 	frame.bytes[7] = (uint8_t)ifindex; /* of SLL2 */
 	put_le((uint32_t)(now_ns / 1000000000), 4);
 	put_le((uint32_t)(now_ns % 1000000000), 4);
@@ -160,8 +168,6 @@ static void put_any(uint64_t *seed)
 	}
 }
 
-#define FRAMES 40
-
 /* Many of the packets are seen twice, the later sightings after some others. */
 static const char *random_capture(uint64_t *seed)
 {
@@ -193,15 +199,17 @@ static const char *random_capture(uint64_t *seed)
 /* ------------------------------------------------------------------- facts -- */
 
 #define FLOW_KEY "f.first_packet_number, f.protocol, f.orig_port"
+#define FLOWS                                                                                      \
+	"SELECT protocol, ip_version, orig_address, resp_address, orig_port, resp_port, icmp_id, " \
+	"start_ns, end_ns, orig_packets, orig_bytes, orig_payload_bytes, resp_packets, "           \
+	"resp_bytes, resp_payload_bytes, repeat_packets, conn_state, history, ifindex, "           \
+	"first_packet_number, first_packet_offset, carries, carried_packets, "                     \
+	"carried_other_packets, carried_unreadable_packets FROM flow ORDER BY first_packet_number"
 static const char *const questions[] = {
+	FLOWS,
 	"SELECT packets, bytes, flow_packets, first_packet_ns, last_packet_ns FROM segment",
 	"SELECT reason, packets, bytes FROM other ORDER BY reason",
 	"SELECT scope, difference FROM accounting ORDER BY 1, 2",
-	"SELECT protocol, ip_version, orig_address, resp_address, orig_port, resp_port, icmp_id, "
-	"start_ns, end_ns, orig_packets, orig_bytes, orig_payload_bytes, resp_packets, resp_bytes, "
-	"resp_payload_bytes, repeat_packets, conn_state, history, ifindex, first_packet_number, "
-	"first_packet_offset, carries, carried_packets, carried_other_packets, "
-	"carried_unreadable_packets FROM flow ORDER BY first_packet_number",
 	"SELECT " FLOW_KEY ", depth, tunnel_type, t.protocol, t.orig_port, t.orig_packets, "
 	"t.resp_packets, t.start_ns, t.end_ns FROM tunnel t JOIN flow f USING (flow_id) "
 	"ORDER BY 1, t.orig_port, t.start_ns",
@@ -239,12 +247,12 @@ static void where_a_capture_is_cut_changes_no_row(void **state)
 	uint64_t seed = 1;
 
 	(void)state;
-	for (int round = 0; round < 8; round++) {
+	for (int round = 0; round < 4; round++) {
 		const char *whole;
 
 		random_capture(&seed);
 		whole = load_in_parts("whole.db", 1, 0);
-		for (uint64_t packets = 1; packets < FRAMES; packets += 1 + packets / 4)
+		for (uint64_t packets = 1; packets < FRAMES; packets += 1 + packets / 2)
 			same_answers(whole, load_in_parts("cut.db", 1, packets));
 	}
 	answers(loading_path("whole.db"),
@@ -253,12 +261,126 @@ static void where_a_capture_is_cut_changes_no_row(void **state)
 		"1|1|1\n");
 }
 
+/* Whoever begins in the middle has to find out what repeats. */
+static void workers_change_no_byte(void **state)
+{
+	uint64_t seed = 100;
+
+	(void)state;
+	for (int round = 0; round < 4; round++) {
+		random_capture(&seed);
+		for (uint64_t packets = 1; packets < FRAMES; packets += 1 + packets) {
+			const char *one = load_in_parts("one.db", 1, packets);
+
+			for (unsigned workers = 2; workers <= 5; workers += 3)
+				same_bytes(one, load_in_parts("more.db", workers, packets));
+		}
+	}
+}
+
+/* Equal datagrams without numbers, each seen twice with the next one between: where somebody
+ * begins to look among them, the second sightings come first. */
+static void a_row_of_equal_packets_is_longer_than_anybody_looks_back(void **state)
+{
+	enum { PAIRS = 80 * PCAPWALK_STRIDE };
+	const char *one;
+
+	(void)state;
+	begin_capture("capture.pcap");
+	frame_put_sll2(0x0800, ETH, 0);
+	frame_put_ipv4(17, 0, 0, 0x4000);
+	frame_put_udp(20);
+	frame_finish(20);
+	see(ETH, US);
+	for (int i = 1; i < PAIRS; i++) {
+		see(ETH, US);
+		see(BRIDGE, US);
+	}
+	see(BRIDGE, US);
+	end_capture();
+	one = load_in_parts("one.db", 1, PAIRS / 4 + 1);
+	same_bytes(one, load_in_parts("more.db", 3, PAIRS / 4 + 1));
+	answers(one, "SELECT orig_packets = repeat_packets, orig_packets FROM flow", "1|81920\n");
+	agree(load_in_parts("whole.db", 1, 0), one, FLOWS);
+}
+
+/* What stands behind it belongs to no part, whoever has begun to read it. */
+static void damage_ends_a_capture_whoever_reads_behind_it(void **state)
+{
+	uint64_t seed = 7;
+
+	(void)state;
+	for (size_t packet = 0; packet < FRAMES; packet += 7) {
+		const char *path = random_capture(&seed), *one;
+
+		capture = fopen(path, "r+b");
+		assert_non_null(capture);
+		assert_int_equal(fseek(capture, seen_at[packet] + 8, SEEK_SET), 0);
+		put_le(0xffffff00, 4);
+		end_capture();
+		one = load_in_parts("one.db", 1, 5);
+		assert_int_equal(loading_result.damaged, 1);
+		for (unsigned workers = 2; workers <= 4; workers++) {
+			same_bytes(one, load_in_parts("more.db", workers, 5));
+			assert_int_equal(loading_result.damaged, 1);
+		}
+		assert_int_equal(loading_result.packets, packet);
+		answers(one,
+			"SELECT DISTINCT difference, (SELECT count(*) FROM coverage WHERE kind = "
+			"'damaged') FROM accounting",
+			"0|1\n");
+	}
+}
+
+static void read_one(struct pcapin *in, struct decode_fragments *fragments)
+{
+	struct pcapin_packet raw;
+	struct packet packet;
+
+	assert_int_equal(pcapin_next(in, &raw, NULL), 1);
+	decode_packet(raw.link_type, raw.data, raw.captured_bytes, raw.original_bytes, &packet);
+	packet.time_ns = raw.time_ns;
+	if (packet.fragment_first || packet.fragment_later)
+		decode_fragments_apply(fragments, &packet);
+}
+
+/* Else each part would have to be read again: nothing shows it but the time that takes. */
+static void a_walk_knows_the_fragments_that_reading_knows(void **state)
+{
+	struct decode_fragments *fragments = decode_fragments_new();
+	struct pcapin_layout layout;
+	struct pcapin_place first;
+	struct pcapwalk walk;
+	struct pcapin *in = NULL;
+	uint64_t seed = 3;
+
+	(void)state;
+	assert_int_equal(pcapin_open(AT_FDCWD, random_capture(&seed), &in, NULL), 0);
+	assert_true(pcapin_layout(in, &layout));
+	first = pcapin_where(in);
+	assert_int_equal(pcapwalk_init(&walk), 0);
+	assert_int_equal(pcapwalk_begin(&walk, &first, NULL), 0);
+	for (int i = 0; i < FRAMES; i++) {
+		read_one(in, fragments);
+		assert_int_equal(pcapwalk_go(&walk, &layout, 1, NULL), PCAPWALK_THERE);
+		assert_true(decode_fragments_equal(walk.fragments, fragments));
+	}
+	assert_false(decode_fragments_equal(fragments, NULL));
+	decode_fragments_free(fragments);
+	pcapwalk_release(&walk);
+	pcapin_close(in);
+}
+
 #define FACT(test) cmocka_unit_test_setup_teardown(test, loading_begin, loading_end)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FACT(where_a_capture_is_cut_changes_no_row),
+		FACT(workers_change_no_byte),
+		FACT(a_row_of_equal_packets_is_longer_than_anybody_looks_back),
+		FACT(damage_ends_a_capture_whoever_reads_behind_it),
+		FACT(a_walk_knows_the_fragments_that_reading_knows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,131 @@
+/*
+ * load_internal.h - what the files of the loader share: load.c (which evidence, and
+ * merging it in order) and load_work.c (the workers, and what each does next).
+ *
+ * A job is a segment or a bare capture. Its parts begin where the capture alone says
+ * (replay.h), so that the result is the same for any number of workers. Usually one
+ * worker reads a job from part to part. Where there are more workers than jobs, and the
+ * capture can be walked (pcapwalk.h), whoever takes a part looks first where the next
+ * one begins, and leaves that to the others.
+ */
+#ifndef ANALYZE_LOAD_INTERNAL_H
+#define ANALYZE_LOAD_INTERNAL_H
+
+#include <pthread.h>
+
+#include "analyze/inputs.h"
+#include "analyze/load.h"
+#include "analyze/merge.h"
+#include "analyze/pcapin.h"
+#include "analyze/pcapwalk.h"
+#include "analyze/replay.h"
+#include "analyze/store.h"
+#include "analyze/timeline.h"
+
+/* Parts that a worker may be ahead of the merger: one being filled, one being merged. */
+#define LOAD_PARTS_AHEAD 2
+
+enum job_state {
+	JOB_WAITING, /* not read yet */
+	JOB_READY,   /* timeline read, capture open; parts follow */
+	JOB_FAILED,  /* status says why: the load ends */
+};
+
+struct worker;
+
+struct job {
+	struct input *input;
+	bool skip; /* another copy of it counts */
+	struct timeline timeline;
+	int link_type;
+	int status; /* of JOB_FAILED */
+	struct error error;
+	bool snap_damaged, pcap_damaged;
+	struct error snap_error, pcap_error;
+	bool pcap_is_plain;		       /* it could be opened, and is no gzip */
+	char content_sha256[CUSTODY_HEX_SIZE]; /* of gzip; "": not known */
+	/* under lock */
+	enum job_state state;
+	unsigned users;		     /* workers that have it open */
+	bool merged;		     /* nobody needs its parts any more */
+	bool divisible;		     /* among workers */
+	bool wanted;		     /* somebody could help, if he knew where */
+	bool ended;		     /* no part is left to be taken */
+	const struct worker *holder; /* who alone knows, or is to find, where the next part
+					begins; NULL: walk says it */
+	uint64_t next_part;
+	struct pcapwalk walk; /* at the next part; the holder's while there is one */
+};
+
+struct slot {
+	struct replay_part part;
+	uint64_t read_bytes; /* of the capture, up to the end of the part */
+	int status;	     /* what replay_next said */
+	struct error error;
+	/* under lock */
+	const struct job *job; /* whose part it holds, or will; NULL: free */
+	uint64_t number;       /* of the part, from 0 */
+	bool full;
+};
+
+struct worker {
+	struct load *load;
+	pthread_t thread;
+	bool started;
+	struct slot slots[LOAD_PARTS_AHEAD];
+	/* of the worker alone */
+	struct job *job; /* whose capture is open; NULL: none */
+	struct pcapin *in;
+	struct replay replay;
+	struct decode_fragments *fragments; /* before the part in hand */
+};
+
+/* What the merger does again by itself. */
+struct load_again {
+	const struct job *job; /* whose capture is open; NULL: none */
+	struct pcapin *in;
+	struct replay replay;
+	struct replay_part part;
+};
+
+struct load {
+	const struct load_options *options;
+	struct replay_options replay;
+	struct inputs inputs;
+	struct job *jobs;
+	struct worker *workers;
+	unsigned worker_count;
+	struct store *store;
+	struct merge *merge;
+	struct load_again again;
+	struct load_result *result;
+	struct load_progress progress;
+	int64_t begun_ns;
+	/* under lock */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	size_t next_job;  /* no worker has it yet */
+	size_t merging;	  /* the job that the merger is at */
+	size_t open_jobs; /* of which parts are left to be taken */
+	bool stop;
+};
+
+static inline bool load_interrupted(const struct load *load)
+{
+	return load->options->stop != NULL && *load->options->stop != 0;
+}
+
+/* Opens a job's capture; *in is NULL if it has none, or is no capture: then *error says why. */
+int load_open_capture(const struct job *job, struct pcapin **in, struct error *error);
+
+int load_start_workers(struct load *load, struct error *error);
+void load_stop_workers(struct load *load);
+/* Waits until a job is read, or failed, or until there is an interruption. */
+void load_wait_ready(struct load *load, struct job *job);
+/* Waits for a part of a job; NULL: no worker will have it, or there is an interruption. */
+struct slot *load_wait_part(struct load *load, struct job *job, uint64_t number);
+void load_free_slot(struct load *load, struct slot *slot);
+/* The merger is done with a job. */
+void load_job_merged(struct load *load, struct job *job);
+
+#endif

@@ -1,0 +1,525 @@
+/* The workers of a load, and what each of them does next. */
+#include "analyze/load_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "snapshot/format/quantity.h"
+
+/* So often the merger looks whether it is to stop while it waits for a worker. */
+#define LOOK_UP_NS INT64_C(50000000)
+/* So far before its part a worker begins to look what repeats. What is noted of a packet counts
+ * for REPEATS_MARKED_NS, and for longer only while others keep it alive. */
+#define LOOK_BACK_NS (10 * REPEATS_MARKED_NS)
+
+/* ---------------------------------------------------------------- the job -- */
+
+static void read_snapshots(struct job *job, const volatile sig_atomic_t *stop)
+{
+	const struct input *input = job->input;
+	struct snapfile_reader *reader = NULL;
+	int status;
+
+	timeline_init(&job->timeline);
+	if (input->snap == NULL)
+		return;
+	job->snap_error = (struct error)ERROR_NONE;
+	status = snapfile_open(input->dirfd, input->snap, &reader, &job->snap_error);
+	if (status == 0)
+		status = timeline_read(reader, stop, &job->timeline, &job->snap_error);
+	snapfile_close(reader);
+	if (status == ERROR_DAMAGED) {
+		job->snap_damaged = true;
+	} else if (status != 0) {
+		job->status = status;
+		job->error = job->snap_error;
+	}
+}
+
+int load_open_capture(const struct job *job, struct pcapin **in, struct error *error)
+{
+	*in = NULL;
+	if (job->input->pcap == NULL)
+		return 0;
+	return pcapin_open_hashed(job->input->dirfd, job->input->pcap, in, error);
+}
+
+static void read_capture_head(struct job *job, struct pcapin **in)
+{
+	int status;
+
+	job->link_type = -1;
+	job->pcap_error = (struct error)ERROR_NONE;
+	status = load_open_capture(job, in, &job->pcap_error);
+	if (status == ERROR_DAMAGED) {
+		job->pcap_damaged = true;
+	} else if (status != 0) {
+		job->status = status;
+		job->error = job->pcap_error;
+	} else if (*in != NULL) {
+		job->link_type = pcapin_link_type(*in);
+		job->pcap_is_plain = !pcapin_is_gzip(*in);
+	}
+}
+
+static struct trace *wanted_trace(struct load *load, const struct job *job)
+{
+	struct trace *trace = NULL;
+
+	if (load->options->trace == NULL || job->input->pcap == NULL)
+		return NULL;
+	pthread_mutex_lock(&load->lock);
+	trace = load->options->trace(job->input->pcap, load->options->context);
+	pthread_mutex_unlock(&load->lock);
+	return trace;
+}
+
+/* Whether parts may go to several workers: what is asked of one flow goes from part to part. */
+static bool prepare_walk(struct load *load, struct job *job, const struct pcapin *in)
+{
+	struct pcapin_layout layout;
+	struct pcapin_place first;
+
+	if (load->worker_count == 1 || load->options->trace != NULL || in == NULL ||
+	    !pcapin_layout(in, &layout))
+		return false;
+	first = pcapin_where(in);
+	/* Without memory for it, one worker does. */
+	return pcapwalk_init(&job->walk) == 0 && pcapwalk_begin(&job->walk, &first, NULL) == 0;
+}
+
+/* Under the lock: nothing is left to be taken. */
+static void end_job(struct load *load, struct job *job)
+{
+	load->open_jobs -= !job->ended;
+	job->ended = true;
+	job->holder = NULL;
+	pthread_cond_broadcast(&load->changed);
+}
+
+/* What all of its workers need, by the first of them. */
+static int prepare(struct worker *worker, struct job *job)
+{
+	struct load *load = worker->load;
+	bool divisible = false;
+
+	read_snapshots(job, load->options->stop);
+	if (job->status == 0)
+		read_capture_head(job, &worker->in);
+	if (job->status == 0)
+		job->status = replay_init(&worker->replay, &job->timeline, worker->in,
+					  &load->replay, &job->error);
+	if (job->status == 0) {
+		worker->replay.trace = wanted_trace(load, job);
+		divisible = prepare_walk(load, job, worker->in);
+	}
+	pthread_mutex_lock(&load->lock);
+	job->divisible = divisible;
+	job->state = job->status == 0 ? JOB_READY : JOB_FAILED;
+	if (job->status != 0)
+		end_job(load, job);
+	pthread_cond_broadcast(&load->changed);
+	pthread_mutex_unlock(&load->lock);
+	return job->status;
+}
+
+static void forget_job(struct job *job)
+{
+	timeline_release(&job->timeline);
+	pcapwalk_release(&job->walk);
+}
+
+static void leave_job(struct worker *worker)
+{
+	struct load *load = worker->load;
+	struct job *job = worker->job;
+	bool last;
+
+	if (job == NULL)
+		return;
+	replay_release(&worker->replay);
+	pcapin_close(worker->in);
+	worker->in = NULL;
+	worker->job = NULL;
+	pthread_mutex_lock(&load->lock);
+	last = --job->users == 0 && job->merged;
+	pthread_mutex_unlock(&load->lock);
+	if (last)
+		forget_job(job);
+}
+
+void load_job_merged(struct load *load, struct job *job)
+{
+	bool last;
+
+	pthread_mutex_lock(&load->lock);
+	job->merged = true;
+	end_job(load, job);
+	for (unsigned i = 0; i < load->worker_count; i++) {
+		for (int s = 0; s < LOAD_PARTS_AHEAD; s++) {
+			struct slot *slot = &load->workers[i].slots[s];
+
+			if (slot->job == job && slot->full)
+				slot->job = NULL;
+		}
+	}
+	last = job->users == 0;
+	pthread_cond_broadcast(&load->changed);
+	pthread_mutex_unlock(&load->lock);
+	if (last)
+		forget_job(job);
+}
+
+/* ---------------------------------------------------------- what to do next -- */
+
+/* All of these under the lock. */
+
+static struct slot *free_slot(struct worker *worker)
+{
+	for (int s = 0; s < LOAD_PARTS_AHEAD; s++) {
+		if (worker->slots[s].job == NULL)
+			return &worker->slots[s];
+	}
+	return NULL;
+}
+
+/* It has a part that waits for another job to be merged: the next should be of that one. */
+static bool is_ahead(const struct worker *worker)
+{
+	const struct load *load = worker->load;
+
+	for (int s = 0; s < LOAD_PARTS_AHEAD; s++) {
+		if (worker->slots[s].job != NULL &&
+		    worker->slots[s].job != &load->jobs[load->merging])
+			return true;
+	}
+	return false;
+}
+
+static bool can_go_on(const struct worker *worker, const struct job *job)
+{
+	if (job == NULL || job->state != JOB_READY || job->ended)
+		return false;
+	return job->holder == worker || (job->holder == NULL && job->divisible);
+}
+
+static struct job *job_to_help(const struct worker *worker)
+{
+	const struct load *load = worker->load;
+
+	for (size_t i = load->merging; i < load->next_job; i++) {
+		if (can_go_on(worker, &load->jobs[i]))
+			return &load->jobs[i];
+	}
+	return NULL;
+}
+
+/* Asks those who hold a job that could be divided; false: there is none and will be none. */
+static bool ask_to_help(struct load *load)
+{
+	bool any = false;
+
+	for (size_t i = load->merging; i < load->next_job; i++) {
+		struct job *job = &load->jobs[i];
+
+		if (job->skip || job->ended || (job->state == JOB_READY && !job->divisible))
+			continue;
+		job->wanted = true;
+		any = true;
+	}
+	return any;
+}
+
+static struct job *new_job(struct load *load)
+{
+	while (load->next_job < load->inputs.count && load->jobs[load->next_job].skip)
+		load->next_job++;
+	return load->next_job < load->inputs.count ? &load->jobs[load->next_job] : NULL;
+}
+
+/* NULL: nothing for now. *over: nor ever. */
+static struct job *choose_job(struct worker *worker, bool *over)
+{
+	struct load *load = worker->load;
+	struct job *fresh = new_job(load), *helped;
+	bool ahead = is_ahead(worker);
+
+	*over = false;
+	if (can_go_on(worker, worker->job))
+		return worker->job;
+	helped = ahead || fresh == NULL ? job_to_help(worker) : NULL;
+	if (helped != NULL)
+		return helped;
+	if (fresh != NULL) {
+		if (ahead)
+			ask_to_help(load);
+		load->next_job++;
+		return fresh;
+	}
+	*over = !ask_to_help(load);
+	return NULL;
+}
+
+/* The next part, whose job it holds then. NULL: there is nothing more to do. */
+static struct slot *take_part(struct worker *worker, struct job **job)
+{
+	struct load *load = worker->load;
+	struct slot *slot = NULL;
+	bool over = false;
+
+	pthread_mutex_lock(&load->lock);
+	for (*job = NULL; *job == NULL && !over && !load->stop;) {
+		slot = free_slot(worker);
+		if (slot != NULL)
+			*job = choose_job(worker, &over);
+		if (*job == NULL && !over && !load->stop)
+			pthread_cond_wait(&load->changed, &load->lock);
+	}
+	if (*job != NULL) {
+		(*job)->holder = worker;
+		(*job)->users += worker->job != *job;
+		slot->job = *job;
+		slot->number = (*job)->next_part++;
+		slot->full = false;
+	}
+	pthread_mutex_unlock(&load->lock);
+	return *job != NULL ? slot : NULL;
+}
+
+/* --------------------------------------------------------------- the parts -- */
+
+static int open_job(struct worker *worker, struct job *job, struct error *error)
+{
+	struct load *load = worker->load;
+	int status;
+
+	if (worker->job == job)
+		return 0;
+	leave_job(worker);
+	worker->job = job;
+	if (job->state == JOB_WAITING) /* none but its holder changes that */
+		return prepare(worker, job);
+	status = load_open_capture(job, &worker->in, error);
+	if (status == 0)
+		status = replay_init(&worker->replay, &job->timeline, worker->in, &load->replay,
+				     error);
+	return status;
+}
+
+/* Looks where the next part begins, for the others, if there may be any. */
+static void walk_ahead(struct worker *worker, struct job *job)
+{
+	struct load *load = worker->load;
+	enum pcapwalk_status status = PCAPWALK_STOPPED;
+	struct pcapin_layout layout;
+	bool walk;
+
+	pthread_mutex_lock(&load->lock);
+	walk = job->divisible && (job->wanted || load->worker_count > load->open_jobs);
+	job->wanted = false;
+	pthread_mutex_unlock(&load->lock);
+	if (walk && pcapin_layout(worker->in, &layout))
+		status = pcapwalk_go(&job->walk, &layout, worker->replay.options.part_packets,
+				     load->options->stop);
+	if (status == PCAPWALK_STOPPED)
+		return;
+	pthread_mutex_lock(&load->lock);
+	if (status == PCAPWALK_END)
+		end_job(load, job);
+	job->holder = NULL;
+	pthread_cond_broadcast(&load->changed);
+	pthread_mutex_unlock(&load->lock);
+}
+
+/* As its holder, to a part that it does not come to from the one before. */
+static int go_to_part(struct worker *worker, struct job *job, uint64_t number, struct error *error)
+{
+	const struct pcapin_place place = job->walk.place,
+				  start = pcapwalk_before(&job->walk, LOOK_BACK_NS);
+
+	if (decode_fragments_copy(&worker->fragments, job->walk.fragments) != 0)
+		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
+	walk_ahead(worker, job);
+	return replay_approach(&worker->replay, number, &place, &start, worker->fragments, error);
+}
+
+/* Of gzip it takes the last packet. */
+static void note_content(struct job *job, struct pcapin *in)
+{
+	const char *content = in != NULL ? pcapin_content_sha256(in) : NULL;
+
+	if (content != NULL)
+		memcpy(job->content_sha256, content, sizeof(job->content_sha256));
+}
+
+static int fill(struct worker *worker, struct job *job, struct slot *slot)
+{
+	struct error *error = &slot->error;
+	int status = open_job(worker, job, error);
+
+	if (status == 0 && worker->replay.parts == slot->number)
+		walk_ahead(worker, job);
+	else if (status == 0)
+		status = go_to_part(worker, job, slot->number, error);
+	/* Nothing was read, so there is no part: damage here is that of a file that was replaced.
+	 */
+	if (status != 0)
+		return status == ERROR_DAMAGED ? ERROR_SYSTEM : status;
+	status = replay_next(&worker->replay, &slot->part, error);
+	slot->read_bytes = worker->in != NULL ? pcapin_read_bytes(worker->in) : 0;
+	if (status != 1)
+		note_content(job, worker->in);
+	return status;
+}
+
+/* Hands a part on, and its job if it still holds it and there is a next part. */
+static void announce(struct worker *worker, struct job *job, struct slot *slot)
+{
+	struct load *load = worker->load;
+
+	pthread_mutex_lock(&load->lock);
+	if (slot->status == 1 && job->holder == worker && job->divisible &&
+	    pcapwalk_begin(&job->walk, &slot->part.next, slot->part.after.fragments) != 0)
+		job->divisible = false;
+	if (slot->status != 1)
+		end_job(load, job);
+	slot->full = true;
+	if (job->merged || job->state == JOB_FAILED)
+		slot->job = NULL;
+	pthread_cond_broadcast(&load->changed);
+	pthread_mutex_unlock(&load->lock);
+}
+
+static void *work(void *context)
+{
+	struct worker *worker = context;
+	struct slot *slot;
+	struct job *job;
+
+	while ((slot = take_part(worker, &job)) != NULL) {
+		bool ended;
+
+		slot->error = (struct error)ERROR_NONE;
+		slot->status = fill(worker, job, slot);
+		announce(worker, job, slot);
+		pthread_mutex_lock(&worker->load->lock);
+		ended = job->ended;
+		pthread_mutex_unlock(&worker->load->lock);
+		if (ended)
+			leave_job(worker);
+	}
+	leave_job(worker);
+	return NULL;
+}
+
+/* ------------------------------------------------------------- the threads -- */
+
+static void init_slots(struct worker *worker)
+{
+	for (int s = 0; s < LOAD_PARTS_AHEAD; s++)
+		replay_part_init(&worker->slots[s].part, &worker->load->replay);
+}
+
+static void release_worker(struct worker *worker)
+{
+	for (int s = 0; s < LOAD_PARTS_AHEAD; s++)
+		replay_part_release(&worker->slots[s].part);
+	decode_fragments_free(worker->fragments);
+}
+
+int load_start_workers(struct load *load, struct error *error)
+{
+	load->workers = calloc(load->worker_count, sizeof(*load->workers));
+	if (load->workers == NULL)
+		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
+	for (unsigned i = 0; i < load->worker_count; i++) {
+		load->workers[i].load = load;
+		init_slots(&load->workers[i]);
+	}
+	for (unsigned i = 0; i < load->worker_count; i++) {
+		struct worker *worker = &load->workers[i];
+
+		if (pthread_create(&worker->thread, NULL, work, worker) == 0)
+			worker->started = true;
+		else if (i == 0)
+			return error_set(error, ERROR_SYSTEM, NULL, -1, "cannot start a thread");
+		else
+			break; /* fewer do */
+	}
+	return 0;
+}
+
+void load_stop_workers(struct load *load)
+{
+	if (load->workers == NULL)
+		return;
+	pthread_mutex_lock(&load->lock);
+	load->stop = true;
+	pthread_cond_broadcast(&load->changed);
+	pthread_mutex_unlock(&load->lock);
+	for (unsigned i = 0; i < load->worker_count; i++) {
+		if (load->workers[i].started)
+			pthread_join(load->workers[i].thread, NULL);
+		release_worker(&load->workers[i]);
+	}
+	free(load->workers);
+	load->workers = NULL;
+}
+
+/* ----------------------------------------------------------- for the merger -- */
+
+/* Waits under the lock for a worker to announce something, but not for long. */
+static void wait_a_little(struct load *load)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += LOOK_UP_NS;
+	until.tv_sec += until.tv_nsec / NS_PER_SECOND;
+	until.tv_nsec %= NS_PER_SECOND;
+	pthread_cond_timedwait(&load->changed, &load->lock, &until);
+}
+
+void load_wait_ready(struct load *load, struct job *job)
+{
+	pthread_mutex_lock(&load->lock);
+	load->merging = (size_t)(job - load->jobs);
+	pthread_cond_broadcast(&load->changed);
+	while (job->state == JOB_WAITING && !load_interrupted(load))
+		wait_a_little(load);
+	pthread_mutex_unlock(&load->lock);
+}
+
+static struct slot *find_part(struct load *load, const struct job *job, uint64_t number)
+{
+	for (unsigned i = 0; i < load->worker_count; i++) {
+		for (int s = 0; s < LOAD_PARTS_AHEAD; s++) {
+			struct slot *slot = &load->workers[i].slots[s];
+
+			if (slot->job == job && slot->number == number && slot->full)
+				return slot;
+		}
+	}
+	return NULL;
+}
+
+struct slot *load_wait_part(struct load *load, struct job *job, uint64_t number)
+{
+	struct slot *slot = NULL;
+
+	pthread_mutex_lock(&load->lock);
+	while (!load_interrupted(load) && (slot = find_part(load, job, number)) == NULL &&
+	       (!job->ended || number < job->next_part))
+		wait_a_little(load);
+	pthread_mutex_unlock(&load->lock);
+	return slot;
+}
+
+void load_free_slot(struct load *load, struct slot *slot)
+{
+	pthread_mutex_lock(&load->lock);
+	slot->job = NULL;
+	pthread_cond_broadcast(&load->changed);
+	pthread_mutex_unlock(&load->lock);
+}
