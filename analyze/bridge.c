@@ -258,6 +258,29 @@ static void refuse_heirs(struct bridge *bridge, const struct bridge_subject *sub
 	bridge_refuse_owner(bridge, maybe ? BRIDGE_WHY_MAY_BE_HEIR : BRIDGE_WHY_HEIR, v);
 }
 
+/* Who is named forked since the last complete reading, and since the connection began: the child
+ * has it too, and may be who moves bytes. What has none the kernel sends, for whoever has it. */
+static void refuse_forked(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
+			  struct bridge_verdict *v)
+{
+	const struct timeline *tl = bridge->timeline;
+	uint32_t full = timeline_full_at(tl, t_ns);
+	int64_t from_ns = full == TIMELINE_NONE ? INT64_MIN : tl->frames[full].begin_ns, fork_ns;
+
+	if (v->reason != BRIDGE_OWNED || subject->protocol != IPPROTO_TCP)
+		return;
+	if (subject->began_ns > from_ns)
+		from_ns = subject->began_ns;
+	fork_ns = timeline_next_fork(tl, v->process, from_ns);
+	bridge_edge(v, t_ns, fork_ns);
+	if (fork_ns > t_ns)
+		return;
+	v->from_ns = t_ns;
+	v->until_ns = t_ns + 1;
+	if (subject->payload_bytes > 0)
+		bridge_refuse_owner(bridge, BRIDGE_WHY_HAS_HEIR, v);
+}
+
 static void judge(struct bridge *bridge, const struct bridge_subject *subject, int64_t t_ns,
 		  struct bridge_verdict *v)
 {
@@ -302,6 +325,7 @@ static void judge(struct bridge *bridge, const struct bridge_subject *subject, i
 	tuple = bridge_judge_tuple(bridge, subject, t_ns, v);
 	if (tuple == 1) {
 		refuse_heirs(bridge, subject, t_ns, v);
+		refuse_forked(bridge, subject, t_ns, v);
 		return;
 	}
 	if (stream && subject->responder && bridge_judge_listener(bridge, subject, v)) {

@@ -164,6 +164,36 @@ static bool push_next(struct bridge *bridge, uint32_t socket, const struct bridg
 	return bridge->pool_count > before;
 }
 
+/* A look-up finds one who holds a socket, and it may have several: until the first complete reading
+ * since, those that it shows and that were there may have had it too. Whether there are any. */
+static bool push_unread(struct bridge *bridge, uint32_t socket, const struct bridge_near *near,
+			int64_t t_ns, struct bridge_verdict *v)
+{
+	const struct timeline *tl = bridge->timeline;
+	size_t before = bridge->pool_count, begun = timeline_fulls_until(tl, t_ns);
+	uint32_t read = begun > 0 ? tl->full[begun - 1] : 0, next;
+
+	for (size_t n = 0; n < near->count; n++) {
+		const struct timeline_life *life = &tl->holders[near->places[n]].life;
+
+		if (timeline_current(tl, life, t_ns) && begun > 0 && life->first <= read)
+			return false;
+	}
+	if (begun == tl->full_count)
+		return false;
+	next = tl->full[begun];
+	bridge_edge(v, t_ns, tl->frames[next].end_ns);
+	for (size_t n = 0; n < near->count; n++) {
+		const struct timeline_holder *h = &tl->holders[near->places[n]];
+
+		if (timeline_first_end(tl, &h->life) > t_ns && h->life.first <= next &&
+		    existed(tl, h->process, false, t_ns))
+			bridge_push_candidate(bridge, socket, h->process,
+					      image_at(tl, h->process, t_ns, t_ns, v));
+	}
+	return bridge->pool_count > before;
+}
+
 /* Puts the processes that held the socket at t into the pool. */
 struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t socket, int64_t t_ns,
 					     struct bridge_verdict *v)
@@ -191,6 +221,8 @@ struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t soc
 	}
 	if (out.rule == BRIDGE_EXACT) {
 		out.moved = push_next(bridge, socket, near, TIMELINE_NONE, t_ns, v);
+		if (push_unread(bridge, socket, near, t_ns, v))
+			out.moved = true;
 		return out;
 	}
 	out.rule = nearest_holding(tl, &tl->sockets[socket], near, t_ns, &frame);

@@ -363,6 +363,8 @@ struct timeline_way timeline_way(const struct timeline *timeline, uint8_t protoc
 /* Of the uses of a way without ports, one for each. */
 const struct timeline_call *timeline_calls(const struct timeline *timeline,
 					   const struct timeline_way *way);
+/* The first fork of process after from, told or read; INT64_MAX: none. */
+int64_t timeline_next_fork(const struct timeline *timeline, uint32_t process, int64_t from_ns);
 /* Whether process forked in (from, until], and the child may use what it inherited. */
 bool timeline_forked(const struct timeline *timeline, uint32_t process, int64_t from_ns,
 		     int64_t until_ns);

@@ -236,11 +236,11 @@ void timeline_note_before(struct timeline_process *p, int64_t at_ns)
 	p->first_fork_ns = p->start_ns < at_ns ? p->start_ns : at_ns;
 }
 
-static int note_fork(struct timeline *tl, const struct timeline_process *p)
+static int note_fork(struct timeline *tl, uint32_t parent, int64_t born_ns)
 {
 	if (grow_one(&tl->forks, tl->fork_count, &tl->fork_capacity, sizeof(*tl->forks)) != 0)
 		return -1;
-	tl->forks[tl->fork_count++] = (struct timeline_fork){p->parent, p->born_ns};
+	tl->forks[tl->fork_count++] = (struct timeline_fork){parent, born_ns};
 	return 0;
 }
 
@@ -255,7 +255,7 @@ int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 	if (p->born_ns != 0 && (born->born_ns - p->born_ns > SAME_FORK_NS ||
 				p->born_ns - born->born_ns > SAME_FORK_NS)) {
 		p->forked_twice = true;
-		if (note_fork(tl, p) != 0)
+		if (note_fork(tl, p->parent, p->born_ns) != 0)
 			return -1;
 	}
 	if (p->born_ns == 0 || !p->forked_twice)
@@ -459,13 +459,26 @@ static int compare_forks(const void *left, const void *right)
 	return (a->born_ns > b->born_ns) - (a->born_ns < b->born_ns);
 }
 
+/* A fork that was not told: of who was read as the parent, to the tick. */
+static int note_child(struct timeline *tl, const struct timeline_process *p)
+{
+	uint32_t parent = p->first_image != TIMELINE_NONE ? tl->images[p->first_image].ppid : 0;
+
+	if (parent == 0 || p->start_ns == INT64_MIN)
+		return 0;
+	return note_fork(tl, parent, p->start_ns);
+}
+
 /* Those that another fork of the same pid and tick followed are there already. */
 static int sort_forks(struct timeline *tl)
 {
 	for (uint32_t i = 0; i < tl->count.processes; i++) {
 		const struct timeline_process *p = &tl->processes[i];
 
-		if (p->parent != 0 && p->same_as == TIMELINE_NONE && note_fork(tl, p) != 0)
+		if (p->same_as != TIMELINE_NONE)
+			continue;
+		if (p->parent != 0 ? note_fork(tl, p->parent, p->born_ns) != 0
+				   : note_child(tl, p) != 0)
 			return -1;
 	}
 	if (tl->fork_count > 0)
@@ -473,7 +486,7 @@ static int sort_forks(struct timeline *tl)
 	return 0;
 }
 
-bool timeline_forked(const struct timeline *tl, uint32_t process, int64_t from_ns, int64_t until_ns)
+int64_t timeline_next_fork(const struct timeline *tl, uint32_t process, int64_t from_ns)
 {
 	uint32_t pid = tl->processes[process].pid;
 	size_t low = 0, high = tl->fork_count;
@@ -488,8 +501,13 @@ bool timeline_forked(const struct timeline *tl, uint32_t process, int64_t from_n
 		else
 			high = middle;
 	}
-	return low < tl->fork_count && tl->forks[low].parent == pid &&
-	       tl->forks[low].born_ns <= until_ns;
+	return low < tl->fork_count && tl->forks[low].parent == pid ? tl->forks[low].born_ns
+								    : INT64_MAX;
+}
+
+bool timeline_forked(const struct timeline *tl, uint32_t process, int64_t from_ns, int64_t until_ns)
+{
+	return timeline_next_fork(tl, process, from_ns) <= until_ns;
 }
 
 /* A file that ends as it should has a last reading, before which all that the
@@ -520,7 +538,7 @@ int timeline_pair(struct timeline *tl)
 	    timeline_order_pids(tl) != 0 || timeline_order_closes(tl) != 0)
 		return -1;
 	if (tl->count.uses == 0)
-		return timeline_close_read(tl);
+		return sort_forks(tl) != 0 ? -1 : timeline_close_read(tl);
 	find_told_until(tl);
 	pair_sockets(tl);
 	/* Once more, with the cookies that were read. */

@@ -73,7 +73,8 @@ static bool has_row(const struct model_reading *r, uint32_t inode)
 	return false;
 }
 
-struct snap_process model_facts(const struct model_process *p, int64_t at)
+struct snap_process model_facts(const struct model_world *world, const struct model_process *p,
+				int64_t at)
 {
 	static const char *const names[16] = {"init", "sh",   "curl", "nginx", "dig", "sshd",
 					      "git",  "bash", "x8",   "x9",    "in0", "in1",
@@ -83,11 +84,14 @@ struct snap_process model_facts(const struct model_process *p, int64_t at)
 					      "/bin/x8",   "/bin/x9",	"/bin/in0",  "/bin/in1",
 					      "/bin/in2",  "/bin/in3",	"/bin/in4",  "/bin/in5"};
 	uint32_t program = model_program(p, at) % 16;
+	const struct model_process *parent =
+		p->parent == MODEL_NOBODY ? NULL : &world->processes.items[p->parent];
 
 	return (struct snap_process){
 		.pid = p->pid,
 		.start_ticks = p->start_ticks,
-		.ppid = 1,
+		/* Who has lost it is init's. */
+		.ppid = parent != NULL && model_lives(parent, at) ? parent->pid : 1,
 		.uid = 1000,
 		.comm = names[program],
 		.exe = paths[program],
@@ -108,7 +112,7 @@ static void read_processes(struct model_world *world, struct model_reading *r)
 
 		if (!model_lives(p, at))
 			continue;
-		*MODEL_ADD(&r->processes) = model_facts(p, at);
+		*MODEL_ADD(&r->processes) = model_facts(world, p, at);
 		for (size_t k = 0; k < world->holds.count; k++) {
 			const struct model_hold *h = &world->holds.items[k];
 			uint32_t inode = world->sockets.items[h->socket].inode;

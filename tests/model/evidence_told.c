@@ -114,7 +114,7 @@ static void tell_person(struct teller *teller, int process, int64_t at)
 		snapframe_add(&teller->frame, &record);
 	}
 	record = (struct snap_record){.type = SNAP_TYPE_PROCESS, .op = SNAP_ONCE};
-	record.u.process = model_facts(p, at);
+	record.u.process = model_facts(teller->world, p, at);
 	record.u.process.start_ticks = told_ticks(teller, p);
 	snapframe_add(&teller->frame, &record);
 }
@@ -367,7 +367,7 @@ static void look_up(struct model_world *world, struct model_evidence *evidence,
 		const struct model_process *p = &world->processes.items[holder];
 
 		record = (struct snap_record){.type = SNAP_TYPE_PROCESS, .op = SNAP_ONCE};
-		record.u.process = model_facts(p, at);
+		record.u.process = model_facts(world, p, at);
 		snapframe_add(&frame, &record);
 		record = (struct snap_record){.type = SNAP_TYPE_HOLDER, .op = SNAP_ONCE};
 		record.u.holder = found->holder =
@@ -410,7 +410,7 @@ static void tell_exits(struct model_world *world, struct model_evidence *evidenc
 		if (p->exit < 0 || p->exit >= world->until || !was_read(evidence, p, p->exit))
 			continue;
 		head(world, &frame, "exit", model_real(world, p->exit), p->exit + late);
-		record.u.process = model_facts(p, p->exit);
+		record.u.process = model_facts(world, p, p->exit);
 		record.u.process.exit_known = true;
 		record.u.process.exit_ns = model_real(world, p->exit);
 		snapframe_add(&frame, &record);

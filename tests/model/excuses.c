@@ -48,16 +48,6 @@ static bool socket_was_seen(const struct model_world *world, const struct model_
 	return false;
 }
 
-static bool ever_held(const struct model_world *world, int process, int socket)
-{
-	for (size_t i = 0; i < world->holds.count; i++) {
-		if (world->holds.items[i].process == process &&
-		    world->holds.items[i].socket == socket)
-			return true;
-	}
-	return false;
-}
-
 static bool is_handed_at_once(const struct model_world *world, int socket, int one, int other)
 {
 	for (size_t i = 0; i < world->holds.count; i++) {
@@ -129,7 +119,7 @@ static bool is_listener_missed(const struct model_world *world,
 
 		if (!listens(s, accepted->local.port))
 			continue;
-		has_other = has_other || ever_held(world, process, (int)i);
+		has_other = has_other || model_ever_held(world, process, (int)i);
 		is_missing = is_missing ||
 			     (s->open <= accepted->open && s->closed > accepted->open &&
 			      is_missed(world, evidence, accepted->open, (int)i, MODEL_NOBODY));
@@ -163,7 +153,7 @@ static bool is_close_late(const struct model_world *world, const struct model_ev
 
 		if (closed->local.port == port && closed->closed_ns > t_ns &&
 		    world->sockets.items[socket].closed <= packet->at &&
-		    ever_held(world, process, socket))
+		    model_ever_held(world, process, socket))
 			return true;
 	}
 	return false;
@@ -200,15 +190,15 @@ const char *model_excuse(const struct model_world *world, const struct model_evi
 	for (size_t i = 0; i < world->jumps.count; i++) {
 		if (world->jumps.items[i].step != 0 && world->jumps.items[i].at > packet->at &&
 		    world->jumps.items[i].at < packet->at + 2 * SEC &&
-		    ever_held(world, process, e->socket))
+		    model_ever_held(world, process, e->socket))
 			return "the clock was set before its holders were read";
 	}
 	if (model_holds(world, process, e->socket, packet->at))
 		return "another one had it too, and used it";
-	if (ever_held(world, process, e->socket) &&
+	if (model_ever_held(world, process, e->socket) &&
 	    !model_was_seen(world, evidence, e->owner, e->socket))
 		return "it went from hand to hand, and only the other was seen with it";
-	if (ever_held(world, process, e->socket) &&
+	if (model_ever_held(world, process, e->socket) &&
 	    packet->at >= world->processes.items[process].born - MODEL_TICK_NS &&
 	    packet->at <= world->processes.items[process].born + MODEL_TICK_NS)
 		return "it was inherited within a clock tick";

@@ -218,16 +218,6 @@ static void check_counts(struct judge *judge)
 
 /* --------------------------------------------------------------- owners -- */
 
-static bool ever_held(const struct model_world *world, int process, int socket)
-{
-	for (size_t i = 0; i < world->holds.count; i++) {
-		if (world->holds.items[i].process == process &&
-		    world->holds.items[i].socket == socket)
-			return true;
-	}
-	return false;
-}
-
 /* Whether a process may be named: who sent or read it; of what has no payload,
  * and so no sender but the kernel, whoever had the connection; of a socket that
  * is said to be shared, whoever had it then. */
@@ -241,8 +231,8 @@ static bool may_be_named(const struct model_world *world, const struct model_pac
 	if (process == end->owner || (world->mode != MODEL_TOLD && process == end->holder))
 		return true;
 	if (packet->protocol == IPPROTO_TCP && packet->payload_bytes == 0)
-		return ever_held(world, process, end->socket);
-	return shared_by > 1 && ever_held(world, process, end->socket);
+		return model_ever_held(world, process, end->socket);
+	return shared_by > 1 && model_ever_held(world, process, end->socket);
 }
 
 static void describe(const struct judge *judge, const struct model_packet *p, char *text,
@@ -306,6 +296,11 @@ static void judge_end(struct judge *judge, const struct model_packet *p, int sid
 	excuse = model_excuse(world, judge->evidence, p, side, v->process);
 	if (excuse != NULL) {
 		judge->score->exempt++;
+		if (judge->complain)
+			printf("# excused: %s: %s end is %s's (process %d), not of %d (socket %d): "
+			       "%s\n",
+			       text, side == 0 ? "sending" : "receiving", v->why, v->process,
+			       end->owner, end->socket, excuse);
 		model_note(judge->score, world->seed, "wrong, excused: %s, %s, %s: %s",
 			   model_mode_names[world->mode], kind_of(p, side), v->why, excuse);
 		return;

@@ -30,7 +30,7 @@ static const char help[] =
 	"Plays histories SEED, SEED + 1, ...; without -s those that showed a fault once, and\n"
 	"then 1, 2, ... (default 300).\n"
 	"-k: keep the evidence of each in DIR/SEED, its database in DIR/SEED.db\n"
-	"-v: print each packet with a wrong owner\n";
+	"-v: print each packet with a wrong owner, excused or not\n";
 
 struct run {
 	uint64_t histories, seed;

@@ -142,6 +142,7 @@ uint64_t model_ticks(const struct model_world *world, int64_t at);
 
 bool model_lives(const struct model_process *process, int64_t at);
 bool model_holds(const struct model_world *world, int process, int socket, int64_t at);
+bool model_ever_held(const struct model_world *world, int process, int socket);
 uint32_t model_program(const struct model_process *process, int64_t at);
 
 /* Everything that happens, from the seed. */
@@ -215,7 +216,8 @@ void model_record(struct model_world *world, struct model_evidence *evidence,
 void model_evidence_free(struct model_evidence *evidence);
 /* The row that a reading at that moment finds; false: none. */
 bool model_row_at(const struct model_socket *socket, int64_t at, struct snap_socket *row);
-struct snap_process model_facts(const struct model_process *process, int64_t at);
+struct snap_process model_facts(const struct model_world *world,
+				const struct model_process *process, int64_t at);
 /* evidence_told.c: fills events, found, uses, closes and blind. */
 void model_tell(struct model_world *world, struct model_evidence *evidence);
 /* evidence_files.c */

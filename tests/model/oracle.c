@@ -263,6 +263,35 @@ static bool has_listener(const struct question *q, int process)
 	return false;
 }
 
+/* Whether process has a child, by any reading, that began since the last reading before the packet
+ * and since the SYN. */
+static bool forked_unread(const struct question *q, int process)
+{
+	const struct model_process *parent = &q->world->processes.items[process];
+	int64_t since_ns = q->began_ns;
+
+	for (size_t i = 0; i < q->evidence->readings.count; i++) {
+		const struct snap_frame *head = &q->evidence->readings.items[i].head;
+
+		if (head->end_ns <= q->t_ns && head->begin_ns > since_ns)
+			since_ns = head->begin_ns;
+	}
+	for (size_t i = 0; i < q->evidence->readings.count; i++) {
+		const struct model_reading *r = &q->evidence->readings.items[i];
+
+		for (size_t k = 0; k < r->processes.count; k++) {
+			int child = model_process_of(q->world, r->processes.items[k].pid,
+						     r->processes.items[k].start_ticks);
+
+			if (child != MODEL_NOBODY && r->processes.items[k].ppid == parent->pid &&
+			    surely_began(q, child) > since_ns &&
+			    surely_began(q, child) - MODEL_TICK_NS <= q->t_ns)
+				return true;
+		}
+	}
+	return false;
+}
+
 static struct model_opinion ask_read(const struct question *q)
 {
 	struct set holders = {MODEL_NOBODY, false};
@@ -318,6 +347,8 @@ static struct model_opinion ask_read(const struct question *q)
 	}
 	if (surely_began(q, holders.process) > q->began_ns)
 		return nobody("who has it may have begun after the connection");
+	if (q->packet->payload_bytes > 0 && forked_unread(q, holders.process))
+		return nobody("a child of who has it may have moved the bytes");
 	return (struct model_opinion){holders.process, "one had it in every reading"};
 }
 

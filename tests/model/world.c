@@ -111,6 +111,16 @@ bool model_holds(const struct model_world *world, int process, int socket, int64
 	return false;
 }
 
+bool model_ever_held(const struct model_world *world, int process, int socket)
+{
+	for (size_t i = 0; i < world->holds.count; i++) {
+		if (world->holds.items[i].process == process &&
+		    world->holds.items[i].socket == socket)
+			return true;
+	}
+	return false;
+}
+
 uint32_t model_program(const struct model_process *process, int64_t at)
 {
 	uint32_t program = process->image[0].program;

@@ -219,6 +219,60 @@ static void a_fork_that_is_told_again_is_the_same(void **state)
 	assert_sender(123, BRIDGE_EXACT, 10);
 }
 
+/* ------------------------------------------------------------- forks -- */
+
+static void until_the_next_reading_a_child_may_be_who_sends(void **state)
+{
+	(void)state;
+	scene_process('+', 10, OLD, "a");
+	scene_socket('+', ROW_CLIENT, 500);
+	scene_holder('+', 500, 10, OLD, 3);
+	scene_frame("poll", 1000, 1001);
+	child(11, 500, 10);
+	settle();
+	client_sends(UNSEEN);
+	subject.payload_bytes = 5;
+	assert_sender(450, BRIDGE_EXACT, 10);
+	assert_nobody(600, BRIDGE_GAP);
+	assert_true(asked_told(BRIDGE_WHY_HAS_HEIR));
+	assert_sender(1500, BRIDGE_EXACT, 10);
+	/* The kernel sends what has no payload, for both. */
+	subject.payload_bytes = 0;
+	assert_sender(600, BRIDGE_EXACT, 10);
+}
+
+static void a_child_has_nothing_that_was_opened_after_it_began(void **state)
+{
+	(void)state;
+	scene_process('+', 10, OLD, "a");
+	scene_frame("poll", 1000, 1001);
+	child(11, 500, 10);
+	scene_socket('+', ROW_CLIENT, 500);
+	scene_holder('+', 500, 10, OLD, 3);
+	settle();
+	client_sends(550);
+	subject.payload_bytes = 5;
+	assert_sender(600, BRIDGE_AHEAD, 10);
+}
+
+static void a_look_up_finds_one_of_several_who_have_a_socket(void **state)
+{
+	(void)state;
+	scene_process('+', 10, OLD, "a");
+	scene_process('+', 11, OLD, "a");
+	scene_frame("event", 150, 160);
+	scene_socket('!', ROW_DNS, 500);
+	scene_holder('!', 500, 10, OLD, 3);
+	scene_frame("poll", 1000, 1001);
+	scene_socket('+', ROW_DNS, 500);
+	scene_holder('+', 500, 10, OLD, 3);
+	scene_holder('+', 500, 11, OLD, 3);
+	settle();
+	ask_host(17, 53, 40000);
+	assert_nobody(500, BRIDGE_AMBIGUOUS);
+	assert_int_equal(v.candidate_count, 2);
+}
+
 #define FACT(name) cmocka_unit_test_setup_teardown(name, judged_begin, judged_end)
 
 int main(void)
@@ -235,6 +289,9 @@ int main(void)
 		FACT(a_child_that_was_made_for_a_connection_serves_it),
 		FACT(two_processes_of_one_pid_and_tick_are_not_told_apart),
 		FACT(a_fork_that_is_told_again_is_the_same),
+		FACT(until_the_next_reading_a_child_may_be_who_sends),
+		FACT(a_child_has_nothing_that_was_opened_after_it_began),
+		FACT(a_look_up_finds_one_of_several_who_have_a_socket),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
