@@ -1,5 +1,6 @@
 /* pcapwho: which process sent this packet? */
 #include <locale.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,10 +50,23 @@ static int run_verb(int argc, char **argv)
 	return EXIT_BAD_USAGE;
 }
 
+/* An array that doubles is moved by the kernel, and what is freed goes back to it, only while
+ * glibc asks the kernel for each large piece; by itself it stops that after the first one freed,
+ * and what smaller ones of the array were then stays as holes. */
+static void keep_large_pieces_apart(void)
+{
+#ifdef __GLIBC__
+	const int large_bytes = 128 * 1024; /* what it begins with */
+
+	mallopt(M_MMAP_THRESHOLD, large_bytes);
+#endif
+}
+
 int main(int argc, char **argv)
 {
 	char flag[] = "--help";
 
+	keep_large_pieces_apart();
 	setlocale(LC_CTYPE, "");
 	if (argc < 2) {
 		print_help(stderr);

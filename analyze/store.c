@@ -24,18 +24,20 @@
 /* While a new database is filled nobody else reads it and a crash leaves only
  * a temporary file, so nothing is synced; the journal in memory is for
  * store_rollback. What decides about the bytes of the file is said, not left
- * to how SQLite was compiled. */
+ * to how SQLite was compiled. A larger cache (in KiB) is no faster: rows come in the
+ * order of their tables, and the system keeps the file in memory anyway. */
 static const char new_pragmas[] = "PRAGMA page_size = 4096;"
 				  "PRAGMA encoding = 'UTF-8';"
 				  "PRAGMA auto_vacuum = NONE;"
 				  "PRAGMA locking_mode = EXCLUSIVE;"
 				  "PRAGMA journal_mode = MEMORY;"
 				  "PRAGMA synchronous = OFF;"
-				  "PRAGMA cache_size = -65536;"
+				  "PRAGMA cache_size = -4096;"
 				  "PRAGMA foreign_keys = OFF;"
 				  "PRAGMA secure_delete = OFF;"
 				  "PRAGMA application_id = " STOREFILE_APPLICATION_ID_TEXT ";"
 				  "PRAGMA user_version = " STOREFILE_VERSION_TEXT ";";
+/* Here a page that has no room costs a sync. */
 static const char place_pragmas[] = "PRAGMA journal_mode = DELETE;"
 				    "PRAGMA synchronous = FULL;"
 				    "PRAGMA cache_size = -65536;"
