@@ -183,9 +183,13 @@ $(MODEL): $(call obj,$(MODEL_SRC)) $(ANALYZE_LIB) $(RECORD_LIB) $(FORMAT_LIB)
 	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(RECORD_LIBS) $(ANALYZE_LIBS)
 
 # What the benches start and measure with.
-$(BENCH_BIN): $(O)/%: $(O)/%.o $(RECORD_LIB) $(FORMAT_LIB)
+ARCHIVE := $(O)/tests/bench/archive
+$(filter-out $(ARCHIVE),$(BENCH_BIN)): $(O)/%: $(O)/%.o $(RECORD_LIB) $(FORMAT_LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(RECORD_LIBS)
+$(ARCHIVE): $(O)/tests/bench/archive.o $(ANALYZE_LIB) $(FORMAT_LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(ANALYZE_LIBS)
 
 CLI_TESTS := $(sort $(wildcard tests/cli/*.t))
 TESTS     ?= $(UNIT_BIN) $(REPLAY_BIN) $(MODEL) $(CLI_TESTS) tests/truth/truth.t

@@ -194,6 +194,8 @@ int merge_put_connection(struct merge *merge, const struct merge_flow *live,
 {
 	bool answered = merge_is_answered(live, c);
 	bool owned = c->reason == BRIDGE_OWNED && !answered;
+	char remote[ENDPOINT_TEXT_SIZE];
+	struct endpoint_address address;
 	struct store_connection row = {
 		.connection_id = c->connection_id,
 		.flow_id = live->flow_id,
@@ -215,6 +217,8 @@ int merge_put_connection(struct merge *merge, const struct merge_flow *live,
 		.received_payload_bytes = (int64_t)c->received.payload_bytes,
 	};
 
+	memcpy(address.bytes, live->flow.key.address[!c->side], sizeof(address.bytes));
+	row.remote_address = endpoint_format(&address, remote);
 	if (owned)
 		memcpy(row.rule_packets, c->rule_packets, sizeof(row.rule_packets));
 	return store_connection(merge->store, &row, how, error);

@@ -46,6 +46,11 @@ static const char place_pragmas[] = "PRAGMA journal_mode = DELETE;"
 static const char analyze_sql[] = "PRAGMA analysis_limit = 1000; ANALYZE;"
 				  "DROP TABLE IF EXISTS sqlite_stat4;";
 
+/* Samples also tell how the pages were filled, which depends on what was written together. */
+static const char analyze_sums_sql[] =
+	"PRAGMA analysis_limit = 0; ANALYZE process_bucket; ANALYZE process_period;"
+	"DROP TABLE IF EXISTS sqlite_stat4;";
+
 /* Bytes 96 to 99 of a database hold the version of the SQLite that wrote it,
  * for information only. A fixed one, or two machines would write two files. */
 #define HEADER_WRITER 96
@@ -268,6 +273,7 @@ static void release(struct store *store)
 {
 	store_finalize_all(store);
 	store_packets_release(store);
+	store_sums_release(store);
 	sqlite3_close(store->db);
 	if (store->fill_path)
 		unlink(store->fill_path);
@@ -308,6 +314,8 @@ int store_open(const char *path, int64_t bucket_ns, bool with_packets, struct st
 		code = open_in_place(store, bucket_ns, with_packets, error);
 	if (code == 0)
 		code = store_load_codes(store, error);
+	if (code == 0)
+		code = store_sums_open(store, error);
 	if (code != 0) {
 		release(store);
 		return code;
@@ -333,6 +341,8 @@ int store_open_merged(const char *path, bool replaces, int64_t bucket_ns, bool w
 	code = open_new(store, bucket_ns, with_packets, error);
 	if (code == 0)
 		code = store_load_codes(store, error);
+	if (code == 0)
+		code = store_sums_open(store, error);
 	if (code != 0) {
 		release(store);
 		return code;
@@ -352,6 +362,8 @@ int store_commit(struct store *store, struct error *error)
 {
 	int code = store_packets_flush(store, error);
 
+	if (code == 0)
+		code = store_sums_commit(store, false, error);
 	return code == 0 ? store_execute(store, "COMMIT", error) : code;
 }
 
@@ -375,6 +387,7 @@ void store_rollback(struct store *store)
 {
 	store_stop_when(store, NULL);
 	store_packets_forget(store);
+	store_sums_drop(store);
 	/* SQLite has rolled back by itself after some failures. */
 	if (!sqlite3_get_autocommit(store->db))
 		sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
@@ -467,17 +480,30 @@ static int put_in_place(const char *from, const char *to, struct error *error)
 	return sync_directory_of(to, error);
 }
 
+static int sum_all(struct store *store, struct error *error)
+{
+	int code = store_execute(store, "BEGIN", error);
+
+	if (code == 0)
+		code = store_sums_commit(store, true, error);
+	return code == 0 ? store_execute(store, "COMMIT", error) : code;
+}
+
 int store_finish(struct store *store, struct error *error)
 {
 	int code = 0;
 
 	assert(sqlite3_get_autocommit(store->db));
-	store_finalize_all(store);
 	if (store->is_new)
+		code = sum_all(store, error);
+	store_finalize_all(store);
+	if (code == 0 && store->is_new)
 		code = store_execute(store, schema_indexes, error);
 	/* Where nothing was added, not a byte changes. */
 	if (code == 0 && (store->is_new || sqlite3_total_changes(store->db) > 0))
 		code = store_execute(store, analyze_sql, error);
+	if (code == 0 && store->is_new)
+		code = store_execute(store, analyze_sums_sql, error);
 	if (code == 0 && store->is_new) {
 		code = copy_database(store, error);
 		if (code == 0)

@@ -24,6 +24,8 @@ int store_fold_connection(struct store *store, int64_t from_id, int64_t to_id, s
 {
 	int code = store->with_packets ? store_fold_packets(store, from_id, to_id, error) : 0;
 
+	if (code == 0)
+		code = store_sums_fold(store, from_id, to_id, error);
 	for (int i = 0; i < STORE_PUT_PACKETS - STORE_FOLD && code == 0; i++) {
 		if (!store->statements[STORE_FOLD + i])
 			code = store_prepare(store, STORE_FOLD + i, fold_sql[i], error);

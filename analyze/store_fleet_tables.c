@@ -62,7 +62,11 @@ const struct store_reference store_references[] = {
 	{NULL, NULL, STORE_POINTER, STORE_NUMBERED},
 };
 
-const char *const store_not_taken[] = {"setting", "column_help", "rule", "reason", "carry", NULL};
+/* Those of the schema itself, and what is added up from others. */
+const char *const store_not_taken[] = {
+	"setting", "column_help",    "rule",	       "reason", "carry",
+	"period",  "process_bucket", "process_period", NULL,
+};
 
 const struct store_verdict_column store_verdict_columns[] = {
 	{"connection", "rule", "rule", "rule"},

@@ -234,6 +234,7 @@ static const struct column connection_columns[] = {
 	NUMBER(connection, received_packets),
 	NUMBER(connection, received_bytes),
 	NUMBER(connection, received_payload_bytes),
+	TEXT(connection, remote_address),
 	END};
 
 static const struct column candidate_columns[] = {
@@ -542,6 +543,8 @@ int store_connection(struct store *store, const struct store_connection *row, en
 	if (code == 0 && how == STORE_COMPARE)
 		return compare_row(store, STORE_INSERT_CONNECTION, STORE_COMPARE_CONNECTION, row,
 				   error);
+	if (code == 0 && how == STORE_REWRITE)
+		code = store_sums_own(store, row->connection_id, row->process_id, error);
 	if (code == 0)
 		code = write_row(store, STORE_INSERT_CONNECTION, row, how == STORE_INSERT, error);
 	return code;

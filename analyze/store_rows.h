@@ -1,7 +1,7 @@
 /*
  * store_rows.h - what store.c (the file's life), store_rows.c (its rows), store_traffic.c (those of
- * traffic), store_packets.c (single packets), store_loaded.c (what is there) and store_carry.c
- * (what moves between them) share. Nobody else includes it.
+ * traffic), store_packets.c (single packets), store_loaded.c (what is there), store_carry.c (what
+ * moves between them) and store_sums.c (what is added up) share. Nobody else includes it.
  */
 #ifndef ANALYZE_STORE_ROWS_H
 #define ANALYZE_STORE_ROWS_H
@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "analyze/hashindex.h"
 #include "analyze/store.h"
 
 enum store_statement {
@@ -40,7 +41,8 @@ enum store_statement {
 	STORE_PUT_STRETCHES,
 	STORE_CHANGE_PACKETS,
 	STORE_FOLD_STRETCHES,
-	STORE_STATEMENTS = STORE_FOLD_STRETCHES + 2
+	STORE_SUMS = STORE_FOLD_STRETCHES + 2, /* those of store_sums.c */
+	STORE_STATEMENTS = STORE_SUMS + 11
 };
 
 #define STORE_MAX_CODES 64 /* rows of rule and of reason: a dozen, fixed by the schema */
@@ -81,6 +83,21 @@ struct store_packets {
 	size_t stretch_count;
 };
 
+/* What a process sent and received in a bucket. */
+struct store_sum {
+	int64_t process_id, bucket; /* process_id: 0 is nobody */
+	int64_t count[4];	    /* as the columns of table traffic */
+};
+
+/* Not yet written. What is written agrees with tables traffic and connection. */
+struct store_sums {
+	struct store_sum *held;
+	size_t held_count, held_capacity;
+	struct hashindex index;		   /* of held, by process and bucket */
+	int64_t connection_id, process_id; /* whose the last row of traffic was */
+	int64_t shortest;		   /* of table period, in buckets */
+};
+
 struct store {
 	sqlite3 *db;
 	char *path;	 /* the target */
@@ -94,15 +111,17 @@ struct store {
 	struct store_codes rules, reasons;
 	struct store_given given;
 	struct store_packets packets;
+	struct store_sums sums;
 };
 
 /* What is there already is added to. */
-#define ADD_TRAFFIC                                                                                \
-	"ON CONFLICT (connection_id, bucket) DO UPDATE SET "                                       \
-	"sent_packets = sent_packets + excluded.sent_packets, "                                    \
+#define ADD_COUNTS                                                                                 \
+	" DO UPDATE SET sent_packets = sent_packets + excluded.sent_packets, "                     \
 	"sent_bytes = sent_bytes + excluded.sent_bytes, "                                          \
 	"received_packets = received_packets + excluded.received_packets, "                        \
 	"received_bytes = received_bytes + excluded.received_bytes"
+#define ADD_TRAFFIC "ON CONFLICT (connection_id, bucket)" ADD_COUNTS
+#define ADD_SUMS    "ON CONFLICT (process_id, bucket)" ADD_COUNTS
 
 /* Runs one or several statements. */
 int store_execute(struct store *store, const char *sql, struct error *error);
@@ -118,5 +137,19 @@ int store_packets_flush(struct store *store, struct error *error);
 void store_packets_forget(struct store *store); /* what was not flushed */
 void store_packets_release(struct store *store);
 int store_fold_packets(struct store *store, int64_t from_id, int64_t to_id, struct error *error);
+
+/* store_sums.c: tables process_bucket and process_period. Opening makes a table of what
+ * was touched; within a transaction, add is told of each row of traffic, own of an owner
+ * before it is written, fold before from_id is folded, commit before the end. last: of a
+ * new database, with all its rows. */
+int store_sums_open(struct store *store, struct error *error);
+int store_sums_add(struct store *store, const struct store_traffic *row, struct error *error);
+int store_sums_own(struct store *store, int64_t connection_id, int64_t process_id,
+		   struct error *error);
+int store_sums_fold(struct store *store, int64_t from_id, int64_t to_id, struct error *error);
+int store_sums_commit(struct store *store, bool last, struct error *error);
+/* A transaction was given up. */
+void store_sums_drop(struct store *store);
+void store_sums_release(struct store *store);
 
 #endif

@@ -160,5 +160,7 @@ int store_traffic(struct store *store, const struct store_traffic *rows, size_t 
 	store->given = (struct store_given){rows, count};
 	code = store_run(store, store->statements[STORE_TRAFFIC], "traffic", error);
 	store->given = (struct store_given){0};
+	for (size_t i = 0; i < count && code == 0; i++)
+		code = store_sums_add(store, &rows[i], error);
 	return code;
 }

@@ -283,6 +283,7 @@ CREATE TABLE connection (
 	received_packets INTEGER NOT NULL,
 	received_bytes INTEGER NOT NULL,
 	received_payload_bytes INTEGER NOT NULL,
+	remote_address TEXT,
 	CHECK ((rule IS NULL) <> (reason IS NULL)),
 	CHECK ((rule IS NULL) = (process_id IS NULL))
 ) STRICT;
@@ -302,6 +303,37 @@ CREATE TABLE traffic (
 	received_packets INTEGER NOT NULL,
 	received_bytes INTEGER NOT NULL,
 	PRIMARY KEY (connection_id, bucket)
+) STRICT, WITHOUT ROWID;
+
+-- Sums of traffic that the loader keeps beside it, so that a question about
+-- processes reads neither it nor what lies between the ends of a window.
+CREATE TABLE period (
+	buckets INTEGER PRIMARY KEY,
+	part INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO period (buckets, part) VALUES (600, 1), (3600, 600), (86400, 3600);
+
+CREATE TABLE process_bucket (
+	process_id INTEGER NOT NULL,
+	bucket INTEGER NOT NULL,
+	sent_packets INTEGER NOT NULL,
+	sent_bytes INTEGER NOT NULL,
+	received_packets INTEGER NOT NULL,
+	received_bytes INTEGER NOT NULL,
+	PRIMARY KEY (process_id, bucket)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE process_period (
+	process_id INTEGER NOT NULL,
+	buckets INTEGER NOT NULL,
+	period INTEGER NOT NULL,
+	sent_packets INTEGER NOT NULL,
+	sent_bytes INTEGER NOT NULL,
+	received_packets INTEGER NOT NULL,
+	received_bytes INTEGER NOT NULL,
+	peak_bytes INTEGER NOT NULL,
+	PRIMARY KEY (process_id, buckets, period)
 ) STRICT, WITHOUT ROWID;
 
 -- Eight packets of a capture that follow each other: its numbers place * 8 + 1 to

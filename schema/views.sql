@@ -108,8 +108,7 @@ WITH total AS (
 	SELECT
 		c.process_id,
 		CAST(count(*) AS INTEGER) AS connections,
-		CAST(count(DISTINCT CASE c."end" WHEN 'orig' THEN f.resp_address
-			ELSE f.orig_address END) AS INTEGER) AS remote_hosts,
+		CAST(count(DISTINCT c.remote_address) AS INTEGER) AS remote_hosts,
 		CAST(sum(c.sent_packets) AS INTEGER) AS sent_packets,
 		CAST(sum(c.sent_bytes) AS INTEGER) AS sent_bytes,
 		CAST(sum(c.received_packets) AS INTEGER) AS received_packets,
@@ -117,17 +116,8 @@ WITH total AS (
 		CAST(min(c.start_ns) AS INTEGER) AS first_ns,
 		CAST(max(c.end_ns) AS INTEGER) AS last_ns
 	FROM connection c
-	JOIN flow f ON f.flow_id = c.flow_id
 	WHERE c.process_id IS NOT NULL
 	GROUP BY c.process_id
-), bucketed AS (
-	SELECT c.process_id, sum(t.sent_bytes + t.received_bytes) AS bytes
-	FROM connection c
-	JOIN traffic t ON t.connection_id = c.connection_id
-	WHERE c.process_id IS NOT NULL
-	GROUP BY c.process_id, t.bucket
-), peak AS (
-	SELECT process_id, max(bytes) AS bytes FROM bucketed GROUP BY process_id
 ), width AS (
 	SELECT value AS ns FROM setting WHERE key = 'bucket_ns'
 )
@@ -149,7 +139,9 @@ SELECT
 	-- Over whole buckets, so that the peak is never below the mean.
 	CAST((t.sent_bytes + t.received_bytes) * 1e9 / ((t.last_ns / width.ns - t.first_ns / width.ns + 1) * width.ns)
 		AS INTEGER) AS mean_bytes_per_second,
-	CAST(peak.bytes * 1e9 / width.ns AS INTEGER) AS peak_bytes_per_second,
+	CAST((SELECT max(k.peak_bytes) FROM process_period k WHERE k.process_id = t.process_id
+		AND k.buckets = (SELECT max(buckets) FROM period)) * 1e9 / width.ns AS INTEGER)
+		AS peak_bytes_per_second,
 	t.first_ns,
 	t.last_ns,
 	strftime('%Y-%m-%dT%H:%M:%S', t.first_ns / 1000000000, 'unixepoch')
@@ -158,7 +150,6 @@ SELECT
 		|| printf('.%09dZ', t.last_ns % 1000000000) AS last
 FROM total t
 JOIN processes p ON p.process_id = t.process_id
-LEFT JOIN peak ON peak.process_id = t.process_id
 CROSS JOIN width;
 
 CREATE VIEW process_timeline AS
@@ -167,22 +158,22 @@ SELECT
 	CAST(t.bucket * width.value AS INTEGER) AS start_ns,
 	strftime('%Y-%m-%dT%H:%M:%S', t.bucket * width.value / 1000000000, 'unixepoch')
 		|| printf('.%09dZ', t.bucket * width.value % 1000000000) AS start,
-	c.process_id,
+	CAST(p.process_id AS INTEGER) AS process_id,
 	r.hostname,
 	p.pid,
 	CAST(coalesce(p.comm, substr(p.exe, length(rtrim(p.exe, replace(p.exe, '/', ''))) + 1))
 		AS TEXT) AS process,
 	p.exe,
-	CAST(sum(t.sent_packets) AS INTEGER) AS sent_packets,
-	CAST(sum(t.sent_bytes) AS INTEGER) AS sent_bytes,
-	CAST(sum(t.received_packets) AS INTEGER) AS received_packets,
-	CAST(sum(t.received_bytes) AS INTEGER) AS received_bytes
-FROM traffic t
-JOIN connection c ON c.connection_id = t.connection_id
+	t.sent_packets,
+	t.sent_bytes,
+	t.received_packets,
+	t.received_bytes
+-- Some of time is found for one process after the other.
+FROM (SELECT process_id FROM process UNION ALL SELECT 0) o
+CROSS JOIN process_bucket t ON t.process_id = o.process_id
 JOIN setting width ON width.key = 'bucket_ns'
-LEFT JOIN process p ON p.process_id = c.process_id
-LEFT JOIN recording r ON r.recording_id = p.recording_id
-GROUP BY t.bucket, c.process_id;
+LEFT JOIN process p ON p.process_id = t.process_id
+LEFT JOIN recording r ON r.recording_id = p.recording_id;
 
 CREATE VIEW unattributed AS
 WITH whole AS (

@@ -3,25 +3,39 @@
 -- rule or why nobody, and what it sent and received. --since and --until keep
 -- what overlaps the window; the totals are those of the whole connection.
 -- human: sent_bytes,received_bytes
-SELECT
-	start,
-	connection_id AS id,
-	process,
-	pid,
-	protocol,
-	local_address,
-	local_port,
-	remote_address,
-	remote_port,
-	direction,
-	sent_bytes,
-	received_bytes,
-	coalesce(rule, reason) AS verdict,
-	cmdline
-FROM connections
-WHERE end_ns >= coalesce(:since_ns, 0)
-	AND start_ns < coalesce(:until_ns, 9223372036854775807)
-	AND (:process IS NULL OR CAST(pid AS TEXT) = :process OR process GLOB :process
+WITH wanted AS MATERIALIZED (
+	SELECT process_id
+	FROM processes
+	WHERE :process IS NOT NULL AND (CAST(pid AS TEXT) = :process OR process GLOB :process
 		OR exe GLOB :process OR exe GLOB '*/' || :process)
-ORDER BY start_ns, connection_id
+), likely AS MATERIALIZED (
+	-- A program that all candidates run is a candidate's.
+	SELECT k.connection_id
+	FROM wanted w
+	CROSS JOIN candidate k ON k.process_id = w.process_id
+)
+SELECT
+	v.start,
+	v.connection_id AS id,
+	v.process,
+	v.pid,
+	v.protocol,
+	v.local_address,
+	v.local_port,
+	v.remote_address,
+	v.remote_port,
+	v.direction,
+	v.sent_bytes,
+	v.received_bytes,
+	coalesce(v.rule, v.reason) AS verdict,
+	v.cmdline
+FROM connection c INDEXED BY connection_start
+CROSS JOIN connections v ON v.connection_id = c.connection_id
+WHERE c.start_ns < coalesce(:until_ns, 9223372036854775807)
+	AND c.end_ns >= coalesce(:since_ns, 0)
+	AND (:process IS NULL OR c.process_id IN wanted
+		OR (c.process_id IS NULL AND c.connection_id IN likely))
+	AND (:process IS NULL OR CAST(v.pid AS TEXT) = :process OR v.process GLOB :process
+		OR v.exe GLOB :process OR v.exe GLOB '*/' || :process)
+ORDER BY c.start_ns, c.connection_id
 LIMIT coalesce(:limit, -1)

@@ -6,7 +6,7 @@
 WITH grade (verdict, place) AS (
 	VALUES ('differs', 1), ('cut', 2), ('dropped', 3), ('reset', 4), ('surplus', 5),
 		('retransmitted', 6), ('equal', 7)
-), checked AS (
+), checked AS MATERIALIZED (
 	SELECT k.*, g.place
 	FROM kernel_check k
 	JOIN grade g ON g.verdict = k.verdict

@@ -11,7 +11,12 @@ WITH owned AS (
 		sum(listener_packets) AS listener,
 		sum(quoted_packets) AS quoted
 	FROM connection
-), counted AS (
+), unowned AS (
+	SELECT reason, sum(sent_packets + received_packets) AS packets
+	FROM connection
+	WHERE reason IS NOT NULL
+	GROUP BY reason
+), counted AS MATERIALIZED (
 	SELECT
 		1 AS part,
 		rule_code AS place,
@@ -34,10 +39,10 @@ WITH owned AS (
 		r.reason_code,
 		'reason',
 		r.reason,
-		(SELECT coalesce(sum(c.sent_packets + c.received_packets), 0)
-			FROM connection c WHERE c.reason = r.reason),
+		coalesce(u.packets, 0),
 		r.meaning
 	FROM reason r
+	LEFT JOIN unowned u ON u.reason = r.reason
 )
 SELECT
 	kind,

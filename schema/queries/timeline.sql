@@ -2,44 +2,152 @@
 -- Packets and bytes of each process in each step of time (--bucket, else the
 -- database's). The rows without a process are what has no owner.
 -- human: sent_bytes,received_bytes
-WITH slice AS (
-	SELECT connection_id, bucket, sent_packets, sent_bytes, received_packets, received_bytes
-	FROM traffic
-	WHERE :since_ns IS NULL
+WITH wanted AS MATERIALIZED (
+	SELECT process_id
+	FROM processes
+	WHERE :process IS NULL OR CAST(pid AS TEXT) = :process OR process GLOB :process
+		OR exe GLOB :process OR exe GLOB '*/' || :process
 	UNION ALL
-	SELECT connection_id, bucket, sent_packets, sent_bytes, received_packets, received_bytes
-	FROM traffic
-	WHERE bucket BETWEEN :since_ns / (SELECT value FROM setting WHERE key = 'bucket_ns')
-		AND (:until_ns - 1) / (SELECT value FROM setting WHERE key = 'bucket_ns')
-), step AS (
-	SELECT value AS bucket_ns, coalesce(:bucket, value) / value AS buckets
+	SELECT 0
+	WHERE :process IS NULL
+), step AS MATERIALIZED (
+	SELECT
+		value AS ns,
+		coalesce(:bucket, value) / value AS buckets,
+		-- The longest period that steps are made of.
+		coalesce((SELECT max(p.buckets) FROM period p
+			WHERE coalesce(:bucket, value) / value % p.buckets = 0), 1) AS period,
+		(SELECT max(buckets) FROM period) AS most
 	FROM setting
 	WHERE key = 'bucket_ns'
+), range AS MATERIALIZED (
+	-- Whole buckets, from and before; without a window, whole periods around all.
+	SELECT
+		coalesce(:since_ns / ns,
+			(SELECT min(start_ns) FROM connection) / ns / most * most - 2 * most) AS first,
+		coalesce((:until_ns - 1) / ns + 1,
+			(SELECT max(end_ns) FROM connection) / ns / most * most + 2 * most) AS "end"
+	FROM step
+), enough AS MATERIALIZED (
+	SELECT coalesce(:limit, 0) * (buckets / (SELECT min(buckets) FROM period) + 2) AS rows
+	FROM step
+), cut (buckets, "end") AS (
+	-- What --limit leaves, by the longest periods, then within it by shorter ones: a
+	-- process has at least one row in each of its periods, and no row lies in more of
+	-- them than its step touches. What comes later in time is not read.
+	SELECT (SELECT max(buckets) + 1 FROM period), "end"
+	FROM range
+	UNION ALL
+	SELECT
+		(SELECT max(p.buckets) FROM period p WHERE p.buckets < c.buckets),
+		coalesce(min(c."end", CASE WHEN :process IS NULL THEN (
+			SELECT ((t.period + 1) * t.buckets / step.buckets + 1) * step.buckets
+			FROM process_period t
+			WHERE t.buckets = (SELECT max(p.buckets) FROM period p
+					WHERE p.buckets < c.buckets)
+				AND t.period > range.first / t.buckets
+				AND t.period < c."end" / t.buckets
+			ORDER BY t.period
+			LIMIT 1
+			OFFSET (SELECT rows FROM enough)
+		) ELSE (
+			SELECT ((t.period + 1) * t.buckets / step.buckets + 1) * step.buckets
+			FROM wanted w
+			CROSS JOIN process_period t ON t.process_id = w.process_id
+				AND t.buckets = (SELECT max(p.buckets) FROM period p
+					WHERE p.buckets < c.buckets)
+				AND t.period > range.first / t.buckets
+				AND t.period < c."end" / t.buckets
+			ORDER BY t.period
+			LIMIT 1
+			OFFSET (SELECT rows FROM enough)
+		) END), c."end")
+	FROM cut c
+	CROSS JOIN step
+	CROSS JOIN range
+	WHERE :limit IS NOT NULL AND c.buckets > (SELECT min(buckets) FROM period)
+), bound AS (
+	SELECT
+		l.buckets,
+		(r.first + l.buckets - 1) / l.buckets * l.buckets AS lower,
+		c."end" / l.buckets * l.buckets AS upper,
+		(r.first + l.above - 1) / l.above * l.above AS inner_lower,
+		c."end" / l.above * l.above AS inner_upper
+	FROM step
+	CROSS JOIN (
+		SELECT 1 AS buckets, min(buckets) AS above
+		FROM period
+		WHERE buckets <= (SELECT period FROM step)
+		UNION ALL
+		SELECT
+			p.buckets,
+			(SELECT min(q.buckets) FROM period q
+				WHERE q.buckets > p.buckets AND q.buckets <= (SELECT period FROM step))
+		FROM period p
+		WHERE p.buckets <= (SELECT period FROM step)
+	) l
+	CROSS JOIN range r
+	CROSS JOIN (SELECT min("end") AS "end" FROM cut) c
+), piece AS MATERIALIZED (
+	-- The longest periods within the window, then shorter ones at both of its ends.
+	SELECT
+		buckets,
+		lower / buckets AS lower,
+		CASE WHEN inner_lower < inner_upper THEN inner_lower ELSE upper END / buckets AS upper
+	FROM bound
+	UNION ALL
+	SELECT buckets, inner_upper / buckets, upper / buckets
+	FROM bound
+	WHERE inner_lower < inner_upper
+), active AS MATERIALIZED (
+	-- Who of them has traffic in periods that are not longer than what is looked at.
+	SELECT DISTINCT t.process_id
+	FROM range r
+	CROSS JOIN (SELECT min("end") AS "end" FROM cut) c
+	CROSS JOIN process_period t ON t.buckets = (
+			SELECT max(p.buckets) FROM period p
+			WHERE p.buckets <= max(c."end" - r.first, (SELECT min(buckets) FROM period)))
+		AND t.period >= r.first / t.buckets AND t.period <= c."end" / t.buckets
+	WHERE t.process_id IN wanted
+), slice AS (
+	SELECT w.process_id, t.period * t.buckets AS bucket, t.sent_packets, t.sent_bytes,
+		t.received_packets, t.received_bytes
+	FROM active w
+	CROSS JOIN piece
+	CROSS JOIN process_period t ON t.process_id = w.process_id AND t.buckets = piece.buckets
+		AND t.period >= piece.lower AND t.period < piece.upper
+	WHERE piece.lower < piece.upper AND piece.buckets > 1
+	UNION ALL
+	SELECT w.process_id, t.bucket, t.sent_packets, t.sent_bytes, t.received_packets,
+		t.received_bytes
+	FROM active w
+	CROSS JOIN piece
+	CROSS JOIN process_bucket t ON t.process_id = w.process_id
+		AND t.bucket >= piece.lower AND t.bucket < piece.upper
+	WHERE piece.lower < piece.upper AND piece.buckets = 1
 ), summed AS (
 	SELECT
-		s.bucket / step.buckets * step.buckets * step.bucket_ns AS start_ns,
-		c.process_id,
+		s.bucket / step.buckets * step.buckets * step.ns AS start_ns,
+		s.process_id,
 		sum(s.sent_packets) AS sent_packets,
 		sum(s.sent_bytes) AS sent_bytes,
 		sum(s.received_packets) AS received_packets,
 		sum(s.received_bytes) AS received_bytes
 	FROM slice s
-	JOIN connection c ON c.connection_id = s.connection_id
 	CROSS JOIN step
 	GROUP BY 1, 2
 )
 SELECT
 	strftime('%Y-%m-%dT%H:%M:%S', u.start_ns / 1000000000, 'unixepoch')
 		|| printf('.%09dZ', u.start_ns % 1000000000) AS start,
-	p.process,
+	CAST(coalesce(p.comm, substr(p.exe, length(rtrim(p.exe, replace(p.exe, '/', ''))) + 1))
+		AS TEXT) AS process,
 	p.pid,
 	u.sent_packets,
 	u.sent_bytes,
 	u.received_packets,
 	u.received_bytes
 FROM summed u
-LEFT JOIN processes p ON p.process_id = u.process_id
-WHERE :process IS NULL OR CAST(p.pid AS TEXT) = :process OR p.process GLOB :process
-	OR p.exe GLOB :process OR p.exe GLOB '*/' || :process
-ORDER BY u.start_ns, u.process_id IS NULL, u.process_id
+LEFT JOIN process p ON p.process_id = u.process_id
+ORDER BY u.start_ns, u.process_id = 0, u.process_id
 LIMIT coalesce(:limit, -1)

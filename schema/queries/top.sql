@@ -4,38 +4,96 @@
 -- how many connections, and by which rules its packets were attributed. The row
 -- without a process is what has no owner. The rules are those of the whole connections.
 -- human: sent_bytes,received_bytes,mean_per_second,peak_per_second
-WITH slice AS (
-	SELECT connection_id, bucket, sent_bytes, received_bytes
-	FROM traffic
-	WHERE :since_ns IS NULL
+WITH level AS (
+	SELECT 1 AS buckets, min(buckets) AS above FROM period
 	UNION ALL
-	SELECT connection_id, bucket, sent_bytes, received_bytes
-	FROM traffic
-	WHERE bucket BETWEEN :since_ns / (SELECT value FROM setting WHERE key = 'bucket_ns')
-		AND (:until_ns - 1) / (SELECT value FROM setting WHERE key = 'bucket_ns')
-), part AS (
+	SELECT p.buckets, (SELECT min(q.buckets) FROM period q WHERE q.buckets > p.buckets)
+	FROM period p
+), width AS (
+	SELECT value AS ns, (SELECT max(buckets) FROM period) AS most
+	FROM setting
+	WHERE key = 'bucket_ns'
+), span AS (
+	-- Whole buckets, from and before; without a window, whole periods around all.
 	SELECT
-		connection_id,
+		coalesce(:since_ns / ns,
+			(SELECT min(start_ns) FROM connection) / ns / most * most - 2 * most) AS first,
+		coalesce((:until_ns - 1) / ns + 1,
+			(SELECT max(end_ns) FROM connection) / ns / most * most + 2 * most) AS "end",
+		ns
+	FROM width
+), range AS MATERIALIZED (
+	SELECT first, "end", first * ns AS first_ns, "end" * ns AS end_ns
+	FROM span
+), bound AS (
+	SELECT
+		l.buckets,
+		(r.first + l.buckets - 1) / l.buckets * l.buckets AS lower,
+		r."end" / l.buckets * l.buckets AS upper,
+		(r.first + l.above - 1) / l.above * l.above AS inner_lower,
+		r."end" / l.above * l.above AS inner_upper
+	FROM level l
+	CROSS JOIN range r
+), piece AS MATERIALIZED (
+	-- The longest periods within the window, then shorter ones at both of its ends.
+	SELECT
+		buckets,
+		lower / buckets AS lower,
+		CASE WHEN inner_lower < inner_upper THEN inner_lower ELSE upper END / buckets AS upper
+	FROM bound
+	UNION ALL
+	SELECT buckets, inner_upper / buckets, upper / buckets
+	FROM bound
+	WHERE inner_lower < inner_upper
+), active AS MATERIALIZED (
+	-- Who has traffic in periods that are not longer than the window.
+	SELECT DISTINCT t.process_id
+	FROM range r
+	CROSS JOIN process_period t ON t.buckets = (
+			SELECT max(p.buckets) FROM period p
+			WHERE p.buckets <= max(r."end" - r.first, (SELECT min(buckets) FROM period)))
+		AND t.period >= r.first / t.buckets AND t.period <= r."end" / t.buckets
+), slice AS (
+	SELECT a.process_id, t.sent_bytes, t.received_bytes, t.peak_bytes
+	FROM active a
+	CROSS JOIN piece
+	CROSS JOIN process_period t ON t.process_id = a.process_id AND t.buckets = piece.buckets
+		AND t.period >= piece.lower AND t.period < piece.upper
+	WHERE piece.lower < piece.upper AND piece.buckets > 1
+	UNION ALL
+	SELECT a.process_id, t.sent_bytes, t.received_bytes, t.sent_bytes + t.received_bytes
+	FROM active a
+	CROSS JOIN piece
+	CROSS JOIN process_bucket t ON t.process_id = a.process_id
+		AND t.bucket >= piece.lower AND t.bucket < piece.upper
+	WHERE piece.lower < piece.upper AND piece.buckets = 1
+), summed AS MATERIALIZED (
+	SELECT
+		process_id,
 		sum(sent_bytes) AS sent_bytes,
-		sum(received_bytes) AS received_bytes
+		sum(received_bytes) AS received_bytes,
+		max(peak_bytes) AS peak_bytes
 	FROM slice
-	GROUP BY connection_id
-), bucketed AS (
-	SELECT c.process_id, sum(s.sent_bytes + s.received_bytes) AS bytes
-	FROM slice s
-	JOIN connection c ON c.connection_id = s.connection_id
-	GROUP BY c.process_id, s.bucket
-), peak AS (
-	SELECT process_id, max(bytes) AS bytes
-	FROM bucketed
 	GROUP BY process_id
-), total AS (
+), whole AS MATERIALIZED (
+	SELECT sum(sent_bytes + received_bytes) AS bytes FROM summed
+), wanted AS MATERIALIZED (
+	SELECT process_id
+	FROM processes
+	WHERE :process IS NOT NULL AND (CAST(pid AS TEXT) = :process OR process GLOB :process
+		OR exe GLOB :process OR exe GLOB '*/' || :process)
+), shown AS MATERIALIZED (
+	SELECT *
+	FROM summed
+	WHERE :process IS NULL OR process_id IN wanted
+	ORDER BY sent_bytes + received_bytes DESC, process_id = 0, process_id
+	LIMIT coalesce(:limit, -1)
+), total AS MATERIALIZED (
+	-- What began or ended within the window has traffic there; of what did neither
+	-- that has to be seen. By the number of the process, so that nothing is sorted.
 	SELECT
-		c.process_id,
-		sum(part.sent_bytes) AS sent_bytes,
-		sum(part.received_bytes) AS received_bytes,
-		count(DISTINCT CASE c."end" WHEN 'orig' THEN f.resp_address
-			ELSE f.orig_address END) AS remote_hosts,
+		s.process_id,
+		count(DISTINCT c.remote_address) AS remote_hosts,
 		count(*) AS connections,
 		min(max(c.start_ns, coalesce(:since_ns, c.start_ns))) AS first_ns,
 		max(min(c.end_ns, coalesce(:until_ns - 1, c.end_ns))) AS last_ns,
@@ -46,23 +104,48 @@ WITH slice AS (
 		sum(c.wildcard_packets) AS wildcard,
 		sum(c.listener_packets) AS listener,
 		sum(c.quoted_packets) AS quoted
-	FROM part
-	JOIN connection c ON c.connection_id = part.connection_id
-	JOIN flow f ON f.flow_id = c.flow_id
-	GROUP BY c.process_id
-), whole AS (
-	SELECT sum(sent_bytes + received_bytes) AS bytes FROM total
+	FROM process s
+	CROSS JOIN connection c INDEXED BY connection_process ON c.process_id = s.process_id
+	WHERE +s.process_id IN (SELECT process_id FROM shown)
+		AND c.start_ns < (SELECT end_ns FROM range) AND c.end_ns >= (SELECT first_ns FROM range)
+		AND (c.start_ns >= (SELECT first_ns FROM range) OR c.end_ns < (SELECT end_ns FROM range) OR EXISTS (
+			SELECT 1 FROM traffic t
+			WHERE t.connection_id = c.connection_id
+				AND t.bucket >= (SELECT first FROM range) AND t.bucket < (SELECT "end" FROM range)))
+	GROUP BY s.process_id
+	UNION ALL
+	SELECT
+		0,
+		count(DISTINCT c.remote_address) AS remote_hosts,
+		count(*) AS connections,
+		min(max(c.start_ns, coalesce(:since_ns, c.start_ns))) AS first_ns,
+		max(min(c.end_ns, coalesce(:until_ns - 1, c.end_ns))) AS last_ns,
+		sum(c.exact_packets) AS exact,
+		sum(c.ahead_packets) AS ahead,
+		sum(c.behind_packets) AS behind,
+		sum(c.bound_packets) AS bound,
+		sum(c.wildcard_packets) AS wildcard,
+		sum(c.listener_packets) AS listener,
+		sum(c.quoted_packets) AS quoted
+	FROM connection c INDEXED BY connection_process
+	WHERE c.process_id IS NULL AND 0 IN (SELECT process_id FROM shown)
+		AND c.start_ns < (SELECT end_ns FROM range) AND c.end_ns >= (SELECT first_ns FROM range)
+		AND (c.start_ns >= (SELECT first_ns FROM range) OR c.end_ns < (SELECT end_ns FROM range) OR EXISTS (
+			SELECT 1 FROM traffic t
+			WHERE t.connection_id = c.connection_id
+				AND t.bucket >= (SELECT first FROM range) AND t.bucket < (SELECT "end" FROM range)))
 )
 SELECT
-	p.process,
+	CAST(coalesce(p.comm, substr(p.exe, length(rtrim(p.exe, replace(p.exe, '/', ''))) + 1))
+		AS TEXT) AS process,
 	p.pid,
 	p.uid,
-	t.sent_bytes,
-	t.received_bytes,
-	CAST((t.sent_bytes + t.received_bytes) * 1e9 / ((t.last_ns / w.value - t.first_ns / w.value + 1) * w.value)
+	s.sent_bytes,
+	s.received_bytes,
+	CAST((s.sent_bytes + s.received_bytes) * 1e9 / ((t.last_ns / w.ns - t.first_ns / w.ns + 1) * w.ns)
 		AS INTEGER) AS mean_per_second,
-	CAST(peak.bytes * 1e9 / w.value AS INTEGER) AS peak_per_second,
-	round(100.0 * (t.sent_bytes + t.received_bytes) / whole.bytes, 1) AS share_percent,
+	CAST(s.peak_bytes * 1e9 / w.ns AS INTEGER) AS peak_per_second,
+	round(100.0 * (s.sent_bytes + s.received_bytes) / whole.bytes, 1) AS share_percent,
 	t.remote_hosts,
 	t.connections,
 	ltrim(
@@ -75,12 +158,9 @@ SELECT
 		|| CASE WHEN quoted > 0 THEN ' quoted:' || quoted ELSE '' END
 	) AS rules,
 	p.cmdline
-FROM total t
+FROM shown s
 CROSS JOIN whole
-JOIN setting w ON w.key = 'bucket_ns'
-LEFT JOIN peak ON peak.process_id IS t.process_id
-LEFT JOIN processes p ON p.process_id = t.process_id
-WHERE :process IS NULL OR CAST(p.pid AS TEXT) = :process OR p.process GLOB :process
-	OR p.exe GLOB :process OR p.exe GLOB '*/' || :process
-ORDER BY t.sent_bytes + t.received_bytes DESC, t.process_id IS NULL, t.process_id
-LIMIT coalesce(:limit, -1)
+CROSS JOIN width w
+CROSS JOIN total t ON t.process_id = s.process_id
+LEFT JOIN process p ON p.process_id = s.process_id
+ORDER BY s.sent_bytes + s.received_bytes DESC, s.process_id = 0, s.process_id

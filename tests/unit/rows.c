@@ -153,7 +153,8 @@ struct store_connection rows_owned(int64_t id, int64_t flow_id, int64_t process_
 					 .sent_packets = 2,
 					 .sent_bytes = 200,
 					 .received_packets = 1,
-					 .received_bytes = 100};
+					 .received_bytes = 100,
+					 .remote_address = "192.0.2.2"};
 }
 
 struct store_connection rows_unowned(int64_t id, int64_t flow_id, const char *reason)

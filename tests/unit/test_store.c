@@ -38,7 +38,7 @@ static void new_database_is_ours_and_strict(void **state)
 	(void)state;
 	rows_make_small(rows_target);
 	assert_string_equal(rows_ask(rows_target, "PRAGMA application_id"), "1885566824");
-	assert_string_equal(rows_ask(rows_target, "PRAGMA user_version"), "5");
+	assert_string_equal(rows_ask(rows_target, "PRAGMA user_version"), STOREFILE_VERSION_TEXT);
 	assert_string_equal(rows_ask(rows_target, "PRAGMA journal_mode"), "delete");
 	assert_string_equal(rows_ask(rows_target, "PRAGMA integrity_check"), "ok");
 	assert_string_equal(rows_ask(rows_target, "PRAGMA foreign_key_check"), "");
@@ -48,7 +48,7 @@ static void new_database_is_ours_and_strict(void **state)
 			    "");
 	assert_string_equal(rows_ask(rows_target,
 				     "SELECT count(*) FROM sqlite_schema WHERE type = 'index' "
-				     "AND name = 'traffic_bucket'"),
+				     "AND name = 'connection_start'"),
 			    "1");
 }
 
@@ -399,7 +399,7 @@ static void a_file_that_is_not_ours_is_left_alone(void **state)
 	sqlite3_exec(db, "PRAGMA application_id = 0x70637768; PRAGMA user_version = 9", NULL, NULL,
 		     NULL);
 	sqlite3_close(db);
-	refused("wanted a database of version 5, found version 9");
+	refused("wanted a database of version " STOREFILE_VERSION_TEXT ", found version 9");
 	unlink(rows_target);
 	assert_int_equal(mkdir(rows_target, 0700), 0);
 	refused("a directory");

@@ -135,7 +135,8 @@ static void process_traffic_has_mean_and_peak(void **state)
 			    "77 2 1 400 200 240");
 	assert_string_equal(rows_ask(rows_target,
 				     "SELECT group_concat(bucket || ':' || ifnull(pid, '-') || "
-				     "':' || sent_bytes) FROM process_timeline"),
+				     "':' || sent_bytes) FROM (SELECT * FROM process_timeline "
+				     "ORDER BY bucket, process_id IS NULL DESC)"),
 			    "1:77:80,2:-:1000,2:77:60");
 	assert_string_equal(rows_ask(rows_target, "SELECT reason || ' ' || connections || ' ' || "
 						  "packets_percent FROM unattributed"),
