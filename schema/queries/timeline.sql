@@ -31,41 +31,36 @@ WITH wanted AS MATERIALIZED (
 ), enough AS MATERIALIZED (
 	SELECT coalesce(:limit, 0) * (buckets / (SELECT min(buckets) FROM period) + 2) AS rows
 	FROM step
-), cut (buckets, "end") AS (
+), cut ("end", part) AS (
 	-- What --limit leaves, by the longest periods, then within it by shorter ones: a
 	-- process has at least one row in each of its periods, and no row lies in more of
 	-- them than its step touches. What comes later in time is not read.
-	SELECT (SELECT max(buckets) + 1 FROM period), "end"
+	SELECT "end", (SELECT max(buckets) FROM period)
 	FROM range
 	UNION ALL
 	SELECT
-		(SELECT max(p.buckets) FROM period p WHERE p.buckets < c.buckets),
 		coalesce(min(c."end", CASE WHEN :process IS NULL THEN (
-			SELECT ((t.period + 1) * t.buckets / step.buckets + 1) * step.buckets
-			FROM process_period t
-			WHERE t.buckets = (SELECT max(p.buckets) FROM period p
-					WHERE p.buckets < c.buckets)
-				AND t.period > range.first / t.buckets
-				AND t.period < c."end" / t.buckets
+			SELECT ((t.period + 1) * c.part / step.buckets + 1) * step.buckets
+			FROM process_period t INDEXED BY process_period_time
+			WHERE t.buckets = c.part
+				AND t.period > range.first / c.part AND t.period < c."end" / c.part
 			ORDER BY t.period
 			LIMIT 1
 			OFFSET (SELECT rows FROM enough)
 		) ELSE (
-			SELECT ((t.period + 1) * t.buckets / step.buckets + 1) * step.buckets
+			SELECT ((t.period + 1) * c.part / step.buckets + 1) * step.buckets
 			FROM wanted w
-			CROSS JOIN process_period t ON t.process_id = w.process_id
-				AND t.buckets = (SELECT max(p.buckets) FROM period p
-					WHERE p.buckets < c.buckets)
-				AND t.period > range.first / t.buckets
-				AND t.period < c."end" / t.buckets
+			CROSS JOIN process_period t ON t.process_id = w.process_id AND t.buckets = c.part
+				AND t.period > range.first / c.part AND t.period < c."end" / c.part
 			ORDER BY t.period
 			LIMIT 1
 			OFFSET (SELECT rows FROM enough)
-		) END), c."end")
+		) END), c."end"),
+		(SELECT max(p.buckets) FROM period p WHERE p.buckets < c.part)
 	FROM cut c
 	CROSS JOIN step
 	CROSS JOIN range
-	WHERE :limit IS NOT NULL AND c.buckets > (SELECT min(buckets) FROM period)
+	WHERE :limit IS NOT NULL AND c.part IS NOT NULL
 ), bound AS (
 	SELECT
 		l.buckets,
@@ -99,15 +94,18 @@ WITH wanted AS MATERIALIZED (
 	SELECT buckets, inner_upper / buckets, upper / buckets
 	FROM bound
 	WHERE inner_lower < inner_upper
-), active AS MATERIALIZED (
-	-- Who of them has traffic in periods that are not longer than what is looked at.
-	SELECT DISTINCT t.process_id
+), scale AS MATERIALIZED (
+	-- The longest periods that are not longer than what is looked at.
+	SELECT max(p.buckets) AS buckets, r.first, c."end"
 	FROM range r
 	CROSS JOIN (SELECT min("end") AS "end" FROM cut) c
-	CROSS JOIN process_period t ON t.buckets = (
-			SELECT max(p.buckets) FROM period p
-			WHERE p.buckets <= max(c."end" - r.first, (SELECT min(buckets) FROM period)))
-		AND t.period >= r.first / t.buckets AND t.period <= c."end" / t.buckets
+	CROSS JOIN period p
+	WHERE p.buckets <= max(c."end" - r.first, (SELECT min(buckets) FROM period))
+), active AS MATERIALIZED (
+	SELECT DISTINCT t.process_id
+	FROM scale s
+	CROSS JOIN process_period t INDEXED BY process_period_time ON t.buckets = s.buckets
+		AND t.period BETWEEN s.first / s.buckets AND s."end" / s.buckets
 	WHERE t.process_id IN wanted
 ), slice AS (
 	SELECT w.process_id, t.period * t.buckets AS bucket, t.sent_packets, t.sent_bytes,

@@ -45,14 +45,17 @@ WITH level AS (
 	SELECT buckets, inner_upper / buckets, upper / buckets
 	FROM bound
 	WHERE inner_lower < inner_upper
-), active AS MATERIALIZED (
-	-- Who has traffic in periods that are not longer than the window.
-	SELECT DISTINCT t.process_id
+), scale AS MATERIALIZED (
+	-- The longest periods that are not longer than the window.
+	SELECT max(p.buckets) AS buckets, r.first, r."end"
 	FROM range r
-	CROSS JOIN process_period t ON t.buckets = (
-			SELECT max(p.buckets) FROM period p
-			WHERE p.buckets <= max(r."end" - r.first, (SELECT min(buckets) FROM period)))
-		AND t.period >= r.first / t.buckets AND t.period <= r."end" / t.buckets
+	CROSS JOIN period p
+	WHERE p.buckets <= max(r."end" - r.first, (SELECT min(buckets) FROM period))
+), active AS MATERIALIZED (
+	SELECT DISTINCT t.process_id
+	FROM scale s
+	CROSS JOIN process_period t INDEXED BY process_period_time ON t.buckets = s.buckets
+		AND t.period BETWEEN s.first / s.buckets AND s."end" / s.buckets
 ), slice AS (
 	SELECT a.process_id, t.sent_bytes, t.received_bytes, t.peak_bytes
 	FROM active a
