@@ -132,6 +132,11 @@ void store_sums_release(struct store *store)
 	hashindex_release(&store->sums.index);
 }
 
+static int64_t period_of(int64_t bucket, int64_t buckets)
+{
+	return (bucket - (bucket < 0 ? buckets - 1 : 0)) / buckets;
+}
+
 static int flush(struct store *store, struct error *error)
 {
 	struct store_sums *sums = &store->sums;
@@ -154,7 +159,8 @@ static int flush(struct store *store, struct error *error)
 		sqlite3_bind_int64(statement, 6, row->count[3]);
 		code = store_run(store, statement, "process_bucket", error);
 		if (code == 0 && (!last || last->process_id != row->process_id ||
-				  row->bucket / sums->shortest != last->bucket / sums->shortest)) {
+				  period_of(row->bucket, sums->shortest) !=
+					  period_of(last->bucket, sums->shortest))) {
 			const int64_t touched[4] = {sums->shortest, row->process_id, row->bucket};
 
 			code = run(store, TOUCH, touched, error);

@@ -96,7 +96,8 @@ static void put_processes(void)
 
 		snprintf(comm, sizeof(comm), "worker%" PRId64, i % 97);
 		snprintf(exe, sizeof(exe), "/usr/bin/worker%" PRId64, i % 97);
-		snprintf(cmdline, sizeof(cmdline), "worker%" PRId64 " --number %" PRId64, i % 97, i);
+		snprintf(cmdline, sizeof(cmdline), "worker%" PRId64 " --number %" PRId64, i % 97,
+			 i);
 		must(store_process(store, &row, true, &error));
 	}
 }
@@ -143,8 +144,8 @@ static void put_listeners(void)
 /* ------------------------------------------------------------- connections -- */
 
 struct pattern {
-	double share;			  /* of all connections */
-	double rows;			  /* on average, in hundredths of all connections' */
+	double share;			 /* of all connections */
+	double rows;			 /* on average, in hundredths of all connections' */
 	int64_t least_pause, most_pause; /* from one row to the next, in buckets */
 };
 static const struct pattern patterns[] = {
@@ -163,9 +164,9 @@ static int64_t put_traffic(struct store_connection *c, int64_t start_bucket)
 		kind -= pattern++->share;
 	rows = 1 + draw_below(2 * pattern->rows * (double)size[ROWS] / 100);
 	for (int64_t i = 0; i < rows; i++) {
-		const struct store_traffic row = {c->connection_id, bucket, 1 + draw_below(20),
-						  100 + draw_below(20000), 1 + draw_below(20),
-						  100 + draw_below(20000)};
+		const struct store_traffic row = {c->connection_id,   bucket,
+						  1 + draw_below(20), 100 + draw_below(20000),
+						  1 + draw_below(20), 100 + draw_below(20000)};
 
 		must(store_traffic(store, &row, &error));
 		c->sent_packets += row.sent_packets;
@@ -243,13 +244,13 @@ static void choose(struct store_connection *c, double at)
 		c->process_id = 1 + draw_below((double)lasting * draw());
 		host = (uint64_t)c->process_id * 7 + (uint64_t)(skew * 40);
 	} else {
-		c->process_id = (int64_t)lasting + 1 +
-				(int64_t)(at * (double)(size[PROCESSES] - lasting));
+		c->process_id =
+			(int64_t)lasting + 1 + (int64_t)(at * (double)(size[PROCESSES] - lasting));
 		host = (uint64_t)c->process_id * 3 + (uint64_t)(skew * 5);
 	}
 	host %= size[HOSTS];
-	snprintf(remote, sizeof(remote), "192.%d.%d.%d", 1 + (int)(host >> 16), (int)(host >> 8 & 255),
-		 (int)(host & 255));
+	snprintf(remote, sizeof(remote), "192.%d.%d.%d", 1 + (int)(host >> 16),
+		 (int)(host >> 8 & 255), (int)(host & 255));
 	c->remote_address = remote;
 	c->rule = "exact";
 	c->shared_by = 1;
@@ -289,27 +290,26 @@ static void put_connection(int64_t id)
 
 static void put_tunnel(int64_t id)
 {
-	struct store_tunnel row = {
-		.tunnel_id = id,
-		.depth = 1,
-		.tunnel_type = "Tunnel::VXLAN",
-		.tunnel_key = id % 5,
-		.flow = {.flow_id = id * (int64_t)(size[CONNECTIONS] / TUNNELS),
-			 .protocol = "tcp",
-			 .ip_version = 4,
-			 .orig_address = "10.9.0.1",
-			 .resp_address = "10.9.0.2",
-			 .orig_port = id,
-			 .resp_port = 80,
-			 .icmp_id = STORE_NULL,
-			 .start_ns = BEGAN_NS,
-			 .end_ns = BEGAN_NS + NS_PER_SECOND,
-			 .orig_packets = 1,
-			 .resp_packets = 1,
-			 .vlan = STORE_NULL,
-			 .carried_packets = STORE_NULL,
-			 .carried_other_packets = STORE_NULL,
-			 .carried_unreadable_packets = STORE_NULL}};
+	struct store_tunnel row = {.tunnel_id = id,
+				   .depth = 1,
+				   .tunnel_type = "Tunnel::VXLAN",
+				   .tunnel_key = id % 5,
+				   .flow = {.flow_id = id * (int64_t)(size[CONNECTIONS] / TUNNELS),
+					    .protocol = "tcp",
+					    .ip_version = 4,
+					    .orig_address = "10.9.0.1",
+					    .resp_address = "10.9.0.2",
+					    .orig_port = id,
+					    .resp_port = 80,
+					    .icmp_id = STORE_NULL,
+					    .start_ns = BEGAN_NS,
+					    .end_ns = BEGAN_NS + NS_PER_SECOND,
+					    .orig_packets = 1,
+					    .resp_packets = 1,
+					    .vlan = STORE_NULL,
+					    .carried_packets = STORE_NULL,
+					    .carried_other_packets = STORE_NULL,
+					    .carried_unreadable_packets = STORE_NULL}};
 
 	must(store_tunnel(store, &row, STORE_INSERT, &error));
 }
