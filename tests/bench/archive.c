@@ -168,7 +168,7 @@ static int64_t put_traffic(struct store_connection *c, int64_t start_bucket)
 						  1 + draw_below(20), 100 + draw_below(20000),
 						  1 + draw_below(20), 100 + draw_below(20000)};
 
-		must(store_traffic(store, &row, &error));
+		must(store_traffic(store, &row, 1, &error));
 		c->sent_packets += row.sent_packets;
 		c->sent_bytes += row.sent_bytes;
 		c->received_packets += row.received_packets;

@@ -222,7 +222,8 @@ static void nothing_can_be_written(void **state)
 static void what_only_tells_is_allowed(void **state)
 {
 	(void)state;
-	assert_string_equal(run("PRAGMA user_version", QUERY_CSV), "user_version\r\n" STOREFILE_VERSION_TEXT "\r\n");
+	assert_string_equal(run("PRAGMA user_version", QUERY_CSV),
+			    "user_version\r\n" STOREFILE_VERSION_TEXT "\r\n");
 	assert_non_null(strstr(run("PRAGMA table_info(traffic)", QUERY_CSV), "received_bytes"));
 	assert_non_null(strstr(run("SELECT name FROM pragma_table_info('traffic')", QUERY_CSV),
 			       "received_bytes"));

@@ -98,7 +98,7 @@ static void add_rows(struct store *store, int64_t id)
 		const struct store_traffic row = {
 			id, time_ns / width_ns, 1 + draw(9), 1 + draw(9000), draw(9), draw(9000)};
 
-		OK(store_traffic(store, &row, &rows_error));
+		OK(store_traffic(store, &row, 1, &rows_error));
 		c->sent_packets += row.sent_packets;
 		c->sent_bytes += row.sent_bytes;
 		c->received_packets += row.received_packets;
@@ -173,7 +173,7 @@ static void make_database(uint64_t seed)
 			last += CONNECTIONS / 4;
 			OK(store_commit(store, &rows_error));
 			OK(store_begin(store, &rows_error));
-			OK(store_traffic(store, &lost, &rows_error));
+			OK(store_traffic(store, &lost, 1, &rows_error));
 			store_rollback(store);
 			OK(store_begin(store, &rows_error));
 		}
