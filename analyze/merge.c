@@ -126,6 +126,36 @@ int merge_put_flow(struct merge *merge, const struct merge_flow *live, enum stor
 	return store_flow(merge->store, &row, how, error);
 }
 
+int merge_note_stale(struct merge *merge, uint32_t place, struct error *error)
+{
+	if (merge->flows[place].stale)
+		return 0;
+	if (grow_one(&merge->stale, merge->stale_count, &merge->stale_capacity,
+		     sizeof(*merge->stale)) != 0)
+		return merge_no_memory(error);
+	merge->flows[place].stale = true;
+	merge->stale[merge->stale_count++] = place;
+	return 0;
+}
+
+static int rewrite_stale(struct merge *merge, struct error *error)
+{
+	int status = 0;
+
+	for (size_t i = 0; i < merge->stale_count && status == 0; i++) {
+		struct merge_flow *live = &merge->flows[merge->stale[i]];
+
+		live->stale = false;
+		status = merge_put_flow(merge, live, STORE_REWRITE, error);
+		for (uint32_t c = live->connections; c != NONE && status == 0;
+		     c = merge->connections[c].next)
+			status = merge_put_connection(merge, live, &merge->connections[c],
+						      STORE_REWRITE, error);
+	}
+	merge->stale_count = 0;
+	return status;
+}
+
 static int merge_flow_part(struct merge *merge, const struct replay_part *part, uint32_t i,
 			   struct merge_mapping *map, struct error *error)
 {
@@ -176,11 +206,7 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 			return status;
 	}
 	if (!insert) {
-		status = merge_put_flow(merge, &merge->flows[place], STORE_REWRITE, error);
-		for (uint32_t c = merge->flows[place].connections; c != NONE && status == 0;
-		     c = merge->connections[c].next)
-			status = merge_put_connection(merge, &merge->flows[place],
-						      &merge->connections[c], STORE_REWRITE, error);
+		status = merge_note_stale(merge, place, error);
 		if (status == 0)
 			status = merge_say_answered(merge, &merge->flows[place], true, error);
 		return status;
@@ -285,6 +311,8 @@ int merge_part(struct merge *merge, const struct replay_part *part, struct error
 	status = merge_strays(merge, part, &unknown, error);
 	for (uint32_t i = 0; i < part->flows.count && status == 0; i++)
 		status = merge_flow_part(merge, part, i, &map, error);
+	if (status == 0)
+		status = rewrite_stale(merge, error);
 	if (status == 0)
 		status = merge_tunnels(merge, part, map.flow_ids, error);
 	if (status == 0)
@@ -486,6 +514,7 @@ void merge_free(struct merge *merge)
 	free(merge->snapshots);
 	free(merge->flows);
 	free(merge->connections);
+	free(merge->stale);
 	free(merge->tunnels);
 	hashindex_release(&merge->processes_index);
 	hashindex_release(&merge->sockets_index);

@@ -92,6 +92,7 @@ struct merge_flow {
 				 INT64_MAX: none yet */
 	uint64_t part;	      /* the last one that it had packets in; not carried */
 	uint32_t part_flow;   /* and the last of its flows there */
+	bool stale;	      /* its rows, and those of its connections, are to be rewritten */
 };
 
 /* A conversation in a tunnel. */
@@ -128,6 +129,8 @@ struct merge {
 	MERGE_ARRAY(merge_tunnel, tunnels);
 	struct merge_connection *connections;
 	size_t connection_count, connection_capacity;
+	uint32_t *stale; /* flows that are */
+	size_t stale_count, stale_capacity;
 
 	/* the highest ids given */
 	int64_t recording_id, segment_id, snapshot_id, interface_id, address_id, process_id,
@@ -279,6 +282,9 @@ bool merge_same_tunnel(const void *a, const void *b);
 int merge_forget_tunnels(struct merge *merge, struct error *error);
 int merge_put_flow(struct merge *merge, const struct merge_flow *live, enum store_how how,
 		   struct error *error);
+/* What changed of the live flow at place, or of its connections, is to stand in their rows by the
+ * end of the part: many a flow changes several times in one. */
+int merge_note_stale(struct merge *merge, uint32_t place, struct error *error);
 
 /* merge_check.c: whether a record that was read back can be one that was written, by
  * itself and, of recordings and snapshots, beside those before it in its array. */

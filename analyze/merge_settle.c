@@ -512,8 +512,8 @@ int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part
 		c = fresh ? &merge->connections[merge->connection_count - 1]
 			  : merge_by_id(merge, live, map->span_ids[i]);
 		/* One that is not fresh may be a row that this very part has made. */
-		status = merge_put_connection(merge, live, c, fresh ? STORE_INSERT : STORE_REWRITE,
-					      error);
+		status = fresh ? merge_put_connection(merge, live, c, STORE_INSERT, error)
+			       : merge_note_stale(merge, place, error);
 		if (status == 0 && map->reasons[i] == BRIDGE_REASONS &&
 		    map->rules[i] == BRIDGE_NO_RULE && !merge_is_answered(live, c))
 			status = put_candidates(merge, part, s, map->span_ids[i], error);
