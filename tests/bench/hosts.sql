@@ -67,10 +67,11 @@ INSERT INTO connection (connection_id, flow_id, "end", process_id, socket_id, ru
 	exact_packets, ahead_packets, behind_packets, bound_packets, wildcard_packets,
 	listener_packets, quoted_packets, shared_by, snapshot_id, distance_ns, start_ns, end_ns,
 	sent_packets, sent_bytes, sent_payload_bytes, received_packets, received_bytes,
-	received_payload_bytes)
+	received_payload_bytes, remote_address)
 SELECT n, n, 'orig', process, n, 'exact', NULL, buckets * 20, 0, 0, 0, 0, 0, 0, 1, snapshot,
 	500000000, start * 1000000000, start * 1000000000 + buckets * 1000000000, buckets * 10,
-	buckets * 700, buckets * 200, buckets * 10, buckets * 14000, buckets * 13500
+	buckets * 700, buckets * 200, buckets * 10, buckets * 14000, buckets * 13500,
+	printf('198.51.100.%d', n % 250)
 FROM span, wanted;
 
 WITH RECURSIVE b(b) AS (SELECT 0 UNION ALL SELECT b + 1 FROM b, wanted WHERE b < buckets - 1)

@@ -72,6 +72,18 @@ is "$(ask abc.db "SELECT scope, sum(packets), sum(difference) FROM accounting GR
 	"segment|1860|0
 total|1860|0" "every packet is accounted for"
 
+sums() { # DATABASE: sums by process that are not what its traffic adds up to
+	ask "$1" "WITH made AS (SELECT coalesce(c.process_id, 0), t.bucket, sum(t.sent_packets), sum(t.sent_bytes),
+		sum(t.received_packets), sum(t.received_bytes) FROM traffic t JOIN connection c USING (connection_id) GROUP BY 1, 2),
+	summed AS (SELECT b.process_id, p.buckets, b.bucket / p.buckets AS period, sum(sent_packets), sum(sent_bytes),
+		sum(received_packets), sum(received_bytes), max(sent_bytes + received_bytes) FROM process_bucket b, period p GROUP BY 1, 2, 3)
+	SELECT (SELECT count(*) FROM process_bucket) > 0, (SELECT count(*) FROM (SELECT * FROM made EXCEPT SELECT * FROM process_bucket)),
+		(SELECT count(*) FROM (SELECT * FROM process_bucket EXCEPT SELECT * FROM made)),
+		(SELECT count(*) FROM (SELECT * FROM summed EXCEPT SELECT * FROM process_period)),
+		(SELECT count(*) FROM (SELECT * FROM process_period EXCEPT SELECT * FROM summed))"
+}
+is "$(sums abc.db)" "1|0|0|0|0" "sums by process are those of its traffic, and of what has no owner those of all three"
+
 # ---- what is asked of all of them ----
 for query in $("$PCAPWHO" query --list | awk '/^  / { print $1 }' | sort -u) accounting top; do
 	run "$PCAPWHO" query abc.db "$query" --format csv
