@@ -30,13 +30,16 @@ static inline bool is_of_last(const struct ahead *ahead, size_t i)
 	       ahead->look[i - 1].hash == ahead->look[i].hash;
 }
 
-void ahead_fetch(struct ahead *ahead, const struct flow_table *flows, const struct ledger *ledger)
+void ahead_fetch(struct ahead *ahead, const struct flow_table *flows, const struct ledger *ledger,
+		 const struct repeats *repeats)
 {
 	uint32_t places[AHEAD_PACKETS];
 
 	for (size_t i = 0; i < ahead->count; i++) {
 		if (ahead->packet[i].outcome != DECODE_FLOW)
 			continue;
+		repeats_look(&ahead->packet[i], &ahead->sighting[i]);
+		repeats_fetch(repeats, &ahead->sighting[i]);
 		flow_look(&ahead->packet[i], &ahead->look[i]);
 		if (!is_of_last(ahead, i))
 			flow_table_fetch_slot(flows, &ahead->look[i]);

@@ -2,8 +2,8 @@
  * ahead.h - some packets that follow each other, decoded before the first of them is counted.
  *
  * Most of the time of a packet would be spent waiting for memory, for one thing after the
- * other: the slot of its flow, the flow, its stretches. So these are fetched for all of them
- * first. Nothing that is counted depends on it.
+ * other: its sightings, the slot of its flow, the flow, its stretches. So these are fetched for all
+ * of them first. Nothing that is counted depends on it.
  */
 #ifndef ANALYZE_AHEAD_H
 #define ANALYZE_AHEAD_H
@@ -15,6 +15,7 @@
 #include "analyze/flow.h"
 #include "analyze/ledger.h"
 #include "analyze/pcapin.h"
+#include "analyze/repeats.h"
 #include "snapshot/format/error.h"
 
 /* Enough that what the first one leads to has come by the time that it is counted, and few
@@ -25,7 +26,9 @@ struct ahead {
 	size_t count;
 	struct pcapin_packet raw[AHEAD_PACKETS];
 	struct packet packet[AHEAD_PACKETS];
-	struct flow_look look[AHEAD_PACKETS]; /* of those with DECODE_FLOW */
+	/* Of those with DECODE_FLOW: */
+	struct flow_look look[AHEAD_PACKETS];
+	struct repeats_look sighting[AHEAD_PACKETS];
 };
 
 /* One packet; of a later fragment with the ports that fragments knows. */
@@ -37,6 +40,7 @@ void ahead_decode(const struct pcapin_packet *raw, struct decode_fragments *frag
 int ahead_read(struct ahead *ahead, struct pcapin *in, uint64_t most,
 	       struct decode_fragments *fragments, struct error *error);
 /* Fetches what counting them will need. */
-void ahead_fetch(struct ahead *ahead, const struct flow_table *flows, const struct ledger *ledger);
+void ahead_fetch(struct ahead *ahead, const struct flow_table *flows, const struct ledger *ledger,
+		 const struct repeats *repeats);
 
 #endif

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyze/fetch.h"
 #include "analyze/grow.h"
 #include "analyze/hashindex.h"
 
@@ -122,9 +123,9 @@ static uint64_t distance_ns(int64_t a, int64_t b)
 	return a > b ? (uint64_t)a - (uint64_t)b : (uint64_t)b - (uint64_t)a;
 }
 
-static struct repeats_entry *set_of(struct repeats *repeats, uint64_t hash)
+static size_t set_number(uint64_t hash)
 {
-	return repeats->entries[hashindex_mix(hash) & (REPEATS_SETS - 1)];
+	return hashindex_mix(hash) & (REPEATS_SETS - 1);
 }
 
 /* The entry of a key, with count 0 if it is not of the time within limit. */
@@ -168,7 +169,7 @@ static bool out_of_order(struct repeats *repeats, const struct packet *packet)
 	way.source = packet->source;
 	way.destination = packet->destination;
 	way.ifindex = packet->ifindex;
-	entry = entry_of(set_of(repeats, hashindex_bytes(&way, sizeof(way))),
+	entry = entry_of(repeats->entries[set_number(hashindex_bytes(&way, sizeof(way)))],
 			 hashindex_keyed(&way, sizeof(way)), packet->time_ns, REPEATS_MARKED_NS);
 	late = entry->noted && (int32_t)(entry->latest - packet->tcp_seq) > 0;
 	if (!late)
@@ -187,29 +188,43 @@ static bool is_doubtful(struct repeats *repeats, const struct packet *packet)
 	       endpoint_is_broadcast(&packet->destination.address);
 }
 
-bool repeats_seen(struct repeats *repeats, const struct packet *packet)
+void repeats_look(const struct packet *packet, struct repeats_look *look)
 {
 	struct identity identity;
+
+	look->applies = packet->ifindex != 0 && packet->ip != NULL &&
+			!endpoint_is_loopback(&packet->destination.address);
+	if (!look->applies)
+		return;
+	identify(packet, &identity);
+	look->marked = identity.marked;
+	hash_identity(&identity, &look->key, &look->place);
+	look->key ^= packet->ip_bytes;
+}
+
+void repeats_fetch(const struct repeats *repeats, const struct repeats_look *look)
+{
+	if (look->applies)
+		fetch(repeats->entries[set_number(look->place)], sizeof(repeats->entries[0]));
+}
+
+bool repeats_seen_looked(struct repeats *repeats, const struct packet *packet,
+			 const struct repeats_look *look)
+{
+	int64_t limit_ns = look->marked ? REPEATS_MARKED_NS : REPEATS_UNMARKED_NS;
 	struct repeats_entry *set, *all, *here;
-	uint64_t key, place;
 	uint32_t count;
-	int64_t limit_ns;
 	bool doubtful;
 
-	if (packet->ifindex == 0 || packet->ip == NULL ||
-	    endpoint_is_loopback(&packet->destination.address))
+	if (!look->applies)
 		return false;
 	repeats->used = true;
-	identify(packet, &identity);
-	limit_ns = identity.marked ? REPEATS_MARKED_NS : REPEATS_UNMARKED_NS;
-	doubtful = !identity.marked && is_doubtful(repeats, packet);
-	hash_identity(&identity, &key, &place);
-	key ^= packet->ip_bytes;
-	set = set_of(repeats, place);
-	here = entry_of(set, hashindex_mix(key ^ packet->ifindex), packet->time_ns, limit_ns);
+	doubtful = !look->marked && is_doubtful(repeats, packet);
+	set = repeats->entries[set_number(look->place)];
+	here = entry_of(set, hashindex_mix(look->key ^ packet->ifindex), packet->time_ns, limit_ns);
 	count = ++here->count;
 	here->time_ns = packet->time_ns;
-	all = entry_of(set, key, packet->time_ns, limit_ns);
+	all = entry_of(set, look->key, packet->time_ns, limit_ns);
 	repeats->last = (struct repeats_sighting){count, count > all->count};
 	if (count <= all->count && !doubtful)
 		return true;
@@ -217,6 +232,14 @@ bool repeats_seen(struct repeats *repeats, const struct packet *packet)
 		all->count = count;
 	all->time_ns = packet->time_ns;
 	return false;
+}
+
+bool repeats_seen(struct repeats *repeats, const struct packet *packet)
+{
+	struct repeats_look look;
+
+	repeats_look(packet, &look);
+	return repeats_seen_looked(repeats, packet, &look);
 }
 
 struct repeats_sighting repeats_last(const struct repeats *repeats)

@@ -42,6 +42,18 @@ struct repeats *repeats_new(void); /* NULL: no memory */
  * decode_packet left it. Whether it repeats one that was noted before. Packets without
  * ifindex, and loopback's, never do. */
 bool repeats_seen(struct repeats *repeats, const struct packet *packet);
+/* The same in steps, so that of several packets what is noted of each is on its way into the
+ * processor's cache while the others are looked at: what tells it from others, of the packet
+ * alone; what is noted of such; and whether it repeats one. */
+struct repeats_look {
+	uint64_t key, place;
+	bool applies; /* false: it can be no repeat, and is not noted */
+	bool marked;  /* numbered by its sender */
+};
+void repeats_look(const struct packet *packet, struct repeats_look *look);
+void repeats_fetch(const struct repeats *repeats, const struct repeats_look *look);
+bool repeats_seen_looked(struct repeats *repeats, const struct packet *packet,
+			 const struct repeats_look *look);
 /* Of the sighting that was noted last: which of the equal packets of its interface it was,
  * from 1, and whether no other interface had as many before it. */
 struct repeats_sighting {

@@ -469,9 +469,10 @@ void replay_decode(struct replay *replay, const struct pcapin_packet *raw, struc
 
 /* Whether a packet was one more sighting, of which there is nothing to count but that: 1 or 0,
  * or -1 without memory. */
-static int take_repeat(struct replay *replay, struct replay_part *part, const struct packet *packet)
+static int take_repeat(struct replay *replay, struct replay_part *part, const struct packet *packet,
+		       const struct repeats_look *look)
 {
-	if (!repeats_seen(replay->repeats, packet))
+	if (!repeats_seen_looked(replay->repeats, packet, look))
 		return 0;
 	if (flow_table_repeat(&part->flows, packet))
 		return 1;
@@ -481,10 +482,11 @@ static int take_repeat(struct replay *replay, struct replay_part *part, const st
 	return replay_stray(part, packet) == 0 ? 1 : -1;
 }
 
-static int take_packet(struct replay *replay, struct replay_part *part,
-		       const struct pcapin_packet *raw, const struct packet *packet,
-		       const struct flow_look *look)
+static int take_packet(struct replay *replay, struct replay_part *part, const struct ahead *ahead,
+		       size_t i)
 {
+	const struct pcapin_packet *raw = &ahead->raw[i];
+	const struct packet *packet = &ahead->packet[i];
 	int repeated;
 
 	replay->last_ns = raw->time_ns;
@@ -499,9 +501,9 @@ static int take_packet(struct replay *replay, struct replay_part *part,
 		part->ledger.other[packet->outcome].bytes += packet->ip_bytes;
 		return 0;
 	}
-	repeated = take_repeat(replay, part, packet);
+	repeated = take_repeat(replay, part, packet, &ahead->sighting[i]);
 	if (repeated == 0)
-		return take_flow_packet(replay, part, packet, look);
+		return take_flow_packet(replay, part, packet, &ahead->look[i]);
 	part->flow_packets++;
 	if (replay->trace != NULL)
 		trace_repeated(replay->trace, packet->number);
@@ -515,9 +517,9 @@ static int take_some(struct replay *replay, struct replay_part *part, struct err
 	int status = ahead_read(&ahead, replay->in, replay->options.part_packets - part->packets,
 				replay->fragments, error);
 
-	ahead_fetch(&ahead, &part->flows, &part->ledger);
+	ahead_fetch(&ahead, &part->flows, &part->ledger, replay->repeats);
 	for (size_t i = 0; i < ahead.count; i++) {
-		if (take_packet(replay, part, &ahead.raw[i], &ahead.packet[i], &ahead.look[i]) != 0)
+		if (take_packet(replay, part, &ahead, i) != 0)
 			return error_set(error, ERROR_MEMORY, NULL, -1,
 					 "out of memory after %llu packets of this part",
 					 (unsigned long long)part->packets);
