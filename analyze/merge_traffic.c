@@ -92,7 +92,7 @@ int merge_traffic(struct merge *merge, const struct replay_part *part,
 		  const struct merge_mapping *map, struct error *error)
 {
 	const struct ledger *ledger = &part->ledger;
-	struct store_traffic *rows = malloc((ledger->traffic_count + 1) * sizeof(*rows));
+	struct store_traffic *rows = calloc(ledger->traffic_count + 1, sizeof(*rows));
 	size_t *places = calloc(ledger->span_count + 1, sizeof(*places));
 	int status;
 

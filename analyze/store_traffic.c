@@ -79,14 +79,15 @@ static int given_close(sqlite3_vtab_cursor *cursor)
 
 static struct given_cursor *cursor_of(sqlite3_vtab_cursor *base)
 {
-	return (struct given_cursor *)((char *)base - offsetof(struct given_cursor, base));
+	_Static_assert(offsetof(struct given_cursor, base) == 0, "it begins with SQLite's part");
+	return (struct given_cursor *)base;
 }
 
 static int given_filter(sqlite3_vtab_cursor *base, int number, const char *text, int argc,
 			sqlite3_value **argv)
 {
-	const struct given *given =
-		(const struct given *)((const char *)base->pVtab - offsetof(struct given, base));
+	_Static_assert(offsetof(struct given, base) == 0, "it begins with SQLite's part");
+	const struct given *given = (const struct given *)base->pVtab;
 	struct given_cursor *cursor = cursor_of(base);
 
 	(void)number, (void)text, (void)argc, (void)argv;
