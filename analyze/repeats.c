@@ -192,6 +192,7 @@ void repeats_look(const struct packet *packet, struct repeats_look *look)
 {
 	struct identity identity;
 
+	*look = (struct repeats_look){0};
 	look->applies = packet->ifindex != 0 && packet->ip != NULL &&
 			!endpoint_is_loopback(&packet->destination.address);
 	if (!look->applies)
