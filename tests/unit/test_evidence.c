@@ -239,6 +239,26 @@ static void a_whole_file_counts_before_one_in_the_making(void **state)
 	}
 }
 
+/* An index is of the segment whose compressed pcap it is beside. */
+static void an_index_is_its_segments(void **state)
+{
+	struct room *room = *state;
+	struct evidence_list list;
+
+	put_file(room, STEM ".pcap.gz.idx", 7);
+	put_file(room, STEM ".pcap.gz", 3);
+	put_file(room, STEM ".snap.gz", 2);
+	put_file(room, STEM ".pcap.gz.idx.part", 1);
+	put_file(room, "000009-20261121T203000.000000000Z.pcap.idx", 1);
+	assert_int_equal(evidence_list_read(room->dirfd, room->path, &list, NULL), 0);
+	assert_int_equal(list.count, 1);
+	assert_string_equal(list.segments[0].pcap, STEM ".pcap.gz");
+	assert_int_equal(list.segments[0].pcap_bytes, 3);
+	assert_int_equal(list.segments[0].snap_bytes, 2);
+	assert_int_equal(list.segments[0].index_bytes, 7);
+	evidence_list_release(&list);
+}
+
 /* Nothing here waits for somebody to write into it. */
 static void only_regular_files_are_opened(void **state)
 {
@@ -314,6 +334,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pairs_are_found_in_order, make_room, remove_room),
 		cmocka_unit_test_setup_teardown(a_whole_file_counts_before_one_in_the_making,
 						make_room, remove_room),
+		cmocka_unit_test_setup_teardown(an_index_is_its_segments, make_room, remove_room),
 		cmocka_unit_test_setup_teardown(only_regular_files_are_opened, make_room,
 						remove_room),
 		cmocka_unit_test_setup_teardown(thousands_of_segments_are_sorted, make_room,

@@ -14,14 +14,15 @@ static struct evidence_segment segments[COUNT];
 static const struct quota_space plenty = {1000000, 900000};
 static const char *reason;
 
-/* Four pairs of 100 bytes, opened a minute apart from second 0 on. */
+/* Four of 100 bytes, an index of five among them, opened a minute apart from second 0 on. */
 static struct evidence_list list(void)
 {
 	for (size_t i = 0; i < COUNT; i++)
 		segments[i] = (struct evidence_segment){
 			.stem = {i + 1, (int64_t)i * 60 * NS_PER_SECOND},
 			.pcap_bytes = 90,
-			.snap_bytes = 10,
+			.snap_bytes = 5,
+			.index_bytes = 5,
 		};
 	return (struct evidence_list){segments, COUNT, COUNT};
 }
