@@ -241,6 +241,34 @@ static void test_what_is_no_file_of_ours_is_left_alone(void **state)
 	assert_int_equal(left, 4);
 }
 
+/* The plain file counts as long as it is there, and the compressed one once it is alone. */
+static void test_what_was_not_compressed_to_the_end_is_undone(void **state)
+{
+	struct repair_result result;
+	int64_t size;
+
+	(void)state;
+	put_torn(NAME(1) ".pcap");
+	put_torn(NAME(1) ".pcap.gz.part");
+	put_torn(NAME(2) ".pcap");
+	put_torn(NAME(2) ".pcap.gz");
+	put_torn(NAME(2) ".pcap.gz.idx");
+	put_torn(NAME(3) ".pcap.gz");
+	put_torn(NAME(3) ".pcap.gz.idx");
+	put_torn(NAME(3) ".pcap.gz.idx.part");
+	size = size_of(NAME(1) ".pcap");
+	assert_int_equal(repair_directory(&store, &result, notice, NULL, &error), 0);
+	assert_int_equal(result.left, 0);
+	assert_int_equal(result.files, 2);
+	assert_int_equal(size_of(NAME(1) ".pcap"), size);
+	assert_true(size_of(NAME(1) ".pcap.gz.part") < 0);
+	assert_int_equal(size_of(NAME(2) ".pcap"), size);
+	assert_true(size_of(NAME(2) ".pcap.gz") < 0 && size_of(NAME(2) ".pcap.gz.idx") < 0);
+	assert_int_equal(size_of(NAME(3) ".pcap.gz"), size);
+	assert_int_equal(size_of(NAME(3) ".pcap.gz.idx"), size);
+	assert_true(size_of(NAME(3) ".pcap.gz.idx.part") < 0);
+}
+
 static void test_what_has_another_name_is_not_cut(void **state)
 {
 	struct repair_result result;
@@ -359,6 +387,7 @@ int main(void)
 		EACH(test_what_is_no_file_of_ours_is_left_alone),
 		EACH(test_what_is_behind_a_hole_is_kept),
 		EACH(test_what_cannot_be_set_aside_stays),
+		EACH(test_what_was_not_compressed_to_the_end_is_undone),
 		EACH(test_what_has_another_name_is_not_cut),
 		EACH(test_after_a_failure_the_next_one_is_repaired),
 	};
