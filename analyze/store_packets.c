@@ -378,7 +378,12 @@ int store_restate_packets(struct store *store, int64_t connection_id, const char
 	if (!store->with_packets)
 		return 0;
 	if (reason) {
-		change.verdict = store_packet_verdict(store, NULL, reason) << 1;
+		int64_t verdict = store_packet_verdict(store, NULL, reason);
+
+		if (verdict < 0)
+			return error_damage(error, store->path, -1, "the rules and reasons we know",
+					    "no reason %s", reason);
+		change.verdict = verdict << 1;
 		return change_packets(store, &change, error);
 	}
 	change.verdict = rule_verdict(rule);

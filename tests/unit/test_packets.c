@@ -261,6 +261,8 @@ static void a_packet_comes_once_with_a_verdict(void **state)
 	row.number = 10;
 	row.verdict = store_packet_verdict(store, "guessed", NULL);
 	assert_int_equal(store_packet(store, &row, &rows_error), ERROR_USAGE);
+	assert_int_equal(store_restate_packets(store, 1, "guessed", STORE_RULES, &rows_error),
+			 ERROR_DAMAGED);
 	store_abandon(store);
 }
 
