@@ -27,7 +27,7 @@ static const char help[] =
 	"                       (default traffic.db)\n"
 	"      --bucket TIME    resolution of traffic over time (default 1s)\n"
 	"      --packets        keep a row for each packet too\n"
-	"  -j, --jobs N         segments analyzed at once (default: all processors)\n"
+	"  -j, --jobs N         workers, on segments or parts of them (default: all processors)\n"
 	"      --udp-timeout T  a conversation without connection ends after this silence\n"
 	"                       (default 2m)\n"
 	"      --verify         hash the captures too, and tell which are not what\n"

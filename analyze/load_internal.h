@@ -22,7 +22,8 @@
 #include "analyze/store.h"
 #include "analyze/timeline.h"
 
-/* Parts that a worker may be ahead of the merger: one being filled, one being merged. */
+/* Parts that a worker may be ahead of the merger: one being filled, one being merged. All of
+ * them together have one more than there are workers, as a rule (load_work.c). */
 #define LOAD_PARTS_AHEAD 2
 
 enum job_state {
@@ -64,7 +65,8 @@ struct slot {
 	struct error error;
 	/* under lock */
 	const struct job *job; /* whose part it holds, or will; NULL: free */
-	uint64_t number;       /* of the part, from 0 */
+	const struct worker *owner;
+	uint64_t number; /* of the part, from 0 */
 	bool full;
 };
 
@@ -72,7 +74,6 @@ struct worker {
 	struct load *load;
 	pthread_t thread;
 	bool started;
-	struct slot slots[LOAD_PARTS_AHEAD];
 	/* of the worker alone */
 	struct job *job; /* whose capture is open; NULL: none */
 	struct pcapin *in;
@@ -95,6 +96,7 @@ struct load {
 	struct job *jobs;
 	struct worker *workers;
 	unsigned worker_count;
+	struct slot *slots; /* LOAD_PARTS_AHEAD for each worker, in common */
 	struct store *store;
 	struct merge *merge;
 	struct load_again again;

@@ -156,13 +156,9 @@ void load_job_merged(struct load *load, struct job *job)
 	pthread_mutex_lock(&load->lock);
 	job->merged = true;
 	end_job(load, job);
-	for (unsigned i = 0; i < load->worker_count; i++) {
-		for (int s = 0; s < LOAD_PARTS_AHEAD; s++) {
-			struct slot *slot = &load->workers[i].slots[s];
-
-			if (slot->job == job && slot->full)
-				slot->job = NULL;
-		}
+	for (unsigned i = 0; i < LOAD_PARTS_AHEAD * load->worker_count; i++) {
+		if (load->slots[i].job == job && load->slots[i].full)
+			load->slots[i].job = NULL;
 	}
 	last = job->users == 0;
 	pthread_cond_broadcast(&load->changed);
@@ -175,13 +171,29 @@ void load_job_merged(struct load *load, struct job *job)
 
 /* All of these under the lock. */
 
+/* A slot for the worker's next part. All workers together may be ahead by one part each and
+ * the one that is merged, or as far as that the merger has something to do. */
 static struct slot *free_slot(struct worker *worker)
 {
-	for (int s = 0; s < LOAD_PARTS_AHEAD; s++) {
-		if (worker->slots[s].job == NULL)
-			return &worker->slots[s];
+	struct load *load = worker->load;
+	struct slot *slot = NULL;
+	unsigned taken = 0, own = 0;
+	bool merging = false;
+
+	for (unsigned i = LOAD_PARTS_AHEAD * load->worker_count; i-- > 0;) {
+		const struct job *job = load->slots[i].job;
+
+		if (job == NULL) {
+			slot = &load->slots[i]; /* the first one: the last ones stay small */
+			continue;
+		}
+		taken++;
+		own += load->slots[i].owner == worker;
+		merging |= job == &load->jobs[load->merging];
 	}
-	return NULL;
+	if (own == LOAD_PARTS_AHEAD || (taken > load->worker_count && merging))
+		return NULL;
+	return slot;
 }
 
 /* It has a part that waits for another job to be merged: the next should be of that one. */
@@ -189,9 +201,11 @@ static bool is_ahead(const struct worker *worker)
 {
 	const struct load *load = worker->load;
 
-	for (int s = 0; s < LOAD_PARTS_AHEAD; s++) {
-		if (worker->slots[s].job != NULL &&
-		    worker->slots[s].job != &load->jobs[load->merging])
+	for (unsigned i = 0; i < LOAD_PARTS_AHEAD * load->worker_count; i++) {
+		const struct slot *slot = &load->slots[i];
+
+		if (slot->owner == worker && slot->job != NULL &&
+		    slot->job != &load->jobs[load->merging])
 			return true;
 	}
 	return false;
@@ -279,6 +293,7 @@ static struct slot *take_part(struct worker *worker, struct job **job)
 	if (*job != NULL) {
 		(*job)->holder = worker;
 		(*job)->users += worker->job != *job;
+		slot->owner = worker;
 		slot->job = *job;
 		slot->number = (*job)->next_part++;
 		slot->full = false;
@@ -415,31 +430,18 @@ static void *work(void *context)
 
 /* ------------------------------------------------------------- the threads -- */
 
-static void init_slots(struct worker *worker)
-{
-	for (int s = 0; s < LOAD_PARTS_AHEAD; s++)
-		replay_part_init(&worker->slots[s].part, &worker->load->replay);
-}
-
-static void release_worker(struct worker *worker)
-{
-	for (int s = 0; s < LOAD_PARTS_AHEAD; s++)
-		replay_part_release(&worker->slots[s].part);
-	decode_fragments_free(worker->fragments);
-}
-
 int load_start_workers(struct load *load, struct error *error)
 {
+	load->slots = calloc((size_t)LOAD_PARTS_AHEAD * load->worker_count, sizeof(*load->slots));
 	load->workers = calloc(load->worker_count, sizeof(*load->workers));
-	if (load->workers == NULL)
+	if (load->slots == NULL || load->workers == NULL)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
-	for (unsigned i = 0; i < load->worker_count; i++) {
-		load->workers[i].load = load;
-		init_slots(&load->workers[i]);
-	}
+	for (unsigned i = 0; i < LOAD_PARTS_AHEAD * load->worker_count; i++)
+		replay_part_init(&load->slots[i].part, &load->replay);
 	for (unsigned i = 0; i < load->worker_count; i++) {
 		struct worker *worker = &load->workers[i];
 
+		worker->load = load;
 		if (pthread_create(&worker->thread, NULL, work, worker) == 0)
 			worker->started = true;
 		else if (i == 0)
@@ -452,19 +454,21 @@ int load_start_workers(struct load *load, struct error *error)
 
 void load_stop_workers(struct load *load)
 {
-	if (load->workers == NULL)
-		return;
 	pthread_mutex_lock(&load->lock);
 	load->stop = true;
 	pthread_cond_broadcast(&load->changed);
 	pthread_mutex_unlock(&load->lock);
-	for (unsigned i = 0; i < load->worker_count; i++) {
+	for (unsigned i = 0; load->workers != NULL && i < load->worker_count; i++) {
 		if (load->workers[i].started)
 			pthread_join(load->workers[i].thread, NULL);
-		release_worker(&load->workers[i]);
+		decode_fragments_free(load->workers[i].fragments);
 	}
+	for (unsigned i = 0; load->slots != NULL && i < LOAD_PARTS_AHEAD * load->worker_count; i++)
+		replay_part_release(&load->slots[i].part);
 	free(load->workers);
+	free(load->slots);
 	load->workers = NULL;
+	load->slots = NULL;
 }
 
 /* ----------------------------------------------------------- for the merger -- */
@@ -493,13 +497,11 @@ void load_wait_ready(struct load *load, struct job *job)
 
 static struct slot *find_part(struct load *load, const struct job *job, uint64_t number)
 {
-	for (unsigned i = 0; i < load->worker_count; i++) {
-		for (int s = 0; s < LOAD_PARTS_AHEAD; s++) {
-			struct slot *slot = &load->workers[i].slots[s];
+	for (unsigned i = 0; i < LOAD_PARTS_AHEAD * load->worker_count; i++) {
+		struct slot *slot = &load->slots[i];
 
-			if (slot->job == job && slot->number == number && slot->full)
-				return slot;
-		}
+		if (slot->job == job && slot->number == number && slot->full)
+			return slot;
 	}
 	return NULL;
 }
