@@ -236,7 +236,7 @@ SELECT
 	k.segment_id,
 	k.number,
 	k.connection_id,
-	c.flow_id,
+	k.flow_id,
 	k.offset_bytes,
 	k.time_ns,
 	k.size >> 6 AS bytes,
@@ -245,70 +245,77 @@ SELECT
 	iif(k.size & 32, k.size >> 1 & 15, NULL) AS reason_code
 FROM (
 	SELECT
-		p.segment_id, number_1 AS number, s.connection_id, size_1 AS size,
+		p.segment_id, number_1 AS number, s.connection_id, c.flow_id, size_1 AS size,
 		time_ns + time_1 AS time_ns, offset_bytes + offset_1 AS offset_bytes
 	FROM packet_row p JOIN packet_stretch s ON s.connection_id = connection_1
 		AND s.segment_id = p.segment_id AND s.stretch = place >> 4
 		AND place BETWEEN s.stretch << 4 AND s.stretch << 4 | 15
+	LEFT JOIN connection c ON c.connection_id = s.connection_id
 	WHERE place = number_1 - 1 >> 3
 	UNION ALL
 	SELECT
-		p.segment_id, number_2 AS number, s.connection_id, size_2 AS size,
+		p.segment_id, number_2 AS number, s.connection_id, c.flow_id, size_2 AS size,
 		time_ns + time_2 AS time_ns, offset_bytes + offset_2 AS offset_bytes
 	FROM packet_row p JOIN packet_stretch s ON s.connection_id = connection_2
 		AND s.segment_id = p.segment_id AND s.stretch = place >> 4
 		AND place BETWEEN s.stretch << 4 AND s.stretch << 4 | 15
+	LEFT JOIN connection c ON c.connection_id = s.connection_id
 	WHERE place = number_2 - 1 >> 3
 	UNION ALL
 	SELECT
-		p.segment_id, number_3 AS number, s.connection_id, size_3 AS size,
+		p.segment_id, number_3 AS number, s.connection_id, c.flow_id, size_3 AS size,
 		time_ns + time_3 AS time_ns, offset_bytes + offset_3 AS offset_bytes
 	FROM packet_row p JOIN packet_stretch s ON s.connection_id = connection_3
 		AND s.segment_id = p.segment_id AND s.stretch = place >> 4
 		AND place BETWEEN s.stretch << 4 AND s.stretch << 4 | 15
+	LEFT JOIN connection c ON c.connection_id = s.connection_id
 	WHERE place = number_3 - 1 >> 3
 	UNION ALL
 	SELECT
-		p.segment_id, number_4 AS number, s.connection_id, size_4 AS size,
+		p.segment_id, number_4 AS number, s.connection_id, c.flow_id, size_4 AS size,
 		time_ns + time_4 AS time_ns, offset_bytes + offset_4 AS offset_bytes
 	FROM packet_row p JOIN packet_stretch s ON s.connection_id = connection_4
 		AND s.segment_id = p.segment_id AND s.stretch = place >> 4
 		AND place BETWEEN s.stretch << 4 AND s.stretch << 4 | 15
+	LEFT JOIN connection c ON c.connection_id = s.connection_id
 	WHERE place = number_4 - 1 >> 3
 	UNION ALL
 	SELECT
-		p.segment_id, number_5 AS number, s.connection_id, size_5 AS size,
+		p.segment_id, number_5 AS number, s.connection_id, c.flow_id, size_5 AS size,
 		time_ns + time_5 AS time_ns, offset_bytes + offset_5 AS offset_bytes
 	FROM packet_row p JOIN packet_stretch s ON s.connection_id = connection_5
 		AND s.segment_id = p.segment_id AND s.stretch = place >> 4
 		AND place BETWEEN s.stretch << 4 AND s.stretch << 4 | 15
+	LEFT JOIN connection c ON c.connection_id = s.connection_id
 	WHERE place = number_5 - 1 >> 3
 	UNION ALL
 	SELECT
-		p.segment_id, number_6 AS number, s.connection_id, size_6 AS size,
+		p.segment_id, number_6 AS number, s.connection_id, c.flow_id, size_6 AS size,
 		time_ns + time_6 AS time_ns, offset_bytes + offset_6 AS offset_bytes
 	FROM packet_row p JOIN packet_stretch s ON s.connection_id = connection_6
 		AND s.segment_id = p.segment_id AND s.stretch = place >> 4
 		AND place BETWEEN s.stretch << 4 AND s.stretch << 4 | 15
+	LEFT JOIN connection c ON c.connection_id = s.connection_id
 	WHERE place = number_6 - 1 >> 3
 	UNION ALL
 	SELECT
-		p.segment_id, number_7 AS number, s.connection_id, size_7 AS size,
+		p.segment_id, number_7 AS number, s.connection_id, c.flow_id, size_7 AS size,
 		time_ns + time_7 AS time_ns, offset_bytes + offset_7 AS offset_bytes
 	FROM packet_row p JOIN packet_stretch s ON s.connection_id = connection_7
 		AND s.segment_id = p.segment_id AND s.stretch = place >> 4
 		AND place BETWEEN s.stretch << 4 AND s.stretch << 4 | 15
+	LEFT JOIN connection c ON c.connection_id = s.connection_id
 	WHERE place = number_7 - 1 >> 3
 	UNION ALL
 	SELECT
-		p.segment_id, number_8 AS number, s.connection_id, size_8 AS size,
+		p.segment_id, number_8 AS number, s.connection_id, c.flow_id, size_8 AS size,
 		time_ns + time_8 AS time_ns, offset_bytes + offset_8 AS offset_bytes
 	FROM packet_row p JOIN packet_stretch s ON s.connection_id = connection_8
 		AND s.segment_id = p.segment_id AND s.stretch = place >> 4
 		AND place BETWEEN s.stretch << 4 AND s.stretch << 4 | 15
+	LEFT JOIN connection c ON c.connection_id = s.connection_id
 	WHERE place = number_8 - 1 >> 3
-) k
-LEFT JOIN connection c ON c.connection_id = k.connection_id;
+) k;
 
 CREATE VIEW packets AS
 SELECT

@@ -168,6 +168,7 @@ static void packets_are_found_without_reading_all(void **state)
 	searches("SELECT * FROM packets WHERE segment_id = 1 AND number = 30");
 	searches("SELECT * FROM packets WHERE pcap_name = 'aa' AND number = 30");
 	searches("SELECT * FROM packet WHERE flow_id = 1");
+	searches("SELECT count(*) FROM packet WHERE flow_id = 1");
 	searches("SELECT k.* FROM connection c JOIN packet k USING (connection_id) "
 		 "WHERE c.process_id = 1");
 	searches("SELECT * FROM packet WHERE connection_id IN "
