@@ -219,8 +219,8 @@ static const char *const questions[] = {
 	"ORDER BY 1, \"end\", c.start_ns, reason",
 	"SELECT " FLOW_KEY ", \"end\", bucket, t.sent_packets, t.received_bytes FROM traffic t "
 	"JOIN connection c USING (connection_id) JOIN flow f USING (flow_id) ORDER BY 1, 4, 5",
-	"SELECT number, offset_bytes, time_ns, p.bytes, direction, rule_code, reason_code, "
-	"first_packet_number FROM packet p JOIN flow f USING (flow_id) ORDER BY number",
+	("SELECT number, offset_bytes, time_ns, p.bytes, direction, rule_code, reason_code, "
+	 "first_packet_number FROM packet p JOIN flow f USING (flow_id) ORDER BY number"),
 };
 
 static void same_answers(const char *whole, const char *cut)
