@@ -346,7 +346,7 @@ static int choose_jobs(struct load *load, struct error *error)
 					   load->options->stop, load->options->report,
 					   load->options->context, fates, error);
 
-	for (size_t i = 0; i < load->inputs.count && status == 0; i++) {
+	for (size_t i = 0; fates != NULL && i < load->inputs.count && status == 0; i++) {
 		struct job *job = &load->jobs[i];
 
 		job->input = &load->inputs.items[i];

@@ -148,10 +148,9 @@ static int look_back(struct replay *replay, const struct pcapin_place *place, st
 {
 	const volatile sig_atomic_t *stop = replay->options.stop;
 	struct pcapin_packet raw;
-	int status = 0;
 
 	while (pcapin_where(replay->in).number < place->number &&
-	       (status = pcapin_next(replay->in, &raw, error)) == 1) {
+	       pcapin_next(replay->in, &raw, error) == 1) {
 		struct packet packet;
 
 		replay_decode(replay, &raw, &packet);
