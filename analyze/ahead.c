@@ -26,8 +26,10 @@ int ahead_read(struct ahead *ahead, struct pcapin *in, uint64_t most,
 /* Packets of one flow often come together. */
 static inline bool is_of_last(const struct ahead *ahead, size_t i)
 {
-	return i > 0 && ahead->packet[i - 1].outcome == DECODE_FLOW &&
-	       ahead->look[i - 1].hash == ahead->look[i].hash;
+	size_t last = i > 0 ? i - 1 : 0;
+
+	return last != i && ahead->packet[last].outcome == DECODE_FLOW &&
+	       ahead->look[last].hash == ahead->look[i].hash;
 }
 
 void ahead_fetch(struct ahead *ahead, const struct flow_table *flows, const struct ledger *ledger,

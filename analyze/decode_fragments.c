@@ -219,10 +219,25 @@ int decode_fragments_copy(struct decode_fragments **to, const struct decode_frag
 	return 0;
 }
 
+static bool same_entry(const struct fragment_entry *a, const struct fragment_entry *b)
+{
+	return memcmp(&a->key, &b->key, sizeof(a->key)) == 0 && a->noted == b->noted &&
+	       a->first_ns == b->first_ns && a->last_ns == b->last_ns && a->ended == b->ended &&
+	       a->protocol == b->protocol && a->icmp_type == b->icmp_type &&
+	       a->icmp_code == b->icmp_code && a->icmp_id == b->icmp_id &&
+	       a->source_port == b->source_port && a->destination_port == b->destination_port;
+}
+
 bool decode_fragments_equal(const struct decode_fragments *a, const struct decode_fragments *b)
 {
 	uint64_t a_notes = a == NULL ? 0 : a->notes, b_notes = b == NULL ? 0 : b->notes;
 
-	/* Entries are written whole: what lies between their fields is zero. */
-	return a_notes == b_notes && (a_notes == 0 || memcmp(a, b, sizeof(*a)) == 0);
+	if (a_notes != b_notes)
+		return false;
+	for (size_t i = 0; a_notes != 0 && i < (size_t)FRAGMENT_SETS * FRAGMENT_WAYS; i++) {
+		if (!same_entry(&a->entries[i / FRAGMENT_WAYS][i % FRAGMENT_WAYS],
+				&b->entries[i / FRAGMENT_WAYS][i % FRAGMENT_WAYS]))
+			return false;
+	}
+	return true;
 }

@@ -60,9 +60,9 @@ static int64_t draw_below(double below)
 static void put_segment(void)
 {
 	char name[32];
-	const struct store_segment row = {.segment_id = ++segments,
+	const struct store_segment row = {.segment_id = segments + 1,
 					  .recording_id = 1,
-					  .number = segments,
+					  .number = segments + 1,
 					  .pcap_name = name,
 					  .first_packet_ns = BEGAN_NS,
 					  .last_packet_ns = last_ns,
@@ -71,6 +71,7 @@ static void put_segment(void)
 					  .flow_packets = in_transaction,
 					  .state = "whole"};
 
+	segments++;
 	snprintf(name, sizeof(name), "%06" PRId64 ".pcap", segments);
 	must(store_segment(store, &row, true, &error));
 	must(store_commit(store, &error));
@@ -104,7 +105,8 @@ static void put_processes(void)
 
 static struct store_socket a_socket(int64_t local_port)
 {
-	return (struct store_socket){.socket_id = ++sockets,
+	sockets++;
+	return (struct store_socket){.socket_id = sockets,
 				     .recording_id = 1,
 				     .net_namespace = NETNS,
 				     .protocol = "tcp",
