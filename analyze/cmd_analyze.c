@@ -1,13 +1,13 @@
 /* pcapwho analyze: evidence into a database. */
 #include <getopt.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "analyze/cmd.h"
+#include "analyze/display.h"
 #include "analyze/load.h"
 #include "snapshot/format/error.h"
 #include "snapshot/format/quantity.h"
@@ -46,47 +46,6 @@ static const char help[] =
 	"Exit status: 0 done; 1 failed; 2 done, but some input was damaged and skipped;\n"
 	"64 wrong usage; 66 no such input.\n";
 
-static volatile sig_atomic_t stop;
-
-static void on_signal(int number)
-{
-	(void)number;
-	stop = 1;
-}
-
-/* From here on there is something to undo. */
-static void on_begin(void *context)
-{
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
-
-	(void)context;
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-}
-
-struct display {
-	bool terminal, quiet, shown;
-	int64_t shown_ns;
-};
-
-static const char *plural(uint64_t count)
-{
-	return count == 1 ? "" : "s";
-}
-
-static void clear_line(struct display *display)
-{
-	if (display->shown)
-		fputs("\r\033[K", stderr);
-	display->shown = false;
-}
-
-static void on_report(const struct error *error, void *context)
-{
-	clear_line(context);
-	error_print(PROGRAM, error);
-}
-
 static void on_progress(const struct load_progress *p, void *context)
 {
 	struct display *display = context;
@@ -94,14 +53,11 @@ static void on_progress(const struct load_progress *p, void *context)
 	double seconds = (double)p->elapsed_ns / 1e9;
 	double done = p->bytes == 0 ? 1.0 : (double)p->bytes_done / (double)p->bytes;
 
-	/* Twice a second is as often as one can read. */
-	if (!display->terminal || p->elapsed_ns - display->shown_ns < NS_PER_SECOND / 2)
+	if (!display_is_due(display, p->elapsed_ns))
 		return;
-	display->shown_ns = p->elapsed_ns;
-	display->shown = true;
-	fprintf(stderr, "\r\033[K%zu of %zu segment%s, %" PRIu64 " packet%s, %.1f M packets/s, %s",
-		p->segments_done, p->segments, plural(p->segments), p->packets, plural(p->packets),
-		seconds > 0 ? (double)p->packets / seconds / 1e6 : 0.0,
+	fprintf(stderr, "%zu of %zu segment%s, %" PRIu64 " packet%s, %.1f M packets/s, %s",
+		p->segments_done, p->segments, display_plural(p->segments), p->packets,
+		display_plural(p->packets), seconds > 0 ? (double)p->packets / seconds / 1e6 : 0.0,
 		quantity_format_bytes(p->bytes_done, bytes, sizeof(bytes)));
 	if (done > 0.02 && done < 1)
 		fprintf(stderr, ", %.0f s left", seconds * (1 - done) / done);
@@ -121,10 +77,10 @@ static void summarize(const struct load_options *options, const struct load_resu
 		return;
 	}
 	fprintf(stderr, "%s: %" PRIu64 " packet%s of %" PRIu64 " segment%s in %" PRIu64 " flow%s",
-		options->database, r->packets, plural(r->packets), r->segments, plural(r->segments),
-		r->flows, plural(r->flows));
+		options->database, r->packets, display_plural(r->packets), r->segments,
+		display_plural(r->segments), r->flows, display_plural(r->flows));
 	if (outside > 0)
-		fprintf(stderr, ", %" PRIu64 " packet%s in none", outside, plural(outside));
+		fprintf(stderr, ", %" PRIu64 " packet%s in none", outside, display_plural(outside));
 	if (r->skipped > 0)
 		fprintf(stderr, "; %" PRIu64 " segment%s loaded before", r->skipped,
 			r->skipped == 1 ? " was" : "s were");
@@ -151,8 +107,8 @@ static const struct option long_options[] = {
 #define HELP_PRINTED 1
 
 /* 0 to go on, HELP_PRINTED, or a negative error. */
-static int parse_options(int argc, char **argv, struct load_options *options,
-			 struct display *display, struct error *error)
+static int parse_options(int argc, char **argv, struct load_options *options, bool *quiet,
+			 struct error *error)
 {
 	uint64_t jobs;
 	int c;
@@ -189,7 +145,7 @@ static int parse_options(int argc, char **argv, struct load_options *options,
 			options->verify = true;
 			break;
 		case 'q':
-			display->quiet = true;
+			*quiet = true;
 			break;
 		case 'h':
 			fputs(help, stdout);
@@ -204,22 +160,23 @@ static int parse_options(int argc, char **argv, struct load_options *options,
 int cmd_analyze(int argc, char **argv)
 {
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-	struct display display = {.terminal = isatty(STDERR_FILENO)};
+	struct display display = {.program = PROGRAM, .terminal = isatty(STDERR_FILENO)};
 	struct load_options options = {
 		.database = "traffic.db",
 		.workers = processors > 0 ? (unsigned)processors : 1,
 		.limits = flow_default_limits,
-		.begin = on_begin,
-		.stop = &stop,
-		.report = on_report,
+		.begin = display_begin,
+		.stop = &display_stop,
+		.report = display_report,
 		.progress = on_progress,
 		.context = &display,
 	};
 	struct error error = ERROR_NONE;
 	struct load_result result;
+	bool quiet = false;
 	int status;
 
-	status = parse_options(argc, argv, &options, &display, &error);
+	status = parse_options(argc, argv, &options, &quiet, &error);
 	if (status == HELP_PRINTED)
 		return EXIT_DONE;
 	if (status != 0) {
@@ -232,16 +189,16 @@ int cmd_analyze(int argc, char **argv)
 		      stderr);
 		return EXIT_BAD_USAGE;
 	}
-	if (display.quiet)
+	if (quiet)
 		display.terminal = false;
 	status = load_run(argv + optind, (size_t)(argc - optind), &options, &result, &error);
-	clear_line(&display);
+	display_clear(&display);
 	if (status != 0) {
 		error_print(PROGRAM, &error);
 		/* Damage that left nothing to load is a failure. */
 		return error.code == ERROR_DAMAGED ? EXIT_FAILED : (int)error_exit_status(&error);
 	}
-	if (!display.quiet)
+	if (!quiet)
 		summarize(&options, &result);
 	return result.damaged > 0 ? EXIT_DAMAGED : EXIT_DONE;
 }

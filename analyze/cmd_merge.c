@@ -1,11 +1,12 @@
 /* pcapwho merge: the databases of many hosts into one. */
 #include <getopt.h>
 #include <inttypes.h>
-#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "analyze/cmd.h"
+#include "analyze/display.h"
 #include "analyze/fleet.h"
 #include "snapshot/format/error.h"
 #include "snapshot/format/quantity.h"
@@ -36,79 +37,30 @@ static const char help[] =
 	"Exit status: 0 done; 1 failed, as by an IN that is damaged or contradicts another;\n"
 	"64 wrong usage; 66 no such input.\n";
 
-static volatile sig_atomic_t stop;
-
-static void on_signal(int number)
-{
-	(void)number;
-	stop = 1;
-}
-
-/* From here on there is something to undo. */
-static void on_begin(void *context)
-{
-	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
-
-	(void)context;
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
-}
-
-struct display {
-	bool terminal, quiet, shown;
-	int64_t shown_ns;
-};
-
-static void clear_line(struct display *display)
-{
-	if (display->shown)
-		fputs("\r\033[K", stderr);
-	display->shown = false;
-}
-
-static void on_report(const struct error *error, void *context)
-{
-	clear_line(context);
-	error_print(PROGRAM, error);
-}
-
 static void on_progress(const struct fleet_progress *p, void *context)
 {
-	struct display *display = context;
 	double seconds = (double)p->elapsed_ns / 1e9;
-	double done = p->bytes == 0 ? 1.0 : (double)p->bytes_taken / (double)p->bytes;
 
-	/* Twice a second is as often as one can read. */
-	if (!display->terminal || p->elapsed_ns - display->shown_ns < NS_PER_SECOND / 2)
+	if (!display_is_due(context, p->elapsed_ns))
 		return;
-	display->shown_ns = p->elapsed_ns;
-	display->shown = true;
-	if (p->rows == 0) {
-		fprintf(stderr, "\r\033[K%zu of %zu databases checked", p->numbered, p->databases);
-	} else {
-		fprintf(stderr, "\r\033[K%zu database%s merged, %.1f M rows, %.1f M rows/s",
-			p->taken, p->taken == 1 ? "" : "s", (double)p->rows / 1e6,
+	if (p->rows == 0)
+		fprintf(stderr, "%zu of %zu databases checked", p->numbered, p->databases);
+	else
+		fprintf(stderr, "%zu of %zu databases merged, %.1f M rows, %.1f M rows/s", p->taken,
+			p->wanted, (double)p->rows / 1e6,
 			seconds > 0 ? (double)p->rows / seconds / 1e6 : 0.0);
-		if (done > 0.02 && done < 1)
-			fprintf(stderr, ", %.0f s left", seconds * (1 - done) / done);
-	}
 	fflush(stderr);
-}
-
-static const char *plural(size_t count)
-{
-	return count == 1 ? "" : "s";
 }
 
 static void summarize(const char *to, const struct fleet_result *r)
 {
 	if (r->nothing_new)
 		fprintf(stderr, "%s: nothing new in %zu database%s\n", to, r->databases,
-			plural(r->databases));
+			display_plural(r->databases));
 	else
 		fprintf(stderr, "%s: %zu recording%s with %zu segment%s, %" PRId64 " rows\n", to,
-			r->recordings, plural(r->recordings), r->segments, plural(r->segments),
-			r->rows);
+			r->recordings, display_plural(r->recordings), r->segments,
+			display_plural(r->segments), r->rows);
 }
 
 static const char letters[] = ":qh";
@@ -121,7 +73,7 @@ static const struct option long_options[] = {
 #define HELP_PRINTED 1
 
 /* 0 to go on, HELP_PRINTED, or a negative error. */
-static int parse_options(int argc, char **argv, struct display *display, struct error *error)
+static int parse_options(int argc, char **argv, bool *quiet, struct error *error)
 {
 	int c;
 
@@ -129,7 +81,7 @@ static int parse_options(int argc, char **argv, struct display *display, struct 
 	while ((c = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
 		switch (c) {
 		case 'q':
-			display->quiet = true;
+			*quiet = true;
 			break;
 		case 'h':
 			fputs(help, stdout);
@@ -147,17 +99,18 @@ static int parse_options(int argc, char **argv, struct display *display, struct 
 
 int cmd_merge(int argc, char **argv)
 {
-	struct display display = {.terminal = isatty(STDERR_FILENO)};
+	struct display display = {.program = PROGRAM, .terminal = isatty(STDERR_FILENO)};
 	struct fleet_options options = {
-		.begin = on_begin,
-		.stop = &stop,
-		.report = on_report,
+		.begin = display_begin,
+		.stop = &display_stop,
+		.report = display_report,
 		.progress = on_progress,
 		.context = &display,
 	};
 	struct error error = ERROR_NONE;
 	struct fleet_result result;
-	int status = parse_options(argc, argv, &display, &error);
+	bool quiet = false;
+	int status = parse_options(argc, argv, &quiet, &error);
 
 	if (status == HELP_PRINTED)
 		return EXIT_DONE;
@@ -165,17 +118,17 @@ int cmd_merge(int argc, char **argv)
 		error_print(PROGRAM, &error);
 		return EXIT_BAD_USAGE;
 	}
-	if (display.quiet)
+	if (quiet)
 		display.terminal = false;
 	status = fleet_merge(argv[optind], argv + optind + 1, (size_t)(argc - optind - 1), &options,
 			     &result, &error);
-	clear_line(&display);
+	display_clear(&display);
 	if (status != 0) {
 		error_print(PROGRAM, &error);
 		/* Nothing is skipped and the rest done. */
 		return error.code == ERROR_DAMAGED ? EXIT_FAILED : (int)error_exit_status(&error);
 	}
-	if (!display.quiet)
+	if (!quiet)
 		summarize(argv[optind], &result);
 	return EXIT_DONE;
 }

@@ -298,8 +298,8 @@ static int read_database(struct merger *m, struct database *d, struct error *err
 
 /* --------------------------------------------------------------- planning -- */
 
-/* One analysis would have seen what goes on from one part to the other. */
-static void remark_parts(struct merger *m)
+/* One analysis would have seen what goes on from one unit to the other. */
+static void remark_units(struct merger *m)
 {
 	const struct fleet_plan *plan = &m->plan;
 	size_t last;
@@ -314,11 +314,10 @@ static void remark_parts(struct merger *m)
 		if (last - first == 1 || m->options->report == NULL)
 			continue;
 		error_set(&remark, ERROR_USAGE, m->paths[unit->source], -1,
-			  "and %zu other part%s of what %.60s recorded in one boot were analyzed "
-			  "apart: processes and conversations that go on from one to another "
-			  "have a row in each",
-			  last - first - 1, last - first == 2 ? "" : "s",
-			  unit->host[0] != '\0' ? unit->host : "a host");
+			  "%zu parts of what %.60s recorded in one boot were analyzed apart, this "
+			  "one among them: processes and conversations that go on from one to "
+			  "another have a row in each",
+			  last - first, unit->host[0] != '\0' ? unit->host : "a host");
 		m->options->report(&remark, m->options->context);
 	}
 }
@@ -343,8 +342,7 @@ static void mark_needed(struct merger *m)
 		m->databases[plan->units[i].source].is_needed = true;
 	}
 	for (size_t i = 0; i < m->count; i++)
-		if (m->databases[i].place != FLEET_NONE)
-			m->progress.bytes += (uint64_t)m->databases[i].facts.status.st_size;
+		m->progress.wanted += m->databases[i].place != FLEET_NONE;
 }
 
 static int make_plan(struct merger *m, struct error *error)
@@ -364,7 +362,8 @@ static int make_plan(struct merger *m, struct error *error)
 		m->result->nothing_new &= unit->source == 0;
 	}
 	mark_needed(m);
-	remark_parts(m);
+	if (!m->result->nothing_new)
+		remark_units(m);
 	return 0;
 }
 
@@ -448,7 +447,6 @@ static int take_all(struct merger *m, struct error *error)
 		status = store_fleet_take(m->store, &m->fleet, &order[i]->source, on_table, m,
 					  error);
 		m->progress.taken++;
-		m->progress.bytes_taken += (uint64_t)order[i]->facts.status.st_size;
 		show_progress(m);
 	}
 	free(order);
@@ -488,12 +486,8 @@ static int fill_store(struct merger *m, struct error *error)
 	}
 	if (status == ERROR_INTERRUPTED || (status == 0 && o->stop != NULL && *o->stop != 0))
 		status = error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
-	if (status == 0 && !m->result->nothing_new) {
-		status = store_finish(m->store, error);
-		if (status == ERROR_INTERRUPTED)
-			error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
-		return status;
-	}
+	if (status == 0 && !m->result->nothing_new)
+		return store_finish(m->store, error);
 	store_abandon(m->store);
 	return status;
 }

@@ -1,9 +1,10 @@
 /*
- * fleet.h - the databases of many hosts as one.
+ * fleet.h - the databases of many hosts as one: what pcapwho merge does (merge.h is the
+ * loader's joining of segments).
  *
- * What a database has is divided into parts: the recordings of one boot that were analyzed
+ * What a database has is divided into units: the recordings of one boot that were analyzed
  * together, or a capture of its own. The result is what the databases and the one that
- * stands there already have, each segment once: of parts of which one has all segments of
+ * stands there already have, each segment once: of units of which one has all segments of
  * the other, the larger one. So it is the same for any order of databases, for the same
  * ones again, and for a database that has more of a recording than when it was merged
  * before.
@@ -19,8 +20,8 @@
 #include "snapshot/format/error.h"
 
 struct fleet_progress {
-	size_t databases, numbered, taken; /* numbered: counted and checked */
-	uint64_t bytes, bytes_taken;	   /* of the databases that are taken from */
+	size_t databases, numbered; /* numbered: counted and checked */
+	size_t wanted, taken;	    /* of those that something is taken from */
 	int64_t rows;
 	int64_t elapsed_ns;
 };
@@ -45,7 +46,9 @@ struct fleet_result {
 
 /* Makes or replaces the database to. On failure it is as it was. ERROR_USAGE: to cannot
  * be that, or they were made in ways that cannot be joined; ERROR_DAMAGED: one of them is no
- * database of ours, or damaged, or two contradict each other. The message says which. */
+ * database of ours, or damaged, or two contradict each other; ERROR_NO_INPUT: there is no
+ * such; ERROR_INTERRUPTED; ERROR_SYSTEM: among others, one was changed meanwhile. The message
+ * says which. */
 int fleet_merge(const char *to, char *const *from, size_t count,
 		const struct fleet_options *options, struct fleet_result *result,
 		struct error *error);

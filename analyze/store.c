@@ -164,6 +164,22 @@ static int create_empty(const char *name, const char *path, struct error *error)
 	return 0;
 }
 
+/* It is made beside itself and put in its place at the end: what cannot be done then is told
+ * before all the work. */
+static int check_new_path(const char *path, struct error *error)
+{
+	struct stat status;
+
+	if (path[0] == '\0')
+		return error_set(error, ERROR_USAGE, NULL, -1,
+				 "wanted the name of a database, found an empty one");
+	if (stat(path, &status) != 0 && lstat(path, &status) == 0)
+		return error_set(error, ERROR_USAGE, path, -1,
+				 "a symbolic link to nothing: remove it, or give the name that it "
+				 "leads to");
+	return 0;
+}
+
 static int open_new(struct store *store, int64_t bucket_ns, bool with_packets, struct error *error)
 {
 	char *plain = storefile_name(store->path);
@@ -175,11 +191,10 @@ static int open_new(struct store *store, int64_t bucket_ns, bool with_packets, s
 	store->is_new = true;
 	store->bucket_ns = bucket_ns ? bucket_ns : NS_PER_SECOND;
 	store->with_packets = with_packets;
-	if (!copy) {
-		sqlite3_free(fill);
-		return storefile_fail(NULL, store->path, "open", error);
-	}
-	code = create_empty(fill, store->path, error);
+	code = copy ? check_new_path(store->path, error)
+		    : storefile_fail(NULL, store->path, "open", error);
+	if (code == 0)
+		code = create_empty(fill, store->path, error);
 	if (code != 0) {
 		sqlite3_free(fill);
 		sqlite3_free(copy);

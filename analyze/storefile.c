@@ -30,6 +30,8 @@ int storefile_fail(struct sqlite3 *db, const char *path, const char *what, struc
 	if (!db)
 		return error_set(error, ERROR_MEMORY, path, -1, "%s: out of memory", what);
 	enum error_code code = code_of(sqlite3_errcode(db));
+	if (code == ERROR_INTERRUPTED)
+		return error_set(error, code, NULL, -1, "interrupted");
 	int number = sqlite3_system_errno(db);
 	int kind = sqlite3_errcode(db) & 0xff;
 	bool from_system = kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN || kind == SQLITE_FULL;
