@@ -1,6 +1,7 @@
 /* pcapwho index: makes the indexes of compressed captures anew. */
 #include <fcntl.h>
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include "analyze/cmd.h"
+#include "analyze/display.h"
 #include "analyze/members.h"
 #include "snapshot/format/error.h"
 #include "snapshot/format/evidence.h"
@@ -17,7 +19,8 @@
 
 static const char help[] =
 	"Usage: pcapwho index DIR|FILE...\n"
-	"Make the index of compressed captures (FILE.idx beside each FILE.pcap.gz), by reading\n"
+	"Make the index of compressed captures (FILE.pcap.gz.idx beside each FILE.pcap.gz), by "
+	"reading\n"
 	"them: of these files, or of all in an evidence directory. With it one capture can be\n"
 	"read from several places at once. The recorder makes it too; analyze does without.\n"
 	"\n"
@@ -53,8 +56,12 @@ static void index_file(int dirfd, const char *directory, const char *pcap,
 	if (status == 0)
 		status = pcapindex_write(&index, dirfd, name, &error);
 	if (status == 0)
-		printf("%s%s: %zu members, %llu packets\n", directory, name, index.count,
-		       (unsigned long long)index.packets);
+		printf("%s%s: %zu member%s, %llu packet%s\n", directory, name, index.count,
+		       display_plural(index.count), (unsigned long long)index.packets,
+		       display_plural(index.packets));
+	/* What is there is not of this file. */
+	if (status == ERROR_DAMAGED)
+		unlinkat(dirfd, name, 0);
 	if (status != 0) {
 		char path[sizeof(error.path)];
 
@@ -79,6 +86,7 @@ static void index_directory(const char *path, enum exit_status *outcome)
 	struct evidence_list list = {0};
 	struct error error = ERROR_NONE;
 	char *directory = NULL;
+	bool found = false;
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int status = fd < 0 ? error_errno(&error, path, "cannot open the directory")
 			    : evidence_list_read(fd, path, &list, &error);
@@ -88,8 +96,16 @@ static void index_directory(const char *path, enum exit_status *outcome)
 	if (status != 0)
 		note_failure(outcome, &error);
 	for (size_t i = 0; i < list.count && status == 0; i++) {
-		if (is_compressed(&list.segments[i]))
-			index_file(fd, directory, list.segments[i].pcap, outcome);
+		if (!is_compressed(&list.segments[i]))
+			continue;
+		index_file(fd, directory, list.segments[i].pcap, outcome);
+		found = true;
+	}
+	if (status == 0 && !found) {
+		error_set(&error, ERROR_NO_INPUT, path, -1,
+			  "no compressed capture in this directory: wanted files such as "
+			  "000001-...Z.pcap.gz");
+		note_failure(outcome, &error);
 	}
 	free(directory);
 	evidence_list_release(&list);
@@ -151,5 +167,9 @@ int cmd_index(int argc, char **argv)
 	}
 	for (int i = optind; i < argc; i++)
 		index_path(argv[i], &outcome);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		error_errno(&error, NULL, "cannot write to standard output");
+		note_failure(&outcome, &error);
+	}
 	return outcome;
 }

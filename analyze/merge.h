@@ -1,5 +1,5 @@
 /*
- * merge.h - the parts of all segments, in order, as rows.
+ * merge.h - the parts of all segments, in order, as rows (the verb merge is fleet.h).
  *
  * Gives ids, recognises what goes on from an earlier segment (flows, sockets,
  * processes, holders, addresses), and settles the owners of flows that cross a

@@ -339,18 +339,6 @@ bool repeats_recent_equal(const struct repeats_recent *a, const struct repeats_r
 	return true;
 }
 
-int repeats_recent_copy(struct repeats_recent *to, const struct repeats_recent *from)
-{
-	to->count = 0;
-	while (to->count < from->count) {
-		if (grow_one(&to->notes, to->count, &to->capacity, sizeof(*to->notes)) != 0)
-			return -1;
-		to->notes[to->count] = from->notes[to->count];
-		to->count++;
-	}
-	return 0;
-}
-
 void repeats_recent_release(struct repeats_recent *recent)
 {
 	free(recent->notes);

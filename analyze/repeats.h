@@ -83,7 +83,6 @@ int repeats_settle(struct repeats *repeats, int64_t now_ns, struct repeats_recen
 /* Nothing else is noted then. */
 void repeats_restore(struct repeats *repeats, const struct repeats_recent *recent);
 bool repeats_recent_equal(const struct repeats_recent *a, const struct repeats_recent *b);
-int repeats_recent_copy(struct repeats_recent *to, const struct repeats_recent *from);
 void repeats_recent_release(struct repeats_recent *recent);
 
 #endif

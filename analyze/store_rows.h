@@ -1,7 +1,8 @@
 /*
  * store_rows.h - what store.c (the file's life), store_rows.c (its rows), store_traffic.c (those of
  * traffic), store_packets.c (single packets), store_loaded.c (what is there), store_carry.c (what
- * moves between them) and store_sums.c (what is added up) share. Nobody else includes it.
+ * moves between them), store_sums.c (what is added up) and store_fleet.c (what comes of other
+ * databases) share. Nobody else includes it.
  */
 #ifndef ANALYZE_STORE_ROWS_H
 #define ANALYZE_STORE_ROWS_H

@@ -126,6 +126,8 @@ rm "$TMP"/aids/*.idx
 is "$(rows "$TMP/aids" --packets -j2)" "$plain" "with none: the same"
 run "$PCAPWHO" index "$TMP/aids"
 is "$status$err" 0 "pcapwho index takes a directory"
+run "$PCAPWHO" index "$TMP/plain"
+like "$status $out$err" "^66 pcapwho index: $TMP/plain: no compressed capture" "and says where there is none to make"
 is "$(cd "$TMP/aids" && cat -- *.idx | sha256sum)" "$(cd "$TMP/evidence" && cat -- *.idx | sha256sum)" "and makes all of them"
 
 # ---- what has no index ----

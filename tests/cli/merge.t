@@ -144,7 +144,7 @@ ok "in one merge too" cmp abc.db together.db
 analyze -o late.db "a/$second"
 merge parts.db late.db a1.db
 is "$status" 0 "parts of one recording that were analyzed apart both count"
-like "$err" "other part of what host-a recorded in one boot were analyzed apart" "with a remark"
+like "$err" "2 parts of what host-a recorded in one boot were analyzed apart" "with a remark"
 is "$(ask parts.db "SELECT scope, sum(packets), sum(difference) FROM accounting GROUP BY scope ORDER BY 1")" \
 	"segment|620|0
 total|620|0" "every packet once"
