@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 
+#include "snapshot/format/quantity.h"
+
 #include "analyze/grow.h"
 
 const char *bridge_rule_name(enum bridge_rule rule)
@@ -269,8 +271,13 @@ static void refuse_forked(struct bridge *bridge, const struct bridge_subject *su
 
 	if (v->reason != BRIDGE_OWNED || subject->protocol != IPPROTO_TCP)
 		return;
+	if (full != TIMELINE_NONE)
+		bridge_edge(v, t_ns, tl->frames[full].end_ns);
 	if (subject->began_ns > from_ns)
 		from_ns = subject->began_ns;
+	/* A child that nobody was told of began somewhere in the tick that /proc has for it. */
+	if (from_ns != INT64_MIN)
+		from_ns -= NS_PER_SECOND / tl->clock_ticks;
 	fork_ns = timeline_next_fork(tl, v->process, from_ns);
 	bridge_edge(v, t_ns, fork_ns);
 	if (fork_ns > t_ns)

@@ -273,6 +273,65 @@ static void a_look_up_finds_one_of_several_who_have_a_socket(void **state)
 	assert_int_equal(v.candidate_count, 2);
 }
 
+static void forks_after_a_reading_at_1005_ms(int64_t tick_ms)
+{
+	scene_process('+', 10, OLD, "a");
+	scene_socket('+', ROW_CLIENT, 500);
+	scene_holder('+', 500, 10, OLD, 3);
+	scene_frame("poll", 1005, 1006);
+	scene_frame("poll", 2000, 2001);
+	child(11, tick_ms, 10);
+	settle();
+	client_sends(UNSEEN);
+	subject.payload_bytes = 5;
+	assert_nobody(1500, BRIDGE_GAP);
+}
+
+/* /proc has the tick in which a process began, which lasts for 10 ms. */
+static void a_child_of_the_tick_of_a_reading_may_be_younger_than_it(void **state)
+{
+	(void)state;
+	forks_after_a_reading_at_1005_ms(1000);
+}
+
+static void a_child_of_the_next_tick_is_younger_than_a_reading(void **state)
+{
+	(void)state;
+	forks_after_a_reading_at_1005_ms(1010);
+}
+
+/* As who accepts and forks at once. */
+static void a_child_of_the_tick_of_the_syn_may_be_younger_than_it(void **state)
+{
+	(void)state;
+	scene_process('+', 10, OLD, "a");
+	scene_frame("poll", 1000, 1001);
+	child(11, 120, 10);
+	scene_socket('+', ROW_CLIENT, 500);
+	scene_holder('+', 500, 10, OLD, 3);
+	settle();
+	client_sends(122);
+	subject.payload_bytes = 5;
+	assert_nobody(300, BRIDGE_GAP);
+}
+
+/* Packets may stand in another order in the file. */
+static void who_forked_before_a_reading_is_no_answer_for_the_time_before_it(void **state)
+{
+	(void)state;
+	scene_process('+', 10, OLD, "a");
+	scene_socket('+', ROW_CLIENT, 500);
+	scene_holder('+', 500, 10, OLD, 3);
+	scene_frame("poll", 1000, 1001);
+	child(11, 500, 10);
+	settle();
+	client_sends(UNSEEN);
+	subject.payload_bytes = 5;
+	assert_nobody(600, BRIDGE_GAP);
+	assert_sender(1500, BRIDGE_EXACT, 10);
+	assert_true(v.from_ns > T(600));
+}
+
 #define FACT(name) cmocka_unit_test_setup_teardown(name, judged_begin, judged_end)
 
 int main(void)
@@ -292,6 +351,10 @@ int main(void)
 		FACT(until_the_next_reading_a_child_may_be_who_sends),
 		FACT(a_child_has_nothing_that_was_opened_after_it_began),
 		FACT(a_look_up_finds_one_of_several_who_have_a_socket),
+		FACT(a_child_of_the_tick_of_a_reading_may_be_younger_than_it),
+		FACT(a_child_of_the_next_tick_is_younger_than_a_reading),
+		FACT(a_child_of_the_tick_of_the_syn_may_be_younger_than_it),
+		FACT(who_forked_before_a_reading_is_no_answer_for_the_time_before_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
