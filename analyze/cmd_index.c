@@ -19,10 +19,10 @@
 
 static const char help[] =
 	"Usage: pcapwho index DIR|FILE...\n"
-	"Make the index of compressed captures (FILE.pcap.gz.idx beside each FILE.pcap.gz), by "
-	"reading\n"
-	"them: of these files, or of all in an evidence directory. With it one capture can be\n"
-	"read from several places at once. The recorder makes it too; analyze does without.\n"
+	"Make the index of compressed captures (FILE.pcap.gz.idx beside each FILE.pcap.gz) by\n"
+	"reading them: of these files, or of all in an evidence directory. With it several\n"
+	"workers can read one capture of an evidence directory at once. The recorder makes it\n"
+	"too; analyze does without, and a wrong one changes no result.\n"
 	"\n"
 	"  -h, --help          this text\n"
 	"\n"

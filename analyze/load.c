@@ -91,6 +91,10 @@ static const char *content_of(const struct job *job)
 {
 	if (job->pcap_is_plain)
 		return job->input->pcap_sha256;
+	if (job->pcap_damaged)
+		return NULL;
+	if (job->input->content_sha256[0] != '\0')
+		return job->input->content_sha256;
 	return job->content_sha256[0] != '\0' ? job->content_sha256 : NULL;
 }
 
@@ -130,6 +134,7 @@ static int note_damage(struct load *load, const struct input *input, const struc
 struct border {
 	struct pcapin_place place;
 	struct replay_border after;
+	size_t held; /* so many places of the capture's index are true */
 };
 
 static void close_again(struct load *load)
@@ -142,6 +147,19 @@ static void close_again(struct load *load)
 	pcapin_close(again->in);
 	replay_part_release(&again->part);
 	*again = (struct load_again){0};
+}
+
+/* By the places that are known to be true; else from the beginning, or from where it is. */
+static int go_near(struct replay *replay, const struct border *border, struct error *error)
+{
+	const struct members *members = replay->members;
+	size_t until = members_until(members, border->place.number);
+
+	if (until > border->held)
+		until = border->held;
+	if (until == 0 || members->places[until - 1].number <= pcapin_where(replay->in).number)
+		return 0;
+	return replay_seek_member(replay, until - 1, error);
 }
 
 /* Fills load->again.part with what truly follows a border; as replay_next. */
@@ -158,7 +176,11 @@ static int read_again(struct load *load, const struct job *job, uint64_t number,
 		if (status == 0)
 			status = replay_init(&again->replay, &job->timeline, again->in,
 					     &load->replay, error);
+		if (status == 0 && job->members.count > 0)
+			again->replay.members = &job->members;
 	}
+	if (status == 0 && again->replay.parts != number && again->replay.members != NULL)
+		status = go_near(&again->replay, border, error);
 	if (status == 0 && again->replay.parts != number)
 		status = replay_resume(&again->replay, number, &border->place, &border->after,
 				       error);
@@ -171,19 +193,67 @@ static int read_again(struct load *load, const struct job *job, uint64_t number,
 /* Whether a worker began where it should have, and knew what it had to know. */
 static bool fits(const struct slot *slot, const struct border *border)
 {
-	const struct pcapin_place *place = &slot->part.place;
-
-	return slot->number == 0 || (place->file_offset_bytes == border->place.file_offset_bytes &&
-				     place->offset_bytes == border->place.offset_bytes &&
-				     place->number == border->place.number &&
+	return slot->number == 0 || (pcapin_same_place(&slot->part.place, &border->place) &&
 				     replay_border_equal(&slot->part.before, &border->after));
+}
+
+static void say_lied(struct load *load, struct job *job, const struct replay_held *held)
+{
+	const struct pcapin_place *said = &job->members.places[held->until];
+	const struct pcapin_place *found = &held->found;
+	char name[MEMBERS_NAME_SIZE];
+
+	members_index_name(job->input->pcap, name);
+	error_set(&job->index_error, ERROR_DAMAGED, name, -1,
+		  "packet %llu: wanted what the index says, a member at byte %llu with %llu bytes "
+		  "of the capture before it, got %s%llu, with %llu before: read without it",
+		  (unsigned long long)said->number, (unsigned long long)said->file_offset_bytes,
+		  (unsigned long long)said->offset_bytes,
+		  found->file_offset_bytes != 0 ? "one at byte "
+						: "no beginning of a member, byte ",
+		  (unsigned long long)found->file_offset_bytes,
+		  (unsigned long long)found->offset_bytes);
+	load_end_sharing(load, job);
+}
+
+/* What a part that counts for it shows of the index. */
+static void take_held(struct load *load, struct job *job, struct border *border,
+		      const struct replay_held *held)
+{
+	if (held->until > border->held)
+		border->held = held->until;
+	if (held->lied && job->index_error.code == 0)
+		say_lied(load, job, held);
+}
+
+/* The part that a worker read, if it began where it should have. NULL: it is to be read again. */
+static struct slot *right_part(struct load *load, struct job *job, struct slot *slot,
+			       struct border *border)
+{
+	if (slot == NULL)
+		return NULL;
+	/* What it rests on was not found: it may be anything. */
+	if (slot->part.held.rests_on > border->held) {
+		load_end_sharing(load, job);
+		return NULL;
+	}
+	take_held(load, job, border, &slot->part.held);
+	if (fits(slot, border) || (slot->status < 0 && slot->status != ERROR_DAMAGED)) {
+		load->result->parts_apart += slot->part.held.rests_on > 0;
+		return slot;
+	}
+	/* Who begins at a member knows no fragments of long before; nor will the next ones. */
+	if (job->members.count > 0 &&
+	    !decode_fragments_equal(slot->part.before.fragments, border->after.fragments))
+		load_end_sharing(load, job);
+	return NULL;
 }
 
 /* The next part of a job is merged. 1: more follow; 0: it was the last one; negative: failure. */
 static int merge_next(struct load *load, struct job *job, uint64_t number, struct border *border,
 		      uint64_t *read_bytes, struct error *error)
 {
-	struct slot *slot = load_wait_part(load, job, number);
+	struct slot *slot = load_wait_part(load, job, number), *right;
 	struct error why = ERROR_NONE;
 	struct replay_part *part;
 	struct replay_border after;
@@ -191,18 +261,17 @@ static int merge_next(struct load *load, struct job *job, uint64_t number, struc
 
 	if (load_interrupted(load))
 		return say_interrupted(error);
-	if (slot != NULL && slot->status < 0 && slot->status != ERROR_DAMAGED) {
-		*error = slot->error;
-		return slot->status;
-	}
-	if (slot != NULL && fits(slot, border)) {
-		part = &slot->part;
-		status = slot->status;
-		why = slot->error;
-		*read_bytes = slot->read_bytes;
+	right = right_part(load, job, slot, border);
+	if (right != NULL) {
+		part = &right->part;
+		status = right->status;
+		why = right->error;
+		*read_bytes = right->read_bytes;
 	} else {
 		status = read_again(load, job, number, border, &why);
 		part = &load->again.part;
+		load->result->parts_again++;
+		take_held(load, job, border, &part->held);
 		*read_bytes = load->again.in != NULL ? pcapin_read_bytes(load->again.in) : 0;
 	}
 	if (status < 0 && status != ERROR_DAMAGED) {
@@ -262,6 +331,10 @@ static int note_damages(struct load *load, struct job *job, struct error *error)
 	if (status == 0 && job->snap_damaged)
 		status = note_damage(load, input, &job->snap_error, "torn", input->snap, false,
 				     error);
+	if (status == 0 && job->index_error.code != 0) {
+		say_path(input, &job->index_error);
+		damage_noted(load, &job->index_error);
+	}
 	if (status == 0 && job->pcap_damaged)
 		status = note_damage(load, input, &job->pcap_error, "damaged", input->pcap, false,
 				     error);
@@ -362,7 +435,8 @@ static int choose_jobs(struct load *load, struct error *error)
 	return status;
 }
 
-/* No more than can have something to do: a record header has 16 bytes. */
+/* No more than can have something to do: a record header has 16 bytes, of which gzip may make
+ * one or less. */
 static void limit_workers(struct load *load)
 {
 	const uint64_t part_packets = load->options->part_packets != 0 ? load->options->part_packets
@@ -370,8 +444,11 @@ static void limit_workers(struct load *load)
 	uint64_t parts = 0;
 
 	for (size_t i = 0; i < load->inputs.count; i++) {
+		const struct input *input = &load->inputs.items[i];
+		const uint64_t least_bytes = input->content_sha256[0] != '\0' ? 1 : 16;
+
 		if (!load->jobs[i].skip)
-			parts += 1 + load->inputs.items[i].pcap_bytes / (16 * part_packets);
+			parts += 1 + input->pcap_bytes / (least_bytes * part_packets);
 	}
 	if (load->worker_count > parts)
 		load->worker_count = (unsigned)parts;
@@ -431,6 +508,7 @@ static void release(struct load *load)
 	for (size_t i = 0; load->jobs != NULL && i < load->inputs.count; i++) {
 		timeline_release(&load->jobs[i].timeline);
 		pcapwalk_release(&load->jobs[i].walk);
+		members_release(&load->jobs[i].members);
 	}
 	free(load->jobs);
 	merge_free(load->merge);

@@ -45,6 +45,9 @@ struct load_result {
 	uint64_t segments, skipped; /* loaded now; there already with all that they have */
 	uint64_t damaged;	    /* segments or files with something missing */
 	uint64_t packets, flow_packets, flows;
+	/* Parts of captures that a worker began at a place that it did not come to by reading, and
+	 * that were right; parts that had to be read again. */
+	uint64_t parts_apart, parts_again;
 	bool nothing_new;
 };
 

@@ -6,7 +6,9 @@
  * (replay.h), so that the result is the same for any number of workers. Usually one
  * worker reads a job from part to part. Where there are more workers than jobs, and the
  * capture can be walked (pcapwalk.h), whoever takes a part looks first where the next
- * one begins, and leaves that to the others.
+ * one begins, and leaves that to the others. A compressed capture has places where to
+ * begin in its index (members.h), which is a claim: a part counts if what it began from
+ * was found by reading up to there, in the parts before it.
  */
 #ifndef ANALYZE_LOAD_INTERNAL_H
 #define ANALYZE_LOAD_INTERNAL_H
@@ -15,6 +17,7 @@
 
 #include "analyze/inputs.h"
 #include "analyze/load.h"
+#include "analyze/members.h"
 #include "analyze/merge.h"
 #include "analyze/pcapin.h"
 #include "analyze/pcapwalk.h"
@@ -44,7 +47,9 @@ struct job {
 	bool snap_damaged, pcap_damaged;
 	struct error snap_error, pcap_error;
 	bool pcap_is_plain;		       /* it could be opened, and is no gzip */
-	char content_sha256[CUSTODY_HEX_SIZE]; /* of gzip; "": not known */
+	char content_sha256[CUSTODY_HEX_SIZE]; /* of gzip; "": not known, or its log says it */
+	struct members members;		       /* of a divisible gzip; empty: of others */
+	struct error index_error; /* why its index is of no use; code 0: it is, or none */
 	/* under lock */
 	enum job_state state;
 	unsigned users;		     /* workers that have it open */
@@ -127,6 +132,8 @@ void load_wait_ready(struct load *load, struct job *job);
 /* Waits for a part of a job; NULL: no worker will have it, or there is an interruption. */
 struct slot *load_wait_part(struct load *load, struct job *job, uint64_t number);
 void load_free_slot(struct load *load, struct slot *slot);
+/* No part of it is left to the workers that they have not begun: the merger reads them. */
+void load_end_sharing(struct load *load, struct job *job);
 /* The merger is done with a job. */
 void load_job_merged(struct load *load, struct job *job);
 

@@ -12,6 +12,8 @@
 /* So far before its part a worker begins to look what repeats. What is noted of a packet counts
  * for REPEATS_MARKED_NS, and for longer only while others keep it alive. */
 #define LOOK_BACK_NS (10 * REPEATS_MARKED_NS)
+/* But no more than what a walk keeps of a plain capture. */
+#define LOOK_BACK_PACKETS (PCAPWALK_STRIDE * PCAPWALK_MARKS)
 
 /* ---------------------------------------------------------------- the job -- */
 
@@ -42,7 +44,10 @@ int load_open_capture(const struct job *job, struct pcapin **in, struct error *e
 	*in = NULL;
 	if (job->input->pcap == NULL)
 		return 0;
-	return pcapin_open_hashed(job->input->dirfd, job->input->pcap, in, error);
+	/* What the log says is believed of what is in a capture as it is of the capture. */
+	return job->input->content_sha256[0] != '\0'
+		       ? pcapin_open(job->input->dirfd, job->input->pcap, in, error)
+		       : pcapin_open_hashed(job->input->dirfd, job->input->pcap, in, error);
 }
 
 static void read_capture_head(struct job *job, struct pcapin **in)
@@ -75,14 +80,33 @@ static struct trace *wanted_trace(struct load *load, const struct job *job)
 	return trace;
 }
 
+/* Whether there is an index, and nobody has to read all of the capture in a row, to hash it. */
+static bool prepare_members(struct job *job, const struct pcapin *in)
+{
+	const struct input *input = job->input;
+	int status;
+
+	job->index_error = (struct error)ERROR_NONE;
+	/* A pcapng, which is read from its beginning only, has no offset there. */
+	if (input->content_sha256[0] == '\0' || pcapin_where(in).offset_bytes == 0)
+		return false;
+	status = members_places(input->dirfd, input->pcap, &job->members, &job->index_error);
+	if (status != ERROR_DAMAGED) /* without it one worker does */
+		job->index_error = (struct error)ERROR_NONE;
+	return status == 0 && job->members.count > 0;
+}
+
 /* Whether parts may go to several workers: what is asked of one flow goes from part to part. */
-static bool prepare_walk(struct load *load, struct job *job, const struct pcapin *in)
+static bool prepare_parts(struct load *load, struct job *job, const struct pcapin *in)
 {
 	struct pcapin_layout layout;
 	struct pcapin_place first;
 
-	if (load->worker_count == 1 || load->options->trace != NULL || in == NULL ||
-	    !pcapin_layout(in, &layout))
+	if (load->worker_count == 1 || load->options->trace != NULL || in == NULL)
+		return false;
+	if (pcapin_is_gzip(in))
+		return prepare_members(job, in);
+	if (!pcapin_layout(in, &layout))
 		return false;
 	first = pcapin_where(in);
 	/* Without memory for it, one worker does. */
@@ -96,6 +120,11 @@ static void end_job(struct load *load, struct job *job)
 	job->ended = true;
 	job->holder = NULL;
 	pthread_cond_broadcast(&load->changed);
+}
+
+static const struct members *members_of(const struct job *job)
+{
+	return job->members.count > 0 ? &job->members : NULL;
 }
 
 /* What all of its workers need, by the first of them. */
@@ -112,7 +141,8 @@ static int prepare(struct worker *worker, struct job *job)
 					  &load->replay, &job->error);
 	if (job->status == 0) {
 		worker->replay.trace = wanted_trace(load, job);
-		divisible = prepare_walk(load, job, worker->in);
+		divisible = prepare_parts(load, job, worker->in);
+		worker->replay.members = members_of(job);
 	}
 	pthread_mutex_lock(&load->lock);
 	job->divisible = divisible;
@@ -128,6 +158,7 @@ static void forget_job(struct job *job)
 {
 	timeline_release(&job->timeline);
 	pcapwalk_release(&job->walk);
+	members_release(&job->members);
 }
 
 static void leave_job(struct worker *worker)
@@ -147,6 +178,13 @@ static void leave_job(struct worker *worker)
 	pthread_mutex_unlock(&load->lock);
 	if (last)
 		forget_job(job);
+}
+
+void load_end_sharing(struct load *load, struct job *job)
+{
+	pthread_mutex_lock(&load->lock);
+	end_job(load, job);
+	pthread_mutex_unlock(&load->lock);
 }
 
 void load_job_merged(struct load *load, struct job *job)
@@ -319,7 +357,39 @@ static int open_job(struct worker *worker, struct job *job, struct error *error)
 	if (status == 0)
 		status = replay_init(&worker->replay, &job->timeline, worker->in, &load->replay,
 				     error);
+	worker->replay.members = members_of(job);
 	return status;
+}
+
+/* The first packet of a part. */
+static uint64_t first_of(const struct worker *worker, uint64_t number)
+{
+	return number * worker->replay.options.part_packets + 1;
+}
+
+/* Whether the index has a place for who begins a part, so that he need not read all of the one
+ * before it. Without, or behind what the index says there is, whoever holds the job reads on. */
+static bool index_tells(const struct worker *worker, const struct job *job, uint64_t number)
+{
+	const uint64_t first = first_of(worker, number);
+	const size_t until = members_until(&job->members, first);
+
+	return until > 0 && first <= job->members.packets + 1 &&
+	       job->members.places[until - 1].number > first_of(worker, number - 1);
+}
+
+/* Early enough before a part to see what repeats, by the times that the index says. */
+static size_t member_before(const struct worker *worker, const struct job *job, uint64_t number)
+{
+	const struct members *members = &job->members;
+	const uint64_t first = first_of(worker, number);
+	size_t member = members_until(members, first) - 1;
+	const int64_t until_ns = members->times_ns[member] - LOOK_BACK_NS;
+
+	while (member > 0 && members->times_ns[member] > until_ns &&
+	       first - members->places[member].number < LOOK_BACK_PACKETS)
+		member--;
+	return member;
 }
 
 /* Looks where the next part begins, for the others, if there may be any. */
@@ -333,6 +403,10 @@ static void walk_ahead(struct worker *worker, struct job *job)
 	pthread_mutex_lock(&load->lock);
 	walk = job->divisible && (job->wanted || load->worker_count > load->open_jobs);
 	job->wanted = false;
+	if (walk && job->members.count > 0 && index_tells(worker, job, job->next_part)) {
+		job->holder = NULL;
+		pthread_cond_broadcast(&load->changed);
+	}
 	pthread_mutex_unlock(&load->lock);
 	if (walk && pcapin_layout(worker->in, &layout))
 		status = pcapwalk_go(&job->walk, &layout, worker->replay.options.part_packets,
@@ -347,8 +421,8 @@ static void walk_ahead(struct worker *worker, struct job *job)
 	pthread_mutex_unlock(&load->lock);
 }
 
-/* As its holder, to a part that it does not come to from the one before. */
-static int go_to_part(struct worker *worker, struct job *job, uint64_t number, struct error *error)
+static int go_where_walk_was(struct worker *worker, struct job *job, uint64_t number,
+			     struct error *error)
 {
 	const struct pcapin_place place = job->walk.place,
 				  start = pcapwalk_before(&job->walk, LOOK_BACK_NS);
@@ -357,6 +431,17 @@ static int go_to_part(struct worker *worker, struct job *job, uint64_t number, s
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	walk_ahead(worker, job);
 	return replay_approach(&worker->replay, number, &place, &start, worker->fragments, error);
+}
+
+/* As its holder, to a part that it does not come to from the one before. */
+static int go_to_part(struct worker *worker, struct job *job, uint64_t number, struct error *error)
+{
+	if (job->members.count > 0) {
+		walk_ahead(worker, job);
+		return replay_approach_member(&worker->replay, number,
+					      member_before(worker, job, number), error);
+	}
+	return go_where_walk_was(worker, job, number, error);
 }
 
 /* Of gzip it takes the last packet. */
@@ -371,16 +456,20 @@ static void note_content(struct job *job, struct pcapin *in)
 static int fill(struct worker *worker, struct job *job, struct slot *slot)
 {
 	struct error *error = &slot->error;
-	int status = open_job(worker, job, error);
+	int status;
 
+	slot->part.held = (struct replay_held){0};
+	status = open_job(worker, job, error);
 	if (status == 0 && worker->replay.parts == slot->number)
 		walk_ahead(worker, job);
 	else if (status == 0)
 		status = go_to_part(worker, job, slot->number, error);
 	/* Nothing was read, so there is no part: damage here is that of a file that was replaced.
 	 */
-	if (status != 0)
+	if (status != 0) {
+		slot->part.held = worker->replay.held;
 		return status == ERROR_DAMAGED ? ERROR_SYSTEM : status;
+	}
 	status = replay_next(&worker->replay, &slot->part, error);
 	slot->read_bytes = worker->in != NULL ? pcapin_read_bytes(worker->in) : 0;
 	if (status != 1)
@@ -395,6 +484,7 @@ static void announce(struct worker *worker, struct job *job, struct slot *slot)
 
 	pthread_mutex_lock(&load->lock);
 	if (slot->status == 1 && job->holder == worker && job->divisible &&
+	    job->members.count == 0 &&
 	    pcapwalk_begin(&job->walk, &slot->part.next, slot->part.after.fragments) != 0)
 		job->divisible = false;
 	if (slot->status != 1)

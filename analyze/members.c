@@ -32,31 +32,57 @@ static int read_index(int dirfd, const char *pcap, struct pcapindex *out, struct
 	return status;
 }
 
-int members_places(int dirfd, const char *pcap, struct pcapin_place **out, size_t *count,
-		   struct error *error)
+void members_release(struct members *members)
 {
-	struct pcapin_place *places;
+	free(members->places);
+	free(members->times_ns);
+	*members = (struct members){0};
+}
+
+int members_places(int dirfd, const char *pcap, struct members *out, struct error *error)
+{
+	struct members members = {0};
 	struct pcapindex index;
 	int status = read_index(dirfd, pcap, &index, error);
 
 	if (status != 0)
 		return status;
-	places = calloc(index.count, sizeof(*places));
-	if (places == NULL) {
+	members.places = calloc(index.count, sizeof(*members.places));
+	members.times_ns = calloc(index.count, sizeof(*members.times_ns));
+	if (members.places == NULL || members.times_ns == NULL) {
 		status = error_set(error, ERROR_MEMORY, pcap, -1, "out of memory");
+		members_release(&members);
 	} else {
 		/* The first begins with the file's header, and is where reading begins anyhow. */
-		for (size_t i = 1; i < index.count; i++)
-			places[i - 1] = (struct pcapin_place){
+		for (size_t i = 1; i < index.count; i++) {
+			members.places[i - 1] = (struct pcapin_place){
 				.file_offset_bytes = index.members[i].offset_bytes,
 				.offset_bytes = index.members[i].content_bytes,
 				.number = index.members[i].packet,
 			};
-		*out = places;
-		*count = index.count - 1;
+			members.times_ns[i - 1] = index.members[i].time_ns;
+		}
+		members.count = index.count - 1;
+		members.packets = index.packets;
+		*out = members;
 	}
 	pcapindex_release(&index);
 	return status;
+}
+
+size_t members_until(const struct members *members, uint64_t number)
+{
+	size_t from = 0, until = members->count;
+
+	while (from < until) {
+		size_t middle = from + (until - from) / 2;
+
+		if (members->places[middle].number <= number)
+			from = middle + 1;
+		else
+			until = middle;
+	}
+	return from;
 }
 
 /* ---------------------------------------------------------------- making -- */

@@ -18,12 +18,22 @@
 #define MEMBERS_NAME_SIZE 272
 void members_index_name(const char *pcap, char name[MEMBERS_NAME_SIZE]);
 
-/* Places from the capture's second member on, in their order, from the index beside it. 0: *out is
- * to be freed. ERROR_NO_INPUT: there is no index. ERROR_DAMAGED: one that is damaged, or of
- * another file: worth a remark, and the capture is read without it; or another failure. *out and
- * *count are untouched then. */
-int members_places(int dirfd, const char *pcap, struct pcapin_place **out, size_t *count,
-		   struct error *error);
+/* What an index says of a capture. */
+struct members {
+	struct pcapin_place *places; /* from its second member on, in their order; owned */
+	int64_t *times_ns;	     /* of the packets there; owned */
+	size_t count;
+	uint64_t packets; /* of the capture */
+};
+
+/* Of the index beside the capture. 0: to be released. ERROR_NO_INPUT: there is no index.
+ * ERROR_DAMAGED: one that is damaged, or of another file: worth a remark, and the capture is
+ * read without it; or another failure. *out is untouched then. */
+int members_places(int dirfd, const char *pcap, struct members *out, struct error *error);
+void members_release(struct members *members);
+/* How many of the places are at or before a packet: the last of them is where to begin that
+ * wants that packet. */
+size_t members_until(const struct members *members, uint64_t number);
 
 /* Makes the index of a capture by reading it. ERROR_DAMAGED: it is damaged; ERROR_USAGE: it has
  * no places, being no gzip or no classic pcap. *out is empty then. */

@@ -65,6 +65,11 @@ int pcapin_seek(struct pcapin *in, const struct pcapin_place *place, struct erro
 /* The place behind the last packet; file_offset_bytes is 0 where pcapin_seek has no use for it, as
  * in the middle of a gzip member. */
 struct pcapin_place pcapin_where(const struct pcapin *in);
+static inline bool pcapin_same_place(const struct pcapin_place *a, const struct pcapin_place *b)
+{
+	return a->file_offset_bytes == b->file_offset_bytes && a->offset_bytes == b->offset_bytes &&
+	       a->number == b->number;
+}
 /* How the records of a capture lie that pcapin_seek can go to, for who reads them by
  * themselves (pcapwalk.h). */
 struct pcapin_layout {

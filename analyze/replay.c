@@ -514,8 +514,10 @@ static int take_packet(struct replay *replay, struct replay_part *part, const st
 static int take_some(struct replay *replay, struct replay_part *part, struct error *error)
 {
 	struct ahead ahead;
-	int status = ahead_read(&ahead, replay->in, replay->options.part_packets - part->packets,
-				replay->fragments, error);
+	const uint64_t number = part->place.number + part->packets;
+	const uint64_t most =
+		replay_until_held(replay, number, replay->options.part_packets - part->packets);
+	int status = ahead_read(&ahead, replay->in, most, replay->fragments, error);
 
 	ahead_fetch(&ahead, &part->flows, &part->ledger, replay->repeats);
 	for (size_t i = 0; i < ahead.count; i++) {
@@ -524,6 +526,8 @@ static int take_some(struct replay *replay, struct replay_part *part, struct err
 					 "out of memory after %llu packets of this part",
 					 (unsigned long long)part->packets);
 	}
+	if (status == 1)
+		replay_hold(replay, number + ahead.count);
 	return status;
 }
 

@@ -14,6 +14,7 @@
 #include "analyze/decode.h"
 #include "analyze/flow.h"
 #include "analyze/ledger.h"
+#include "analyze/members.h"
 #include "analyze/pcapin.h"
 #include "analyze/repeats.h"
 #include "analyze/timeline.h"
@@ -49,6 +50,15 @@ struct replay_stray {
 	uint64_t packets, bytes;
 };
 
+/* What reading with an index in hand shows of the index. Whoever begins at a place of it rests on
+ * that place; each one that he comes by he holds against where he is. */
+struct replay_held {
+	size_t rests_on; /* so many places, from the first; 0: it began with the file */
+	size_t until;	 /* if these are true, so many are */
+	bool lied;	 /* the next one is not: there it is */
+	struct pcapin_place found;
+};
+
 /* What a stretch of packets came to. */
 struct replay_part {
 	struct flow_table flows;
@@ -61,6 +71,7 @@ struct replay_part {
 	struct hashindex stray_index;
 	struct pcapin_place place, next; /* where it begins, and the part behind it */
 	struct replay_border before, after;
+	struct replay_held held; /* up to its end */
 };
 
 struct replay {
@@ -71,6 +82,8 @@ struct replay {
 	struct decode_fragments *fragments;
 	struct repeats *repeats;
 	struct pcapin *in;
+	const struct members *members; /* borrowed, set after replay_init; NULL: no index */
+	struct replay_held held;
 	uint64_t parts;	 /* begun so far, or before the place that it was sent to */
 	int64_t last_ns; /* of the packet read last */
 };
@@ -82,7 +95,7 @@ void replay_part_release(struct replay_part *part);
 int replay_init(struct replay *replay, const struct timeline *timeline, struct pcapin *in,
 		const struct replay_options *options, struct error *error);
 /* Goes on with the part at place, the first of the capture having number 0, as behind border.
- * 0 or negative. */
+ * With members it reads up to there, from where it is: replay_seek_member. 0 or negative. */
 int replay_resume(struct replay *replay, uint64_t number, const struct pcapin_place *place,
 		  const struct replay_border *border, struct error *error);
 /* The same without having been told of the border: reads the packets from start on to see what
@@ -91,6 +104,12 @@ int replay_resume(struct replay *replay, uint64_t number, const struct pcapin_pl
 int replay_approach(struct replay *replay, uint64_t number, const struct pcapin_place *place,
 		    const struct pcapin_place *start, const struct decode_fragments *fragments,
 		    struct error *error);
+/* The same by an index: begins at one of the places of members, early enough before the first
+ * packet of the part, and reads up to that. */
+int replay_approach_member(struct replay *replay, uint64_t number, size_t member,
+			   struct error *error);
+/* To a place of members. */
+int replay_seek_member(struct replay *replay, size_t member, struct error *error);
 /* Fills part (cleared first) with up to part_packets packets. 1: more
  * may follow; 0: the capture ended, part holds the last ones (maybe none); negative: the
  * capture is damaged (part holds what precedes the damage) or memory ran out. */

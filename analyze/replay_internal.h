@@ -12,6 +12,10 @@ void replay_decode(struct replay *replay, const struct pcapin_packet *raw, struc
 
 /* replay_part.c */
 void replay_part_clear(struct replay_part *part); /* keeps the memory */
+/* Having read up to a packet: holds against where it is what the index says of that. */
+void replay_hold(struct replay *replay, uint64_t number);
+/* So many packets, at most `most`, until the index says something again. */
+uint64_t replay_until_held(const struct replay *replay, uint64_t number, uint64_t most);
 /* Writes down what goes over the borders of a part. 0, or -1 without memory. */
 int replay_begin_part(struct replay *replay, struct replay_part *part);
 int replay_end_part(struct replay *replay, struct replay_part *part);

@@ -70,12 +70,14 @@ static int settle(struct replay *replay, struct replay_border *border)
 int replay_begin_part(struct replay *replay, struct replay_part *part)
 {
 	part->place = where(replay);
+	part->held = replay->held;
 	return settle(replay, &part->before);
 }
 
 int replay_end_part(struct replay *replay, struct replay_part *part)
 {
 	part->next = where(replay);
+	part->held = replay->held;
 	return settle(replay, &part->after);
 }
 
@@ -129,10 +131,78 @@ static int no_memory(struct error *error)
 	return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 }
 
+static bool stopped(const struct replay *replay)
+{
+	return replay->options.stop != NULL && *replay->options.stop != 0;
+}
+
+static int say_interrupted(struct error *error)
+{
+	return error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
+}
+
+void replay_hold(struct replay *replay, uint64_t number)
+{
+	struct replay_held *held = &replay->held;
+	const struct pcapin_place *said;
+
+	if (replay->members == NULL || held->lied || held->until == replay->members->count)
+		return;
+	said = &replay->members->places[held->until];
+	if (said->number > number)
+		return;
+	held->found = pcapin_where(replay->in);
+	if (pcapin_same_place(said, &held->found))
+		held->until++;
+	else
+		held->lied = true;
+}
+
+uint64_t replay_until_held(const struct replay *replay, uint64_t number, uint64_t most)
+{
+	const struct replay_held *held = &replay->held;
+	uint64_t next;
+
+	if (replay->members == NULL || held->lied || held->until == replay->members->count)
+		return most;
+	next = replay->members->places[held->until].number;
+	return next > number && next - number < most ? next - number : most;
+}
+
+int replay_seek_member(struct replay *replay, size_t member, struct error *error)
+{
+	/* Also if it cannot be sought: what it says rests on it. */
+	replay->held = (struct replay_held){.rests_on = member + 1, .until = member + 1};
+	return pcapin_seek(replay->in, &replay->members->places[member], error);
+}
+
+/* Whether it is this packet, nobody who only skips those before it could tell later. */
+static int skip_to(struct replay *replay, const struct pcapin_place *place, struct error *error)
+{
+	struct pcapin_place at = pcapin_where(replay->in);
+	struct pcapin_packet raw;
+	int status = 1;
+
+	while (at.number < place->number && status == 1) {
+		status = pcapin_next(replay->in, &raw, error);
+		if (stopped(replay))
+			return say_interrupted(error);
+		if (status == 1)
+			replay_hold(replay, raw.number + 1);
+		at = pcapin_where(replay->in);
+	}
+	if (!pcapin_same_place(&at, place))
+		return error_set(error, ERROR_SYSTEM, NULL, -1,
+				 "the capture was changed while it was read");
+	return 0;
+}
+
 int replay_resume(struct replay *replay, uint64_t number, const struct pcapin_place *place,
 		  const struct replay_border *border, struct error *error)
 {
-	int status = replay->in != NULL ? pcapin_seek(replay->in, place, error) : 0;
+	int status = replay->in == NULL	       ? 0
+		     : replay->members != NULL ? skip_to(replay, place, error)
+					       : pcapin_seek(replay->in, place, error);
 
 	if (status != 0)
 		return status;
@@ -144,20 +214,20 @@ int replay_resume(struct replay *replay, uint64_t number, const struct pcapin_pl
 }
 
 /* Nothing that these packets have is of use but what they repeat. */
-static int look_back(struct replay *replay, const struct pcapin_place *place, struct error *error)
+static int look_back(struct replay *replay, uint64_t until, struct error *error)
 {
-	const volatile sig_atomic_t *stop = replay->options.stop;
 	struct pcapin_packet raw;
 
-	while (pcapin_where(replay->in).number < place->number &&
+	while (pcapin_where(replay->in).number < until &&
 	       pcapin_next(replay->in, &raw, error) == 1) {
 		struct packet packet;
 
 		replay_decode(replay, &raw, &packet);
 		if (packet.outcome == DECODE_FLOW)
 			repeats_seen(replay->repeats, &packet);
-		if (stop != NULL && *stop != 0)
-			return error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
+		replay_hold(replay, raw.number + 1);
+		if (stopped(replay))
+			return say_interrupted(error);
 	}
 	/* Whoever reads the part before tells of damage. */
 	return 0;
@@ -173,10 +243,24 @@ int replay_approach(struct replay *replay, uint64_t number, const struct pcapin_
 	if (status == 0 && decode_fragments_copy(&replay->fragments, fragments) != 0)
 		return no_memory(error);
 	if (status == 0 && decode_tells_interface(pcapin_link_type(replay->in)))
-		status = look_back(replay, place, error);
+		status = look_back(replay, place->number, error);
 	if (status == 0)
 		status = pcapin_seek(replay->in, place, error);
 	if (status == 0 && decode_fragments_copy(&replay->fragments, fragments) != 0)
 		return no_memory(error);
+	return status;
+}
+
+int replay_approach_member(struct replay *replay, uint64_t number, size_t member,
+			   struct error *error)
+{
+	static const struct replay_border nothing = {.last_ns = INT64_MIN};
+	int status = replay_seek_member(replay, member, error);
+
+	if (status == 0)
+		status = replay_resume(replay, number, &replay->members->places[member], &nothing,
+				       error);
+	if (status == 0)
+		status = look_back(replay, number * replay->options.part_packets + 1, error);
 	return status;
 }

@@ -299,10 +299,11 @@ static void test_without_its_index_it_is_compressed(void **state)
 
 static int places(size_t *count)
 {
-	struct pcapin_place *got = NULL;
-	int status = members_places(store.dirfd, NAME ".gz", &got, count, &error);
+	struct members got = {0};
+	int status = members_places(store.dirfd, NAME ".gz", &got, &error);
 
-	free(got);
+	*count = got.count;
+	members_release(&got);
 	return status;
 }
 
