@@ -1,7 +1,8 @@
 #!/bin/bash
 # compress.sh: what compressing a recording costs beside gzip, and reading it into a
 # database beside `gzip -dc FILE | wc -c` of the same files, in turns, from the page
-# cache. The evidence is made (history.c).
+# cache; and the same of one capture of half as many packets, which several workers read by
+# its index. The evidence is made (history.c).
 . "${BASH_SOURCE[0]%/*}/lib.bash"
 options segments=8 packets=1000000 flows=20000 sockets=2000 rate=10000 bytes=700 runs=5 -- "$@"
 need_command gzip
@@ -46,6 +47,22 @@ for ((run = 0; run < runs; run++)); do
 		take "j$n"
 	done
 done
+rm -rf "$TMP/evidence" "$TMP/one"
+"$HELPERS/history" "$TMP/large" segments=1 "packets=$((segments * packets / 2))" "flows=$flows" \
+	"sockets=$sockets" "rate=$rate" "bytes=$bytes" || failed "no evidence"
+"$HELPERS/squeeze" "$TMP/large" || failed "squeeze failed"
+cat "$TMP"/large/*.gz >/dev/null
+for ((run = 0; run < runs; run++)); do
+	# shellcheck disable=SC2016
+	spent gunzip1 bash -c 'gzip -dc "$1"/*.pcap.gz | wc -c' gunzip "$TMP/large" || failed "gzip -dc failed"
+	take gunzip1
+	for n in "${jobs[@]}"; do
+		rm -f "$TMP/large$n.db"
+		spent "large$n" "$PCAPWHO" analyze -q "-j$n" -o "$TMP/large$n.db" "$TMP/large" || failed "-j$n failed"
+		take "large$n"
+		cmp -s "$TMP/large$n.db" "$TMP/large1.db" || failed "-j$n: another database than -j1"
+	done
+done
 
 row() { # NAME TITLE BESIDE
 	printf '%-34s  %8.2f  %8.2f  %8.3f  %8.3f\n' "$2" "$(calc "$(median_of "${wall[$1]}") / 1e6")" \
@@ -61,8 +78,13 @@ row gunzip 'gzip -dc FILE... | wc -c' gunzip
 for n in "${jobs[@]}"; do
 	row "j$n" "pcapwho analyze -j$n" gunzip
 done
+row gunzip1 'gzip -dc FILE | wc -c, one capture' gunzip1
+for n in "${jobs[@]}"; do
+	row "large$n" "pcapwho analyze -j$n, one capture" gunzip1
+done
 echo "of one segment gzip left $gzip_bytes bytes, --compress $squeeze_bytes"
 goal "--compress, CPU times gzip's" "$(calc "$(median_of "${cpu[squeeze]}") / $(median_of "${cpu[gzip6]}")")" 1
 goal "-j1, times gzip -dc" "$(calc "$(median_of "${wall[j1]}") / $(median_of "${wall[gunzip]}")")" 1.3
 [ ! -v 'wall[j4]' ] || goal "-j4, times gzip -dc" "$(calc "$(median_of "${wall[j4]}") / $(median_of "${wall[gunzip]}")")" 0.45
+[ ! -v 'wall[large4]' ] || goal "-j4, one capture, times gzip -dc" "$(calc "$(median_of "${wall[large4]}") / $(median_of "${wall[gunzip1]}")")" 0.45
 goals_met
