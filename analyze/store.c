@@ -177,7 +177,7 @@ static int check_new_path(const char *path, struct error *error)
 		return error_set(error, ERROR_USAGE, path, -1,
 				 "a symbolic link to nothing: remove it, or give the name that it "
 				 "leads to");
-	return 0;
+	return storefile_check_alone(path, error);
 }
 
 static int open_new(struct store *store, int64_t bucket_ns, bool with_packets, struct error *error)
@@ -470,6 +470,8 @@ static int replace(const char *from, const char *to, struct error *error)
 	else if (fchown(fd, status.st_uid, status.st_gid) != 0 && errno != EPERM)
 		code = error_errno(error, to, "keep its owner");
 	close(fd);
+	if (code == 0)
+		code = storefile_check_alone(to, error);
 	if (code == 0 && rename(from, to) != 0)
 		code = error_errno(error, to, "put the database in place");
 	return code == 0 ? sync_directory_of(to, error) : code;
@@ -478,6 +480,10 @@ static int replace(const char *from, const char *to, struct error *error)
 /* link() and not rename(): a file that appeared there meanwhile is not ours to replace. */
 static int put_in_place(const char *from, const char *to, struct error *error)
 {
+	int code = storefile_check_alone(to, error);
+
+	if (code != 0)
+		return code;
 	if (link(from, to) != 0) {
 		struct stat status;
 		bool has_no_links =

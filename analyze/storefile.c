@@ -152,6 +152,26 @@ static bool has_content(const char *path, const char *suffix)
 	return found;
 }
 
+int storefile_check_alone(const char *path, struct error *error)
+{
+	static const char *const suffixes[] = {"-journal", "-wal"};
+	struct stat status;
+	int code = 0;
+
+	for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes && code == 0; i++) {
+		char *name = sqlite3_mprintf("%s%s", path, suffixes[i]);
+
+		if (!name)
+			code = storefile_fail(NULL, path, "open", error);
+		else if (lstat(name, &status) == 0)
+			code = error_set(error, ERROR_USAGE, name, -1,
+					 "belongs to a database that is gone, and would be "
+					 "written into the new one: remove it");
+		sqlite3_free(name);
+	}
+	return code;
+}
+
 /* "file:" URI of a path: whatever has a meaning in a URI is written %HH. */
 static char *uri_of(const char *path, const char *parameters)
 {

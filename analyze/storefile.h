@@ -41,6 +41,11 @@ void storefile_detach(struct sqlite3 *db, const char *schema);
  * of a version that we know; else as above. */
 int storefile_identify(const char *path, struct error *error);
 
+/* For a database that is about to be put at path: fails, naming it, when a journal or a log
+ * is there already, of any size. SQLite would take it for the new one's and write it into
+ * that. ERROR_USAGE. */
+int storefile_check_alone(const char *path, struct error *error);
+
 /* The name under which SQLite opens path as a plain file: no path is taken for
  * a URI or for :memory:. Freed with sqlite3_free; NULL: no memory. */
 char *storefile_name(const char *path);

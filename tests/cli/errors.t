@@ -84,6 +84,10 @@ fails 1 "empty" "a directory as -o" "$PCAPWHO" analyze second.pcap -o empty
 fails 1 "missing/new.db: " "-o in a missing directory" "$PCAPWHO" analyze second.pcap -o missing/new.db
 fails 1 "text/new.db" "-o below a file" "$PCAPWHO" analyze second.pcap -o text/new.db
 fails 64 "good.db" "--packets on a database without" "$PCAPWHO" analyze --packets second.pcap -o good.db
+touch new.db-journal other.db-wal
+fails 64 "new.db-journal: belongs to a database that is gone" "beside the journal of another" "$PCAPWHO" analyze second.pcap -o new.db
+fails 64 "other.db-wal: belongs to a database that is gone" "beside the log of another" "$PCAPWHO" merge other.db good.db
+rm new.db-journal other.db-wal
 
 # ---- analyze: the command line ----
 usage "--nonsense" "an unknown option" "$PCAPWHO" analyze --nonsense good.pcap

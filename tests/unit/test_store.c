@@ -423,6 +423,39 @@ static void a_file_that_appears_meanwhile_is_not_replaced(void **state)
 	assert_int_equal(rows_entries(false), 1);
 }
 
+/* SQLite would write it into the new database. */
+static void what_an_old_database_left_is_not_taken_in(void **state)
+{
+	(void)state;
+	static const char *const suffixes[] = {"-journal", "-wal"};
+	char left[128];
+	struct store *store = NULL;
+
+	for (int i = 0; i < 2; i++) {
+		snprintf(left, sizeof(left), "%s%s", rows_target, suffixes[i]);
+		write_file(left, "", 0);
+		assert_int_equal(store_open(rows_target, 0, false, &store, &rows_error),
+				 ERROR_USAGE);
+		assert_string_equal(rows_error.path, left);
+		assert_int_equal(rows_entries(false), 1);
+		unlink(left);
+		store = rows_open(rows_target, 0, false);
+		write_file(left, "", 0);
+		assert_int_equal(store_finish(store, &rows_error), ERROR_USAGE);
+		assert_string_equal(rows_error.path, left);
+		assert_int_equal(rows_entries(false), 1);
+		unlink(left);
+		rows_make_small(rows_target);
+		OK(store_open_merged(rows_target, true, 1, false, &store, &rows_error));
+		write_file(left, "", 0);
+		assert_int_equal(store_finish(store, &rows_error), ERROR_USAGE);
+		assert_string_equal(rows_error.path, left);
+		unlink(left);
+		assert_string_equal(rows_ask(rows_target, "SELECT count(*) FROM segment"), "1");
+		unlink(rows_target);
+	}
+}
+
 static void a_missing_directory_is_named(void **state)
 {
 	(void)state;
@@ -628,6 +661,7 @@ int main(void)
 		TEST(bucket_and_packets_are_fixed_at_creation),
 		TEST(a_file_that_is_not_ours_is_left_alone),
 		TEST(a_file_that_appears_meanwhile_is_not_replaced),
+		TEST(what_an_old_database_left_is_not_taken_in),
 		TEST(a_missing_directory_is_named),
 		TEST(a_full_disk_leaves_no_new_database),
 		TEST(a_full_disk_leaves_an_old_database_as_it_was),
