@@ -245,11 +245,10 @@ static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packe
 {
 	char *name = storefile_name(store->path);
 	int64_t packets;
-	int code = 0;
+	int code = name ? storefile_check_journal(store->path, error)
+			: storefile_fail(NULL, store->path, "open", error);
 
-	if (!name)
-		return storefile_fail(NULL, store->path, "open", error);
-	if (sqlite3_open_v2(name, &store->db, OPEN_FLAGS, NULL) != SQLITE_OK)
+	if (code == 0 && sqlite3_open_v2(name, &store->db, OPEN_FLAGS, NULL) != SQLITE_OK)
 		code = storefile_fail(store->db, store->path, "open", error);
 	sqlite3_free(name);
 	if (code != 0)

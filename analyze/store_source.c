@@ -216,7 +216,7 @@ int store_source_open(const char *path, const struct store_ours *ours, struct st
 		return error_set(error, ERROR_MEMORY, path, -1, "open: out of memory");
 	}
 	source->ours = ours;
-	code = storefile_open(path, &source->db, error);
+	code = storefile_open_untouched(path, &source->db, error);
 	if (code == 0 && stat(path, &source->facts.status) != 0)
 		code = error_errno(error, path, "open");
 	if (code == 0 && sqlite3_exec(source->db, "PRAGMA cell_size_check = ON; BEGIN", NULL, NULL,
@@ -367,6 +367,8 @@ int store_lock_open(const char *path, struct store_lock **out, struct error *err
 		code = storefile_fail(NULL, path, "open", error);
 		goto out;
 	}
+	if (code == 0)
+		code = storefile_check_journal(path, error);
 	if (code != 0)
 		goto out;
 	if (sqlite3_open_v2(name, &lock->db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK) {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -142,14 +143,57 @@ char *storefile_name(const char *path)
 	return sqlite3_mprintf("%s%s", path[0] == '/' ? "" : "./", path);
 }
 
+/* The name of SQLite's own file to the database at path: beside the file that a symbolic
+ * link leads to. */
+static char *name_beside(const char *path, const char *suffix)
+{
+	char *real = realpath(path, NULL);
+	char *name = sqlite3_mprintf("%s%s", real ? real : path, suffix);
+
+	free(real);
+	return name;
+}
+
 static bool has_content(const char *path, const char *suffix)
 {
-	char *name = sqlite3_mprintf("%s%s", path, suffix);
+	char *name = name_beside(path, suffix);
 	struct stat status;
 	bool found = name && stat(name, &status) == 0 && status.st_size > 0;
 
 	sqlite3_free(name);
 	return found;
+}
+
+/* A journal of a transaction over several databases ends with the name of another file,
+ * its length, its checksum and these bytes (https://www.sqlite.org/fileformat2.html 3). */
+static const uint8_t journal_magic[8] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+
+int storefile_check_journal(const char *path, struct error *error)
+{
+	char *name = name_beside(path, "-journal");
+	uint8_t last[sizeof journal_magic];
+	struct stat status;
+	int code = 0, fd = name ? open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+
+	if (!name) {
+		code = storefile_fail(NULL, path, "open", error);
+	} else if (fd < 0) {
+		code = errno == ENOENT ? 0 : error_errno(error, name, "open");
+	} else if (fstat(fd, &status) != 0) {
+		code = error_errno(error, name, "open");
+	} else if (status.st_size > (off_t)sizeof last) {
+		off_t at = status.st_size - (off_t)sizeof last;
+
+		if (pread(fd, last, sizeof last, at) == (ssize_t)sizeof last &&
+		    memcmp(last, journal_magic, sizeof last) == 0)
+			code = error_damage(error, name, at, "the journal of one database",
+					    "one that names another file, which SQLite would "
+					    "remove: pcapwho makes none such");
+	}
+	if (fd >= 0)
+		close(fd);
+	sqlite3_free(name);
+	return code;
 }
 
 int storefile_check_alone(const char *path, struct error *error)
@@ -224,23 +268,24 @@ static bool may_be_read_as_it_is(int kind)
 
 /* A load that was killed left its journal: SQLite undoes it when the file is
  * next opened for writing, where that is allowed. */
-static void undo_interrupted_load(const char *name)
+static int undo_interrupted_load(const char *name, const char *path, struct error *error)
 {
 	sqlite3 *db = NULL;
+	int code = storefile_check_journal(path, error);
 
+	if (code != 0)
+		return code;
 	if (sqlite3_open_v2(name, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK) {
 		sqlite3_busy_timeout(db, 10000);
 		sqlite3_exec(db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
 	}
 	sqlite3_close(db);
+	return 0;
 }
 
-int storefile_open(const char *path, struct sqlite3 **out, struct error *error)
+static int open_to_read(const char *path, bool may_undo, struct sqlite3 **out, struct error *error)
 {
-	int kind, code = storefile_identify(path, error);
-
-	if (code != 0)
-		return code;
+	int kind, code;
 	char *plain = storefile_name(path);
 	char *uri = plain ? uri_of(plain, "?immutable=1") : NULL;
 	if (!uri) {
@@ -248,8 +293,10 @@ int storefile_open(const char *path, struct sqlite3 **out, struct error *error)
 		goto out;
 	}
 	code = open_as(plain, path, 0, out, &kind, error);
-	if (code != 0 && kind == SQLITE_READONLY) {
-		undo_interrupted_load(plain);
+	if (code != 0 && kind == SQLITE_READONLY && may_undo) {
+		code = undo_interrupted_load(plain, path, error);
+		if (code != 0)
+			goto out;
 		code = open_as(plain, path, 0, out, &kind, error);
 	}
 	if (code == 0 || !may_be_read_as_it_is(kind))
@@ -265,6 +312,20 @@ out:
 	sqlite3_free(plain);
 	sqlite3_free(uri);
 	return code;
+}
+
+int storefile_open(const char *path, struct sqlite3 **out, struct error *error)
+{
+	int code = storefile_identify(path, error);
+
+	return code == 0 ? open_to_read(path, true, out, error) : code;
+}
+
+int storefile_open_untouched(const char *path, struct sqlite3 **out, struct error *error)
+{
+	int code = storefile_identify(path, error);
+
+	return code == 0 ? open_to_read(path, false, out, error) : code;
 }
 
 static int attach_as(struct sqlite3 *db, const char *schema, const char *plain,

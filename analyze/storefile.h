@@ -25,21 +25,30 @@ struct sqlite3;
  * it, and its schema is not trusted to call anything that has side effects. A
  * load that was killed in the middle is undone first where the file is writable.
  * On media where SQLite cannot lock or make its own files it is read as it is,
- * unless an interrupted load has left it half-written. Close with
+ * unless an interrupted load has left it half-written; a journal that storefile_check_journal
+ * refuses is not undone. Close with
  * storefile_close. ERROR_NO_INPUT; ERROR_DAMAGED when it is not ours, the message
  * says what was found; else as storefile_fail. */
 int storefile_open(const char *path, struct sqlite3 **out, struct error *error);
 
+/* The same, for a database that is nobody's to change: where a load would have to be
+ * undone first it fails. */
+int storefile_open_untouched(const char *path, struct sqlite3 **out, struct error *error);
+
 void storefile_close(struct sqlite3 *db); /* NULL works */
 
 /* The same file beside what db has open, to read, under the name schema; it was opened
- * by storefile_open before, and db was opened with SQLITE_OPEN_URI. */
+ * by storefile_open_untouched before, and db was opened with SQLITE_OPEN_URI. */
 int storefile_attach(struct sqlite3 *db, const char *schema, const char *path, struct error *error);
 void storefile_detach(struct sqlite3 *db, const char *schema);
 
 /* Reads the file's header and touches nothing: 0 when it is a database of ours,
  * of a version that we know; else as above. */
 int storefile_identify(const char *path, struct error *error);
+
+/* Before path is opened to write, which undoes an interrupted load: a journal can tell SQLite
+ * to remove any other file, and one that does is refused. ERROR_DAMAGED. */
+int storefile_check_journal(const char *path, struct error *error);
 
 /* For a database that is about to be put at path: fails, naming it, when a journal or a log
  * is there already, of any size. SQLite would take it for the new one's and write it into

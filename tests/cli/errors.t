@@ -89,6 +89,39 @@ fails 64 "new.db-journal: belongs to a database that is gone" "beside the journa
 fails 64 "other.db-wal: belongs to a database that is gone" "beside the log of another" "$PCAPWHO" merge other.db good.db
 rm new.db-journal other.db-wal
 
+# ---- a load that was interrupted ----
+# journal DATABASE [VICTIM]: makes SQLite think of a load to be undone; with VICTIM its record is
+# of several databases, whose common journal VICTIM is removed once all is undone.
+journal() {
+	perl -e 'my ($db, $victim) = @ARGV; open my $f, "<:raw", $db or die; read $f, my $page, 18; my $size = unpack "n", substr $page, 16;
+		my $magic = pack "C*", 0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7; my $sum = 0; $sum += ord for split //, $victim // "";
+		open my $j, ">:raw", "$db-journal" or die; print $j pack "a512", $magic . pack "N5", 0, 0x1234, (-s $db) / $size, 512, $size;
+		print $j pack("N", 0x40000000 / $size + 1), $victim, pack("N2", length $victim, $sum), $magic if defined $victim' "$@"
+}
+cp good.db hot.db
+"$PCAPWHO" merge -q merged.db good.db
+echo precious >victim
+journal hot.db "$PWD/victim"
+journal merged.db "$PWD/victim"
+for command in "query hot.db top" "analyze second.pcap -o hot.db" "merge merged.db good.db"; do
+	# shellcheck disable=SC2086
+	fails 1 ".db-journal: at byte" "$command: a journal that names another file" "$PCAPWHO" $command
+done
+ln -s hot.db hotlink.db
+fails 1 "hot.db-journal: at byte" "the same through a symbolic link" "$PCAPWHO" query hotlink.db top
+journal hot.db
+for database in hot.db hotlink.db; do
+	fails 1 "$database: an interrupted load has to be undone first" "merge of $database, which is not undone" "$PCAPWHO" merge new.db "$database"
+done
+run "$PCAPWHO" query hot.db top
+is "$status$err$(ls hot.db-journal 2>/dev/null)" 0 "query undoes it"
+run "$PCAPWHO" merge -q new.db hot.db
+is "$status$err" 0 "and then it can be merged"
+journal merged.db
+run "$PCAPWHO" merge -q merged.db hot.db
+is "$status$err$(ls merged.db-journal 2>/dev/null)" 0 "into what is merged to: it is undone"
+rm new.db merged.db hotlink.db
+
 # ---- analyze: the command line ----
 usage "--nonsense" "an unknown option" "$PCAPWHO" analyze --nonsense good.pcap
 usage "nothing to analyze" "no input" "$PCAPWHO" analyze -o new.db
