@@ -221,6 +221,9 @@ static char *uri_of(const char *path, const char *parameters)
 {
 	sqlite3_str *uri = sqlite3_str_new(NULL);
 
+	/* Two slashes would begin the name of a host. */
+	while (path[0] == '/' && path[1] == '/')
+		path++;
 	sqlite3_str_appendall(uri, "file:");
 	for (const char *at = path; *at; at++) {
 		if (strchr("?#%", *at))

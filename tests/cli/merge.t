@@ -241,6 +241,8 @@ refused 1 "damaged.db: its segment $first has other packets than that of b.db" "
 # ---- names ----
 refused 66 "^pcapwho merge: missing.db: open: No such file" "one that is missing" new.db a.db missing.db
 refused 64 "abc.db: is the database to merge into" "OUT as IN" abc.db a.db abc.db
+merge slashes.db "/$PWD/a.db" "//$PWD/b.db"
+ok "names that begin with two slashes" cmp slashes.db ab.db
 ln -s abc.db link.db
 ln abc.db hard.db
 refused 64 "link.db: is the database to merge into" "OUT as IN by another name" abc.db link.db
