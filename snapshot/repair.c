@@ -281,6 +281,46 @@ static int undo_compression(struct segment_store *store, const char *name,
 	return 0;
 }
 
+/* What the log has of one file: its last hash. */
+struct logged_hash {
+	const char *name;
+	char sha256[CUSTODY_HEX_SIZE]; /* "": none */
+};
+
+static void note_hash(const struct custody_entry *entry, void *context)
+{
+	struct logged_hash *logged = context;
+
+	if (entry->file && entry->sha256 && strcmp(entry->file, logged->name) == 0)
+		snprintf(logged->sha256, sizeof logged->sha256, "%s", entry->sha256);
+}
+
+/* Both are published. The compressed one was checked before it got its name, and the plain one
+ * may be there again because somebody unpacked it, or a part of it: only what the log vouches
+ * for is as good. */
+static int choose_of_both(struct segment_store *store, const char *compressed,
+			  struct repair_result *result, struct error *error)
+{
+	char plain[EVIDENCE_NAME_SIZE], sha256[CUSTODY_HEX_SIZE];
+	struct logged_hash logged = {.name = plain};
+	uint64_t bytes;
+	int status;
+
+	snprintf(plain, sizeof plain, "%.*s",
+		 (int)(strlen(compressed) - strlen(EVIDENCE_PCAP_GZ) + strlen(EVIDENCE_PCAP)),
+		 compressed);
+	status = custody_verify(store->dirfd, store->path, note_hash, &logged, NULL, error);
+	if (!status)
+		status = custody_hash_file(store->dirfd, plain, sha256, &bytes, error);
+	if (status)
+		return status;
+	if (strcmp(sha256, logged.sha256) == 0)
+		return undo_compression(store, compressed, result, error);
+	return error_set(error, ERROR_DAMAGED, compressed, -1,
+			 "%s is there too and is not what " CUSTODY_LOG " has of it: both are kept",
+			 plain);
+}
+
 /* ----------------------------------------------------------- directory -- */
 
 static int compare_names(const void *a, const void *b)
@@ -382,8 +422,8 @@ static int repair_file(struct segment_store *store, const char *file, struct rep
 		return unlinkat(store->dirfd, file, 0) == 0
 			       ? 0
 			       : error_errno(error, store->path, "removing %s", file);
-	if (has_suffix(file, EVIDENCE_PCAP_GZ) && stem_exists(store, file, 3))
-		return undo_compression(store, file, result, error);
+	if (has_suffix(file, EVIDENCE_PCAP_GZ) && stem_exists(store, file, sizeof ".gz" - 1))
+		return choose_of_both(store, file, result, error);
 	if (has_suffix(file, EVIDENCE_PCAP_GZ EVIDENCE_PART) &&
 	    stem_exists(store, file, sizeof ".gz" EVIDENCE_PART - 1))
 		return undo_compression(store, file, result, error);

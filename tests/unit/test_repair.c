@@ -241,6 +241,13 @@ static void test_what_is_no_file_of_ours_is_left_alone(void **state)
 	assert_int_equal(left, 4);
 }
 
+/* A plain file as a recorder left it: the log has its hash. */
+static void put_logged(const char *name)
+{
+	put_torn("torn");
+	assert_int_equal(segment_publish(&store, "torn", name, "close", "", &error), 0);
+}
+
 /* The plain file counts as long as it is there, and the compressed one once it is alone. */
 static void test_what_was_not_compressed_to_the_end_is_undone(void **state)
 {
@@ -250,7 +257,7 @@ static void test_what_was_not_compressed_to_the_end_is_undone(void **state)
 	(void)state;
 	put_torn(NAME(1) ".pcap");
 	put_torn(NAME(1) ".pcap.gz.part");
-	put_torn(NAME(2) ".pcap");
+	put_logged(NAME(2) ".pcap");
 	put_torn(NAME(2) ".pcap.gz");
 	put_torn(NAME(2) ".pcap.gz.idx");
 	put_torn(NAME(3) ".pcap.gz");
@@ -267,6 +274,60 @@ static void test_what_was_not_compressed_to_the_end_is_undone(void **state)
 	assert_int_equal(size_of(NAME(3) ".pcap.gz"), size);
 	assert_int_equal(size_of(NAME(3) ".pcap.gz.idx"), size);
 	assert_true(size_of(NAME(3) ".pcap.gz.idx.part") < 0);
+}
+
+static void count_both_kept(const struct custody_entry *entry, void *context)
+{
+	unsigned *kept = context;
+
+	*kept += !strcmp(entry->event, "repair") && entry->file != NULL &&
+		 strstr(entry->file, ".pcap.gz") != NULL &&
+		 strstr(entry->detail, "both are kept") != NULL;
+}
+
+static void write_over(const char *name, size_t length)
+{
+	int fd = openat(store.dirfd, name, O_RDWR);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)length), 0);
+	close(fd);
+}
+
+/* Somebody unpacked a part of it, or wrote to it, or the log does not know it. */
+static void test_what_was_compressed_is_kept_beside_a_plain_file_that_is_another(void **state)
+{
+	struct repair_result result;
+	unsigned kept = 0;
+	int64_t size;
+
+	(void)state;
+	put_logged(NAME(1) ".pcap");
+	size = size_of(NAME(1) ".pcap");
+	write_over(NAME(1) ".pcap", HEADER + RECORD);
+	put_torn(NAME(1) ".pcap.gz");
+	put_torn(NAME(1) ".pcap.gz.idx");
+	put_torn(NAME(2) ".pcap");
+	put_torn(NAME(2) ".pcap.gz");
+	/* The last hash counts. */
+	put_logged(NAME(3) ".pcap");
+	write_over(NAME(3) ".pcap", HEADER);
+	assert_int_equal(segment_publish(&store, NAME(3) ".pcap", "3", "repair", "", &error), 0);
+	assert_int_equal(segment_publish(&store, "3", NAME(3) ".pcap", "repair", "", &error), 0);
+	put_torn(NAME(3) ".pcap.gz");
+	assert_int_equal(repair_directory(&store, &result, notice, NULL, &error), 0);
+	assert_int_equal(result.left, 2);
+	assert_int_equal(notices, 2);
+	assert_int_equal(result.files, 1);
+	assert_int_equal(size_of(NAME(1) ".pcap"), HEADER + RECORD);
+	assert_int_equal(size_of(NAME(1) ".pcap.gz"), size);
+	assert_int_equal(size_of(NAME(1) ".pcap.gz.idx"), size);
+	assert_int_equal(size_of(NAME(2) ".pcap"), size);
+	assert_int_equal(size_of(NAME(2) ".pcap.gz"), size);
+	assert_true(size_of(NAME(3) ".pcap.gz") < 0);
+	assert_int_equal(custody_verify(store.dirfd, path, count_both_kept, &kept, NULL, &error),
+			 0);
+	assert_int_equal(kept, 2);
 }
 
 static void test_what_has_another_name_is_not_cut(void **state)
@@ -388,6 +449,7 @@ int main(void)
 		EACH(test_what_is_behind_a_hole_is_kept),
 		EACH(test_what_cannot_be_set_aside_stays),
 		EACH(test_what_was_not_compressed_to_the_end_is_undone),
+		EACH(test_what_was_compressed_is_kept_beside_a_plain_file_that_is_another),
 		EACH(test_what_has_another_name_is_not_cut),
 		EACH(test_after_a_failure_the_next_one_is_repaired),
 	};
