@@ -159,6 +159,7 @@ static int add_segment(struct inputs *inputs, const struct input *group,
 	}
 	if (!pcap && !snap)
 		return 0;
+	item.has_both = segment->has_both;
 	item.number = segment->stem.number;
 	item.opened_ns = segment->stem.opened_ns;
 	return add_input(inputs, &item, pcap ? segment->pcap : NULL, snap ? segment->snap : NULL,

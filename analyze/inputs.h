@@ -24,6 +24,7 @@ struct input {
 	char *pcap, *snap; /* names in the directory; NULL: none */
 	uint64_t number;   /* 0: a bare capture */
 	bool bare;	   /* given by itself, no evidence directory */
+	bool has_both;	   /* a .pcap.gz of it is there too, which is not read */
 	bool repaired;	   /* the custody log says that a crash cut it short */
 	int64_t group_ns;  /* first opening in its directory; a bare capture's first packet */
 	int64_t opened_ns;

@@ -503,6 +503,25 @@ static void report_unfinished(struct load *load)
 	damage_noted(load, &remark);
 }
 
+/* Which of two files was read, where they may not be the same. */
+static void report_both(struct load *load)
+{
+	const struct input *first = NULL;
+	struct error remark = ERROR_NONE;
+	size_t count = 0;
+
+	for (size_t i = 0; i < load->inputs.count; i++) {
+		if (load->inputs.items[i].has_both && count++ == 0)
+			first = &load->inputs.items[i];
+	}
+	if (first == NULL)
+		return;
+	error_set(&remark, ERROR_DAMAGED, first->pcap, -1,
+		  "this one is read, and not the .pcap.gz beside it (%zu such capture%s)", count,
+		  count == 1 ? "" : "s");
+	damage_noted(load, &remark);
+}
+
 static void release(struct load *load)
 {
 	for (size_t i = 0; load->jobs != NULL && i < load->inputs.count; i++) {
@@ -545,6 +564,7 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 	status = inputs_sort(&load.inputs, error);
 	if (status != 0)
 		goto out;
+	report_both(&load);
 	load.jobs = calloc(load.inputs.count + 1, sizeof(*load.jobs));
 	if (load.jobs == NULL) {
 		status = error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");

@@ -10,7 +10,8 @@
 
 static uint64_t size_of(const struct evidence_segment *segment)
 {
-	return segment->pcap_bytes + segment->snap_bytes + segment->index_bytes;
+	return segment->pcap_bytes + segment->both_bytes + segment->snap_bytes +
+	       segment->index_bytes;
 }
 
 static uint64_t wanted_free(const struct quota *quota, const struct quota_space *space)
@@ -78,6 +79,18 @@ static int expire_index(struct segment_store *store, const struct evidence_segme
 	return 0;
 }
 
+/* A compressed pcap beside the plain one. */
+static int expire_other(struct segment_store *store, const struct evidence_segment *segment,
+			const char *reason, struct error *error)
+{
+	char name[EVIDENCE_NAME_SIZE];
+
+	if (!segment->has_both)
+		return 0;
+	evidence_name(&segment->stem, EVIDENCE_PCAP_GZ, name);
+	return expire_file(store, name, segment->both_bytes, reason, error);
+}
+
 /* One segment at a time, and the limits looked at anew: the reason is each one's own. */
 static int expire_first(const struct quota *quota, struct segment_store *store, bool *done,
 			struct error *error)
@@ -99,6 +112,8 @@ static int expire_first(const struct quota *quota, struct segment_store *store, 
 		goto out;
 	first = &list.segments[0];
 	status = expire_index(store, first, error);
+	if (!status)
+		status = expire_other(store, first, reason, error);
 	if (!status)
 		status = expire_file(store, first->pcap, first->pcap_bytes, reason, error);
 	if (!status)

@@ -18,6 +18,7 @@
 #define TRIES 8
 
 enum kind { KIND_PCAP, KIND_SNAP, KIND_INDEX };
+enum { RANK_PCAP = 1, RANK_PCAP_GZ };
 
 /* What a name can end with. Of several files of one kind, the lowest rank
  * counts: a whole file before one being written, and the plain pcap before the
@@ -28,8 +29,8 @@ static const struct {
 	bool is_part;
 	int rank;
 } suffixes[] = {
-	{EVIDENCE_PCAP, KIND_PCAP, false, 1},
-	{EVIDENCE_PCAP_GZ, KIND_PCAP, false, 2},
+	{EVIDENCE_PCAP, KIND_PCAP, false, RANK_PCAP},
+	{EVIDENCE_PCAP_GZ, KIND_PCAP, false, RANK_PCAP_GZ},
 	{EVIDENCE_PCAP EVIDENCE_PART, KIND_PCAP, true, 3},
 	{EVIDENCE_PCAP_GZ EVIDENCE_PART, KIND_PCAP, true, 4},
 	{EVIDENCE_SNAP, KIND_SNAP, false, 1},
@@ -184,6 +185,14 @@ static int rank_of(const char *name)
 /* Takes from `from` what is better than what `into` has. */
 static void merge(struct evidence_segment *into, const struct evidence_segment *from)
 {
+	bool into_is_plain = rank_of(into->pcap) == RANK_PCAP;
+	bool from_is_plain = rank_of(from->pcap) == RANK_PCAP;
+
+	if (rank_of((from_is_plain ? into : from)->pcap) == RANK_PCAP_GZ &&
+	    into_is_plain != from_is_plain) {
+		into->has_both = true;
+		into->both_bytes = (from_is_plain ? into : from)->pcap_bytes;
+	}
 	if (rank_of(from->pcap) < rank_of(into->pcap)) {
 		memcpy(into->pcap, from->pcap, sizeof(into->pcap));
 		into->pcap_is_part = from->pcap_is_part;

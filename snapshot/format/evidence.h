@@ -37,6 +37,8 @@ struct evidence_segment {
 	bool pcap_is_part, snap_is_part;
 	uint64_t pcap_bytes, snap_bytes;
 	uint64_t index_bytes; /* of a compressed pcap's index; 0: none */
+	bool has_both;	      /* pcap is a .pcap, and a .pcap.gz is there too */
+	uint64_t both_bytes;  /* of that .pcap.gz */
 };
 
 struct evidence_list {
@@ -64,7 +66,7 @@ int evidence_open_file(int dirfd, const char *name, int flags, const char *path,
 int evidence_write_all(int fd, const void *bytes, size_t length);
 
 /* Lists the segments of a directory. Both .pcap and .pcap.gz of one stem: the
- * .pcap counts (the .gz is being made). */
+ * .pcap counts (the .gz is being made, or somebody unpacked it). */
 int evidence_list_read(int dirfd, const char *path, struct evidence_list *out, struct error *error);
 void evidence_list_release(struct evidence_list *list);
 

@@ -223,4 +223,10 @@ import "$TMP/bare/capture" "$TMP/import1"
 import "$TMP/first.pcap" "$TMP/import2"
 analyze imports "$TMP/import1" "$TMP/import2"
 is "$status $(packets imports)" "0 $((WHOLE + 1))" "two captures that were imported with the same listings are both loaded" || diag "$err"
+# ---- both in one directory ----
+copy beside && gzip -k "$pcap"
+analyze plain "$TMP/whole"
+analyze beside "$dir" "$pcap.gz"
+is "$status $(packets beside) $(rows beside)" "0 $WHOLE $(rows plain)" "a capture beside its compressed copy is read once" || diag "$err"
+is "$(grep -c "${pcap##*/}: this one is read, and not the .pcap.gz beside it (1 such capture)" <<<"$err")" 1 "and it is told which of the two"
 done_testing

@@ -232,6 +232,8 @@ static void a_whole_file_counts_before_one_in_the_making(void **state)
 		assert_string_equal(list.segments[0].pcap, name);
 		assert_int_equal(list.segments[0].pcap_bytes, i + 1);
 		assert_int_equal(list.segments[0].pcap_is_part, i >= 2);
+		assert_int_equal(list.segments[0].has_both, i == 0);
+		assert_int_equal(list.segments[0].both_bytes, i == 0 ? 2 : 0);
 		assert_string_equal(list.segments[0].snap, STEM ".snap.gz");
 		assert_false(list.segments[0].snap_is_part);
 		evidence_list_release(&list);

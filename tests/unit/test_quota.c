@@ -4,6 +4,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "snapshot/format/quantity.h"
 #include "snapshot/quota.h"
@@ -55,6 +60,12 @@ static void test_size(void **state)
 	assert_int_equal(choose(&quota, &all, &plenty, 200), 1);
 	assert_non_null(reason);
 	quota.keep_size = 200;
+	assert_int_equal(choose(&quota, &all, &plenty, 200), 2);
+	segments[1].has_both = true;
+	segments[1].both_bytes = 50;
+	quota.keep_size = 450;
+	assert_int_equal(choose(&quota, &all, &plenty, 200), 0);
+	quota.keep_size = 300;
 	assert_int_equal(choose(&quota, &all, &plenty, 200), 2);
 }
 
@@ -118,6 +129,58 @@ static void test_a_segment_being_written_stays_and_all_after_it(void **state)
 	assert_int_equal(choose(&quota, &all, &plenty, 0), 0);
 }
 
+static void put(int dirfd, const char *name)
+{
+	int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, name, 10), 10);
+	close(fd);
+}
+
+static void count_expired(const struct custody_entry *entry, void *context)
+{
+	unsigned *count = context;
+
+	*count += strcmp(entry->event, "expire") == 0 && entry->bytes == 10;
+}
+
+static void test_a_pcap_goes_with_what_was_compressed_beside_it(void **state)
+{
+	static const char *const gone[] = {
+		"000001-20261121T203000.123456789Z.pcap",
+		"000001-20261121T203000.123456789Z.pcap.gz",
+		"000001-20261121T203000.123456789Z.pcap.gz.idx",
+		"000001-20261121T203000.123456789Z.snap.gz",
+	};
+	static const char last[] = "000002-20261121T203100.123456789Z.pcap";
+	char path[] = "/tmp/test_quota.XXXXXX", command[96];
+	struct quota quota = {.keep_size = 1};
+	struct segment_store store;
+	uint64_t torn, expired;
+	unsigned logged = 0;
+	bool made;
+	int fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	assert_int_equal(segment_directory_open(path, &made, &fd, NULL), 0);
+	assert_int_equal(segment_store_open(fd, path, &store, &torn, NULL), 0);
+	for (size_t i = 0; i < sizeof gone / sizeof gone[0]; i++)
+		put(fd, gone[i]);
+	put(fd, last);
+	assert_int_equal(quota_apply(&quota, &store, &expired, NULL), 0);
+	assert_int_equal(expired, 1);
+	for (size_t i = 0; i < sizeof gone / sizeof gone[0]; i++)
+		assert_int_equal(faccessat(fd, gone[i], F_OK, 0), -1);
+	assert_int_equal(faccessat(fd, last, F_OK, 0), 0);
+	assert_int_equal(custody_verify(fd, path, count_expired, &logged, NULL, NULL), 0);
+	assert_int_equal(logged, 3);
+	segment_store_close(&store);
+	snprintf(command, sizeof command, "rm -rf %s", path);
+	assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -128,6 +191,7 @@ int main(void)
 		cmocka_unit_test(test_free_space),
 		cmocka_unit_test(test_free_percent),
 		cmocka_unit_test(test_a_segment_being_written_stays_and_all_after_it),
+		cmocka_unit_test(test_a_pcap_goes_with_what_was_compressed_beside_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
