@@ -312,6 +312,19 @@ static int64_t libpcap_time_ns(const struct pcapin *in, const struct timeval *ts
 		(uint32_t)(in->magic == MAGIC_NANOSECONDS ? ts->tv_usec : ts->tv_usec / 1000));
 }
 
+/* Who reads from a place behind the end of a file hears of nothing but the end, also where what
+ * was read ahead of it has been cut off since. 1, or ERROR_DAMAGED in last_error. */
+static int end(struct pcapin *in, const char *wanted)
+{
+	struct stat status;
+
+	if (in->source || fstat(fileno(in->stream), &status) != 0 ||
+	    (uint64_t)status.st_size >= in->next_offset_bytes)
+		return 1;
+	return error_damage(&in->last_error, in->path, status.st_size, wanted,
+			    "the end: the file became shorter while it was read");
+}
+
 /* Why there is no further packet: ended, or found says what is wrong. */
 static int stop(struct pcapin *in, bool ended, const char *found, struct error *error)
 {
@@ -331,7 +344,7 @@ static int stop(struct pcapin *in, bool ended, const char *found, struct error *
 				     "a damaged gzip stream, at its byte %llu: %s",
 				     (unsigned long long)source_used_bytes(in->source), fault);
 	else if (ended)
-		in->stopped = 1;
+		in->stopped = end(in, wanted);
 	else
 		in->stopped = error_damage(&in->last_error, in->path, offset, wanted, "%s", found);
 	if (in->stopped == 1)

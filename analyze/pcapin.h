@@ -48,8 +48,9 @@ uint32_t pcapin_snaplen(const struct pcapin *in);
  * no regular file, the bytes taken from it, some of them ahead of that packet. */
 uint64_t pcapin_read_bytes(const struct pcapin *in);
 /* 1 packet, 0 end, ERROR_DAMAGED when the file breaks off or a record header
- * makes no sense: error says at which offset and after which packet; the
- * packets before it are good. Never returns a packet that is only partly there. */
+ * makes no sense, or when the file became shorter than what was read: error says at which offset
+ * and after which packet; the packets before it are good. Never returns a packet that is only
+ * partly there. */
 int pcapin_next(struct pcapin *in, struct pcapin_packet *packet, struct error *error);
 /* As many of the next packets as stand beside each other in memory, from 1 to count; the data of
  * all is valid until the next call. 0 where pcapin_next would not return 1: *status is what it

@@ -673,6 +673,33 @@ static void a_file_may_be_cut_and_grow_while_it_is_read(void **state)
 	assert_end(in);
 }
 
+/* What was read ahead is given; then there is no end to be heard of, as more was there. */
+static void a_file_cut_behind_what_was_read_of_it_is_damage(void **state)
+{
+	const off_t cut = 24 + 50 * 1016;
+	struct error error = ERROR_NONE;
+	struct pcapin_packet packet;
+	struct pcapin *in;
+	uint64_t n = 1;
+	int status;
+
+	(void)state;
+	put_header(NANOSECONDS, 65535, 1);
+	while (length < 390000)
+		put_record(1, 1, 1000, 1000);
+	in = open_bytes();
+	assert_int_equal(next_packet(in).number, 1);
+	assert_int_equal(cut_file("file", cut), 0);
+	while ((status = pcapin_next(in, &packet, &error)) == 1)
+		assert_int_equal(packet.number, ++n);
+	assert_true(n > 50);
+	assert_int_equal(status, ERROR_DAMAGED);
+	assert_int_equal(error.offset_bytes, cut);
+	assert_non_null(strstr(error.message, "became shorter while it was read"));
+	assert_int_equal(pcapin_next(in, &packet, &error), ERROR_DAMAGED);
+	pcapin_close(in);
+}
+
 /* All data of a call stands at once, also where the file is cut behind it. */
 static void a_few_at_once_are_what_one_after_the_other_is(void **state)
 {
@@ -754,6 +781,7 @@ int main(void)
 		cmocka_unit_test(large_files_come_out_whole),
 		cmocka_unit_test(what_is_unusual_does_not_end_a_capture),
 		cmocka_unit_test(a_file_may_be_cut_and_grow_while_it_is_read),
+		cmocka_unit_test(a_file_cut_behind_what_was_read_of_it_is_damage),
 		cmocka_unit_test(a_few_at_once_are_what_one_after_the_other_is),
 	};
 
