@@ -172,7 +172,7 @@ static int read_again(struct load *load, const struct job *job, uint64_t number,
 	if (again->job == NULL) {
 		replay_part_init(&again->part, &load->replay);
 		again->job = job;
-		status = load_open_capture(job, &again->in, error);
+		status = load_open_again(job, &again->in, error);
 		if (status == 0)
 			status = replay_init(&again->replay, &job->timeline, again->in,
 					     &load->replay, error);

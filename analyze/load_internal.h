@@ -46,6 +46,8 @@ struct job {
 	struct error error;
 	bool snap_damaged, pcap_damaged;
 	struct error snap_error, pcap_error;
+	bool pcap_is_open;		       /* or was; the file that it was is in pcap_file */
+	struct pcapin_file pcap_file;	       /* so that all of its packets are of one file */
 	bool pcap_is_plain;		       /* it could be opened, and is no gzip */
 	char content_sha256[CUSTODY_HEX_SIZE]; /* of gzip; "": not known, or its log says it */
 	struct members members;		       /* of a divisible gzip; empty: of others */
@@ -124,6 +126,8 @@ static inline bool load_interrupted(const struct load *load)
 
 /* Opens a job's capture; *in is NULL if it has none, or is no capture: then *error says why. */
 int load_open_capture(const struct job *job, struct pcapin **in, struct error *error);
+/* The same, after somebody opened it first: ERROR_SYSTEM if another file has its name now. */
+int load_open_again(const struct job *job, struct pcapin **in, struct error *error);
 
 int load_start_workers(struct load *load, struct error *error);
 void load_stop_workers(struct load *load);

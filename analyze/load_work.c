@@ -50,6 +50,19 @@ int load_open_capture(const struct job *job, struct pcapin **in, struct error *e
 		       : pcapin_open_hashed(job->input->dirfd, job->input->pcap, in, error);
 }
 
+int load_open_again(const struct job *job, struct pcapin **in, struct error *error)
+{
+	int status = load_open_capture(job, in, error);
+
+	if (status != 0 || *in == NULL || !job->pcap_is_open ||
+	    pcapin_same_file(*in, &job->pcap_file))
+		return status;
+	pcapin_close(*in);
+	*in = NULL;
+	return error_set(error, ERROR_SYSTEM, job->input->pcap, -1,
+			 "was replaced while it was read");
+}
+
 static void read_capture_head(struct job *job, struct pcapin **in)
 {
 	int status;
@@ -65,6 +78,8 @@ static void read_capture_head(struct job *job, struct pcapin **in)
 	} else if (*in != NULL) {
 		job->link_type = pcapin_link_type(*in);
 		job->pcap_is_plain = !pcapin_is_gzip(*in);
+		job->pcap_file = pcapin_file(*in);
+		job->pcap_is_open = true;
 	}
 }
 
@@ -353,7 +368,7 @@ static int open_job(struct worker *worker, struct job *job, struct error *error)
 	worker->job = job;
 	if (job->state == JOB_WAITING) /* none but its holder changes that */
 		return prepare(worker, job);
-	status = load_open_capture(job, &worker->in, error);
+	status = load_open_again(job, &worker->in, error);
 	if (status == 0)
 		status = replay_init(&worker->replay, &job->timeline, worker->in, &load->replay,
 				     error);

@@ -43,6 +43,8 @@
 
 struct pcapin {
 	char *path;
+	dev_t device; /* and inode: what path was the name of when it was opened */
+	ino_t inode;
 	FILE *stream; /* owned by pcap, once there is one */
 	pcap_t *pcap;
 	struct pcapng *ng;     /* either of the two */
@@ -181,6 +183,8 @@ static int open_fd(struct pcapin *in, int *fd, struct error *error)
 		errno = EISDIR;
 		return error_errno(error, in->path, "cannot read packets");
 	}
+	in->device = status.st_dev;
+	in->inode = status.st_ino;
 	plain = S_ISREG(status.st_mode);
 	if (plain) {
 		length = pread(*fd, head, sizeof(head), 0);
@@ -255,6 +259,16 @@ int pcapin_open_hashed(int dirfd, const char *path, struct pcapin **out, struct 
 bool pcapin_is_gzip(const struct pcapin *in)
 {
 	return in->source != NULL && source_is_gzip(in->source);
+}
+
+bool pcapin_same_file(const struct pcapin *in, const struct pcapin_file *file)
+{
+	return in->device == file->device && in->inode == file->inode;
+}
+
+struct pcapin_file pcapin_file(const struct pcapin *in)
+{
+	return (struct pcapin_file){.device = in->device, .inode = in->inode};
 }
 
 const char *pcapin_content_sha256(struct pcapin *in)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "snapshot/format/error.h"
 
@@ -37,6 +38,13 @@ struct pcapin_place {
 int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *error);
 /* The same, and hashes what gzip gives as it is read. */
 int pcapin_open_hashed(int dirfd, const char *path, struct pcapin **out, struct error *error);
+/* Which file it is: another one may have its name by the time it is opened again. */
+struct pcapin_file {
+	dev_t device;
+	ino_t inode;
+};
+struct pcapin_file pcapin_file(const struct pcapin *in);
+bool pcapin_same_file(const struct pcapin *in, const struct pcapin_file *file);
 bool pcapin_is_gzip(const struct pcapin *in);
 /* SHA-256 of the capture as it was before gzip, in hex, once pcapin_next has returned 0.
  * NULL: it was opened without, is not gzip, or was not read to its end. Lives as in does. */

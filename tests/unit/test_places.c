@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "analyze/load_internal.h"
 #include "analyze/pcapin.h"
 #include "analyze/pcapwalk.h"
 #include "tests/unit/frames.h"
@@ -330,6 +331,35 @@ static int end(void **state)
 	return rmdir(directory);
 }
 
+/* Several workers open one capture, each when it comes to it; one mixed of two is none. */
+static void a_capture_that_was_replaced_is_not_read_on(void **state)
+{
+	struct input input = {.dirfd = AT_FDCWD, .pcap = path};
+	struct job job = {.input = &input};
+	struct error error = ERROR_NONE;
+	char kept[sizeof(path) + 8];
+	struct pcapin *first, *again = NULL;
+
+	(void)state;
+	write_capture();
+	first = open_capture();
+	job.pcap_file = pcapin_file(first);
+	job.pcap_is_open = true;
+	assert_int_equal(load_open_again(&job, &again, &error), 0);
+	assert_true(pcapin_same_file(again, &job.pcap_file));
+	pcapin_close(again);
+	snprintf(kept, sizeof(kept), "%s.kept", path);
+	assert_int_equal(rename(path, kept), 0);
+	write_capture();
+	assert_int_equal(load_open_again(&job, &again, &error), ERROR_SYSTEM);
+	assert_null(again);
+	assert_string_equal(error.message, "was replaced while it was read");
+	assert_int_equal(rename(kept, path), 0);
+	assert_int_equal(load_open_again(&job, &again, &error), 0);
+	pcapin_close(again);
+	pcapin_close(first);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,6 +371,7 @@ int main(void)
 		cmocka_unit_test(a_walk_is_stopped_from_outside),
 		cmocka_unit_test(a_walk_keeps_places_behind_it),
 		cmocka_unit_test(what_may_be_a_fragment_is_looked_at),
+		cmocka_unit_test(a_capture_that_was_replaced_is_not_read_on),
 	};
 
 	return cmocka_run_group_tests(tests, begin, end);
