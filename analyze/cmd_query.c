@@ -164,10 +164,28 @@ static int parse_time(struct sqlite3 *db, const char *path, const char *option, 
 	return code;
 }
 
+static int check_bucket(struct sqlite3 *db, const char *path, int64_t asked_ns, struct error *error)
+{
+	int64_t bucket_ns = 1;
+	int code = storefile_integer(db, path, "SELECT value FROM setting WHERE key = 'bucket_ns'",
+				     1, &bucket_ns, error);
+
+	if (code != 0)
+		return code;
+	if (bucket_ns < 1)
+		return error_damage(error, path, -1, "a bucket of some nanoseconds", "%lld",
+				    (long long)bucket_ns);
+	if (asked_ns % bucket_ns != 0)
+		return error_set(
+			error, ERROR_USAGE, path, -1,
+			"--bucket: wanted a multiple of %lld ns, the bucket of this database",
+			(long long)bucket_ns);
+	return 0;
+}
+
 static int fill_parameters(struct sqlite3 *db, struct arguments *arguments, struct error *error)
 {
 	struct query_parameters *parameters = &arguments->parameters;
-	int64_t bucket = 1;
 	int code = 0;
 
 	if (arguments->since)
@@ -177,14 +195,7 @@ static int fill_parameters(struct sqlite3 *db, struct arguments *arguments, stru
 		code = parse_time(db, arguments->database, "--until", arguments->until,
 				  &parameters->until_ns, error);
 	if (code == 0 && parameters->bucket_ns != QUERY_NULL)
-		code = storefile_integer(db, arguments->database,
-					 "SELECT value FROM setting WHERE key = 'bucket_ns'", 1,
-					 &bucket, error);
-	if (code == 0 && parameters->bucket_ns != QUERY_NULL && parameters->bucket_ns % bucket != 0)
-		code = error_set(
-			error, ERROR_USAGE, arguments->database, -1,
-			"--bucket: wanted a multiple of %lld ns, the bucket of this database",
-			(long long)bucket);
+		code = check_bucket(db, arguments->database, parameters->bucket_ns, error);
 	return code;
 }
 
@@ -198,9 +209,6 @@ static int run(struct arguments *arguments, struct error *error)
 	char human[512];
 	int code = storefile_open(arguments->database, &db, error);
 
-	/* Not ours is not "damaged and skipped": there is nothing that could be done. */
-	if (code == ERROR_DAMAGED)
-		error->code = ERROR_SYSTEM;
 	if (code == 0 && !arguments->query) {
 		list_queries();
 		goto out;
@@ -209,6 +217,9 @@ static int run(struct arguments *arguments, struct error *error)
 		code = choose_sql(arguments->query, &sql, error);
 	if (code == 0)
 		code = fill_parameters(db, arguments, error);
+	/* Not ours is not "damaged and skipped": there is nothing that could be done. */
+	if (code == ERROR_DAMAGED)
+		error->code = ERROR_SYSTEM;
 	if (code != 0)
 		goto out;
 	output.terminal = isatty(STDOUT_FILENO) == 1;

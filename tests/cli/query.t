@@ -199,6 +199,12 @@ check 'a wrong value: usage' gives 64 '"ten"' "$db" top --limit ten
 check 'a wrong format: usage' gives 64 '"xml"' "$db" top --format xml
 check 'a wrong time: usage' gives 64 '"yesterday"' "$db" top --since yesterday
 check 'a bucket that does not fit: usage' gives 64 'multiple of 1000000000 ns' "$db" timeline --bucket 1500ms
+for bucket in 0 -1000000000; do
+	cp "$db" "$work/bucket.db"
+	sqlite3 "$work/bucket.db" "UPDATE setting SET value = $bucket WHERE key = 'bucket_ns'"
+	check "a database with buckets of $bucket: refused" gives 1 'wanted a bucket of some nanoseconds' \
+		"$work/bucket.db" timeline --bucket 10s
+done
 check 'an option that the query has not: usage' gives 64 'takes no --since' "$db" accounting --since -5m
 check 'an unknown name: usage, with the names' gives 64 'connections kernel_check listeners' "$db" nonsense
 check 'SQL not quoted: usage' gives 64 'quote the SQL' "$db" SELECT 1
