@@ -52,11 +52,11 @@ static const char *const sql[] = {
 	[SUM_BUCKETS - STORE_SUMS] =
 		"INSERT INTO process_period SELECT ?2, ?1, ?3, " SUMS
 		", max(sent_bytes + received_bytes) FROM process_bucket WHERE process_id = ?2 "
-		"AND bucket >= ?3 * ?1 AND bucket < (?3 + 1) * ?1 HAVING count(*) > 0",
+		"AND bucket >= ?3 * ?1 AND bucket < (?3 + 1) * ?1 GROUP BY process_id",
 	[SUM_PERIODS - STORE_SUMS] =
 		"INSERT INTO process_period SELECT ?2, ?1, ?3, " SUMS
 		", max(peak_bytes) FROM process_period WHERE process_id = ?2 AND buckets = ?4 "
-		"AND period >= ?3 * ?1 / ?4 AND period < (?3 + 1) * ?1 / ?4 HAVING count(*) > 0",
+		"AND period >= ?3 * ?1 / ?4 AND period < (?3 + 1) * ?1 / ?4 GROUP BY process_id",
 };
 _Static_assert(sizeof sql / sizeof *sql == STORE_STATEMENTS - STORE_SUMS, "all of them");
 
