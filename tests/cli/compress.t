@@ -33,7 +33,7 @@ record() { # DIRECTORY OPTION…
 record "$TMP/evidence" --rotate-size 12M -- bash -c 'send 2 7001'
 is "$status" 0 "it records"
 compressed=("$TMP"/evidence/*.pcap.gz)
-ok "several segments" [ ${#compressed[@]} -ge 3 ]
+ok "several segments" [ ${#compressed[@]} -ge 2 ]
 is "$(find "$TMP/evidence" -name '*.pcap' -o -name '*.part')" "" "and nothing plain, or half done"
 is "$(events "$TMP/evidence" compress)" "$(printf '%s\n' "${compressed[@]##*/}")" "the log has each"
 is "$(cut -f 4,6 "$TMP/evidence/custody.log" | sed -n 's/^\(.*pcap.gz\)\t\(.*\)/\2  \1/p' |
@@ -82,7 +82,7 @@ for file in "${compressed[@]}"; do
 	fi
 	cp "$file" "$TMP/again.pcap.gz"
 	run "$PCAPWHO" index "$TMP/again.pcap.gz"
-	like "$status $out$err" "^0 $TMP/again.pcap.gz.idx: [0-9]+ members, [0-9]+ packets$" "pcapwho index makes it"
+	like "$status $out$err" "^0 $TMP/again.pcap.gz.idx: [0-9]+ members?, [0-9]+ packets?$" "pcapwho index makes it"
 	ok "the same, to the byte" cmp "$file.idx" "$TMP/again.pcap.gz.idx"
 done
 
