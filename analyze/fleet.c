@@ -454,6 +454,22 @@ static int take_all(struct merger *m, struct error *error)
 	return status;
 }
 
+/* A row of packets holds eight, so nothing is counted of them while they are taken. */
+static int check_packets(const struct merger *m, struct error *error)
+{
+	int status = 0;
+
+	if (!store_with_packets(m->store))
+		return 0;
+	for (size_t i = 0; i < m->plan.wanted_count && status == 0; i++) {
+		size_t unit = m->plan.order[i];
+
+		status = store_fleet_check_packets(m->store, &m->fleet.units[unit],
+						   m->paths[m->plan.units[unit].source], error);
+	}
+	return status;
+}
+
 /* They are no rows of their own: what is added up once all is there. */
 static int sum_up(struct merger *m, struct error *error)
 {
@@ -481,6 +497,8 @@ static int fill_store(struct merger *m, struct error *error)
 	if (status == 0 && !m->result->nothing_new) {
 		place_units(m);
 		status = take_all(m, error);
+		if (status == 0)
+			status = check_packets(m, error);
 		if (status == 0)
 			status = sum_up(m, error);
 	}

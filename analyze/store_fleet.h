@@ -114,5 +114,10 @@ int store_fleet_number(struct store *store, struct store_fleet *fleet,
 int store_fleet_take(struct store *store, struct store_fleet *fleet,
 		     struct store_fleet_source *source, store_fleet_progress *progress,
 		     void *context, struct error *error);
+/* In a database with packets, once all sources are taken: whether a wanted unit has as many
+ * rows of packets as its flows have packets, and each a verdict. path: the database that it
+ * came from. ERROR_DAMAGED. */
+int store_fleet_check_packets(struct store *store, const struct store_unit *unit, const char *path,
+			      struct error *error);
 
 #endif

@@ -323,6 +323,26 @@ hostile "none of one" "a recording without a segment" \
 hostile "without a UUID" "a recording without a UUID" "UPDATE recording SET recording_uuid = NULL"
 hostile "(row missing|malformed|out of order|points to no|of no recording)" "two tables in the same pages" \
 	"UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'holder') WHERE name = 'socket'"
+analyze -o c-packets.db --packets c
+merge two-packets.db packets.db c-packets.db
+is "$status$(ask two-packets.db "PRAGMA foreign_key_check; SELECT count(*), sum(bytes) FROM packets")" \
+	"0$(ask packets.db "SELECT 2 * count(*), 2 * sum(bytes) FROM packets")" "packets of two hosts are merged"
+wrong_packets() { # NAME SQL: what it makes of a copy of c-packets.db is refused
+	cp c-packets.db hostile.db
+	sqlite3 hostile.db "PRAGMA foreign_keys = OFF; $2"
+	refused 1 "^pcapwho merge: hostile.db: wanted a row for each packet of its flows, found rows for [0-9]+ of [0-9]+ packets" \
+		"$1" new.db packets.db hostile.db
+	is "$(echo new.db*)" "new.db*" "$1: no database"
+}
+wrong_packets "packets that were lost" "DELETE FROM packet_row"
+wrong_packets "the last packets lost" "DELETE FROM packet_row WHERE place = (SELECT max(place) FROM packet_row)"
+wrong_packets "a packet of nobody's" "UPDATE packet_row SET connection_1 = NULL WHERE place = 3"
+wrong_packets "packets that no connection finds" "DELETE FROM packet_stretch WHERE connection_id = 1"
+wrong_packets "a packet of another size" "UPDATE packet_row SET size_2 = size_2 + 64 WHERE place = 0"
+wrong_packets "sizes that only add up" "UPDATE packet_row SET size_2 = size_2 - (1 << 40), size_3 = size_3 + (1 << 40) WHERE place = 0"
+wrong_packets "a packet of no size" "UPDATE packet_row SET size_2 = NULL WHERE place = 0"
+wrong_packets "a rule that is none" "UPDATE packet_row SET size_2 = size_2 & ~62 WHERE place = 0"
+wrong_packets "a reason that is none" "UPDATE packet_row SET size_2 = size_2 | 62 WHERE place = 0"
 cp c.db trap.db
 sqlite3 trap.db "CREATE TABLE trap (x); CREATE TRIGGER t AFTER INSERT ON connection BEGIN INSERT INTO trap VALUES (1); END;
 	CREATE VIEW pragma_table_info AS SELECT 'x' AS name; CREATE TABLE pragma_table_xinfo (name);
