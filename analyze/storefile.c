@@ -69,6 +69,8 @@ int storefile_integer(struct sqlite3 *db, const char *path, const char *sql, int
 
 /* The fields of SQLite's file header (https://www.sqlite.org/fileformat2.html 1.3). */
 #define HEADER_BYTES	    100
+#define HEADER_VERSIONS	    18 /* to write and to read */
+#define HEADER_VERSION_WAL  2
 #define HEADER_USER_VERSION 60
 #define HEADER_APPLICATION  68
 
@@ -103,9 +105,8 @@ static int check_header(const uint8_t *header, size_t length, const char *path, 
 	return 0;
 }
 
-int storefile_identify(const char *path, struct error *error)
+static int identify(const char *path, uint8_t header[HEADER_BYTES], struct error *error)
 {
-	uint8_t header[HEADER_BYTES];
 	struct stat status;
 	size_t length = 0;
 	ssize_t got = 1;
@@ -124,8 +125,8 @@ int storefile_identify(const char *path, struct error *error)
 				    S_ISDIR(status.st_mode) ? "a directory" : "no regular file");
 		goto out;
 	}
-	while (length < sizeof header && got > 0) {
-		got = read(fd, header + length, sizeof header - length);
+	while (length < HEADER_BYTES && got > 0) {
+		got = read(fd, header + length, HEADER_BYTES - length);
 		if (got < 0 && errno == EINTR)
 			got = 1;
 		else if (got > 0)
@@ -136,6 +137,13 @@ int storefile_identify(const char *path, struct error *error)
 out:
 	close(fd);
 	return code;
+}
+
+int storefile_identify(const char *path, struct error *error)
+{
+	uint8_t header[HEADER_BYTES];
+
+	return identify(path, header, error);
 }
 
 char *storefile_name(const char *path)
@@ -326,9 +334,20 @@ int storefile_open(const char *path, struct sqlite3 **out, struct error *error)
 
 int storefile_open_untouched(const char *path, struct sqlite3 **out, struct error *error)
 {
-	int code = storefile_identify(path, error);
+	uint8_t header[HEADER_BYTES];
+	int code = identify(path, header, error);
 
-	return code == 0 ? open_to_read(path, false, out, error) : code;
+	if (code != 0)
+		return code;
+	/* SQLite reads a log that is there whatever the header says, and makes files of its own
+	 * beside one in WAL mode. */
+	if (header[HEADER_VERSIONS] == HEADER_VERSION_WAL ||
+	    header[HEADER_VERSIONS + 1] == HEADER_VERSION_WAL || has_content(path, "-wal"))
+		return error_set(error, ERROR_USAGE, path, -1,
+				 "it is in WAL mode, in which pcapwho makes none, or has a log of "
+				 "that beside it (-wal): take it back with sqlite3, by PRAGMA "
+				 "journal_mode = DELETE, where it can be written");
+	return open_to_read(path, false, out, error);
 }
 
 static int attach_as(struct sqlite3 *db, const char *schema, const char *plain,

@@ -32,7 +32,7 @@ struct sqlite3;
 int storefile_open(const char *path, struct sqlite3 **out, struct error *error);
 
 /* The same, for a database that is nobody's to change: where a load would have to be
- * undone first it fails. */
+ * undone first it fails, and so it does in WAL mode (ERROR_USAGE). */
 int storefile_open_untouched(const char *path, struct sqlite3 **out, struct error *error);
 
 void storefile_close(struct sqlite3 *db); /* NULL works */

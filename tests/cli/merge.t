@@ -284,6 +284,17 @@ merge frommedia.db media/a.db media/b.db
 ok "from media that cannot be written" cmp frommedia.db ab.db
 is "$(cd media && echo *)" "a.db b.db" "on which nothing is left"
 chmod 755 media
+rm -rf media
+mkdir media
+cp a.db media/wal.db
+sqlite3 media/wal.db "PRAGMA journal_mode = WAL" >/dev/null
+refused 64 "^pcapwho merge: media/wal.db: it is in WAL mode" "one in WAL mode" new.db media/wal.db b.db
+is "$(cd media && echo *)" "wal.db" "and nothing is made beside it"
+cp a.db media/wal.db
+echo log >media/wal.db-wal
+refused 64 "^pcapwho merge: media/wal.db: it .*has a log of that beside it" "a log beside it" new.db media/wal.db b.db
+is "$(cat media/wal.db-wal)" log "which stays"
+not_ok "and there is no database" test -e new.db
 
 # ---- hostile ones ----
 hostile() { # REGEX NAME SQL: what it makes of a copy of c.db is refused, and a.db is not merged either
