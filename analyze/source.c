@@ -10,6 +10,7 @@
 #include <zlib.h>
 
 #include "analyze/grow.h"
+#include "analyze/walk.h"
 #include "snapshot/format/gzmember.h"
 
 /* What is read from the file at a time, where nothing says how much is wanted. */
@@ -105,6 +106,10 @@ uint64_t source_used_bytes(const struct source *source)
 /* Without memory for it a place is not known, which costs time and nothing else. */
 static void note_beginning(struct source *source)
 {
+	/* Behind an empty member, of which there may be millions: that one's place serves. */
+	if (source->beginning_count > 0 &&
+	    source->beginnings[source->beginning_count - 1].content_bytes == source->made)
+		return;
 	if (grow_one(&source->beginnings, source->beginning_count, &source->beginning_capacity,
 		     sizeof(*source->beginnings)) != 0)
 		return;
@@ -120,6 +125,7 @@ static void forget_beginnings(struct source *source)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < source->beginning_count; i++) {
+		walk_step();
 		if (source->beginnings[i].content_bytes >= source->given)
 			source->beginnings[kept++] = source->beginnings[i];
 	}
@@ -359,6 +365,7 @@ bool source_member_at(struct source *source, uint64_t content_bytes, uint64_t *o
 			next_member(source);
 	}
 	for (size_t i = 0; i < source->beginning_count; i++) {
+		walk_step();
 		if (source->beginnings[i].content_bytes == content_bytes) {
 			*offset_bytes = source->beginnings[i].offset_bytes;
 			return true;

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "analyze/pcapin.h"
+#include "analyze/walk.h"
 #include "snapshot/format/custody.h"
 #include "snapshot/format/gzmember.h"
 #include "snapshot/format/quantity.h"
@@ -374,6 +375,46 @@ static int end(void **state)
 	return unlink(path);
 }
 
+/* Members in front of the second packet that hold nothing: how much is looked through for the
+ * places of all packets. */
+static uint64_t steps_with_empty(enum kind kind, size_t empty)
+{
+	struct pcapin_packet packet;
+	struct error error = ERROR_NONE;
+	struct pcapin *in;
+	const uint64_t before = walk_steps;
+
+	zipped_bytes = 0;
+	put_member(kind, plain, packet_at[1]);
+	member_at[1] = zipped_bytes;
+	for (size_t i = 0; i < empty; i++)
+		put_member(kind, plain, 0);
+	put_member(kind, plain + packet_at[1], packet_at[packets] - packet_at[1]);
+	in = open_file(zipped, zipped_bytes);
+	for (size_t i = 0; i < packets; i++) {
+		const struct pcapin_place place = pcapin_where(in);
+
+		assert_int_equal(place.file_offset_bytes, i == 1 ? member_at[1] : 0);
+		assert_int_equal(pcapin_next(in, &packet, &error), 1);
+		assert_packet(&packet, i);
+	}
+	assert_int_equal(pcapin_next(in, &packet, &error), 0);
+	pcapin_close(in);
+	return walk_steps - before;
+}
+
+static void empty_members_cost_no_more_than_their_bytes(void **state)
+{
+	(void)state;
+	make_plain(500, 40);
+	for (enum kind kind = OURS; kind <= ZLIBS; kind++) {
+		uint64_t without = steps_with_empty(kind, 0), with = steps_with_empty(kind, 2000);
+
+		assert_true(without > 0);
+		assert_true(with <= without + 2000);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -384,6 +425,7 @@ int main(void)
 		cmocka_unit_test(no_member_no_place),
 		cmocka_unit_test(a_changed_byte_is_harmless_or_damage),
 		cmocka_unit_test(a_member_that_is_not_so_long_is_read_all_the_same),
+		cmocka_unit_test(empty_members_cost_no_more_than_their_bytes),
 		cmocka_unit_test(a_cut_is_told_but_between_members),
 	};
 
