@@ -68,17 +68,18 @@ static void summarize(const struct load_options *options, const struct load_resu
 {
 	uint64_t outside = r->packets - r->flow_packets;
 
+	display_name(stderr, options->database);
 	if (r->nothing_new) {
-		fprintf(stderr, "%s: nothing new: %" PRIu64 " segment%s loaded before",
-			options->database, r->skipped, r->skipped == 1 ? " was" : "s were");
+		fprintf(stderr, ": nothing new: %" PRIu64 " segment%s loaded before", r->skipped,
+			r->skipped == 1 ? " was" : "s were");
 		if (r->damaged > 0)
 			fprintf(stderr, "; %" PRIu64 " damaged", r->damaged);
 		fputs("\n", stderr);
 		return;
 	}
-	fprintf(stderr, "%s: %" PRIu64 " packet%s of %" PRIu64 " segment%s in %" PRIu64 " flow%s",
-		options->database, r->packets, display_plural(r->packets), r->segments,
-		display_plural(r->segments), r->flows, display_plural(r->flows));
+	fprintf(stderr, ": %" PRIu64 " packet%s of %" PRIu64 " segment%s in %" PRIu64 " flow%s",
+		r->packets, display_plural(r->packets), r->segments, display_plural(r->segments),
+		r->flows, display_plural(r->flows));
 	if (outside > 0)
 		fprintf(stderr, ", %" PRIu64 " packet%s in none", outside, display_plural(outside));
 	if (r->skipped > 0)

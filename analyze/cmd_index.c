@@ -55,10 +55,12 @@ static void index_file(int dirfd, const char *directory, const char *pcap,
 	members_index_name(pcap, name);
 	if (status == 0)
 		status = pcapindex_write(&index, dirfd, name, &error);
-	if (status == 0)
-		printf("%s%s: %zu member%s, %llu packet%s\n", directory, name, index.count,
-		       display_plural(index.count), (unsigned long long)index.packets,
-		       display_plural(index.packets));
+	if (status == 0) {
+		display_name(stdout, directory);
+		display_name(stdout, name);
+		printf(": %zu member%s, %llu packet%s\n", index.count, display_plural(index.count),
+		       (unsigned long long)index.packets, display_plural(index.packets));
+	}
 	/* What is there is not of this file. */
 	if (status == ERROR_DAMAGED)
 		unlinkat(dirfd, name, 0);

@@ -54,11 +54,12 @@ static void on_progress(const struct fleet_progress *p, void *context)
 
 static void summarize(const char *to, const struct fleet_result *r)
 {
+	display_name(stderr, to);
 	if (r->nothing_new)
-		fprintf(stderr, "%s: nothing new in %zu database%s\n", to, r->databases,
+		fprintf(stderr, ": nothing new in %zu database%s\n", r->databases,
 			display_plural(r->databases));
 	else
-		fprintf(stderr, "%s: %zu recording%s with %zu segment%s, %" PRId64 " rows\n", to,
+		fprintf(stderr, ": %zu recording%s with %zu segment%s, %" PRId64 " rows\n",
 			r->recordings, display_plural(r->recordings), r->segments,
 			display_plural(r->segments), r->rows);
 }

@@ -1,7 +1,8 @@
 #include "analyze/display.h"
 
-#include <stdio.h>
+#include <string.h>
 
+#include "snapshot/format/escape.h"
 #include "snapshot/format/quantity.h"
 
 volatile sig_atomic_t display_stop;
@@ -45,6 +46,18 @@ bool display_is_due(struct display *display, int64_t elapsed_ns)
 	display->shown = true;
 	fputs("\r\033[K", stderr);
 	return true;
+}
+
+void display_name(FILE *stream, const char *name)
+{
+	const uint8_t *at = (const uint8_t *)name, *end = at + strlen(name);
+	char shown[ESCAPE_SHOWN_SIZE];
+	size_t length;
+
+	while (at < end) {
+		at += escape_show(at, (size_t)(end - at), shown, &length);
+		fwrite(shown, 1, length, stream);
+	}
 }
 
 const char *display_plural(uint64_t count)

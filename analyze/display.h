@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "snapshot/format/error.h"
 
@@ -29,6 +30,8 @@ void display_report(const struct error *error, void *display);
 bool display_is_due(struct display *display, int64_t elapsed_ns);
 void display_clear(struct display *display);
 
+/* A name that somebody else may have chosen, with what would steer a terminal made visible. */
+void display_name(FILE *stream, const char *name);
 /* "s" or "": of a word for so many. */
 const char *display_plural(uint64_t count);
 

@@ -130,6 +130,17 @@ run "$PCAPWHO" index "$TMP/plain"
 like "$status $out$err" "^66 pcapwho index: $TMP/plain: no compressed capture" "and says where there is none to make"
 is "$(cd "$TMP/aids" && cat -- *.idx | sha256sum)" "$(cd "$TMP/evidence" && cat -- *.idx | sha256sum)" "and makes all of them"
 
+# ---- a name that would steer the terminal ----
+hostile=$TMP/$'\e[2J'.pcap.gz
+cp "$first" "$hostile"
+run "$PCAPWHO" index "$hostile"
+like "$status $out$err" '^0 .*/\\x1b\[2J\.pcap\.gz\.idx: [0-9]+ member' "a name is shown without what would steer the terminal"
+run "$PCAPWHO" analyze "$hostile" -o "$TMP/"$'\e[2J.db'
+like "$status $err" '^0 .*/\\x1b\[2J\.db: [0-9]+ packet' "also that of a database"
+run "$PCAPWHO" merge "$TMP/"$'\e[2Jm.db' "$TMP/"$'\e[2J.db'
+like "$status $err" '^0 .*/\\x1b\[2Jm\.db: [0-9]+ recording' "and of databases that were merged"
+rm "$hostile" "$hostile.idx"
+
 # ---- what has no index ----
 truncate -s -5 "$first"
 run "$PCAPWHO" index "$first" "$TMP/nowhere.pcap.gz" "$TMP/plain"
