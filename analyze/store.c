@@ -18,8 +18,10 @@
 
 /* One thread uses a store, so nothing need be locked between threads. */
 #define OPEN_FLAGS (SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX)
+/* The file that is filled was made by us, and is no link. */
+#define FILL_FLAGS (OPEN_FLAGS | SQLITE_OPEN_NOFOLLOW)
 /* For the databases that are attached to one that is merged. */
-#define MERGED_FLAGS (OPEN_FLAGS | SQLITE_OPEN_URI)
+#define MERGED_FLAGS (FILL_FLAGS | SQLITE_OPEN_URI)
 
 /* While a new database is filled nobody else reads it and a crash leaves only
  * a temporary file, so nothing is synced; the journal in memory is for
@@ -146,6 +148,15 @@ static int create_schema(struct store *store, struct error *error)
 	return code;
 }
 
+static int fail_to_create(const char *path, struct error *error)
+{
+	error_errno(error, path, "create");
+	/* A missing directory is no missing input. */
+	if (error && error->code == ERROR_NO_INPUT)
+		error->code = ERROR_SYSTEM;
+	return error ? (int)error->code : ERROR_SYSTEM;
+}
+
 /* Makes an empty file that nobody else has, on the way to path, which is what an
  * error names. One of this name is what a process of our number left when it crashed. */
 static int create_empty(const char *name, const char *path, struct error *error)
@@ -153,13 +164,8 @@ static int create_empty(const char *name, const char *path, struct error *error)
 	if (unlink(name) != 0 && errno != ENOENT)
 		return error_errno(error, path, "remove %s, which an earlier run left", name);
 	int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-	if (fd < 0) {
-		error_errno(error, path, "create");
-		/* A missing directory is no missing input. */
-		if (error && error->code == ERROR_NO_INPUT)
-			error->code = ERROR_SYSTEM;
-		return error ? (int)error->code : ERROR_SYSTEM;
-	}
+	if (fd < 0)
+		return fail_to_create(path, error);
 	close(fd);
 	return 0;
 }
@@ -180,30 +186,53 @@ static int check_new_path(const char *path, struct error *error)
 	return storefile_check_alone(path, error);
 }
 
+/* Sets the names of what is filled and of its copy. Their directory's own name, for SQLite
+ * follows no link in a name when it must follow none at its end. */
+static int name_fill(struct store *store, struct error *error)
+{
+	const char *slash = strrchr(store->path, '/');
+	char *named = slash ? sqlite3_mprintf("%.*s/", (int)(slash - store->path), store->path)
+			    : sqlite3_mprintf(".");
+	char *directory = named ? realpath(named, NULL) : NULL;
+	int code = 0;
+
+	if (named && !directory) {
+		code = fail_to_create(store->path, error);
+	} else if (directory) {
+		store->fill_path =
+			sqlite3_mprintf("%s/%s.tmp-%d", strcmp(directory, "/") ? directory : "",
+					slash ? slash + 1 : store->path, (int)getpid());
+		if (store->fill_path)
+			store->copy_path = sqlite3_mprintf("%s-copy", store->fill_path);
+	}
+	if (code == 0 && !store->copy_path)
+		code = storefile_fail(NULL, store->path, "open", error);
+	sqlite3_free(named);
+	free(directory);
+	return code;
+}
+
 static int open_new(struct store *store, int64_t bucket_ns, bool with_packets, struct error *error)
 {
-	char *plain = storefile_name(store->path);
-	char *fill = plain ? sqlite3_mprintf("%s.tmp-%d", plain, (int)getpid()) : NULL;
-	char *copy = fill ? sqlite3_mprintf("%s-copy", fill) : NULL;
-	int code;
+	int code = check_new_path(store->path, error);
 
-	sqlite3_free(plain);
 	store->is_new = true;
 	store->bucket_ns = bucket_ns ? bucket_ns : NS_PER_SECOND;
 	store->with_packets = with_packets;
-	code = copy ? check_new_path(store->path, error)
-		    : storefile_fail(NULL, store->path, "open", error);
 	if (code == 0)
-		code = create_empty(fill, store->path, error);
+		code = name_fill(store, error);
+	if (code != 0)
+		return code;
+	code = create_empty(store->fill_path, store->path, error);
 	if (code != 0) {
-		sqlite3_free(fill);
-		sqlite3_free(copy);
+		/* What stands there is not ours to remove. */
+		sqlite3_free(store->fill_path);
+		sqlite3_free(store->copy_path);
+		store->fill_path = store->copy_path = NULL;
 		return code;
 	}
-	store->fill_path = fill; /* from here on removed by release */
-	store->copy_path = copy;
-	if (sqlite3_open_v2(fill, &store->db, store->is_merged ? MERGED_FLAGS : OPEN_FLAGS, NULL) !=
-	    SQLITE_OK)
+	if (sqlite3_open_v2(store->fill_path, &store->db,
+			    store->is_merged ? MERGED_FLAGS : FILL_FLAGS, NULL) != SQLITE_OK)
 		return storefile_fail(store->db, store->path, "open", error);
 	return create_schema(store, error);
 }
@@ -427,7 +456,7 @@ static int copy_database(struct store *store, struct error *error)
 static int seal_copy(const char *name, const char *path, struct error *error)
 {
 	static const unsigned char version[4] = HEADER_WRITER_VERSION;
-	int code = 0, fd = open(name, O_RDWR | O_CLOEXEC);
+	int code = 0, fd = open(name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd < 0)
 		return error_errno(error, path, "open");
@@ -464,7 +493,8 @@ static int replace(const char *from, const char *to, struct error *error)
 
 	if (fd < 0)
 		return error_errno(error, to, "open");
-	if (stat(to, &status) != 0 || fchmod(fd, status.st_mode & ALLPERMS) != 0)
+	/* No set-user-ID bits and the like: a database is run by nobody. */
+	if (stat(to, &status) != 0 || fchmod(fd, status.st_mode & ACCESSPERMS) != 0)
 		code = error_errno(error, to, "keep its permissions");
 	else if (fchown(fd, status.st_uid, status.st_gid) != 0 && errno != EPERM)
 		code = error_errno(error, to, "keep its owner");

@@ -374,11 +374,12 @@ static int attach_as(struct sqlite3 *db, const char *schema, const char *plain,
 
 int storefile_attach(struct sqlite3 *db, const char *schema, const char *path, struct error *error)
 {
-	char *plain = storefile_name(path);
+	/* db may be one whose own file must be no link, and that is then asked of this too. */
+	char *plain = realpath(path, NULL);
 	int kind, code;
 
 	if (!plain)
-		return storefile_fail(NULL, path, "open", error);
+		return error_errno(error, path, "open");
 	code = attach_as(db, schema, plain, "?mode=ro", path, &kind, error);
 	if (code != 0 && may_be_read_as_it_is(kind) && !has_content(path, "-journal") &&
 	    !has_content(path, "-wal")) {
@@ -387,7 +388,7 @@ int storefile_attach(struct sqlite3 *db, const char *schema, const char *path, s
 	}
 	if (code != 0)
 		storefile_detach(db, schema);
-	sqlite3_free(plain);
+	free(plain);
 	return code;
 }
 

@@ -262,12 +262,17 @@ cp ab.db more.db
 sqlite3 more.db "CREATE TABLE note (text)"
 refused 64 "it has the table note, which pcapwho did not make and which would be lost" "a table of the user's" more.db c.db
 cp ab.db target.db
-chmod 640 target.db
+chmod 6640 target.db
 ln -s target.db to.db
 merge -q to.db c.db
 is "$status$err$(readlink to.db)" 0target.db "through a symbolic link"
 ok "the file that it leads to is replaced" cmp target.db abc.db
-is "$(stat -c %a target.db)" 640 "and keeps its permissions"
+is "$(stat -c %a target.db)" 640 "and keeps its permissions, but for the set-user-ID bit"
+mkdir real
+ln -s real directory
+ln -s "$PWD/a.db" real/a.db
+merge -q directory/new.db directory/a.db b.db
+ok "through a link to a directory, from one and a link in it" cmp real/new.db ab.db
 : >empty.db
 refused 1 "empty.db: wanted a pcapwho database, found an empty file" "an empty file" new.db a.db empty.db
 refused 1 "a: wanted a pcapwho database, found a directory" "a directory" new.db a.db a
