@@ -158,9 +158,12 @@ static int fail_to_create(const char *path, struct error *error)
 }
 
 /* Makes an empty file that nobody else has, on the way to path, which is what an
- * error names. One of this name is what a process of our number left when it crashed. */
+ * error names. name is NULL where there was no memory for it. One of this name is what a process of
+ * our number left when it crashed. */
 static int create_empty(const char *name, const char *path, struct error *error)
 {
+	if (!name)
+		return storefile_fail(NULL, path, "open", error);
 	if (unlink(name) != 0 && errno != ENOENT)
 		return error_errno(error, path, "remove %s, which an earlier run left", name);
 	int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
