@@ -95,20 +95,6 @@ static bool has_another(const struct timeline *tl, uint32_t socket, bool accepte
 	       timeline_closed_untold(tl, socket, s->opened_ns, began_ns);
 }
 
-/* Of a connection whose SYN was not captured, and whose first packet came after a close of the
- * tuple: it is a later socket's than the told one, of which its own close was told; or that close
- * was another's, and it is not known which of the two it is. */
-static bool is_laters(const struct timeline *tl, uint32_t socket, uint32_t next, int64_t first_ns)
-{
-	const struct timeline_socket *s = &tl->sockets[socket];
-	int64_t next_ns = next == TIMELINE_NONE ? INT64_MAX - 1 : tl->sockets[next].opened_ns;
-
-	if (s->closed.closed_ns == 0)
-		return timeline_closed_untold(tl, socket, s->opened_ns, first_ns);
-	return s->closed.closed_ns < first_ns &&
-	       timeline_closed_untold(tl, socket, s->closed.closed_ns, next_ns);
-}
-
 /* Which socket of the tuple this connection is: a connecting one was opened
  * just before its SYN, an accepted one after. Without a SYN it is the last one opened, and
  * the answer changes with the next: *same is the stretch in which it does not. */
@@ -126,7 +112,6 @@ static uint32_t told_socket(const struct bridge *bridge, const struct bridge_sub
 	uint32_t before = TIMELINE_NONE, after = TIMELINE_NONE, next = TIMELINE_NONE;
 	const struct timeline_socket *head;
 	size_t count;
-	bool another;
 
 	*same = (struct timeline_stretch){.from_ns = INT64_MIN, .until_ns = INT64_MAX};
 	if (first == TIMELINE_NONE)
@@ -159,11 +144,10 @@ static uint32_t told_socket(const struct bridge *bridge, const struct bridge_sub
 		}
 		same->until_ns = ended_ns;
 	}
-	if (before == TIMELINE_NONE)
-		return before;
-	another = subject->began_ns == INT64_MIN ? is_laters(tl, before, after, subject->first_ns)
-						 : has_another(tl, before, accepted, limit_ns);
-	return another ? TIMELINE_NONE : before;
+	return subject->began_ns != INT64_MIN && before != TIMELINE_NONE &&
+			       has_another(tl, before, accepted, limit_ns)
+		       ? TIMELINE_NONE
+		       : before;
 }
 
 /* What the processes that used a socket in turn make of one packet. */

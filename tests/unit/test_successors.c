@@ -125,50 +125,6 @@ static void what_began_after_a_socket_closed_is_not_its_own(void **state)
 	assert_nobody(201);
 }
 
-/* The same without its SYN: its own close tells of it. */
-static void what_is_first_seen_after_a_socket_closed_is_the_next_ones(void **state)
-{
-	(void)state;
-	scene_use(CLIENT, 100, "connect", 100, NEVER, 10, OLD);
-	closed(40000, 80, 200, 5);
-	closed(40000, 80, 500, 6);
-	settle();
-	ask(40000, 80, 150);
-	subject.began_ns = INT64_MIN;
-	assert_owner(160, 10);
-	assert_owner(201, 10);
-	subject.first_ns = T(300);
-	assert_nobody(400);
-}
-
-/* The first close is known to be the told socket's by its cookie. */
-static void what_is_first_seen_after_a_known_close_is_the_next_ones(void **state)
-{
-	(void)state;
-	scene_say("use ! 1 " CLIENT " 5 %lld connect %lld 0 \\N \\N 10 %llu 10", (long long)T(100),
-		  (long long)T(100), (unsigned long long)OLD);
-	closed(40000, 80, 200, 5);
-	closed(40000, 80, 500, 6);
-	settle();
-	ask(40000, 80, 150);
-	subject.began_ns = INT64_MIN;
-	assert_owner(201, 10);
-	subject.first_ns = T(300);
-	assert_nobody(400);
-}
-
-/* Nothing tells of another one: it is answered late. */
-static void what_is_first_seen_after_a_socket_closed_is_its_own_if_no_other_was_told(void **state)
-{
-	(void)state;
-	scene_use(CLIENT, 100, "connect", 100, NEVER, 10, OLD);
-	closed(40000, 80, 200, 5);
-	settle();
-	ask(40000, 80, 300);
-	subject.began_ns = INT64_MIN;
-	assert_owner(301, 10);
-}
-
 static void closes_of_told_sockets_part_none_from_its_own(void **state)
 {
 	(void)state;
@@ -382,9 +338,6 @@ int main(void)
 		FACT(what_closed_before_the_next_was_accepted_is_not_the_next_ones),
 		FACT(a_close_that_comes_late_is_of_the_one_before),
 		FACT(what_began_after_a_socket_closed_is_not_its_own),
-		FACT(what_is_first_seen_after_a_socket_closed_is_the_next_ones),
-		FACT(what_is_first_seen_after_a_known_close_is_the_next_ones),
-		FACT(what_is_first_seen_after_a_socket_closed_is_its_own_if_no_other_was_told),
 		FACT(who_answers_on_a_port_that_was_anothers_did_not_hear_what_came_before),
 		FACT(whoever_shut_a_connection_had_it_and_not_who_listens),
 		FACT(what_comes_after_the_next_opening_is_not_of_the_one_before),
