@@ -524,11 +524,8 @@ static void report_both(struct load *load)
 
 static void release(struct load *load)
 {
-	for (size_t i = 0; load->jobs != NULL && i < load->inputs.count; i++) {
-		timeline_release(&load->jobs[i].timeline);
-		pcapwalk_release(&load->jobs[i].walk);
-		members_release(&load->jobs[i].members);
-	}
+	for (size_t i = 0; load->jobs != NULL && i < load->inputs.count; i++)
+		load_forget_job(&load->jobs[i]);
 	free(load->jobs);
 	merge_free(load->merge);
 	inputs_release(&load->inputs);
@@ -570,6 +567,8 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 		status = error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 		goto out;
 	}
+	for (size_t i = 0; i < load.inputs.count; i++)
+		load.jobs[i].capture_fd = -1;
 	if (options->begin != NULL)
 		options->begin(options->context);
 	store_remove_stale(options->database, options->report, options->context);

@@ -46,9 +46,8 @@ struct job {
 	struct error error;
 	bool snap_damaged, pcap_damaged;
 	struct error snap_error, pcap_error;
-	bool pcap_is_open;		       /* or was; the file that it was is in pcap_file */
-	struct pcapin_file pcap_file;	       /* so that all of its packets are of one file */
-	bool pcap_is_plain;		       /* it could be opened, and is no gzip */
+	int capture_fd;	    /* of a divisible one: what was opened first, for all others; -1 */
+	bool pcap_is_plain; /* it could be opened, and is no gzip */
 	char content_sha256[CUSTODY_HEX_SIZE]; /* of gzip; "": not known, or its log says it */
 	struct members members;		       /* of a divisible gzip; empty: of others */
 	struct error index_error; /* why its index is of no use; code 0: it is, or none */
@@ -126,7 +125,7 @@ static inline bool load_interrupted(const struct load *load)
 
 /* Opens a job's capture; *in is NULL if it has none, or is no capture: then *error says why. */
 int load_open_capture(const struct job *job, struct pcapin **in, struct error *error);
-/* The same, after somebody opened it first: ERROR_SYSTEM if another file has its name now. */
+/* The same, of a divisible job, after somebody opened it first: that very file. */
 int load_open_again(const struct job *job, struct pcapin **in, struct error *error);
 
 int load_start_workers(struct load *load, struct error *error);
@@ -138,6 +137,8 @@ struct slot *load_wait_part(struct load *load, struct job *job, uint64_t number)
 void load_free_slot(struct load *load, struct slot *slot);
 /* No part of it is left to the workers that they have not begun: the merger reads them. */
 void load_end_sharing(struct load *load, struct job *job);
+/* What it was read with; of one that nobody reads. */
+void load_forget_job(struct job *job);
 /* The merger is done with a job. */
 void load_job_merged(struct load *load, struct job *job);
 

@@ -1,9 +1,11 @@
 /* The workers of a load, and what each of them does next. */
 #include "analyze/load_internal.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "snapshot/format/quantity.h"
 
@@ -52,15 +54,8 @@ int load_open_capture(const struct job *job, struct pcapin **in, struct error *e
 
 int load_open_again(const struct job *job, struct pcapin **in, struct error *error)
 {
-	int status = load_open_capture(job, in, error);
-
-	if (status != 0 || *in == NULL || !job->pcap_is_open ||
-	    pcapin_same_file(*in, &job->pcap_file))
-		return status;
-	pcapin_close(*in);
 	*in = NULL;
-	return error_set(error, ERROR_SYSTEM, job->input->pcap, -1,
-			 "was replaced while it was read");
+	return pcapin_open_anew(job->capture_fd, job->input->pcap, in, error);
 }
 
 static void read_capture_head(struct job *job, struct pcapin **in)
@@ -78,8 +73,6 @@ static void read_capture_head(struct job *job, struct pcapin **in)
 	} else if (*in != NULL) {
 		job->link_type = pcapin_link_type(*in);
 		job->pcap_is_plain = !pcapin_is_gzip(*in);
-		job->pcap_file = pcapin_file(*in);
-		job->pcap_is_open = true;
 	}
 }
 
@@ -111,6 +104,16 @@ static bool prepare_members(struct job *job, const struct pcapin *in)
 	return status == 0 && job->members.count > 0;
 }
 
+/* The name of a capture may be another file's before all have opened it, or nobody's: recorders
+ * compress and remove what they have. */
+static bool keep_file(struct job *job, const struct pcapin *in)
+{
+	if (!pcapin_can_open_anew())
+		return false;
+	job->capture_fd = fcntl(pcapin_descriptor(in), F_DUPFD_CLOEXEC, 0);
+	return job->capture_fd >= 0;
+}
+
 /* Whether parts may go to several workers: what is asked of one flow goes from part to part. */
 static bool prepare_parts(struct load *load, struct job *job, const struct pcapin *in)
 {
@@ -120,12 +123,13 @@ static bool prepare_parts(struct load *load, struct job *job, const struct pcapi
 	if (load->worker_count == 1 || load->options->trace != NULL || in == NULL)
 		return false;
 	if (pcapin_is_gzip(in))
-		return prepare_members(job, in);
+		return keep_file(job, in) && prepare_members(job, in);
 	if (!pcapin_layout(in, &layout))
 		return false;
 	first = pcapin_where(in);
 	/* Without memory for it, one worker does. */
-	return pcapwalk_init(&job->walk) == 0 && pcapwalk_begin(&job->walk, &first, NULL) == 0;
+	return keep_file(job, in) && pcapwalk_init(&job->walk) == 0 &&
+	       pcapwalk_begin(&job->walk, &first, NULL) == 0;
 }
 
 /* Under the lock: nothing is left to be taken. */
@@ -169,11 +173,14 @@ static int prepare(struct worker *worker, struct job *job)
 	return job->status;
 }
 
-static void forget_job(struct job *job)
+void load_forget_job(struct job *job)
 {
 	timeline_release(&job->timeline);
 	pcapwalk_release(&job->walk);
 	members_release(&job->members);
+	if (job->capture_fd >= 0)
+		close(job->capture_fd);
+	job->capture_fd = -1;
 }
 
 static void leave_job(struct worker *worker)
@@ -192,7 +199,7 @@ static void leave_job(struct worker *worker)
 	last = --job->users == 0 && job->merged;
 	pthread_mutex_unlock(&load->lock);
 	if (last)
-		forget_job(job);
+		load_forget_job(job);
 }
 
 void load_end_sharing(struct load *load, struct job *job)
@@ -217,7 +224,7 @@ void load_job_merged(struct load *load, struct job *job)
 	pthread_cond_broadcast(&load->changed);
 	pthread_mutex_unlock(&load->lock);
 	if (last)
-		forget_job(job);
+		load_forget_job(job);
 }
 
 /* ---------------------------------------------------------- what to do next -- */
@@ -305,7 +312,7 @@ static struct job *new_job(struct load *load)
 	return load->next_job < load->inputs.count ? &load->jobs[load->next_job] : NULL;
 }
 
-/* NULL: nothing for now. *over: nor ever. */
+/* NULL: there is nothing to do until something changes; *over: and nothing will. */
 static struct job *choose_job(struct worker *worker, bool *over)
 {
 	struct load *load = worker->load;

@@ -30,6 +30,10 @@
  * no faster beyond it. */
 #define STREAM_BUFFER_BYTES (1u << 20)
 
+/* A descriptor's file once more, with an offset of its own, also if its name is gone. */
+#define PROC_FD	     "/proc/self/fd"
+#define PROC_FD_SIZE 32
+
 #define MAGIC_BYTES 4
 /* As numbers, in the byte order of the host that wrote the file. */
 #define MAGIC_MICROSECONDS 0xa1b2c3d4u
@@ -43,8 +47,6 @@
 
 struct pcapin {
 	char *path;
-	dev_t device; /* and inode: what path was the name of when it was opened */
-	ino_t inode;
 	FILE *stream; /* owned by pcap, once there is one */
 	pcap_t *pcap;
 	struct pcapng *ng;     /* either of the two */
@@ -183,8 +185,6 @@ static int open_fd(struct pcapin *in, int *fd, struct error *error)
 		errno = EISDIR;
 		return error_errno(error, in->path, "cannot read packets");
 	}
-	in->device = status.st_dev;
-	in->inode = status.st_ino;
 	plain = S_ISREG(status.st_mode);
 	if (plain) {
 		length = pread(*fd, head, sizeof(head), 0);
@@ -212,13 +212,14 @@ static int open_fd(struct pcapin *in, int *fd, struct error *error)
 	return result;
 }
 
-static int open_as(int dirfd, const char *path, bool hashed, struct pcapin **out,
+/* name is opened, path is what messages call it. */
+static int open_as(int dirfd, const char *name, const char *path, bool hashed, struct pcapin **out,
 		   struct error *error)
 {
 	struct pcapin *in;
 	int result, fd;
 
-	fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		return error_errno(error, path, "cannot open");
 	in = calloc(1, sizeof(*in));
@@ -248,12 +249,25 @@ out:
 
 int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *error)
 {
-	return open_as(dirfd, path, false, out, error);
+	return open_as(dirfd, path, path, false, out, error);
 }
 
 int pcapin_open_hashed(int dirfd, const char *path, struct pcapin **out, struct error *error)
 {
-	return open_as(dirfd, path, true, out, error);
+	return open_as(dirfd, path, path, true, out, error);
+}
+
+int pcapin_open_anew(int fd, const char *path, struct pcapin **out, struct error *error)
+{
+	char name[PROC_FD_SIZE];
+
+	snprintf(name, sizeof(name), PROC_FD "/%d", fd);
+	return open_as(AT_FDCWD, name, path, false, out, error);
+}
+
+bool pcapin_can_open_anew(void)
+{
+	return access(PROC_FD, X_OK) == 0;
 }
 
 bool pcapin_is_gzip(const struct pcapin *in)
@@ -261,14 +275,9 @@ bool pcapin_is_gzip(const struct pcapin *in)
 	return in->source != NULL && source_is_gzip(in->source);
 }
 
-bool pcapin_same_file(const struct pcapin *in, const struct pcapin_file *file)
+int pcapin_descriptor(const struct pcapin *in)
 {
-	return in->device == file->device && in->inode == file->inode;
-}
-
-struct pcapin_file pcapin_file(const struct pcapin *in)
-{
-	return (struct pcapin_file){.device = in->device, .inode = in->inode};
+	return in->source != NULL ? source_descriptor(in->source) : fileno(in->stream);
 }
 
 const char *pcapin_content_sha256(struct pcapin *in)

@@ -38,13 +38,12 @@ struct pcapin_place {
 int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *error);
 /* The same, and hashes what gzip gives as it is read. */
 int pcapin_open_hashed(int dirfd, const char *path, struct pcapin **out, struct error *error);
-/* Which file it is: another one may have its name by the time it is opened again. */
-struct pcapin_file {
-	dev_t device;
-	ino_t inode;
-};
-struct pcapin_file pcapin_file(const struct pcapin *in);
-bool pcapin_same_file(const struct pcapin *in, const struct pcapin_file *file);
+/* Its file, borrowed: to be kept by dup(2), not read. */
+int pcapin_descriptor(const struct pcapin *in);
+/* Opens the file of a descriptor once more, to be read by itself from its beginning, whatever
+ * has its name by now; needs /proc. As pcapin_open, path is for messages. */
+int pcapin_open_anew(int fd, const char *path, struct pcapin **out, struct error *error);
+bool pcapin_can_open_anew(void); /* whether there is a /proc */
 bool pcapin_is_gzip(const struct pcapin *in);
 /* SHA-256 of the capture as it was before gzip, in hex, once pcapin_next has returned 0.
  * NULL: it was opened without, is not gzip, or was not read to its end. Lives as in does. */

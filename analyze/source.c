@@ -319,6 +319,11 @@ bool source_is_gzip(const struct source *source)
 	return source->gzip;
 }
 
+int source_descriptor(const struct source *source)
+{
+	return source->fd;
+}
+
 const uint8_t *source_head(const struct source *source, size_t *length)
 {
 	*length = source->head_have;

@@ -24,6 +24,7 @@ struct source;
 struct source *source_new(int fd);
 void source_free(struct source *source);
 bool source_is_gzip(const struct source *source);
+int source_descriptor(const struct source *source); /* borrowed */
 /* The first bytes, fewer if there are no more; they live as the source does. */
 const uint8_t *source_head(const struct source *source, size_t *length);
 
