@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -107,8 +108,9 @@ static void put_frame(struct bytes *b, const struct model_packet *p)
 	b->length += p->payload_bytes;
 }
 
+/* Of those that were recorded before, or of all but what is drawn to be lost. */
 static void write_packets(struct model_world *world, const char *path, uint64_t segment,
-			  int64_t from, int64_t until)
+			  int64_t from, int64_t until, bool again)
 {
 	gzFile file = gzopen(path, strstr(path, ".gz") != NULL ? "wb1" : "wbT");
 	struct bytes b = {.length = 0};
@@ -126,7 +128,8 @@ static void write_packets(struct model_world *world, const char *path, uint64_t 
 		uint64_t real_ns = (uint64_t)model_real(world, p->at);
 		struct bytes head = {.length = 0};
 
-		if (p->at < from || p->at >= until || model_chance(world, world->drop_rate))
+		if (p->at < from || p->at >= until ||
+		    (again ? p->segment == 0 : model_chance(world, world->drop_rate)))
 			continue;
 		b.length = 0;
 		put_frame(&b, p);
@@ -402,7 +405,8 @@ static void log_custody(const struct model_world *world, const struct model_evid
 	close(dirfd);
 }
 
-void model_write(struct model_world *world, struct model_evidence *evidence, const char *directory)
+static void write_all(struct model_world *world, struct model_evidence *evidence,
+		      const char *directory, bool again)
 {
 	const struct model_reading *first = &evidence->readings.items[0];
 
@@ -410,7 +414,7 @@ void model_write(struct model_world *world, struct model_evidence *evidence, con
 	for (size_t k = 0; k < evidence->rotations.count; k++) {
 		struct evidence_stem stem = {k + 1,
 					     model_real(world, evidence->rotations.items[k])};
-		bool is_gz = model_chance(world, 0.5);
+		bool is_gz = !again && model_chance(world, 0.5);
 		char name[EVIDENCE_NAME_SIZE], path[512];
 		int64_t until = k + 1 < evidence->rotations.count ? evidence->rotations.items[k + 1]
 								  : world->until;
@@ -418,10 +422,39 @@ void model_write(struct model_world *world, struct model_evidence *evidence, con
 		evidence_name(&stem, is_gz ? EVIDENCE_PCAP_GZ : EVIDENCE_PCAP, name);
 		snprintf(path, sizeof(path), "%s/%s", directory, name);
 		write_packets(world, path, k + 1,
-			      k == 0 ? first->until : evidence->rotations.items[k], until);
+			      k == 0 ? first->until : evidence->rotations.items[k], until, again);
 		evidence_name(&stem, EVIDENCE_SNAP, name);
 		snprintf(path, sizeof(path), "%s/%s", directory, name);
 		write_snap(world, evidence, path, k);
 	}
 	log_custody(world, evidence, directory);
+}
+
+void model_write(struct model_world *world, struct model_evidence *evidence, const char *directory)
+{
+	write_all(world, evidence, directory, false);
+}
+
+void model_write_uncut(struct model_world *world, const struct model_evidence *evidence,
+		       const char *directory)
+{
+	struct model_evidence uncut = *evidence;
+	struct model_packet *packets = calloc(world->packets.count + 1, sizeof(*packets));
+
+	must(mkdir(directory, 0700) == 0, directory);
+	must(packets != NULL, directory);
+	memcpy(packets, world->packets.items, world->packets.count * sizeof(*packets));
+	world->packets.items = packets;
+	uncut.rotations.count = 1;
+	uncut.events.items = calloc(evidence->events.count + 1, sizeof(*uncut.events.items));
+	must(uncut.events.items != NULL, directory);
+	uncut.events.count = 0;
+	for (size_t i = 0; i < evidence->events.count; i++) {
+		const struct model_told *told = &evidence->events.items[i];
+
+		if (!told->is_restated || told->written == evidence->rotations.items[0])
+			uncut.events.items[uncut.events.count++] = *told;
+	}
+	write_all(world, &uncut, directory, true);
+	free(uncut.events.items);
 }

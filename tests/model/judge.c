@@ -412,11 +412,8 @@ static void judge_candidates(struct judge *judge)
 	sqlite3_finalize(s);
 }
 
-bool model_judge(const struct model_world *world, const struct model_evidence *evidence,
-		 const char *directory, bool complain, struct model_score *score)
+static bool analyze(struct judge *judge, const char *directory)
 {
-	struct judge judge = {
-		.world = world, .evidence = evidence, .score = score, .complain = complain};
 	char database[512], *paths[] = {(char *)directory};
 	struct load_options options = {
 		.database = database,
@@ -430,16 +427,82 @@ bool model_judge(const struct model_world *world, const struct model_evidence *e
 	snprintf(database, sizeof(database), "%s.db", directory);
 	unlink(database);
 	if (load_run(paths, 1, &options, &result, &error) != 0 || result.damaged > 0) {
-		blame(&judge, "analyze: %s", error.message);
+		blame(judge, "analyze: %s", error.message);
 		return false;
 	}
-	if (sqlite3_open_v2(database, &judge.db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK) {
-		blame(&judge, "no database");
+	if (sqlite3_open_v2(database, &judge->db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK) {
+		blame(judge, "no database");
 		return false;
 	}
-	judge.verdicts = calloc(world->packets.count + 1, sizeof(*judge.verdicts));
+	judge->verdicts = calloc(judge->world->packets.count + 1, sizeof(*judge->verdicts));
+	read_verdicts(judge);
+	return true;
+}
+
+static void release(struct judge *judge)
+{
+	free(judge->verdicts);
+	sqlite3_close(judge->db);
+}
+
+/* ------------------------------------------------------------ rotations -- */
+
+static void compare_end(const struct judge *judge, const struct model_packet *p, int side,
+			const struct verdict *cut, const struct verdict *uncut)
+{
+	const char *mode = model_mode_names[judge->world->mode];
+	uint64_t *count = cut->process == MODEL_NOBODY	   ? &judge->score->cut_unknown
+			  : uncut->process == MODEL_NOBODY ? &judge->score->uncut_unknown
+							   : &judge->score->cut_otherwise;
+	char text[256];
+
+	if (!cut->is_there || !uncut->is_there)
+		return;
+	judge->score->compared++;
+	if (cut->process == uncut->process)
+		return;
+	(*count)++;
+	model_note(judge->score, judge->world->seed, "by rotations: %s, %s: %s; without: %s", mode,
+		   kind_of(p, side), cut->why, uncut->why);
+	if (!judge->complain)
+		return;
+	describe(judge, p, text, sizeof(text));
+	printf("# by rotations: %s: %s end is %s (process %d), without them %s (%d), truly %d\n",
+	       text, side == 0 ? "sending" : "receiving", cut->why, cut->process, uncut->why,
+	       uncut->process, p->end[side].owner);
+}
+
+/* The same once more, as if the recorder had never rotated: who is named does not hang on that. */
+static void judge_uncut(struct judge *judge, const char *directory)
+{
+	struct model_world world = *judge->world;
+	struct judge uncut = *judge;
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s.uncut", directory);
+	uncut.world = &world;
+	model_write_uncut(&world, judge->evidence, path);
+	if (analyze(&uncut, path)) {
+		for (size_t i = 0; i < world.packets.count; i++) {
+			for (int side = 0; side < 2; side++)
+				compare_end(judge, &judge->world->packets.items[i], side,
+					    &judge->verdicts[i][side], &uncut.verdicts[i][side]);
+		}
+		release(&uncut);
+	}
+	judge->is_bad = judge->is_bad || uncut.is_bad;
+	free(world.packets.items);
+}
+
+bool model_judge(const struct model_world *world, const struct model_evidence *evidence,
+		 const char *directory, bool complain, struct model_score *score)
+{
+	struct judge judge = {
+		.world = world, .evidence = evidence, .score = score, .complain = complain};
+
+	if (!analyze(&judge, directory))
+		return false;
 	score->histories++;
-	read_verdicts(&judge);
 	check_counts(&judge);
 	for (size_t i = 0; i < world->packets.count; i++) {
 		for (int side = 0; side < 2; side++)
@@ -447,7 +510,9 @@ bool model_judge(const struct model_world *world, const struct model_evidence *e
 	}
 	judge_receivers(&judge);
 	judge_candidates(&judge);
-	free(judge.verdicts);
-	sqlite3_close(judge.db);
+	/* Where the clock was set, which file a packet is in tells when it was. */
+	if (evidence->rotations.count > 1 && world->jumps.count == 0)
+		judge_uncut(&judge, directory);
+	release(&judge);
 	return !judge.is_bad;
 }

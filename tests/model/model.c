@@ -20,6 +20,9 @@
  * than is. Over fewer ends than that the share says little. */
 #define MOST_UNKNOWN_PERCENT 0.7
 #define ENDS_ENOUGH	     5000
+/* Of the ends in histories with rotations, so many may be told otherwise without them: a little
+ * more than are, in the histories that make check plays. */
+#define MOST_BY_ROTATION_PERCENT 1.35
 
 /* Each of these showed a fault once; they are played before the others. */
 static const uint64_t kept[] = {469,  569,  1061, 1022, 1289, 1607, 1964,  2139,  2184,	 2279, 4913,
@@ -61,7 +64,7 @@ static void play(struct run *run, const char *base, uint64_t seed, struct model_
 {
 	struct model_world world;
 	struct model_evidence evidence;
-	char directory[256];
+	char directory[256], uncut[272];
 	bool good;
 
 	snprintf(directory, sizeof(directory), "%s/%" PRIu64, base, seed);
@@ -74,8 +77,11 @@ static void play(struct run *run, const char *base, uint64_t seed, struct model_
 	good = model_judge(&world, &evidence, directory, run->verbose, score);
 	if (run->verbose)
 		model_print(&world);
-	if (run->keep == NULL)
+	if (run->keep == NULL) {
 		remove_all(directory);
+		snprintf(uncut, sizeof(uncut), "%s.uncut", directory);
+		remove_all(uncut);
+	}
 	model_evidence_free(&evidence);
 	model_free(&world);
 	if (!good && run->bad++ == 0)
@@ -101,6 +107,9 @@ static void report(struct model_score *score)
 	       score->exact_ends > 0 ? 100.0 * (double)score->short_of / (double)score->exact_ends
 				     : 0.0,
 	       score->beyond, score->exempt, score->left_out);
+	printf("# of %" PRIu64 " ends with rotations, if there had been none: %" PRIu64
+	       " would be somebody's, %" PRIu64 " nobody's, %" PRIu64 " another one's\n",
+	       score->compared, score->cut_unknown, score->uncut_unknown, score->cut_otherwise);
 	qsort(score->reasons, score->reason_count, sizeof(*score->reasons), compare_reasons);
 	for (size_t i = 0; i < score->reason_count; i++)
 		printf("# %8" PRIu64 " %s (first: seed %" PRIu64 ")\n", score->reasons[i].count,
@@ -140,7 +149,8 @@ int main(int argc, char **argv)
 	struct run run = {.histories = HISTORIES, .program = argv[0]};
 	char base[] = "/tmp/pcapwho-model.XXXXXX", shm[] = "/dev/shm/pcapwho-model.XXXXXX";
 	const char *directory = NULL;
-	bool unknown;
+	bool unknown, hangs;
+	uint64_t otherwise;
 
 	if (parse(argc, argv, &run) != 0) {
 		fputs(help, stderr);
@@ -167,9 +177,14 @@ int main(int argc, char **argv)
 	report(&score);
 	unknown = score.exact_ends > ENDS_ENOUGH &&
 		  (double)score.short_of > MOST_UNKNOWN_PERCENT / 100 * (double)score.exact_ends;
-	printf("1..2\n%sok 1 - %" PRIu64 " histories, %" PRIu64 " with a wrong owner or count\n",
+	otherwise = score.cut_unknown + score.uncut_unknown + score.cut_otherwise;
+	hangs = run.seed == 0 && run.histories == HISTORIES &&
+		(double)otherwise > MOST_BY_ROTATION_PERCENT / 100 * (double)score.compared;
+	printf("1..3\n%sok 1 - %" PRIu64 " histories, %" PRIu64 " with a wrong owner or count\n",
 	       run.bad > 0 ? "not " : "", score.histories, run.bad);
 	printf("%sok 2 - %" PRIu64 " of %" PRIu64 " ends unknown, though the oracle knows\n",
 	       unknown ? "not " : "", score.short_of, score.exact_ends);
-	return run.bad > 0 || unknown;
+	printf("%sok 3 - %" PRIu64 " of %" PRIu64 " ends hang on where a rotation fell\n",
+	       hangs ? "not " : "", otherwise, score.compared);
+	return run.bad > 0 || unknown || hangs;
 }

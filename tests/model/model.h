@@ -222,6 +222,10 @@ struct snap_process model_facts(const struct model_world *world,
 void model_tell(struct model_world *world, struct model_evidence *evidence);
 /* evidence_files.c */
 void model_write(struct model_world *world, struct model_evidence *evidence, const char *directory);
+/* The same packets and readings as one segment into directory, which is made. The packets become a
+ * copy of world's own, to be freed, with their numbers there. */
+void model_write_uncut(struct model_world *world, const struct model_evidence *evidence,
+		       const char *directory);
 
 /* --------------------------------------------------------------- oracle -- */
 
@@ -253,6 +257,9 @@ struct model_score {
 	uint64_t histories, packets, ends, owned, wrong, uncounted, short_of, beyond, exempt,
 		left_out;
 	uint64_t exact_ends; /* the oracle names the owner */
+	/* Ends in histories with rotations; of these nobody's only with them, only without, and
+	 * another process's. */
+	uint64_t compared, cut_unknown, uncut_unknown, cut_otherwise;
 	struct model_reason {
 		char text[160];
 		uint64_t count, seed;
