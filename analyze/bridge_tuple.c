@@ -155,7 +155,7 @@ int bridge_judge_tuple(struct bridge *bridge, const struct bridge_subject *subje
 		}
 		/* Seen only before this instance began: another connection's. */
 		if (subject->began_ns != INT64_MIN &&
-		    tl->frames[s->life.last].begin_ns < subject->began_ns) {
+		    timeline_shown_ns(tl, &s->life) < subject->began_ns) {
 			bridge_tell(bridge, BRIDGE_WHY_EARLIER_CONNECTION, i);
 			continue;
 		}

@@ -289,7 +289,7 @@ static bool predates(const struct merge *merge, const struct merge_flow *live,
 	/* A connecting one was opened just before its SYN. */
 	if (told != TIMELINE_NONE)
 		return tl->sockets[told].opened_ns + NS_PER_SECOND < live->flow.began_ns;
-	return tl->frames[tl->sockets[span->socket].life.last].begin_ns < live->flow.began_ns;
+	return timeline_shown_ns(tl, &tl->sockets[span->socket].life) < live->flow.began_ns;
 }
 
 /* ------------------------------------------------- what was not seen here -- */

@@ -435,6 +435,17 @@ static inline int64_t timeline_first_end(const struct timeline *timeline,
 	return timeline->frames[life->first].end_ns;
 }
 
+/* It was still there at this time, or later. A long reading is written after the events that show
+ * something while it is under way, and began before them. */
+static inline int64_t timeline_shown_ns(const struct timeline *timeline,
+					const struct timeline_life *life)
+{
+	int64_t first_ns = timeline->frames[life->first].begin_ns;
+	int64_t last_ns = timeline->frames[life->last].begin_ns;
+
+	return first_ns > last_ns ? first_ns : last_ns;
+}
+
 static inline int64_t timeline_gone_end(const struct timeline *timeline,
 					const struct timeline_life *life)
 {

@@ -226,6 +226,27 @@ static void what_was_handed_on_as_it_was_first_seen_is_not_surely_the_first_ones
 	assert_candidates(10, 11);
 }
 
+/* The long reading began before the connection, and is written after the look-up. */
+static void a_look_up_tells_when_a_row_of_a_long_reading_was_there(void **state)
+{
+	(void)state;
+	scene_frame("event", 500, 501);
+	scene_socket('!', ROW_CLIENT, 501);
+	scene_process('!', 10, OLD, "curl");
+	scene_holder('!', 501, 10, OLD, 5);
+	scene_frame("poll", 300, 600);
+	scene_socket('+', ROW_CLIENT, 501);
+	hold(501, 10, "curl");
+	scene_frame("poll", 1000, 1001);
+	scene_socket('-', ROW_CLIENT, 501);
+	scene_holder('-', 501, 10, OLD, 5);
+	settle();
+	ask_client(499);
+	assert_owner(499, BRIDGE_AHEAD, 10);
+	ask_client(502);
+	assert_nobody(502, BRIDGE_GAP);
+}
+
 /* The reading in between found it in nobody's hands: it went from one to the other meanwhile. */
 static void what_a_reading_found_in_nobodys_hands_had_been_handed_on(void **state)
 {
@@ -478,6 +499,7 @@ int main(void)
 		FACT(a_listener_that_one_reading_has_not_may_listen_still),
 		FACT(the_next_listener_is_not_sure_until_two_readings_had_not_the_one_before),
 		FACT(what_was_handed_on_as_it_was_first_seen_is_not_surely_the_first_ones),
+		FACT(a_look_up_tells_when_a_row_of_a_long_reading_was_there),
 		FACT(what_a_reading_found_in_nobodys_hands_had_been_handed_on),
 		FACT(the_accepted_socket_is_better_than_the_listener),
 		FACT(a_connection_not_accepted_yet_is_the_listeners),
