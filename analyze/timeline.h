@@ -176,6 +176,7 @@ struct timeline_process {
 	int64_t start_ns;		  /* Unix time, to the clock tick; INT64_MIN: not known */
 	uint32_t first_image, last_image; /* NONE: only its descriptors were seen */
 	int64_t born_ns;		  /* the fork that was told last; 0: not known */
+	int64_t born_monotonic_ns;	  /* the same by CLOCK_MONOTONIC */
 	int64_t first_fork_ns, last_fork_ns; /* of those that were told */
 	uint32_t parent;		     /* pid, of who forked it; 0: the fork was not told */
 	/* Two processes had this pid within one clock tick: two forks were told, or an act or an

@@ -228,6 +228,11 @@ int timeline_take_untold(struct timeline *tl, bool streams)
  * pid comes back so soon. */
 #define SAME_FORK_NS INT64_C(100000)
 
+static bool is_same_time(int64_t a_ns, int64_t b_ns)
+{
+	return a_ns - b_ns <= SAME_FORK_NS && b_ns - a_ns <= SAME_FORK_NS;
+}
+
 void timeline_note_before(struct timeline_process *p, int64_t at_ns)
 {
 	if (p->born_ns == 0 || at_ns >= p->first_fork_ns - SAME_FORK_NS)
@@ -246,14 +251,18 @@ static int note_fork(struct timeline *tl, uint32_t parent, int64_t born_ns)
 
 int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 {
+	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
+	int64_t monotonic_ns = born->born_ns - frame->begin_ns + frame->monotonic_ns;
 	uint32_t i = timeline_need_process(tl, born->pid, born->start_ticks);
 	struct timeline_process *p;
 
 	if (i == TIMELINE_NONE)
 		return -1;
 	p = &tl->processes[i];
-	if (p->born_ns != 0 && (born->born_ns - p->born_ns > SAME_FORK_NS ||
-				p->born_ns - born->born_ns > SAME_FORK_NS)) {
+	if (p->born_ns != 0 && !is_same_time(born->born_ns, p->born_ns)) {
+		/* The clock was set since it was told. */
+		if (is_same_time(monotonic_ns, p->born_monotonic_ns))
+			return 0;
 		p->forked_twice = true;
 		if (note_fork(tl, p->parent, p->born_ns) != 0)
 			return -1;
@@ -265,6 +274,7 @@ int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 	if (born->born_ns > p->last_fork_ns)
 		p->last_fork_ns = born->born_ns;
 	p->born_ns = born->born_ns;
+	p->born_monotonic_ns = monotonic_ns;
 	p->parent = born->ppid;
 	if (p->exit_ns != 0)
 		timeline_note_before(p, p->exit_ns);

@@ -18,7 +18,7 @@
 #define HISTORIES 300
 /* Of the ends whose owner the oracle knows, so many may be unknown to the analyzer: a little more
  * than is. Over fewer ends than that the share says little. */
-#define MOST_UNKNOWN_PERCENT 0.45
+#define MOST_UNKNOWN_PERCENT 0.35
 #define ENDS_ENOUGH	     5000
 /* Of the ends in histories with rotations, so many may be told otherwise without them: a little
  * more than are, in the histories that make check plays. */

@@ -219,6 +219,24 @@ static void a_fork_that_is_told_again_is_the_same(void **state)
 	assert_sender(123, BRIDGE_EXACT, 10);
 }
 
+static void a_fork_that_is_told_again_after_the_clock_was_set_is_the_same(void **state)
+{
+	(void)state;
+	scene_frame("event", 120, 160);
+	scene_born(10, TICKS(120), 1, 121);
+	scene_frame("poll", 1000, 1001);
+	scene_set_clock(3000);
+	scene_frame("poll", 5000, 5001);
+	scene_say("clock ! 3000000000 0");
+	scene_frame("event", 9000, 9100);
+	scene_born(10, TICKS(120), 1, 3121);
+	scene_use(USE_CLIENT, 9022, "connect", 9022, SCENE_NEVER, 10, TICKS(120));
+	settle_at(12000);
+	ask_client(9022);
+	assert_sender(9023, BRIDGE_EXACT, 10);
+	assert_false(asked_told(BRIDGE_WHY_FORKED_TWICE));
+}
+
 /* ------------------------------------------------------------- forks -- */
 
 static void until_the_next_reading_a_child_may_be_who_sends(void **state)
@@ -348,6 +366,7 @@ int main(void)
 		FACT(a_child_that_was_made_for_a_connection_serves_it),
 		FACT(two_processes_of_one_pid_and_tick_are_not_told_apart),
 		FACT(a_fork_that_is_told_again_is_the_same),
+		FACT(a_fork_that_is_told_again_after_the_clock_was_set_is_the_same),
 		FACT(until_the_next_reading_a_child_may_be_who_sends),
 		FACT(a_child_has_nothing_that_was_opened_after_it_began),
 		FACT(a_look_up_finds_one_of_several_who_have_a_socket),
