@@ -6,19 +6,18 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HEADER_BYTES 16
+#include "snapshot/format/pcaphead.h"
+
 /* What is read at once: small enough to stay in a processor's second cache with what the
  * packets lead to, so large that system calls do not count. */
 #define READ_BYTES (128u << 10)
-/* libpcap takes so long a record for real, whatever the link type. */
-#define RECORD_BYTES (256u << 10)
 
 struct pcapfast {
 	int fd; /* borrowed */
 	uint32_t longest_bytes;
 	uint64_t offset_bytes; /* in the file, of what is read next */
 	size_t at, have;       /* of buffer: what is read and not yet given */
-	uint8_t buffer[HEADER_BYTES + RECORD_BYTES + READ_BYTES];
+	uint8_t buffer[PCAPHEAD_RECORD_BYTES + PCAPHEAD_MAX_SNAPLEN + READ_BYTES];
 };
 
 struct pcapfast *pcapfast_new(int fd, uint64_t offset_bytes, uint32_t longest_bytes)
@@ -28,7 +27,9 @@ struct pcapfast *pcapfast_new(int fd, uint64_t offset_bytes, uint32_t longest_by
 	if (fast == NULL)
 		return NULL;
 	fast->fd = fd;
-	fast->longest_bytes = longest_bytes < RECORD_BYTES ? longest_bytes : RECORD_BYTES;
+	/* libpcap takes so long a record for real, whatever the link type. */
+	fast->longest_bytes =
+		longest_bytes < PCAPHEAD_MAX_SNAPLEN ? longest_bytes : PCAPHEAD_MAX_SNAPLEN;
 	fast->offset_bytes = offset_bytes;
 	fast->at = fast->have = 0;
 	return fast;
@@ -69,30 +70,31 @@ static inline bool has(struct pcapfast *fast, size_t wanted)
 bool pcapfast_has_next(const struct pcapfast *fast)
 {
 	size_t have = fast->have - fast->at;
-	uint32_t header[HEADER_BYTES / sizeof(uint32_t)];
+	uint32_t header[PCAPHEAD_RECORD_BYTES / sizeof(uint32_t)];
 
-	if (have < HEADER_BYTES)
+	if (have < PCAPHEAD_RECORD_BYTES)
 		return false;
-	memcpy(header, fast->buffer + fast->at, HEADER_BYTES);
-	return header[2] <= have - HEADER_BYTES;
+	memcpy(header, fast->buffer + fast->at, PCAPHEAD_RECORD_BYTES);
+	return header[2] <= have - PCAPHEAD_RECORD_BYTES;
 }
 
 bool pcapfast_next(struct pcapfast *fast, struct pcapfast_record *record)
 {
-	uint32_t header[HEADER_BYTES / sizeof(uint32_t)];
+	uint32_t header[PCAPHEAD_RECORD_BYTES / sizeof(uint32_t)];
 
-	if (!has(fast, HEADER_BYTES))
+	if (!has(fast, PCAPHEAD_RECORD_BYTES))
 		return false;
-	memcpy(header, fast->buffer + fast->at, HEADER_BYTES);
-	if (header[2] > fast->longest_bytes || !has(fast, HEADER_BYTES + (size_t)header[2]))
+	memcpy(header, fast->buffer + fast->at, PCAPHEAD_RECORD_BYTES);
+	if (header[2] > fast->longest_bytes ||
+	    !has(fast, PCAPHEAD_RECORD_BYTES + (size_t)header[2]))
 		return false;
 	*record = (struct pcapfast_record){
 		.seconds = header[0],
 		.fraction = header[1],
 		.captured_bytes = header[2],
 		.original_bytes = header[3],
-		.data = fast->buffer + fast->at + HEADER_BYTES,
+		.data = fast->buffer + fast->at + PCAPHEAD_RECORD_BYTES,
 	};
-	fast->at += HEADER_BYTES + header[2];
+	fast->at += PCAPHEAD_RECORD_BYTES + header[2];
 	return true;
 }

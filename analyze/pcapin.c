@@ -24,6 +24,7 @@
 #include "analyze/pcapng.h"
 #include "analyze/source.h"
 #include "snapshot/format/custody.h"
+#include "snapshot/format/pcaphead.h"
 #include "snapshot/format/quantity.h"
 
 /* Reading through libpcap gets a third faster from stdio's 4 KiB to this, and
@@ -33,17 +34,6 @@
 /* A descriptor's file once more, with an offset of its own, also if its name is gone. */
 #define PROC_FD	     "/proc/self/fd"
 #define PROC_FD_SIZE 32
-
-#define MAGIC_BYTES 4
-/* As numbers, in the byte order of the host that wrote the file. */
-#define MAGIC_MICROSECONDS 0xa1b2c3d4u
-#define MAGIC_NANOSECONDS  0xa1b23c4du
-#define MAGIC_KUZNETZOV	   0xa1b2cd34u /* a patched libpcap's: longer record headers */
-#define MAGIC_PCAPNG	   0x0a0d0d0au /* the same both ways round */
-
-#define FILE_HEADER_BYTES      24
-#define RECORD_HEADER_BYTES    16
-#define KUZNETZOV_HEADER_BYTES 24
 
 struct pcapin {
 	char *path;
@@ -72,24 +62,24 @@ static bool recognise(struct pcapin *in, const uint8_t *head, size_t length)
 {
 	uint32_t big, little;
 
-	if (length < MAGIC_BYTES)
+	if (length < PCAPHEAD_MAGIC_BYTES)
 		return false;
 	big = (uint32_t)head[0] << 24 | (uint32_t)head[1] << 16 | (uint32_t)head[2] << 8 | head[3];
 	little = __builtin_bswap32(big);
-	in->next_offset_bytes = FILE_HEADER_BYTES;
-	in->record_header_bytes = RECORD_HEADER_BYTES;
-	if (big == MAGIC_PCAPNG) {
+	in->next_offset_bytes = PCAPHEAD_FILE_BYTES;
+	in->record_header_bytes = PCAPHEAD_RECORD_BYTES;
+	if (big == PCAPHEAD_PCAPNG) {
 		in->magic = big;
 		in->record_header_bytes = 0;
 		in->next_offset_bytes = 0;
 		return true;
 	}
-	in->big_endian = head[0] == 0xa1;
+	in->big_endian = head[0] == PCAPHEAD_MICROSECONDS >> 24; /* of each of them */
 	in->magic = in->big_endian ? big : little;
-	if (in->magic == MAGIC_KUZNETZOV)
-		in->record_header_bytes = KUZNETZOV_HEADER_BYTES;
-	return in->magic == MAGIC_MICROSECONDS || in->magic == MAGIC_NANOSECONDS ||
-	       in->magic == MAGIC_KUZNETZOV;
+	if (in->magic == PCAPHEAD_KUZNETZOV)
+		in->record_header_bytes = PCAPHEAD_KUZNETZOV_RECORD_BYTES;
+	return in->magic == PCAPHEAD_MICROSECONDS || in->magic == PCAPHEAD_NANOSECONDS ||
+	       in->magic == PCAPHEAD_KUZNETZOV;
 }
 
 static int no_capture(struct pcapin *in, const uint8_t *head, size_t length, struct error *error)
@@ -105,7 +95,7 @@ static int no_capture(struct pcapin *in, const uint8_t *head, size_t length, str
 	if (fault)
 		return error_damage(error, in->path, 0, wanted, "a gzip stream of %zu bytes: %s",
 				    length, fault);
-	if (length < MAGIC_BYTES)
+	if (length < PCAPHEAD_MAGIC_BYTES)
 		return error_damage(error, in->path, 0, wanted, "only %zu bytes", length);
 	return error_damage(error, in->path, 0, wanted, "%02x%02x%02x%02x", head[0], head[1],
 			    head[2], head[3]);
@@ -132,7 +122,7 @@ static int open_pcap(struct pcapin *in, struct error *error)
 	char text[PCAP_ERRBUF_SIZE] = "";
 	int snaplen;
 
-	if (in->magic == MAGIC_PCAPNG) {
+	if (in->magic == PCAPHEAD_PCAPNG) {
 		in->ng = pcapng_new(in->stream);
 		if (!in->ng)
 			return error_set(error, ERROR_MEMORY, in->path, -1, "out of memory");
@@ -154,9 +144,10 @@ static int open_pcap(struct pcapin *in, struct error *error)
  * kernels wrote about USB. */
 static bool is_usual(const struct pcapin *in)
 {
-	return in->source == NULL && in->record_header_bytes == RECORD_HEADER_BYTES &&
-	       !pcap_is_swapped(in->pcap) && pcap_major_version(in->pcap) == PCAP_VERSION_MAJOR &&
-	       pcap_minor_version(in->pcap) == PCAP_VERSION_MINOR &&
+	return in->source == NULL && in->record_header_bytes == PCAPHEAD_RECORD_BYTES &&
+	       !pcap_is_swapped(in->pcap) &&
+	       pcap_major_version(in->pcap) == PCAPHEAD_VERSION_MAJOR &&
+	       pcap_minor_version(in->pcap) == PCAPHEAD_VERSION_MINOR &&
 	       in->link_type != DLT_USB_LINUX && in->link_type != DLT_USB_LINUX_MMAPPED;
 }
 
@@ -173,7 +164,7 @@ static int open_fast(struct pcapin *in, struct error *error)
 /* Reads the first bytes of fd and hands it, unread, to what suits it. */
 static int open_fd(struct pcapin *in, int *fd, struct error *error)
 {
-	uint8_t head[MAGIC_BYTES];
+	uint8_t head[PCAPHEAD_MAGIC_BYTES];
 	ssize_t length = 0;
 	struct stat status;
 	int result;
@@ -324,7 +315,7 @@ uint64_t pcapin_read_bytes(const struct pcapin *in)
 static inline int64_t classic_time_ns(const struct pcapin *in, uint32_t seconds, uint32_t fraction)
 {
 	return seconds * NS_PER_SECOND +
-	       (in->magic == MAGIC_NANOSECONDS ? (int64_t)fraction : (int64_t)fraction * 1000);
+	       (in->magic == PCAPHEAD_NANOSECONDS ? (int64_t)fraction : (int64_t)fraction * 1000);
 }
 
 /* libpcap gives a file's unsigned fields as signed ones, scaled. */
@@ -332,7 +323,7 @@ static int64_t libpcap_time_ns(const struct pcapin *in, const struct timeval *ts
 {
 	return classic_time_ns(
 		in, (uint32_t)ts->tv_sec,
-		(uint32_t)(in->magic == MAGIC_NANOSECONDS ? ts->tv_usec : ts->tv_usec / 1000));
+		(uint32_t)(in->magic == PCAPHEAD_NANOSECONDS ? ts->tv_usec : ts->tv_usec / 1000));
 }
 
 /* Who reads from a place behind the end of a file hears of nothing but the end, also where what
@@ -424,7 +415,7 @@ static bool next_fast(struct pcapin *in, struct pcapin_packet *packet)
 		.link_type = in->link_type,
 		.data = record.data,
 	};
-	in->next_offset_bytes += RECORD_HEADER_BYTES + (uint64_t)record.captured_bytes;
+	in->next_offset_bytes += PCAPHEAD_RECORD_BYTES + (uint64_t)record.captured_bytes;
 	return true;
 }
 
@@ -557,8 +548,9 @@ int pcapin_seek(struct pcapin *in, const struct pcapin_place *place, struct erro
 bool pcapin_layout(const struct pcapin *in, struct pcapin_layout *layout)
 {
 	/* Older versions have, or may have, the lengths the other way round. */
-	if (in->pcap == NULL || in->source != NULL || pcap_major_version(in->pcap) != 2 ||
-	    pcap_minor_version(in->pcap) < 4)
+	if (in->pcap == NULL || in->source != NULL ||
+	    pcap_major_version(in->pcap) != PCAPHEAD_VERSION_MAJOR ||
+	    pcap_minor_version(in->pcap) < PCAPHEAD_VERSION_MINOR)
 		return false;
 	*layout = (struct pcapin_layout){
 		.fd = fileno(in->stream),
@@ -566,7 +558,7 @@ bool pcapin_layout(const struct pcapin *in, struct pcapin_layout *layout)
 		.big_endian = in->big_endian,
 		.record_header_bytes = in->record_header_bytes,
 		.snaplen = in->snaplen,
-		.unit_ns = in->magic == MAGIC_NANOSECONDS ? 1 : 1000,
+		.unit_ns = in->magic == PCAPHEAD_NANOSECONDS ? 1 : 1000,
 	};
 	return true;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "analyze/grow.h"
+#include "snapshot/format/pcaphead.h"
 #include "snapshot/format/quantity.h"
 
 enum block_type {
@@ -13,7 +14,7 @@ enum block_type {
 	BLOCK_PACKET = 2,
 	BLOCK_SIMPLE = 3,
 	BLOCK_ENHANCED = 6,
-	BLOCK_SECTION = 0x0a0d0d0a,
+	BLOCK_SECTION = PCAPHEAD_PCAPNG,
 };
 
 #define ORDER_MAGIC	     0x1a2b3c4du

@@ -9,7 +9,7 @@
 #include "snapshot/format/quantity.h"
 
 /* A read, of which most stays in the processor's cache until it is walked over. The largest
- * record that libpcap writes of a network (262144 bytes) fits; who reads takes larger ones. */
+ * record of a network (PCAPHEAD_MAX_SNAPLEN) fits; who reads takes larger ones. */
 #define BUFFER_BYTES (512u << 10)
 
 /* What every kind of record header begins with: seconds, fraction, captured, original. */

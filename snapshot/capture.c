@@ -215,10 +215,10 @@ out:
 	return status;
 }
 
-int capture_pcap_header(struct capture *capture, uint8_t header[CAPTURE_PCAP_HEADER_BYTES],
+int capture_pcap_header(struct capture *capture, uint8_t header[PCAPHEAD_FILE_BYTES],
 			struct error *error)
 {
-	char bytes[CAPTURE_PCAP_HEADER_BYTES + 1];
+	char bytes[PCAPHEAD_FILE_BYTES + 1];
 	FILE *stream = fmemopen(bytes, sizeof bytes, "w");
 	pcap_dumper_t *dumper;
 
@@ -232,15 +232,15 @@ int capture_pcap_header(struct capture *capture, uint8_t header[CAPTURE_PCAP_HEA
 				 pcap_geterr(capture->pcap));
 	}
 	pcap_dump_close(dumper);
-	memcpy(header, bytes, CAPTURE_PCAP_HEADER_BYTES);
+	memcpy(header, bytes, PCAPHEAD_FILE_BYTES);
 	return 0;
 }
 
-uint32_t capture_link_type(const uint8_t header[CAPTURE_PCAP_HEADER_BYTES])
+uint32_t capture_link_type(const uint8_t header[PCAPHEAD_FILE_BYTES])
 {
 	uint32_t link_type;
 
-	memcpy(&link_type, header + 20, sizeof link_type);
+	memcpy(&link_type, header + PCAPHEAD_LINK_TYPE_AT, sizeof link_type);
 	return link_type & 0xffff; /* the upper bits say how long a checksum is */
 }
 
@@ -249,13 +249,13 @@ size_t capture_whole_records(const uint8_t *bytes, size_t length, uint64_t *pack
 	size_t whole = 0;
 
 	*packets = 0;
-	while (length - whole >= CAPTURE_RECORD_HEADER_BYTES) {
+	while (length - whole >= PCAPHEAD_RECORD_BYTES) {
 		uint32_t captured;
 
-		memcpy(&captured, bytes + whole + 8, sizeof captured);
-		if (captured > length - whole - CAPTURE_RECORD_HEADER_BYTES)
+		memcpy(&captured, bytes + whole + PCAPHEAD_CAPTURED_AT, sizeof captured);
+		if (captured > length - whole - PCAPHEAD_RECORD_BYTES)
 			break;
-		whole += CAPTURE_RECORD_HEADER_BYTES + captured;
+		whole += PCAPHEAD_RECORD_BYTES + captured;
 		++*packets;
 	}
 	return whole;
@@ -358,7 +358,7 @@ static void on_packet(u_char *context, const struct pcap_pkthdr *header, const u
 {
 	struct capture *capture = (struct capture *)(void *)context;
 	struct capture_block *block = capture->filling;
-	size_t size = CAPTURE_RECORD_HEADER_BYTES + header->caplen;
+	size_t size = PCAPHEAD_RECORD_BYTES + header->caplen;
 	int64_t packet_ns = header->ts.tv_sec * NS_PER_SECOND + header->ts.tv_usec;
 	/* tv_usec is nanoseconds, as asked for. */
 	uint32_t record[4] = {(uint32_t)header->ts.tv_sec, (uint32_t)header->ts.tv_usec,

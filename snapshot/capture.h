@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "snapshot/format/error.h"
+#include "snapshot/format/pcaphead.h"
 
 /* A block holds at least one packet of the largest snaplen, and is large
  * enough that handing it over and writing it cost nothing by the packet. */
@@ -26,9 +27,7 @@
 #define CAPTURE_MIN_BLOCKS   64
 #define CAPTURE_MAX_BLOCKS   512
 /* As many waiting: the disk is slower than the packets. */
-#define CAPTURE_BEHIND_BLOCKS	    (CAPTURE_MIN_BLOCKS / 4)
-#define CAPTURE_PCAP_HEADER_BYTES   24
-#define CAPTURE_RECORD_HEADER_BYTES 16
+#define CAPTURE_BEHIND_BLOCKS (CAPTURE_MIN_BLOCKS / 4)
 /* How long a packet may wait in the ring or in a block on a quiet link. */
 #define CAPTURE_TIMEOUT_MS 100
 
@@ -64,10 +63,10 @@ struct capture_counters {
  * name the interface, the filter or the privilege that is missing. */
 int capture_open(const struct capture_config *config, struct capture **out, struct error *error);
 /* The header of a pcap file that takes the blocks' bytes. */
-int capture_pcap_header(struct capture *capture, uint8_t header[CAPTURE_PCAP_HEADER_BYTES],
+int capture_pcap_header(struct capture *capture, uint8_t header[PCAPHEAD_FILE_BYTES],
 			struct error *error);
 /* LINKTYPE_* number as it stands in such a header. */
-uint32_t capture_link_type(const uint8_t header[CAPTURE_PCAP_HEADER_BYTES]);
+uint32_t capture_link_type(const uint8_t header[PCAPHEAD_FILE_BYTES]);
 
 int capture_start(struct capture *capture, struct error *error);
 /* Asks the thread to end once it has what came until now. Returns at once. */

@@ -14,10 +14,9 @@
 
 #include "snapshot/capture.h"
 #include "snapshot/format/gzmember.h"
+#include "snapshot/format/pcaphead.h"
 #include "snapshot/format/pcapindex.h"
 #include "snapshot/format/quantity.h"
-
-#define MAGIC_NANOSECONDS 0xa1b23c4du
 
 /* What is read back and compared at a time. */
 #define CHECK_BYTES (256u << 10)
@@ -89,10 +88,9 @@ static int cut(struct job *job, struct cutter *cutter, size_t *length, struct er
 	uint64_t packets = 0;
 
 	if (cutter->at == 0) {
-		header = cutter->held < CAPTURE_PCAP_HEADER_BYTES ? cutter->held
-								  : CAPTURE_PCAP_HEADER_BYTES;
+		header = cutter->held < PCAPHEAD_FILE_BYTES ? cutter->held : PCAPHEAD_FILE_BYTES;
 		cutter->nanoseconds =
-			header >= sizeof(uint32_t) && word(cutter->bytes) == MAGIC_NANOSECONDS;
+			header >= sizeof(uint32_t) && word(cutter->bytes) == PCAPHEAD_NANOSECONDS;
 	}
 	if (!cutter->astray)
 		whole = capture_whole_records(cutter->bytes + header, cutter->held - header,

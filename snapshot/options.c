@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "snapshot/format/pcaphead.h"
 #include "snapshot/format/quantity.h"
 #include "snapshot/format/usage.h"
 
@@ -130,7 +131,7 @@ static int set_quantity(struct options *options, int code, const char *value, st
 {
 	switch (code) {
 	case 's':
-		return set_number(code, value, 0, OPTIONS_MAX_SNAPLEN, &options->snaplen,
+		return set_number(code, value, 0, PCAPHEAD_MAX_SNAPLEN, &options->snaplen,
 				  "bytes, at most 262144", error);
 	case 'B':
 		return set_number(code, value, 1, OPTIONS_MAX_BUFFER_MIB, &options->buffer_mib,
@@ -199,7 +200,7 @@ static int check(struct options *options, int argc, char **argv, struct error *e
 		return error_set(error, ERROR_USAGE, NULL, -1,
 				 "wanted -o DIR, the directory to record into");
 	if (options->snaplen == 0) /* tcpdump's word for everything */
-		options->snaplen = OPTIONS_MAX_SNAPLEN;
+		options->snaplen = PCAPHEAD_MAX_SNAPLEN;
 	if (optind == argc && strcmp(argv[argc - 1], "--") != 0)
 		return 0;
 	if (strcmp(argv[optind - 1], "--") != 0)
@@ -237,7 +238,7 @@ int options_parse(int argc, char **argv, struct options *options, struct error *
 	struct options parsed = {
 		.action = OPTIONS_RECORD,
 		.filter = "",
-		.snaplen = OPTIONS_MAX_SNAPLEN,
+		.snaplen = PCAPHEAD_MAX_SNAPLEN,
 		.buffer_mib = 16,
 		.interval_ns = NS_PER_SECOND,
 		.watch = true,

@@ -18,8 +18,7 @@
 
 #define OPTIONS_PROGRAM "pcapwho-record" /* as messages name it */
 
-#define OPTIONS_MAX_SNAPLEN    262144u /* libpcap's MAXIMUM_SNAPLEN */
-#define OPTIONS_MAX_BUFFER_MIB 2047u   /* libpcap takes the ring's bytes as an int */
+#define OPTIONS_MAX_BUFFER_MIB 2047u /* libpcap takes the ring's bytes as an int */
 
 enum options_action {
 	OPTIONS_RECORD,
@@ -33,7 +32,7 @@ struct options {
 	const char **interfaces; /* as given; owned array, borrowed strings; none means any */
 	size_t interface_count;
 	const char *filter; /* "" if none */
-	uint32_t snaplen;   /* bytes, 1..OPTIONS_MAX_SNAPLEN */
+	uint32_t snaplen;   /* bytes, 1..PCAPHEAD_MAX_SNAPLEN */
 	uint32_t buffer_mib;
 	int64_t interval_ns;
 	uint32_t cpu_budget_ppm;  /* of one core, never 0 */

@@ -89,7 +89,7 @@ static size_t gather(struct pcapfile *file, const uint8_t *bytes, size_t length)
 }
 
 int pcapfile_create(struct pcapfile *file, int dirfd, const char *path, const char *name,
-		    const uint8_t header[CAPTURE_PCAP_HEADER_BYTES], struct error *error)
+		    const uint8_t header[PCAPHEAD_FILE_BYTES], struct error *error)
 {
 	uint64_t lost;
 
@@ -109,7 +109,7 @@ int pcapfile_create(struct pcapfile *file, int dirfd, const char *path, const ch
 		return error_errno(error, path, "no room for a new segment");
 	file->direct_fd = open_direct(dirfd, name, file->fd);
 	begin_hash(file);
-	file->bytes = gather(file, header, CAPTURE_PCAP_HEADER_BYTES);
+	file->bytes = gather(file, header, PCAPHEAD_FILE_BYTES);
 	return pcapfile_settle(file, &lost, error);
 }
 

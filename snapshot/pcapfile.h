@@ -48,7 +48,7 @@ struct pcapfile {
 /* Makes name in dirfd, which must not exist, and writes the header. Fails when
  * there is no room for a few packets. On failure a file may be left (fd). */
 int pcapfile_create(struct pcapfile *file, int dirfd, const char *path, const char *name,
-		    const uint8_t header[CAPTURE_PCAP_HEADER_BYTES], struct error *error);
+		    const uint8_t header[PCAPHEAD_FILE_BYTES], struct error *error);
 
 /* Takes whole records. more: others follow at once, so that what fills no
  * piece may wait for them; else everything is in the file afterwards. On

@@ -33,7 +33,7 @@ struct recorder {
 	struct poller *poller;
 	struct watcher *watcher; /* NULL: not watching */
 	struct host_meta meta;
-	uint8_t pcap_header[CAPTURE_PCAP_HEADER_BYTES];
+	uint8_t pcap_header[PCAPHEAD_FILE_BYTES];
 	int proc_fd;
 	int done_fd;
 	struct closer *closer;

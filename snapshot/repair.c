@@ -13,12 +13,12 @@
 
 #include "snapshot/capture.h"
 #include "snapshot/format/evidence.h"
+#include "snapshot/format/pcaphead.h"
 
-#define SUFFIX_DAMAGED	".damaged"
-#define SUFFIX_SALVAGE	".salvage"
-#define SUFFIX_REST	".rest"
-#define COPY_BYTES	65536
-#define MAX_LINK_RECORD 262144u /* libpcap's largest snaplen: no record holds more */
+#define SUFFIX_DAMAGED ".damaged"
+#define SUFFIX_SALVAGE ".salvage"
+#define SUFFIX_REST    ".rest"
+#define COPY_BYTES     65536
 
 /* ---------------------------------------------------------------- pcap -- */
 
@@ -41,19 +41,21 @@ static uint32_t field(const struct pcap_scan *scan, const uint8_t *bytes)
 
 static bool read_header(struct pcap_scan *scan)
 {
-	uint8_t header[CAPTURE_PCAP_HEADER_BYTES];
+	uint8_t header[PCAPHEAD_FILE_BYTES];
 	uint32_t magic;
 
 	if (fread(header, 1, sizeof header, scan->file) != sizeof header)
 		return false;
 	memcpy(&magic, header, sizeof magic);
-	scan->swapped = magic == 0xd4c3b2a1 || magic == 0x4d3cb2a1;
-	scan->nanoseconds = magic == 0xa1b23c4d || magic == 0x4d3cb2a1;
-	if (!scan->swapped && !scan->nanoseconds && magic != 0xa1b2c3d4)
+	scan->swapped = magic == __builtin_bswap32(PCAPHEAD_MICROSECONDS) ||
+			magic == __builtin_bswap32(PCAPHEAD_NANOSECONDS);
+	magic = field(scan, header);
+	scan->nanoseconds = magic == PCAPHEAD_NANOSECONDS;
+	if (!scan->nanoseconds && magic != PCAPHEAD_MICROSECONDS)
 		return false;
-	scan->snaplen = field(scan, header + 16);
-	if (scan->snaplen == 0 || scan->snaplen > MAX_LINK_RECORD)
-		scan->snaplen = MAX_LINK_RECORD;
+	scan->snaplen = field(scan, header + PCAPHEAD_SNAPLEN_AT);
+	if (scan->snaplen == 0 || scan->snaplen > PCAPHEAD_MAX_SNAPLEN)
+		scan->snaplen = PCAPHEAD_MAX_SNAPLEN;
 	return true;
 }
 
@@ -62,13 +64,13 @@ static bool read_header(struct pcap_scan *scan)
  * without a time or a length is none. */
 static bool skip_record(struct pcap_scan *scan, uint64_t at, uint64_t *length)
 {
-	uint8_t header[CAPTURE_RECORD_HEADER_BYTES];
+	uint8_t header[PCAPHEAD_RECORD_BYTES];
 	uint32_t captured, original;
 
 	scan->is_torn = scan->size - at < sizeof header;
 	if (scan->is_torn || fread(header, 1, sizeof header, scan->file) != sizeof header)
 		return false;
-	captured = field(scan, header + 8);
+	captured = field(scan, header + PCAPHEAD_CAPTURED_AT);
 	original = field(scan, header + 12);
 	if (field(scan, header) == 0 || original == 0 || captured > scan->snaplen ||
 	    field(scan, header + 4) >= (scan->nanoseconds ? 1000000000u : 1000000u))
@@ -103,7 +105,7 @@ int repair_scan_pcap(int fd, const char *path, struct repair_scan *out, struct e
 	}
 	scan.size = (uint64_t)status.st_size;
 	if (read_header(&scan)) {
-		at = CAPTURE_PCAP_HEADER_BYTES;
+		at = PCAPHEAD_FILE_BYTES;
 		while (skip_record(&scan, at, &length)) {
 			at += length;
 			count++;

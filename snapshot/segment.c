@@ -243,7 +243,7 @@ static void keep_snap_reserve(struct segment_store *store, struct segment *segme
 }
 
 static int begin_pcap(struct segment_store *store, struct segment *segment,
-		      const uint8_t header[CAPTURE_PCAP_HEADER_BYTES], struct error *error)
+		      const uint8_t header[PCAPHEAD_FILE_BYTES], struct error *error)
 {
 	char part[EVIDENCE_NAME_SIZE + 8];
 

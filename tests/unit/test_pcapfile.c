@@ -24,14 +24,14 @@ static char path[] = "/tmp/test_pcapfile.XXXXXX";
 static int dirfd;
 static struct pcapfile file;
 static struct error error;
-static const uint8_t header[CAPTURE_PCAP_HEADER_BYTES] = {0x4d, 0x3c, 0xb2, 0xa1};
+static const uint8_t header[PCAPHEAD_FILE_BYTES] = {0x4d, 0x3c, 0xb2, 0xa1};
 static uint8_t batch[BATCH * RECORD];
 static uint8_t given[10 * (size_t)PCAPFILE_PIECE_BYTES]; /* what the file must have */
 static size_t given_length;
 
 static int set_up(void **state)
 {
-	const uint32_t captured = RECORD - CAPTURE_RECORD_HEADER_BYTES;
+	const uint32_t captured = RECORD - PCAPHEAD_RECORD_BYTES;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof batch; i++)

@@ -20,7 +20,7 @@ static char path[] = "/tmp/test_segment.XXXXXX";
 static struct segment_store store;
 static struct error error;
 static char sha256[CUSTODY_HEX_SIZE];
-static const uint8_t header[CAPTURE_PCAP_HEADER_BYTES] = {0x4d, 0x3c, 0xb2, 0xa1};
+static const uint8_t header[PCAPHEAD_FILE_BYTES] = {0x4d, 0x3c, 0xb2, 0xa1};
 
 static int set_up(void **state)
 {
