@@ -13,6 +13,7 @@
 #include "analyze/members.h"
 #include "snapshot/format/error.h"
 #include "snapshot/format/evidence.h"
+#include "snapshot/format/pcapindex.h"
 #include "snapshot/format/usage.h"
 
 #define PROGRAM "pcapwho index"
@@ -47,12 +48,12 @@ static void note_failure(enum exit_status *outcome, const struct error *error)
 static void index_file(int dirfd, const char *directory, const char *pcap,
 		       enum exit_status *outcome)
 {
-	char name[MEMBERS_NAME_SIZE];
+	char name[PCAPINDEX_NAME_SIZE];
 	struct error error = ERROR_NONE;
 	struct pcapindex index;
 	int status = members_index(dirfd, pcap, &index, &error);
 
-	members_index_name(pcap, name);
+	pcapindex_name(pcap, name);
 	if (status == 0)
 		status = pcapindex_write(&index, dirfd, name, &error);
 	if (status == 0) {

@@ -7,6 +7,7 @@
 
 #include "analyze/load_copies.h"
 #include "analyze/load_internal.h"
+#include "snapshot/format/pcapindex.h"
 #include "snapshot/format/quantity.h"
 
 static void damage_noted(struct load *load, const struct error *error)
@@ -201,9 +202,9 @@ static void say_lied(struct load *load, struct job *job, const struct replay_hel
 {
 	const struct pcapin_place *said = &job->members.places[held->until];
 	const struct pcapin_place *found = &held->found;
-	char name[MEMBERS_NAME_SIZE];
+	char name[PCAPINDEX_NAME_SIZE];
 
-	members_index_name(job->input->pcap, name);
+	pcapindex_name(job->input->pcap, name);
 	error_set(&job->index_error, ERROR_DAMAGED, name, -1,
 		  "packet %llu: wanted what the index says, a member at byte %llu with %llu bytes "
 		  "of the capture before it, got %s%llu, with %llu before: read without it",

@@ -1,25 +1,18 @@
 #include "analyze/members.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "snapshot/format/evidence.h"
 
-void members_index_name(const char *pcap, char name[MEMBERS_NAME_SIZE])
-{
-	snprintf(name, MEMBERS_NAME_SIZE, "%s" EVIDENCE_IDX, pcap);
-}
-
 /* That of this very file, as far as can be told. */
 static int read_index(int dirfd, const char *pcap, struct pcapindex *out, struct error *error)
 {
-	char name[MEMBERS_NAME_SIZE];
+	char name[PCAPINDEX_NAME_SIZE];
 	int fd, status;
 
-	members_index_name(pcap, name);
+	pcapindex_name(pcap, name);
 	status = pcapindex_read(dirfd, name, out, error);
 	if (status != 0)
 		return status;

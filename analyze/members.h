@@ -14,10 +14,6 @@
 #include "snapshot/format/error.h"
 #include "snapshot/format/pcapindex.h"
 
-/* The name of a capture's index into name, which is as long as names get. */
-#define MEMBERS_NAME_SIZE 272
-void members_index_name(const char *pcap, char name[MEMBERS_NAME_SIZE]);
-
 /* What an index says of a capture. */
 struct members {
 	struct pcapin_place *places; /* from its second member on, in their order; owned */

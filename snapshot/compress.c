@@ -269,14 +269,14 @@ int compress_segment(struct segment_store *store, const char *name, const char *
 		     const atomic_bool *cancel, struct error *error)
 {
 	struct job job = {.store = store, .name = name, .cancel = cancel, .compressed = -1};
-	char compressed[EVIDENCE_NAME_SIZE + 8], index[EVIDENCE_NAME_SIZE + 16];
+	char compressed[EVIDENCE_NAME_SIZE + 8], index[PCAPINDEX_NAME_SIZE];
 	int status;
 
 	job.plain = evidence_open_file(store->dirfd, name, O_RDONLY | O_NOFOLLOW, name, error);
 	if (job.plain < 0)
 		return job.plain == ERROR_NO_INPUT ? 0 : job.plain;
 	snprintf(compressed, sizeof compressed, "%s.gz", name);
-	snprintf(index, sizeof index, "%s" EVIDENCE_IDX, compressed);
+	pcapindex_name(compressed, index);
 	snprintf(job.part, sizeof job.part, "%s" EVIDENCE_PART, compressed);
 	status = make(&job, compressed, sha256, error);
 	close(job.plain);

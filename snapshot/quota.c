@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "snapshot/format/pcapindex.h"
 #include "snapshot/format/quantity.h"
 
 static uint64_t size_of(const struct evidence_segment *segment)
@@ -71,9 +72,10 @@ static int expire_file(struct segment_store *store, const char *name, uint64_t b
 static int expire_index(struct segment_store *store, const struct evidence_segment *segment,
 			struct error *error)
 {
-	char name[EVIDENCE_NAME_SIZE];
+	char pcap[EVIDENCE_NAME_SIZE], name[PCAPINDEX_NAME_SIZE];
 
-	evidence_name(&segment->stem, EVIDENCE_PCAP_GZ EVIDENCE_IDX, name);
+	evidence_name(&segment->stem, EVIDENCE_PCAP_GZ, pcap);
+	pcapindex_name(pcap, name);
 	if (unlinkat(store->dirfd, name, 0) != 0 && errno != ENOENT)
 		return error_errno(error, store->path, "deleting %s", name);
 	return 0;

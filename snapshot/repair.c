@@ -14,6 +14,7 @@
 #include "snapshot/capture.h"
 #include "snapshot/format/evidence.h"
 #include "snapshot/format/pcaphead.h"
+#include "snapshot/format/pcapindex.h"
 
 #define SUFFIX_DAMAGED ".damaged"
 #define SUFFIX_SALVAGE ".salvage"
@@ -269,7 +270,7 @@ static int repair_snap(struct segment_store *store, const char *part, const char
 static int undo_compression(struct segment_store *store, const char *name,
 			    struct repair_result *result, struct error *error)
 {
-	char index[EVIDENCE_NAME_SIZE + 16];
+	char index[PCAPINDEX_NAME_SIZE];
 	int status = segment_log(store, "repair", name, -1, NULL,
 				 "unfinished compression removed, the pcap is there", error);
 
@@ -277,7 +278,7 @@ static int undo_compression(struct segment_store *store, const char *name,
 		return status;
 	if (unlinkat(store->dirfd, name, 0) != 0)
 		return error_errno(error, store->path, "removing %s", name);
-	snprintf(index, sizeof index, "%s" EVIDENCE_IDX, name);
+	pcapindex_name(name, index);
 	unlinkat(store->dirfd, index, 0); /* mostly there is none yet */
 	result->files++;
 	return 0;

@@ -24,6 +24,11 @@
 #define MOST_FIELDS   6
 #define TAIL_HEX_SIZE (2 * PCAPINDEX_TAIL_BYTES + 1)
 
+void pcapindex_name(const char *pcap, char name[PCAPINDEX_NAME_SIZE])
+{
+	snprintf(name, PCAPINDEX_NAME_SIZE, "%s" EVIDENCE_IDX, pcap);
+}
+
 int pcapindex_add(struct pcapindex *index, const struct pcapindex_member *member,
 		  struct error *error)
 {

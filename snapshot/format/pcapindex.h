@@ -35,6 +35,9 @@ struct pcapindex {
 	uint8_t tail[PCAPINDEX_TAIL_BYTES];	     /* the last bytes of the file */
 };
 
+/* The name of a capture's index into name, which is as long as names get. */
+#define PCAPINDEX_NAME_SIZE 272
+void pcapindex_name(const char *pcap, char name[PCAPINDEX_NAME_SIZE]);
 /* Adds a member behind the others. ERROR_MEMORY; ERROR_LIMIT: there are PCAPINDEX_MAX_MEMBERS. */
 int pcapindex_add(struct pcapindex *index, const struct pcapindex_member *member,
 		  struct error *error);
