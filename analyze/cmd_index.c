@@ -76,14 +76,6 @@ static void index_file(int dirfd, const char *directory, const char *pcap,
 	pcapindex_release(&index);
 }
 
-static bool is_compressed(const struct evidence_segment *segment)
-{
-	size_t length = strlen(segment->pcap), suffix = strlen(EVIDENCE_PCAP_GZ);
-
-	return !segment->pcap_is_part && length > suffix &&
-	       strcmp(segment->pcap + length - suffix, EVIDENCE_PCAP_GZ) == 0;
-}
-
 static void index_directory(const char *path, enum exit_status *outcome)
 {
 	struct evidence_list list = {0};
@@ -99,7 +91,7 @@ static void index_directory(const char *path, enum exit_status *outcome)
 	if (status != 0)
 		note_failure(outcome, &error);
 	for (size_t i = 0; i < list.count && status == 0; i++) {
-		if (!is_compressed(&list.segments[i]))
+		if (!evidence_has_suffix(list.segments[i].pcap, EVIDENCE_PCAP_GZ))
 			continue;
 		index_file(fd, directory, list.segments[i].pcap, outcome);
 		found = true;

@@ -385,13 +385,6 @@ static int read_names(struct segment_store *store, char ***names, size_t *count,
 	return status;
 }
 
-static bool has_suffix(const char *name, const char *suffix)
-{
-	size_t length = strlen(name), suffix_length = strlen(suffix);
-
-	return length > suffix_length && strcmp(name + length - suffix_length, suffix) == 0;
-}
-
 static bool is_regular(struct segment_store *store, const char *name)
 {
 	struct stat file;
@@ -421,16 +414,18 @@ static int repair_file(struct segment_store *store, const char *file, struct rep
 		return 0;
 	snprintf(name, sizeof name, "%.*s", (int)(strlen(file) - part_length), file);
 	/* It says nothing of its own. */
-	if (has_suffix(file, EVIDENCE_PCAP_GZ EVIDENCE_IDX EVIDENCE_PART))
+	if (evidence_has_suffix(file, EVIDENCE_PCAP_GZ EVIDENCE_IDX EVIDENCE_PART))
 		return unlinkat(store->dirfd, file, 0) == 0
 			       ? 0
 			       : error_errno(error, store->path, "removing %s", file);
-	if (has_suffix(file, EVIDENCE_PCAP_GZ) && stem_exists(store, file, sizeof ".gz" - 1))
+	if (evidence_has_suffix(file, EVIDENCE_PCAP_GZ) &&
+	    stem_exists(store, file, sizeof ".gz" - 1))
 		return choose_of_both(store, file, result, error);
-	if (has_suffix(file, EVIDENCE_PCAP_GZ EVIDENCE_PART) &&
+	if (evidence_has_suffix(file, EVIDENCE_PCAP_GZ EVIDENCE_PART) &&
 	    stem_exists(store, file, sizeof ".gz" EVIDENCE_PART - 1))
 		return undo_compression(store, file, result, error);
-	if (!has_suffix(file, EVIDENCE_PART) || evidence_parse_name(name, &stem, &suffix) != 0)
+	if (!evidence_has_suffix(file, EVIDENCE_PART) ||
+	    evidence_parse_name(name, &stem, &suffix) != 0)
 		return 0;
 	if (!is_regular(store, file))
 		return error_set(error, ERROR_DAMAGED, file, -1, "not a regular file");

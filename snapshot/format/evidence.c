@@ -103,6 +103,13 @@ int evidence_parse_name(const char *name, struct evidence_stem *stem, const char
 	return 0;
 }
 
+bool evidence_has_suffix(const char *name, const char *suffix)
+{
+	size_t length = strlen(name), suffix_length = strlen(suffix);
+
+	return length > suffix_length && strcmp(name + length - suffix_length, suffix) == 0;
+}
+
 int evidence_open_file(int dirfd, const char *name, int flags, const char *path,
 		       struct error *error)
 {

@@ -52,6 +52,8 @@ void evidence_name(const struct evidence_stem *stem, const char *suffix,
 /* The reverse: 0 and the suffix (pointing into name), or -1 if it is no
  * segment's name, its number or time out of range included. */
 int evidence_parse_name(const char *name, struct evidence_stem *stem, const char **suffix);
+/* Whether name ends with suffix, and is not it alone. */
+bool evidence_has_suffix(const char *name, const char *suffix);
 
 /* Opens a regular file of an evidence directory and nothing else; never waits,
  * as opening a FIFO would. flags are open(2)'s; O_CLOEXEC, O_NOCTTY and

@@ -39,6 +39,16 @@ static void a_name_says_number_and_time(void **state)
 	assert_string_equal(name, "18446744073709551615-22620411T234716.854775807Z.pcap.gz.part");
 }
 
+static void a_suffix_has_a_name_before_it(void **state)
+{
+	(void)state;
+	assert_true(evidence_has_suffix(STEM ".pcap.gz", EVIDENCE_PCAP_GZ));
+	assert_false(evidence_has_suffix(STEM ".pcap.gz.part", EVIDENCE_PCAP_GZ));
+	assert_false(evidence_has_suffix(EVIDENCE_PCAP_GZ, EVIDENCE_PCAP_GZ));
+	assert_false(evidence_has_suffix("gz", EVIDENCE_PCAP_GZ));
+	assert_false(evidence_has_suffix("", EVIDENCE_PCAP_GZ));
+}
+
 static void names_parse_back(void **state)
 {
 	static const struct evidence_stem stems[] = {
@@ -329,6 +339,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_name_says_number_and_time),
+		cmocka_unit_test(a_suffix_has_a_name_before_it),
 		cmocka_unit_test(names_parse_back),
 		cmocka_unit_test(other_names_are_no_segments),
 		cmocka_unit_test_setup_teardown(an_empty_directory_has_no_segments, make_room,
