@@ -461,12 +461,6 @@ static int take_flow_packet(struct replay *replay, struct replay_part *part,
 	return status;
 }
 
-void replay_decode(struct replay *replay, const struct pcapin_packet *raw, struct packet *packet)
-{
-	ahead_decode(raw, replay->fragments, packet);
-	replay->last_ns = raw->time_ns;
-}
-
 /* Whether a packet was one more sighting, of which there is nothing to count but that: 1 or 0,
  * or -1 without memory. */
 static int take_repeat(struct replay *replay, struct replay_part *part, const struct packet *packet,

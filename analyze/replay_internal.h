@@ -7,9 +7,6 @@
 
 #include "analyze/replay.h"
 
-/* replay.c: one packet with the ports of fragments. */
-void replay_decode(struct replay *replay, const struct pcapin_packet *raw, struct packet *packet);
-
 /* replay_part.c */
 void replay_part_clear(struct replay_part *part); /* keeps the memory */
 /* Having read up to a packet: holds against where it is what the index says of that. */

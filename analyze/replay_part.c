@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "analyze/ahead.h"
 #include "analyze/grow.h"
 
 void replay_part_clear(struct replay_part *part)
@@ -222,7 +223,8 @@ static int look_back(struct replay *replay, uint64_t until, struct error *error)
 	       pcapin_next(replay->in, &raw, error) == 1) {
 		struct packet packet;
 
-		replay_decode(replay, &raw, &packet);
+		ahead_decode(&raw, replay->fragments, &packet);
+		replay->last_ns = raw.time_ns;
 		if (packet.outcome == DECODE_FLOW)
 			repeats_seen(replay->repeats, &packet);
 		replay_hold(replay, raw.number + 1);
