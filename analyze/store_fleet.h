@@ -48,9 +48,9 @@ enum store_reference_kind {
 };
 
 /* Each column that has a number of a row, by table, the tables in the order in which
- * they are taken. What a table has besides is taken as it is. A test holds this against the
- * schema: a new table or column that points to rows must stand here, or among those that
- * are not taken. */
+ * they are taken. What a table has besides is taken as it is. A test (test_fleet.c) holds this
+ * against the schema: a new table or column that points to rows must stand here, or there among
+ * those of which a merged database has its own rows. */
 struct store_reference {
 	const char *table, *column;
 	enum store_reference_kind kind;
@@ -65,9 +65,6 @@ const struct store_reference *store_reference_by_kind(const char *table,
 
 /* Whether two analyses of the same segments must have the same there. */
 bool store_column_is_compared(const char *table, const char *column);
-
-/* Tables of which a merged database has its own rows. */
-extern const char *const store_not_taken[]; /* ends with NULL */
 
 /* Columns that name a verdict, and the column of table rule or reason that has it. */
 struct store_verdict_column {

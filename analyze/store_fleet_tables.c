@@ -62,12 +62,6 @@ const struct store_reference store_references[] = {
 	{NULL, NULL, STORE_POINTER, STORE_NUMBERED},
 };
 
-/* Those of the schema itself, and what is added up from others. */
-const char *const store_not_taken[] = {
-	"setting", "column_help",    "rule",	       "reason", "carry",
-	"period",  "process_bucket", "process_period", NULL,
-};
-
 const struct store_verdict_column store_verdict_columns[] = {
 	{"connection", "rule", "rule", "rule"},
 	{"connection", "reason", "reason", "reason"},

@@ -41,10 +41,17 @@ static bool has_reference(const char *table, const char *column)
 	return false;
 }
 
+/* Of these a merged database has its own rows: they are of the schema itself, or added up from
+ * others. */
 static bool is_not_taken(const char *table)
 {
-	for (size_t i = 0; store_not_taken[i] != NULL; i++) {
-		if (strcmp(store_not_taken[i], table) == 0)
+	static const char *const not_taken[] = {
+		"setting", "column_help", "rule",	    "reason",
+		"carry",   "period",	  "process_bucket", "process_period",
+	};
+
+	for (size_t i = 0; i < sizeof(not_taken) / sizeof(*not_taken); i++) {
+		if (strcmp(not_taken[i], table) == 0)
 			return true;
 	}
 	return false;
@@ -55,7 +62,7 @@ static void table_is_taken_or_not(const char *table)
 	if (has_reference(table, NULL))
 		assert_false(is_not_taken(table));
 	else if (!is_not_taken(table))
-		fail_msg("table %s: neither in store_references nor in store_not_taken", table);
+		fail_msg("table %s: neither in store_references nor in not_taken", table);
 }
 
 static void every_table_is_taken_or_is_not(void **state)
