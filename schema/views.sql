@@ -230,7 +230,8 @@ FROM (
 
 -- One row for each packet. That the place follows from the number, and the rows from
 -- the stretch, is said so that a packet is found by its number and a connection's by
--- the connection, without reading all.
+-- the connection, without reading all. The eight differ in a digit: which of its row's
+-- places a packet has.
 CREATE VIEW packet AS
 SELECT
 	k.segment_id,

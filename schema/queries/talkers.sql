@@ -16,62 +16,52 @@ WITH wanted AS MATERIALIZED (
 		coalesce(((:until_ns - 1) / value + 1) * value, 9223372036854775807) AS end_ns
 	FROM setting
 	WHERE key = 'bucket_ns'
-), pair AS (
-	-- All connections in the order of an index, or those of some processes: what began
-	-- and ended within the window counts whole.
+), seen AS NOT MATERIALIZED (
+	-- What began and ended within the window counts whole.
 	SELECT
 		c.process_id,
 		c.remote_address,
-		sum(CASE WHEN c.start_ns >= (SELECT first_ns FROM range)
-			OR c.end_ns < (SELECT end_ns FROM range)
+		CASE WHEN c.start_ns >= (SELECT first_ns FROM range) OR c.end_ns < (SELECT end_ns FROM range)
 			THEN 1
 			ELSE EXISTS (SELECT 1 FROM traffic t
 				WHERE t.connection_id = c.connection_id
-					AND t.bucket >= (SELECT first FROM range)
-					AND t.bucket < (SELECT "end" FROM range))
-		END) AS connections,
-		sum(CASE WHEN c.start_ns >= (SELECT first_ns FROM range) AND c.end_ns < (SELECT end_ns FROM range)
+					AND t.bucket >= (SELECT first FROM range) AND t.bucket < (SELECT "end" FROM range))
+		END AS connections,
+		CASE WHEN c.start_ns >= (SELECT first_ns FROM range) AND c.end_ns < (SELECT end_ns FROM range)
 			THEN c.sent_bytes
 			ELSE (SELECT sum(t.sent_bytes) FROM traffic t
 				WHERE t.connection_id = c.connection_id
 					AND t.bucket >= (SELECT first FROM range) AND t.bucket < (SELECT "end" FROM range))
-		END) AS sent_bytes,
-		sum(CASE WHEN c.start_ns >= (SELECT first_ns FROM range) AND c.end_ns < (SELECT end_ns FROM range)
+		END AS sent_bytes,
+		CASE WHEN c.start_ns >= (SELECT first_ns FROM range) AND c.end_ns < (SELECT end_ns FROM range)
 			THEN c.received_bytes
 			ELSE (SELECT sum(t.received_bytes) FROM traffic t
 				WHERE t.connection_id = c.connection_id
 					AND t.bucket >= (SELECT first FROM range) AND t.bucket < (SELECT "end" FROM range))
-		END) AS received_bytes
+		END AS received_bytes
 	FROM connection c INDEXED BY connection_process
-	WHERE c.start_ns < (SELECT end_ns FROM range) AND c.end_ns >= (SELECT first_ns FROM range) AND :process IS NULL
-	GROUP BY c.process_id, c.remote_address
+	WHERE c.start_ns < (SELECT end_ns FROM range) AND c.end_ns >= (SELECT first_ns FROM range)
+), pair AS (
+	-- All connections in the order of the index, or those of some processes.
+	SELECT
+		process_id,
+		remote_address,
+		sum(connections) AS connections,
+		sum(sent_bytes) AS sent_bytes,
+		sum(received_bytes) AS received_bytes
+	FROM seen
+	WHERE :process IS NULL
+	GROUP BY process_id, remote_address
 	UNION ALL
 	SELECT
 		c.process_id,
 		c.remote_address,
-		sum(CASE WHEN c.start_ns >= (SELECT first_ns FROM range)
-			OR c.end_ns < (SELECT end_ns FROM range)
-			THEN 1
-			ELSE EXISTS (SELECT 1 FROM traffic t
-				WHERE t.connection_id = c.connection_id
-					AND t.bucket >= (SELECT first FROM range)
-					AND t.bucket < (SELECT "end" FROM range))
-		END) AS connections,
-		sum(CASE WHEN c.start_ns >= (SELECT first_ns FROM range) AND c.end_ns < (SELECT end_ns FROM range)
-			THEN c.sent_bytes
-			ELSE (SELECT sum(t.sent_bytes) FROM traffic t
-				WHERE t.connection_id = c.connection_id
-					AND t.bucket >= (SELECT first FROM range) AND t.bucket < (SELECT "end" FROM range))
-		END) AS sent_bytes,
-		sum(CASE WHEN c.start_ns >= (SELECT first_ns FROM range) AND c.end_ns < (SELECT end_ns FROM range)
-			THEN c.received_bytes
-			ELSE (SELECT sum(t.received_bytes) FROM traffic t
-				WHERE t.connection_id = c.connection_id
-					AND t.bucket >= (SELECT first FROM range) AND t.bucket < (SELECT "end" FROM range))
-		END) AS received_bytes
+		sum(c.connections) AS connections,
+		sum(c.sent_bytes) AS sent_bytes,
+		sum(c.received_bytes) AS received_bytes
 	FROM wanted w
-	CROSS JOIN connection c INDEXED BY connection_process ON c.process_id = w.process_id
-	WHERE c.start_ns < (SELECT end_ns FROM range) AND c.end_ns >= (SELECT first_ns FROM range) AND :process IS NOT NULL
+	CROSS JOIN seen c ON c.process_id = w.process_id
+	WHERE :process IS NOT NULL
 	GROUP BY c.process_id, c.remote_address
 ), shown AS MATERIALIZED (
 	SELECT *

@@ -62,6 +62,7 @@ WITH wanted AS MATERIALIZED (
 	CROSS JOIN range
 	WHERE :limit IS NOT NULL AND c.part IS NOT NULL
 ), bound AS (
+	-- From here to slice as in top, which has no cut and no step.
 	SELECT
 		l.buckets,
 		(r.first + l.buckets - 1) / l.buckets * l.buckets AS lower,

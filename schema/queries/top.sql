@@ -26,6 +26,7 @@ WITH level AS (
 	SELECT first, "end", first * ns AS first_ns, "end" * ns AS end_ns
 	FROM span
 ), bound AS (
+	-- From here to slice as in timeline, there up to the cut, by no longer a period than its step.
 	SELECT
 		l.buckets,
 		(r.first + l.buckets - 1) / l.buckets * l.buckets AS lower,
@@ -117,6 +118,7 @@ WITH level AS (
 				AND t.bucket >= (SELECT first FROM range) AND t.bucket < (SELECT "end" FROM range)))
 	GROUP BY s.process_id
 	UNION ALL
+	-- The same of what has no owner, which no row of process stands for.
 	SELECT
 		0,
 		count(DISTINCT c.remote_address) AS remote_hosts,
