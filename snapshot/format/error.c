@@ -19,6 +19,9 @@ static int fill(struct error *error, enum error_code code, int saved_errno, cons
 	if (code == ERROR_SYSTEM)
 		made.saved_errno = saved_errno;
 	if (path) {
+		/* What a variable that is not set leaves on a command line. */
+		if (path[0] == '\0')
+			path = "\"\"";
 		size_t length = strlen(path);
 		if (length < sizeof(made.path)) {
 			memcpy(made.path, path, length + 1);

@@ -44,7 +44,8 @@ struct error {
 
 /* Both fill *error (which may be NULL) and return code, so that a failure is
  * one statement: return error_set(error, ERROR_USAGE, path, -1, "...", ...).
- * path may be NULL. The format is printf's; the message gets no newline. */
+ * path may be NULL; an empty one becomes "\"\"". The format is printf's; the message gets no
+ * newline. */
 int error_set(struct error *error, enum error_code code, const char *path, int64_t offset_bytes,
 	      const char *format, ...) __attribute__((format(printf, 5, 6)));
 

@@ -67,6 +67,10 @@ fails 66 "empty" "an empty directory" "$PCAPWHO" analyze empty -o new.db
 fails 66 "other" "a directory without segments" "$PCAPWHO" analyze other -o new.db
 fails 1 "text" "one bad among good ones" "$PCAPWHO" analyze good.pcap text -o new.db
 fails 66 "missing.pcap" "one missing, added to a database" "$PCAPWHO" analyze good.pcap missing.pcap -o good.db
+for command in "analyze -o new.db" "query" "explain --flow 1" "merge new.db" "index"; do
+	# shellcheck disable=SC2086
+	fails 66 ' "": ' "$command: a name that is empty" "$PCAPWHO" $command ""
+done
 
 # ---- analyze: where it is to go ----
 sqlite3 foreign.db "CREATE TABLE t (x); INSERT INTO t VALUES (1)"

@@ -88,6 +88,18 @@ static void a_long_path_loses_its_left_end(void **state)
 	assert_string_equal(error.path + strlen(error.path) - 5, "/end!");
 }
 
+static void an_empty_path_is_seen(void **state)
+{
+	struct error error = ERROR_NONE;
+
+	(void)state;
+	errno = ENOENT;
+	error_errno(&error, "", "cannot open");
+	assert_string_equal(error.path, "\"\"");
+	error_errno(&error, NULL, "cannot open");
+	assert_string_equal(error.path, "");
+}
+
 static void an_error_can_be_made_of_itself(void **state)
 {
 	struct error error = ERROR_NONE;
@@ -183,6 +195,7 @@ int main(void)
 		cmocka_unit_test(a_long_message_keeps_the_reason),
 		cmocka_unit_test(damage_says_wanted_and_found),
 		cmocka_unit_test(a_long_path_loses_its_left_end),
+		cmocka_unit_test(an_empty_path_is_seen),
 		cmocka_unit_test(an_error_can_be_made_of_itself),
 		cmocka_unit_test(it_prints_program_path_place_and_message),
 		cmocka_unit_test(nothing_printed_can_steer_a_terminal),
