@@ -156,8 +156,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *out, struct 
 	return 0;
 }
 
-static int print(const struct arguments *arguments, const struct explain_report *report,
-		 struct error *error)
+static void print(const struct arguments *arguments, const struct explain_report *report)
 {
 	struct explain_output output = {.terminal = isatty(STDOUT_FILENO) == 1};
 	struct winsize window;
@@ -168,9 +167,6 @@ static int print(const struct arguments *arguments, const struct explain_report 
 		explain_print_json(report);
 	else
 		explain_print_text(report, &output);
-	if (fflush(stdout) != 0 || ferror(stdout))
-		return error_errno(error, NULL, "write the result");
-	return 0;
 }
 
 int cmd_explain(int argc, char **argv)
@@ -196,7 +192,7 @@ int cmd_explain(int argc, char **argv)
 	if (code == 0) {
 		code = explain_run(&arguments.options, &report, &error);
 		if (code == 0)
-			code = print(&arguments, &report, &error);
+			print(&arguments, &report);
 		differs = report.differs > 0;
 		explain_release(&report);
 	}

@@ -162,9 +162,5 @@ int cmd_index(int argc, char **argv)
 	}
 	for (int i = optind; i < argc; i++)
 		index_path(argv[i], &outcome);
-	if (fflush(stdout) != 0 || ferror(stdout)) {
-		error_errno(&error, NULL, "cannot write to standard output");
-		note_failure(&outcome, &error);
-	}
 	return outcome;
 }

@@ -250,8 +250,6 @@ int cmd_query(int argc, char **argv)
 		list_queries();
 	else if (code == 0)
 		code = run(&arguments, &error);
-	if (code == 0 && fflush(stdout) != 0)
-		code = error_errno(&error, NULL, "write the result");
 	if (code == 0)
 		return EXIT_DONE;
 	error_print(PROGRAM, &error);

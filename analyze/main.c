@@ -62,12 +62,10 @@ static void keep_large_pieces_apart(void)
 #endif
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	char flag[] = "--help";
 
-	keep_large_pieces_apart();
-	setlocale(LC_CTYPE, "");
 	if (argc < 2) {
 		print_help(stderr);
 		return EXIT_BAD_USAGE;
@@ -84,4 +82,11 @@ int main(int argc, char **argv)
 		return EXIT_DONE;
 	}
 	return run_verb(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	keep_large_pieces_apart();
+	setlocale(LC_CTYPE, "");
+	return error_end_output("pcapwho", run(argc, argv));
 }

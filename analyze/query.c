@@ -224,7 +224,7 @@ static int print_rows(sqlite3_stmt *statement, const char *path, const struct qu
 	if (result != SQLITE_DONE && result != SQLITE_ROW)
 		return storefile_fail(sqlite3_db_handle(statement), path, "query", error);
 	if (fflush(output->stream) != 0 || ferror(output->stream)) {
-		error_errno(error, NULL, "write the result");
+		error_errno(error, NULL, "cannot write the result");
 		return ERROR_SYSTEM;
 	}
 	return 0;

@@ -285,7 +285,5 @@ int main(int argc, char **argv)
 	options_release(&session.options);
 	if (session.signal_fd >= 0)
 		close(session.signal_fd);
-	if (fflush(stdout) != 0)
-		status = EXIT_FAILED;
-	return status;
+	return error_end_output(PROGRAM, status);
 }

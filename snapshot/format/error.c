@@ -109,6 +109,18 @@ void error_print(const char *program, const struct error *error)
 	fprintf(stderr, "%s: %s%s%s%s\n", program, path, path[0] ? ": " : "", offset, message);
 }
 
+int error_end_output(const char *program, int status)
+{
+	struct error error = ERROR_NONE;
+
+	if ((fflush(stdout) == 0 && !ferror(stdout)) ||
+	    (status != EXIT_DONE && status != EXIT_DAMAGED))
+		return status;
+	error_errno(&error, NULL, "cannot write to standard output");
+	error_print(program, &error);
+	return EXIT_FAILED;
+}
+
 enum exit_status error_exit_status(const struct error *error)
 {
 	switch ((int)error->code) {

@@ -63,6 +63,10 @@ int error_damage(struct error *error, const char *path, int64_t offset_bytes, co
  * path and message made visible. Only main and the verbs call it. */
 void error_print(const char *program, const struct error *error);
 
+/* At the end of main: writes what waits for standard output. Returns status; where that cannot
+ * be written and nothing else failed it says so, and EXIT_FAILED. */
+int error_end_output(const char *program, int status);
+
 /* The exit status that belongs to an error. */
 enum exit_status error_exit_status(const struct error *error);
 

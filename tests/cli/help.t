@@ -83,6 +83,12 @@ for verb in record analyze query merge explain import index; do
 done
 run "$PCAPWHO" help
 is "$status$err$out" "0$help" "help: the same"
+for command in --help --version "help query" "analyze --help" "record --help" "query --list"; do
+	# shellcheck disable=SC2086
+	run bash -c '"$@" >/dev/full' - "$PCAPWHO" $command
+	like "$status$err" "^1pcapwho[^:]*: cannot write to standard output: No space left" \
+		"$command, to where there is no room: it is said"
+done
 run "$PCAPWHO"
 is "$status$out" 64 "no verb: wrong usage"
 run "$PCAPWHO" help dance
