@@ -176,10 +176,11 @@ static int check_bucket(struct sqlite3 *db, const char *path, int64_t asked_ns, 
 		return error_damage(error, path, -1, "a bucket of some nanoseconds", "%lld",
 				    (long long)bucket_ns);
 	if (asked_ns % bucket_ns != 0)
-		return error_set(
-			error, ERROR_USAGE, path, -1,
-			"--bucket: wanted a multiple of %lld ns, the bucket of this database",
-			(long long)bucket_ns);
+		return error_set(error, ERROR_USAGE, path, -1,
+				 "--bucket: wanted a multiple of %.10g s, the bucket of this "
+				 "database, found %.10g s",
+				 (double)bucket_ns / NS_PER_SECOND,
+				 (double)asked_ns / NS_PER_SECOND);
 	return 0;
 }
 
@@ -194,6 +195,12 @@ static int fill_parameters(struct sqlite3 *db, struct arguments *arguments, stru
 	if (code == 0 && arguments->until)
 		code = parse_time(db, arguments->database, "--until", arguments->until,
 				  &parameters->until_ns, error);
+	if (code == 0 && arguments->since && arguments->until &&
+	    parameters->until_ns < parameters->since_ns)
+		code = error_set(error, ERROR_USAGE, NULL, -1,
+				 "--until: wanted a time that is not before --since %s, found "
+				 "\"%s\"",
+				 arguments->since, arguments->until);
 	if (code == 0 && parameters->bucket_ns != QUERY_NULL)
 		code = check_bucket(db, arguments->database, parameters->bucket_ns, error);
 	return code;
