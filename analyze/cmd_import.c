@@ -215,9 +215,11 @@ static int check_request(struct request *request, struct error *error)
 		return error_set(error, ERROR_USAGE, NULL, -1,
 				 "-o is missing: the evidence directory to make or to add to");
 	if (!request->table_count && !request->listing_count)
-		return error_set(error, ERROR_USAGE, NULL, -1,
-				 "nothing to import: give copies of /proc/net files (--tcp FILE …) "
-				 "and listings of /proc/PID/fd (--fds FILE)");
+		return error_set(
+			error, ERROR_USAGE, NULL, -1,
+			"nothing to import: give copies of /proc/net files (--tcp FILE …) "
+			"and listings of /proc/PID/fd (--fds FILE)%s",
+			request->capture_count ? "; captures alone are analyzed as they are" : "");
 	request->config.output = request->output;
 	request->config.captures = request->captures;
 	request->config.capture_count = request->capture_count;

@@ -199,6 +199,8 @@ run 64 "without --time" --tcp $data/proc-net-tcp.txt -o "$tmp/none"
 says '--time' "it says so"
 run 64 "without -o" --time $T --tcp $data/proc-net-tcp.txt
 run 64 "with nothing to import" --time $T -o "$tmp/none"
+run 64 "with a capture alone" --time $T --pcap "$tmp/none.pcap" -o "$tmp/none"
+says 'captures alone are analyzed as they are' "it says where that goes"
 run 64 "a time that is none" --time yesterday --tcp $data/proc-net-tcp.txt -o "$tmp/none"
 run 64 "an option that is none" --time $T --unix x -o "$tmp/none"
 run 64 "an argument too many" --time $T --tcp $data/proc-net-tcp.txt -o "$tmp/none" x
