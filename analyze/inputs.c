@@ -333,7 +333,11 @@ void input_path(const struct input *input, const char *name, char out[PATH_MAX])
 	size_t length = strlen(input->path);
 	const char *slash = length > 0 && input->path[length - 1] == '/' ? "" : "/";
 
-	snprintf(out, PATH_MAX, "%s%s%s", input->path, slash, name);
+	/* A file is given without its directory there, and so it is named. */
+	if (strcmp(input->path, ".") == 0)
+		snprintf(out, PATH_MAX, "%s", name);
+	else
+		snprintf(out, PATH_MAX, "%s%s%s", input->path, slash, name);
 }
 
 int input_identify(struct input *input, bool verify, struct error *error)

@@ -60,6 +60,10 @@ fails 1 "text" "a text file" "$PCAPWHO" analyze text -o new.db
 fails 1 "nothing" "an empty file" "$PCAPWHO" analyze nothing -o new.db
 fails 1 "three.pcap" "three bytes of a capture" "$PCAPWHO" analyze three.pcap -o new.db
 fails 1 "text.gz" "text in gzip" "$PCAPWHO" analyze text.gz -o new.db
+head -c 90 good.pcap >torn.pcap
+run "$PCAPWHO" analyze torn.pcap -o torn.db
+like "$status$err" "^2pcapwho analyze: torn.pcap: at byte" "a capture that breaks off: named as it was given"
+rm torn.db
 fails 66 "missing.pcap" "a file that is missing" "$PCAPWHO" analyze missing.pcap -o new.db
 fails 66 "missing/dir" "a directory that is missing" "$PCAPWHO" analyze missing/dir -o new.db
 fails 66 "dangling" "a link to nowhere" "$PCAPWHO" analyze dangling -o new.db
