@@ -40,6 +40,11 @@ int storefile_fail(struct sqlite3 *db, const char *path, const char *what, struc
 	if (from_system && number != 0)
 		error_set(error, code, path, -1, "%s: %s (%s)", what, sqlite3_errmsg(db),
 			  strerror(number));
+	else if (code == ERROR_DAMAGED)
+		error_set(error, code, path, -1,
+			  "%s: %s: make it anew, from the evidence (analyze) or the databases "
+			  "(merge)",
+			  what, sqlite3_errmsg(db));
 	else
 		error_set(error, code, path, -1, "%s: %s", what, sqlite3_errmsg(db));
 	if (error && from_system)
