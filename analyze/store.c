@@ -307,8 +307,9 @@ static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packe
 	if (bucket_ns && bucket_ns != store->bucket_ns)
 		return error_set(
 			error, ERROR_USAGE, store->path, -1,
-			"its buckets are %lld ns and cannot become %lld ns: write another file",
-			(long long)store->bucket_ns, (long long)bucket_ns);
+			"its buckets are %.10g s and cannot become %.10g s: write another file",
+			(double)store->bucket_ns / NS_PER_SECOND,
+			(double)bucket_ns / NS_PER_SECOND);
 	if (with_packets && !store->with_packets)
 		return error_set(error, ERROR_USAGE, store->path, -1,
 				 "it was made without packets: write another file to have them");
