@@ -14,6 +14,7 @@
 
 #include "analyze/pcapin.h"
 #include "snapshot/format/evidence.h"
+#include "snapshot/format/gzmember.h"
 #include "snapshot/format/quantity.h"
 #include "snapshot/format/snapfile.h"
 
@@ -249,7 +250,7 @@ static int copy_bytes(int in, const char *in_path, int out, const char *out_path
 	return status;
 }
 
-/* Whether the file is gzip: its suffix says so. */
+/* Whether the file is gzip, which the suffix of its copy will say. */
 static int is_gzip(int fd, const char *path, bool *gzip, struct error *error)
 {
 	uint8_t magic[2] = {0};
@@ -257,7 +258,7 @@ static int is_gzip(int fd, const char *path, bool *gzip, struct error *error)
 
 	if (got < 0)
 		return error_errno(error, path, "cannot read");
-	*gzip = got == 2 && magic[0] == 0x1f && magic[1] == 0x8b;
+	*gzip = got == 2 && magic[0] == GZMEMBER_ID1 && magic[1] == GZMEMBER_ID2;
 	return 0;
 }
 

@@ -24,6 +24,7 @@
 #include "analyze/pcapng.h"
 #include "analyze/source.h"
 #include "snapshot/format/custody.h"
+#include "snapshot/format/gzmember.h"
 #include "snapshot/format/pcaphead.h"
 #include "snapshot/format/quantity.h"
 
@@ -181,7 +182,7 @@ static int open_fd(struct pcapin *in, int *fd, struct error *error)
 		length = pread(*fd, head, sizeof(head), 0);
 		if (length < 0)
 			return error_errno(error, in->path, "cannot read");
-		plain = length < 2 || head[0] != 0x1f;
+		plain = length < 2 || head[0] != GZMEMBER_ID1;
 	}
 	if (plain && !recognise(in, head, (size_t)length))
 		return no_capture(in, head, (size_t)length, error);

@@ -137,7 +137,7 @@ static void forget_beginnings(struct source *source)
 static int next_member(struct source *source)
 {
 	while (fill(source)) {
-		if (source->buffer[source->at] == 0x1f) {
+		if (source->buffer[source->at] == GZMEMBER_ID1) {
 			source->in_member = source->untouched = true;
 			inflateReset(&source->z);
 			note_beginning(source);
@@ -382,11 +382,11 @@ bool source_member_at(struct source *source, uint64_t content_bytes, uint64_t *o
 int source_seek(struct source *source, uint64_t offset_bytes, uint64_t content_bytes)
 {
 	uint8_t magic[3];
-	bool member = source->gzip && offset_bytes <= INT64_MAX &&
-		      content_bytes >= source->head_have &&
-		      pread(source->fd, magic, sizeof(magic), (off_t)offset_bytes) ==
-			      (ssize_t)sizeof(magic) &&
-		      magic[0] == 0x1f && magic[1] == 0x8b && magic[2] == Z_DEFLATED;
+	bool member =
+		source->gzip && offset_bytes <= INT64_MAX && content_bytes >= source->head_have &&
+		pread(source->fd, magic, sizeof(magic), (off_t)offset_bytes) ==
+			(ssize_t)sizeof(magic) &&
+		magic[0] == GZMEMBER_ID1 && magic[1] == GZMEMBER_ID2 && magic[2] == Z_DEFLATED;
 
 	if (!member) {
 		errno = EINVAL;
@@ -446,7 +446,7 @@ struct source *source_new(int fd)
 		return NULL;
 	source->fd = fd;
 	source->can_seek = lseek(fd, 0, SEEK_CUR) >= 0;
-	if (fill(source) && source->buffer[0] == 0x1f) {
+	if (fill(source) && source->buffer[0] == GZMEMBER_ID1) {
 		if (inflateInit2(&source->z, 16 + MAX_WBITS) != Z_OK) {
 			free(source);
 			return NULL;

@@ -11,7 +11,7 @@
 #define SIZE_OFFSET 16
 
 static const uint8_t beginning[SIZE_OFFSET] = {
-	0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, 'P', 'W', 4, 0,
+	GZMEMBER_ID1, GZMEMBER_ID2, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, 'P', 'W', 4, 0,
 };
 
 static void put_u32(uint8_t *at, uint32_t value)

@@ -12,6 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* RFC 1952's names for what any gzip member begins with, ours or not. */
+#define GZMEMBER_ID1 0x1f
+#define GZMEMBER_ID2 0x8b
+
 /* | offset | bytes | field, numbers little-endian |
  * |---|---|---|
  * | 0 | 4 | 1f 8b 08 04: gzip, deflate, an extra field follows |

@@ -1,4 +1,5 @@
 /* Snapshot files in: gzip or plain text, a whole checked frame at a time; and salvage. */
+#include "snapshot/format/gzmember.h"
 #include "snapshot/format/snapfile.h"
 
 #include <assert.h>
@@ -96,7 +97,8 @@ static int recognise(struct snapfile_reader *reader)
 		if (length == 0)
 			break;
 	}
-	if (source->left < sizeof(first) || source->next[0] != 0x1f || source->next[1] != 0x8b)
+	if (source->left < sizeof(first) || source->next[0] != GZMEMBER_ID1 ||
+	    source->next[1] != GZMEMBER_ID2)
 		return 0;
 	if (inflateInit2(&source->stream, GZIP_WINDOW) != Z_OK)
 		return error_set(&reader->failure, ERROR_MEMORY, reader->path, -1,
@@ -163,7 +165,7 @@ static int read_text(struct snapfile_reader *reader, char *out, size_t room, siz
 			source->left -= *produced;
 			return 0;
 		}
-		if (!source->in_member && source->next[0] != 0x1f) {
+		if (!source->in_member && source->next[0] != GZMEMBER_ID1) {
 			source->fault = "other bytes behind its gzip data";
 			return 0;
 		}
