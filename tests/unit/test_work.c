@@ -1,4 +1,5 @@
-/* test_work.c - evidence that somebody made up costs work in proportion to its size. */
+/* test_work.c - evidence that somebody made up costs work in proportion to its size, where
+ * owners are asked for (test_work_loading.c: where it is loaded). */
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,15 +7,13 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "analyze/bridge.h"
-#include "analyze/load.h"
 #include "analyze/walk.h"
-#include "tests/unit/loading.h"
+#include "tests/unit/scene.h"
+#include "tests/unit/work.h"
 
 #define NEVER  SCENE_NEVER
 #define CLIENT "6 " HOST " 40000 " PEER " 80"
@@ -46,48 +45,9 @@ static uint64_t steps_for(const struct work *work, unsigned n)
 	return walk_steps - before;
 }
 
-/* The merger's, which is the calling thread. */
-static uint64_t merge_steps_for(void (*make)(unsigned n), unsigned n)
-{
-	char directory[] = "/tmp/pcapwho-work.XXXXXX", snap[128], database[64];
-	char *const paths[] = {directory};
-	struct load_options options = {
-		.database = database, .workers = 1, .limits = flow_default_limits};
-	struct load_result result;
-	struct error error = ERROR_NONE;
-	uint64_t before;
-
-	assert_non_null(mkdtemp(directory));
-	snprintf(snap, sizeof(snap), "%s/000001-20261121T203000.123456789Z.snap.gz", directory);
-	snprintf(database, sizeof(database), "%s/out.db", directory);
-	scene_begin();
-	scene_frame("key", 0, 1);
-	make(n);
-	scene_frame("poll", 1000000, 1000001);
-	scene_write_snap(snap);
-	before = walk_steps;
-	if (load_run(paths, 1, &options, &result, &error) != 0)
-		fail_msg("%s: %s", error.path, error.message);
-	assert_int_equal(result.segments, 1);
-	unlink(snap);
-	unlink(database);
-	rmdir(directory);
-	scene_free();
-	return walk_steps - before;
-}
-
-/* Four times as much evidence: four times the work, and searches that are two steps longer;
- * a walk for each of them would be sixteen times as long. */
-static void compare(uint64_t small, uint64_t large)
-{
-	if (small < 1000 || large >= 6 * small)
-		fail_msg("%llu steps for 1,000 things, %llu for 4,000", (unsigned long long)small,
-			 (unsigned long long)large);
-}
-
 static void assert_near_linear(const struct work *work)
 {
-	compare(steps_for(work, 1000), steps_for(work, 4000));
+	work_compare(1000, steps_for(work, 1000), steps_for(work, 4000));
 }
 
 static struct bridge_subject connection(uint16_t local_port, uint16_t remote_port)
@@ -630,69 +590,6 @@ static void many_key_frames(void **state)
 	assert_near_linear(&(struct work){make_keys, ask_nothing});
 }
 
-/* ------------------------------------------------------------ merging -- */
-
-static void make_addresses(unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		scene_say("address + 1 2 10.1.%u.%u 24", i / 256, i % 256);
-		scene_say("interface + 1 %u eth%u 1", i + 1, i);
-	}
-}
-
-static void many_addresses_and_interfaces(void **state)
-{
-	(void)state;
-	compare(merge_steps_for(make_addresses, 1000), merge_steps_for(make_addresses, 4000));
-}
-
-static void make_namesakes(unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		scene_say("process + 77 %u 77 1000 a /bin/a a / 1 \\N \\N", 1000 + i);
-	}
-}
-
-static void many_processes_of_one_pid(void **state)
-{
-	(void)state;
-	compare(merge_steps_for(make_namesakes, 1000), merge_steps_for(make_namesakes, 4000));
-}
-
-static uint64_t segment_steps_for(unsigned n)
-{
-	char name[16], database[16];
-	uint64_t before;
-
-	snprintf(name, sizeof(name), "of%u", n);
-	snprintf(database, sizeof(database), "%u.db", n);
-	loading_directory(name);
-	for (unsigned i = 1; i <= n; i++) {
-		loading_header(i);
-		scene_frame("key", i, i + 1);
-		loading_write(name, i, NULL, 0);
-	}
-	before = walk_steps;
-	LOAD(database, name);
-	assert_int_equal(loading_result.segments, n);
-	LOAD(database, name);
-	assert_true(loading_result.nothing_new);
-	return walk_steps - before;
-}
-
-/* As a quiet host's: the captures of all of them are the same. */
-static void many_segments_without_packets(void **state)
-{
-	uint64_t few, many;
-
-	(void)state;
-	few = segment_steps_for(12);
-	many = segment_steps_for(48);
-	if (few < 12 || many >= 6 * few)
-		fail_msg("%llu steps for 12 segments, %llu for 48", (unsigned long long)few,
-			 (unsigned long long)many);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -714,10 +611,6 @@ int main(void)
 		cmocka_unit_test(many_namespaces_with_one_address),
 		cmocka_unit_test(many_sightings_that_no_reading_settles),
 		cmocka_unit_test(many_key_frames),
-		cmocka_unit_test(many_addresses_and_interfaces),
-		cmocka_unit_test(many_processes_of_one_pid),
-		cmocka_unit_test_setup_teardown(many_segments_without_packets, loading_begin,
-						loading_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
