@@ -45,6 +45,15 @@ void hold(uint32_t inode, uint32_t pid, const char *name)
 	scene_holder('+', inode, pid, OLD, 5);
 }
 
+void look_up(const char *row)
+{
+	scene_process('+', 10, OLD, "first");
+	scene_process('+', 11, OLD, "second");
+	scene_frame("event", 500, 510);
+	scene_socket('!', row, 501);
+	scene_holder('!', 501, 10, OLD, 5);
+}
+
 void settle_torn(void)
 {
 	scene_read_whole(&tl);

@@ -45,6 +45,9 @@ int judged_end(void **state);
 
 /* A process that began long before, with one descriptor for the inode. */
 void hold(uint32_t inode, uint32_t pid, const char *name);
+/* Processes 10 and 11, and a look-up at 500 ms, which finds the socket of that row, of inode 501,
+ * in the hands of 10. */
+void look_up(const char *row);
 /* The last reading, and what a timeline makes of all. What no reading brackets is
  * not claimed: without a time it comes after an hour. */
 void settle(void);

@@ -211,11 +211,7 @@ static void the_next_listener_is_not_sure_until_two_readings_had_not_the_one_bef
 static void what_was_handed_on_as_it_was_first_seen_is_not_surely_the_first_ones(void **state)
 {
 	(void)state;
-	scene_process('+', 10, OLD, "first");
-	scene_process('+', 11, OLD, "second");
-	scene_frame("event", 500, 510);
-	scene_socket('!', ROW_CLIENT, 501);
-	scene_holder('!', 501, 10, OLD, 5);
+	look_up(ROW_CLIENT);
 	scene_frame("poll", 1000, 1001);
 	scene_socket('+', ROW_CLIENT, 501);
 	scene_holder('+', 501, 11, OLD, 5);
@@ -251,11 +247,7 @@ static void a_look_up_tells_when_a_row_of_a_long_reading_was_there(void **state)
 static void what_a_reading_found_in_nobodys_hands_had_been_handed_on(void **state)
 {
 	(void)state;
-	scene_process('+', 10, OLD, "first");
-	scene_process('+', 11, OLD, "second");
-	scene_frame("event", 500, 510);
-	scene_socket('!', ROW_CLIENT, 501);
-	scene_holder('!', 501, 10, OLD, 5);
+	look_up(ROW_CLIENT);
 	scene_frame("poll", 1000, 1100);
 	scene_socket('+', ROW_CLIENT, 501);
 	scene_frame("poll", 2000, 2001);

@@ -239,17 +239,28 @@ static void a_fork_that_is_told_again_after_the_clock_was_set_is_the_same(void *
 
 /* ------------------------------------------------------------- forks -- */
 
-static void until_the_next_reading_a_child_may_be_who_sends(void **state)
+static void owner_from_the_beginning(void)
 {
-	(void)state;
 	scene_process('+', 10, OLD, "a");
 	scene_socket('+', ROW_CLIENT, 500);
 	scene_holder('+', 500, 10, OLD, 3);
-	scene_frame("poll", 1000, 1001);
-	child(11, 500, 10);
+}
+
+/* By the last reading but that of the end; what it sends itself is asked for. */
+static void a_child_of_the_owner_is_found(int64_t read_ms, int64_t began_ms)
+{
+	scene_frame("poll", read_ms, read_ms + 1);
+	child(11, began_ms, 10);
 	settle();
 	client_sends(UNSEEN);
 	subject.payload_bytes = 5;
+}
+
+static void until_the_next_reading_a_child_may_be_who_sends(void **state)
+{
+	(void)state;
+	owner_from_the_beginning();
+	a_child_of_the_owner_is_found(1000, 500);
 	assert_sender(450, BRIDGE_EXACT, 10);
 	assert_nobody(600, BRIDGE_GAP);
 	assert_true(asked_told(BRIDGE_WHY_HAS_HEIR));
@@ -276,32 +287,22 @@ static void a_child_has_nothing_that_was_opened_after_it_began(void **state)
 static void a_look_up_finds_one_of_several_who_have_a_socket(void **state)
 {
 	(void)state;
-	scene_process('+', 10, OLD, "a");
-	scene_process('+', 11, OLD, "a");
-	scene_frame("event", 150, 160);
-	scene_socket('!', ROW_DNS, 500);
-	scene_holder('!', 500, 10, OLD, 3);
+	look_up(ROW_DNS);
 	scene_frame("poll", 1000, 1001);
-	scene_socket('+', ROW_DNS, 500);
-	scene_holder('+', 500, 10, OLD, 3);
-	scene_holder('+', 500, 11, OLD, 3);
+	scene_socket('+', ROW_DNS, 501);
+	scene_holder('+', 501, 10, OLD, 5);
+	scene_holder('+', 501, 11, OLD, 5);
 	settle();
 	ask_host(17, 53, 40000);
-	assert_nobody(500, BRIDGE_AMBIGUOUS);
+	assert_nobody(700, BRIDGE_AMBIGUOUS);
 	assert_int_equal(v.candidate_count, 2);
 }
 
 static void forks_after_a_reading_at_1005_ms(int64_t tick_ms)
 {
-	scene_process('+', 10, OLD, "a");
-	scene_socket('+', ROW_CLIENT, 500);
-	scene_holder('+', 500, 10, OLD, 3);
+	owner_from_the_beginning();
 	scene_frame("poll", 1005, 1006);
-	scene_frame("poll", 2000, 2001);
-	child(11, tick_ms, 10);
-	settle();
-	client_sends(UNSEEN);
-	subject.payload_bytes = 5;
+	a_child_of_the_owner_is_found(2000, tick_ms);
 	assert_nobody(1500, BRIDGE_GAP);
 }
 
@@ -337,14 +338,8 @@ static void a_child_of_the_tick_of_the_syn_may_be_younger_than_it(void **state)
 static void who_forked_before_a_reading_is_no_answer_for_the_time_before_it(void **state)
 {
 	(void)state;
-	scene_process('+', 10, OLD, "a");
-	scene_socket('+', ROW_CLIENT, 500);
-	scene_holder('+', 500, 10, OLD, 3);
-	scene_frame("poll", 1000, 1001);
-	child(11, 500, 10);
-	settle();
-	client_sends(UNSEEN);
-	subject.payload_bytes = 5;
+	owner_from_the_beginning();
+	a_child_of_the_owner_is_found(1000, 500);
 	assert_nobody(600, BRIDGE_GAP);
 	assert_sender(1500, BRIDGE_EXACT, 10);
 	assert_true(v.from_ns > T(600));

@@ -4,6 +4,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -169,6 +170,65 @@ static void looking_ahead_over_a_rotation_stops_where_it_does_within(void **stat
 	agree(one, LOAD("two.db", "two"), CONNECTIONS);
 }
 
+/* A history that stands in one segment, or in two. */
+struct cut {
+	const struct scene_packet *packets;
+	size_t first, count; /* packets of the first of two; of all */
+	/* What stands in a segment's snapshots behind the addresses; last: of the history. */
+	void (*say)(bool last);
+	const char *first_wanted, *wanted; /* CONNECTIONS of the first of two; of all */
+};
+
+static void write_cut(const struct cut *cut, const char *directory, unsigned segments)
+{
+	loading_directory(directory);
+	for (unsigned part = 1; part <= segments; part++) {
+		size_t from = part > 1 ? cut->first : 0;
+		size_t until = part < segments ? cut->first : cut->count;
+
+		loading_header(part);
+		scene_frame(part > 1 ? "restated" : "key", 2000, 2001);
+		loading_addresses();
+		cut->say(part == segments);
+		loading_write(directory, part, cut->packets + from, until - from);
+		if (part < segments)
+			answers(loading_run("parts.db", 1, true,
+					    (const char *const[]){directory, NULL}),
+				CONNECTIONS, cut->first_wanted);
+	}
+}
+
+/* The same connections and packets as of one segment come of two that are loaded at once, and
+ * of two of which the second comes later. */
+static void same_wherever_it_was_cut(const struct cut *cut)
+{
+	const char *one, *two, *parts;
+
+	write_cut(cut, "one", 1);
+	write_cut(cut, "two", 2);
+	one = loading_run("one.db", 1, true, (const char *const[]){"one", NULL});
+	two = loading_run("two.db", 1, true, (const char *const[]){"two", NULL});
+	parts = loading_run("parts.db", 1, true, (const char *const[]){"two", NULL});
+	answers(one, CONNECTIONS, cut->wanted);
+	agree(one, two, CONNECTIONS);
+	agree(one, parts, CONNECTIONS);
+	agree(one, two, PACKETS);
+	agree(one, parts, PACKETS);
+	agree(one, two, "SELECT distance_ns FROM connection ORDER BY start_ns");
+}
+
+static void say_owner_seen_late(bool last)
+{
+	scene_process('+', 11, OLD, "new");
+	scene_frame("poll", 3000, 3001);
+	if (!last)
+		return;
+	scene_frame("poll", 4000, 4001);
+	scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
+	scene_holder('+', 500, 11, OLD, 5);
+	scene_frame("poll", 5000, 5001);
+}
+
 /* The SYN is in one segment; the next one has a packet before the first
  * sighting, and one after it. */
 static void an_owner_reaches_back_over_a_rotation_within_its_own_segment_too(void **state)
@@ -176,44 +236,32 @@ static void an_owner_reaches_back_over_a_rotation_within_its_own_segment_too(voi
 	const struct scene_packet packets[] = {OUT(2450, 40000, SYN, 100, 0, 0),
 					       OUT(2600, 40000, ACK, 101, 901, 5),
 					       OUT(4500, 40000, ACK, 106, 901, 5)};
-	const char *one, *two, *parts;
 
 	(void)state;
-	for (int cut = 0; cut < 2; cut++) {
-		const char *directory = cut ? "two" : "one";
+	same_wherever_it_was_cut(&(struct cut){packets, 1, 3, say_owner_seen_late,
+					       "tcp|40000|80|orig|||gap|0|0|0|0|0|0|1|0\n",
+					       "tcp|40000|80|orig|11|exact||1|2|0|0|0|0|3|0\n"});
+}
 
-		loading_directory(directory);
-		for (int part = 0; part <= cut; part++) {
-			loading_header((unsigned)part + 1);
-			scene_frame(part ? "restated" : "key", 2000, 2001);
-			loading_addresses();
-			scene_process('+', 11, OLD, "new");
-			scene_frame("poll", 3000, 3001);
-			if (part == cut) {
-				scene_frame("poll", 4000, 4001);
-				scene_socket('+', "tcp " HOST " 40000 " PEER " 80 1", 500);
-				scene_holder('+', 500, 11, OLD, 5);
-				scene_frame("poll", 5000, 5001);
-			}
-			loading_write(directory, (unsigned)part + 1, packets + part,
-				      !cut   ? 3
-				      : part ? 2
-					     : 1);
-			if (part < cut)
-				answers(loading_run("parts.db", 1, true,
-						    (const char *const[]){"two", NULL}),
-					CONNECTIONS, "tcp|40000|80|orig|||gap|0|0|0|0|0|0|1|0\n");
-		}
-	}
-	one = loading_run("one.db", 1, true, (const char *const[]){"one", NULL});
-	two = loading_run("two.db", 1, true, (const char *const[]){"two", NULL});
-	parts = loading_run("parts.db", 1, true, (const char *const[]){"two", NULL});
-	answers(one, CONNECTIONS, "tcp|40000|80|orig|11|exact||1|2|0|0|0|0|3|0\n");
-	agree(one, two, CONNECTIONS);
-	agree(one, parts, CONNECTIONS);
-	agree(one, two, PACKETS);
-	agree(one, parts, PACKETS);
-	agree(one, two, "SELECT distance_ns FROM connection");
+static void say_server(unsigned port)
+{
+	char row[64];
+
+	scene_process('+', 10, OLD, "nginx");
+	snprintf(row, sizeof(row), "tcp 0.0.0.0 %u 0.0.0.0 0 10", port);
+	scene_socket('+', row, 500);
+	scene_holder('+', 500, 10, OLD, 5);
+	/* It was seen to serve, so what nobody saw accepted counts as its own. */
+	snprintf(row, sizeof(row), "tcp " HOST " %u " PEER " 50009 1", port);
+	scene_socket('+', row, 501);
+	scene_holder('+', 501, 10, OLD, 6);
+	scene_frame("poll", 3000, 3001);
+}
+
+static void say_server_of_83(bool last)
+{
+	(void)last;
+	say_server(83);
 }
 
 /* A SYN and the refusal in the next segment; a connection whose last packet alone, a reset,
@@ -236,49 +284,25 @@ static void a_refusal_is_one_wherever_it_was_cut(void **state)
 		TCP(2562, PEER, 50004, HOST, 84, SYN, 100, 0, 0),
 		TCP(2563, HOST, 84, PEER, 50004, SYN | ACK, 900, 101, 0),
 	};
-	const size_t half = sizeof(packets) / sizeof(packets[0]) / 2;
-	const char *one, *two, *parts;
+	const size_t count = sizeof(packets) / sizeof(packets[0]);
 
 	(void)state;
-	for (int cut = 0; cut < 2; cut++) {
-		const char *directory = cut ? "two" : "one";
+	same_wherever_it_was_cut(&(struct cut){packets, count / 2, count, say_server_of_83,
+					       "tcp|50001|81|resp|||gap|0|0|0|0|0|0|0|1\n"
+					       "tcp|50002|82|resp|||gap|0|0|0|0|0|0|1|1\n"
+					       "tcp|50003|83|resp|||no-socket|0|0|0|0|0|0|1|1\n"
+					       "tcp|50004|84|resp|||no-socket|0|0|0|0|0|0|1|1\n",
+					       "tcp|50001|81|resp|||no-socket|0|0|0|0|0|0|1|1\n"
+					       "tcp|50002|82|resp|||gap|0|0|0|0|0|0|2|2\n"
+					       "tcp|50003|83|resp|10|listener||0|0|0|0|0|4|2|2\n"
+					       "tcp|50004|84|resp|||gap|0|0|0|0|0|0|2|2\n"});
+}
 
-		loading_directory(directory);
-		for (int part = 0; part <= cut; part++) {
-			loading_header((unsigned)part + 1);
-			scene_frame(part ? "restated" : "key", 2000, 2001);
-			loading_addresses();
-			scene_process('+', 10, OLD, "nginx");
-			scene_socket('+', "tcp 0.0.0.0 83 0.0.0.0 0 10", 500);
-			scene_holder('+', 500, 10, OLD, 5);
-			/* It was seen to serve, so what nobody saw accepted counts as its own. */
-			scene_socket('+', "tcp " HOST " 83 " PEER " 50009 1", 501);
-			scene_holder('+', 501, 10, OLD, 6);
-			scene_frame("poll", 3000, 3001);
-			loading_write(directory, (unsigned)part + 1, packets + half * (size_t)part,
-				      cut ? half : 2 * half);
-			if (part < cut)
-				answers(loading_run("parts.db", 1, true,
-						    (const char *const[]){"two", NULL}),
-					CONNECTIONS,
-					"tcp|50001|81|resp|||gap|0|0|0|0|0|0|0|1\n"
-					"tcp|50002|82|resp|||gap|0|0|0|0|0|0|1|1\n"
-					"tcp|50003|83|resp|||no-socket|0|0|0|0|0|0|1|1\n"
-					"tcp|50004|84|resp|||no-socket|0|0|0|0|0|0|1|1\n");
-		}
-	}
-	one = loading_run("one.db", 1, true, (const char *const[]){"one", NULL});
-	two = loading_run("two.db", 1, true, (const char *const[]){"two", NULL});
-	parts = loading_run("parts.db", 1, true, (const char *const[]){"two", NULL});
-	answers(one, CONNECTIONS,
-		"tcp|50001|81|resp|||no-socket|0|0|0|0|0|0|1|1\n"
-		"tcp|50002|82|resp|||gap|0|0|0|0|0|0|2|2\n"
-		"tcp|50003|83|resp|10|listener||0|0|0|0|0|4|2|2\n"
-		"tcp|50004|84|resp|||gap|0|0|0|0|0|0|2|2\n");
-	agree(one, two, CONNECTIONS);
-	agree(one, parts, CONNECTIONS);
-	agree(one, two, PACKETS);
-	agree(one, parts, PACKETS);
+static void say_server_of_80(bool last)
+{
+	say_server(80);
+	for (int late = 4000; last && late <= 5000; late += 1000)
+		scene_frame("poll", late, late + 1);
 }
 
 /* The first packet after a rotation comes from the server: it is still the server. One that two
@@ -295,47 +319,13 @@ static void a_listeners_connection_stays_its_own_over_a_rotation(void **state)
 		TCP(2560, HOST, 80, PEER, 50002, ACK, 901, 101, 5),
 		TCP(4500, PEER, 50002, HOST, 80, ACK, 101, 906, 0),
 	};
-	const char *one, *two, *parts;
 
 	(void)state;
-	for (int cut = 0; cut < 2; cut++) {
-		const char *directory = cut ? "two" : "one";
-
-		loading_directory(directory);
-		for (int part = 0; part <= cut; part++) {
-			loading_header((unsigned)part + 1);
-			scene_frame(part ? "restated" : "key", 2000, 2001);
-			loading_addresses();
-			scene_process('+', 10, OLD, "nginx");
-			scene_socket('+', "tcp 0.0.0.0 80 0.0.0.0 0 10", 500);
-			scene_holder('+', 500, 10, OLD, 5);
-			/* It was seen to serve, so what nobody saw accepted counts as its own. */
-			scene_socket('+', "tcp " HOST " 80 " PEER " 50009 1", 501);
-			scene_holder('+', 501, 10, OLD, 6);
-			scene_frame("poll", 3000, 3001);
-			for (int late = 4000; part == cut && late <= 5000; late += 1000)
-				scene_frame("poll", late, late + 1);
-			loading_write(directory, (unsigned)part + 1, packets + 4 * part,
-				      cut ? 4 : 8);
-			if (part < cut)
-				answers(loading_run("parts.db", 1, true,
-						    (const char *const[]){"two", NULL}),
-					CONNECTIONS,
-					"tcp|50001|80|resp|10|listener||0|0|0|0|0|2|1|1\n"
-					"tcp|50002|80|resp|10|listener||0|0|0|0|0|2|1|1\n");
-		}
-	}
-	one = loading_run("one.db", 1, true, (const char *const[]){"one", NULL});
-	two = loading_run("two.db", 1, true, (const char *const[]){"two", NULL});
-	parts = loading_run("parts.db", 1, true, (const char *const[]){"two", NULL});
-	answers(one, CONNECTIONS,
-		"tcp|50001|80|resp|10|listener||0|0|0|0|0|4|2|2\n"
-		"tcp|50002|80|resp|||gap|0|0|0|0|0|0|2|2\n");
-	agree(one, two, CONNECTIONS);
-	agree(one, parts, CONNECTIONS);
-	agree(one, two, PACKETS);
-	agree(one, parts, PACKETS);
-	agree(one, two, "SELECT distance_ns FROM connection ORDER BY start_ns");
+	same_wherever_it_was_cut(&(struct cut){packets, 4, 8, say_server_of_80,
+					       "tcp|50001|80|resp|10|listener||0|0|0|0|0|2|1|1\n"
+					       "tcp|50002|80|resp|10|listener||0|0|0|0|0|2|1|1\n",
+					       "tcp|50001|80|resp|10|listener||0|0|0|0|0|4|2|2\n"
+					       "tcp|50002|80|resp|||gap|0|0|0|0|0|0|2|2\n"});
 }
 
 /* The second segment has losses from before its first packet of the flow, and the heir
