@@ -60,10 +60,12 @@ FUZZ_SRC    := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 TRUTH_SRC   := $(sort $(wildcard tests/truth/*.c))
 MODEL_SRC   := $(sort $(wildcard tests/model/*.c))
 BENCH_SRC   := $(sort $(wildcard tests/bench/*.c))
+CLI_SRC     := $(sort $(wildcard tests/cli/*.c))
 HEADERS     := $(sort $(wildcard snapshot/*.h snapshot/format/*.h analyze/*.h tests/*/*.h))
 PROGRAM_SRC := $(wildcard snapshot/main.c analyze/main.c)
 SOURCES     := $(FORMAT_SRC) $(RECORD_SRC) $(ANALYZE_SRC) $(PROGRAM_SRC) $(UNIT_SRC) \
-               $(HELPER_SRC) $(FUZZ_SRC) $(TRUTH_SRC) $(MODEL_SRC) $(BENCH_SRC) $(wildcard tests/fuzz/replay.c)
+               $(HELPER_SRC) $(FUZZ_SRC) $(TRUTH_SRC) $(MODEL_SRC) $(BENCH_SRC) $(CLI_SRC) \
+               $(wildcard tests/fuzz/replay.c)
 
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 FORMAT_LIB  := $(O)/libformat.a
@@ -182,6 +184,12 @@ $(MODEL): $(call obj,$(MODEL_SRC)) $(ANALYZE_LIB) $(RECORD_LIB) $(FORMAT_LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(RECORD_LIBS) $(ANALYZE_LIBS)
 
+# Many runs of pcapwho in one process (its head comment).
+MANY := $(O)/tests/cli/many
+$(MANY): $(call obj,$(CLI_SRC)) $(ANALYZE_LIB) $(FORMAT_LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(ANALYZE_LIBS)
+
 # What the benches start and measure with.
 ARCHIVE := $(O)/tests/bench/archive
 $(filter-out $(ARCHIVE),$(BENCH_BIN)): $(O)/%: $(O)/%.o $(RECORD_LIB) $(FORMAT_LIB)
@@ -202,13 +210,13 @@ prove = BUILD=$(O) CC='$(CC)' LC_ALL=C TZ=UTC CMOCKA_MESSAGE_OUTPUT=TAP \
         prove -j$$(getconf _NPROCESSORS_ONLN) --exec tests/run-one $(1)
 
 check: ## install what is missing, build, run every test (TESTS=… runs only these)
-check: ready $(PROGRAMS) $(UNIT_BIN) $(REPLAY_BIN) $(TALK) $(MODEL)
+check: ready $(PROGRAMS) $(UNIT_BIN) $(REPLAY_BIN) $(TALK) $(MODEL) $(MANY)
 	@$(call prove,$(TESTS))
 unit: ## the unit tests
 unit: $(UNIT_BIN)
 	@$(call prove,$(UNIT_BIN))
 cli: ## the tests of the commands
-cli: $(PROGRAMS)
+cli: $(PROGRAMS) $(MANY)
 	@$(call prove,$(CLI_TESTS))
 truth: ## only the test of owners: real processes of every kind, as root
 truth: ready $(PROGRAMS) $(TALK)
@@ -221,7 +229,7 @@ fuzz-replay: ## every file of tests/fuzz/corpus through its fuzz target, without
 fuzz-replay: $(REPLAY_BIN)
 	@$(call prove,$(REPLAY_BIN))
 everything: ## compile and link all programs and all test programs, run nothing
-everything: $(PROGRAMS) $(UNIT_BIN) $(REPLAY_BIN) $(TALK) $(MODEL) $(BENCH_BIN)
+everything: $(PROGRAMS) $(UNIT_BIN) $(REPLAY_BIN) $(TALK) $(MODEL) $(MANY) $(BENCH_BIN)
 
 # ---- fuzzing: libFuzzer with clang, in its own configuration ----
 FUZZ_CC      ?= clang

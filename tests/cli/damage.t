@@ -4,7 +4,7 @@
 # lib.sh and spawn assign by name.
 # shellcheck disable=SC2034,SC2154
 . "${0%/*}/lib.sh"
-need_program "$PCAPWHO" "$PCAPWHO_RECORD"
+need_program "$PCAPWHO" "$PCAPWHO_RECORD" "$MANY"
 need_command perl sqlite3 socat capinfos zcat
 own_network
 
@@ -41,7 +41,7 @@ sql "$TMP/whole.db" "SELECT sequence, kind, cause, begin_ns, end_ns FROM snapsho
 ok "($PACKETS packets, $(wc -l <"$TMP/snapshots") snapshots)" test "$(wc -l <"$TMP/snapshots")" -ge 6
 
 # ---- damaged copies: damaged.pl HOW FILE OFFSET… ----
-# Of each leaves OFFSET.db, OFFSET.err, and OFFSET.txt with the exit status. In
+# Of each leaves OFFSET.db, OFFSET.err, and OFFSET.txt with the exit status (many.c). In
 # memory where that can be had: nobody has to wait for a disk.
 CUTS=$TMP/cuts
 if [ -w /dev/shm ]; then
@@ -52,19 +52,21 @@ use strict;
 use warnings;
 my ($how, $file, @offsets) = @ARGV;
 my ($whole, $cuts, $workers) = ("$ENV{TMP}/whole", $ENV{CUTS}, $ENV{WORKERS});
-my @others = grep { $_ ne "$whole/$file" } glob "$whole/*";
+mkdir "$cuts/whole" or die "$cuts/whole: $!";
+my %other = map { m{([^/]+)$}; ($1 => "$cuts/whole/$1") } grep { $_ ne "$whole/$file" } glob "$whole/*";
+write_file($other{$_}, read_file("$whole/$_")) for keys %other;
 my $bytes = read_file("$whole/$file");
-my %other = map { m{([^/]+)$}; ($1 => read_file($_)) } @others;
-for my $worker (0 .. $workers - 1) {
-	next if fork // die;
-	for my $i (grep { $_ % $workers == $worker } 0 .. $#offsets) {
-		one($offsets[$i]);
-	}
-	exit 0;
+my @many = map { open my $to, '|-', $ENV{MANY} or die "$ENV{MANY}: $!"; $to } 1 .. $workers;
+for my $i (0 .. $#offsets) {
+	my $dir = damaged($offsets[$i]);
+	my $to = $many[$i % $workers];
+	print $to join("\t", "$cuts/$offsets[$i]", 'analyze', '-q', '-j1', $dir, '-o', "$cuts/$offsets[$i].db"), "\n";
 }
-1 while wait > 0;
+for my $to (@many) {
+	close $to or die "$ENV{MANY}: status $?\n";
+}
 
-sub one {
+sub damaged {
 	my ($offset) = @_;
 	my $dir = "$cuts/$offset.dir";
 	my $damaged = $bytes;
@@ -74,18 +76,9 @@ sub one {
 		substr($damaged, $offset, 1) ^= chr(1 << $offset % 8);
 	}
 	mkdir $dir or die "$dir: $!";
-	write_file("$dir/$_", $other{$_}) for keys %other;
+	link $other{$_}, "$dir/$_" or die "$dir/$_: $!" for keys %other;
 	write_file("$dir/$file", $damaged);
-	my $pid = fork // die;
-	if (!$pid) {
-		open STDERR, '>', "$cuts/$offset.err" or die;
-		alarm 20; # outlives exec
-		exec $ENV{PCAPWHO}, 'analyze', '-q', '-j1', $dir, '-o', "$cuts/$offset.db" or die;
-	}
-	waitpid $pid, 0;
-	write_file("$cuts/$offset.txt", $? & 127 ? 128 + ($? & 127) : $? >> 8);
-	unlink glob "$dir/*";
-	rmdir $dir;
+	return $dir;
 }
 
 sub read_file {
@@ -101,7 +94,7 @@ sub write_file {
 }
 EOS
 WORKERS=$(nproc)
-export TMP CUTS PCAPWHO WORKERS
+export TMP CUTS MANY WORKERS
 
 # What gzip gives of the first N bytes, for each N: the frames whole in it.
 cat >"$TMP/frames.pl" <<'EOS'
@@ -128,7 +121,8 @@ EOS
 damage() {
 	local how=$1 file=$2 offset
 	shift 2
-	perl "$TMP/damaged.pl" "$how" "$file" "$@"
+	perl "$TMP/damaged.pl" "$how" "$file" "$@" 2>>"$TMP/left" ||
+		echo "$how $file: not all runs came to their end" >>"$TMP/left"
 	for offset; do
 		if [ ! -s "$CUTS/$offset.db" ]; then
 			echo "SELECT '$offset $(<"$CUTS/$offset.txt")|no database';"
@@ -153,7 +147,7 @@ damage() {
 	done >"$TMP/damage.sql"
 	sqlite3 -batch "file::memory:" <"$TMP/damage.sql"
 	cat "$CUTS"/*.err >"$TMP/errors"
-	rm "$CUTS"/*
+	rm -r "${CUTS:?}"/*
 }
 
 # The first 400, the last 400, and 100 between.
@@ -247,4 +241,5 @@ awk '$3 != $4 || $5 != 0' "$TMP/pcapflip" >"$TMP/bad"
 none "what could be read is accounted for" "$TMP/bad"
 awk '$8 != 0' "$TMP/pcapflip" >"$TMP/bad"
 none "and no owner is wrong" "$TMP/bad"
+is "$(<"$TMP/left")" "" "every run came to its end, and left nothing allocated"
 done_testing

@@ -16,6 +16,8 @@ case $BUILD in
 esac
 # shellcheck disable=SC2034
 PCAPWHO=$BUILD/pcapwho PCAPWHO_RECORD=$BUILD/pcapwho-record
+# shellcheck disable=SC2034
+MANY=$(dirname "$(readlink -f "$PCAPWHO")")/tests/cli/many
 
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/pcapwho-test.XXXXXX")
 TEST_COUNT=0 TEST_FAILED=0 TEST_PLAN=
