@@ -407,6 +407,18 @@ static void put_segment(uint64_t number, int64_t *now_ns, double *turns)
 	note(snap_name);
 }
 
+static void wrong_usage(const char *word, const char *wanted)
+{
+	fprintf(stderr,
+		"history: %s: wanted %s\n"
+		"Usage: history DIRECTORY [NAME=NUMBER]..., NAME one of",
+		word, wanted);
+	for (int i = 0; i < SIZES; i++)
+		fprintf(stderr, " %s", size_names[i]);
+	fputs("\n", stderr);
+	exit(2);
+}
+
 static void take_size(const char *argument)
 {
 	for (int i = 0; i < SIZES; i++) {
@@ -417,8 +429,7 @@ static void take_size(const char *argument)
 		    size[i] > 0)
 			return;
 	}
-	fprintf(stderr, "history: %s: wanted NAME=NUMBER, a number from 1\n", argument);
-	exit(64);
+	wrong_usage(argument, "NAME=NUMBER, a number from 1");
 }
 
 int main(int argc, char **argv)
@@ -428,16 +439,14 @@ int main(int argc, char **argv)
 	int64_t now_ns = BEGAN_NS;
 	double turns = 0;
 
-	if (argc < 2) {
-		fputs("Usage: history DIRECTORY [NAME=NUMBER]...\n", stderr);
-		return 64;
-	}
+	if (argc < 2 || argv[1][0] == '-')
+		wrong_usage(argc < 2 ? "nothing" : argv[1], "a directory");
 	for (int i = 2; i < argc; i++)
 		take_size(argv[i]);
 	if (size[FLOWS] < size[SOCKETS] || size[RATE] > (uint64_t)NS_PER_SECOND ||
 	    flows_a_second() > (double)size[SOCKETS] || flows_a_second() > (double)size[RATE]) {
-		fputs("history: fewer flows than sockets, or all too near each other\n", stderr);
-		return 64;
+		wrong_usage("these numbers",
+			    "at least as many flows as sockets, and time for them");
 	}
 	flows = calloc(size[SOCKETS], sizeof(*flows));
 	if (flows == NULL || mkdir(argv[1], 0700) != 0 ||

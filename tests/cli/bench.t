@@ -50,4 +50,17 @@ like "$out" 'bad.sh +MiB +33 +32 +NO' "which the table shows"
 like "$out" 'broken.sh +failed' "and what failed"
 all "$TMP/absent.sh"
 is "$status$(json '.figures')" "0[]" "nothing could run: no figures"
+# ---- what evidence is made with ----
+history=${MANY%/cli/many}/bench/history
+if [ -x "$history" ]; then
+	mkdir "$TMP/history" && cd "$TMP/history" || bail "no directory"
+	for words in --help -x "" "made --help" "made nonsense" "made packets=" "made packets=0"; do
+		read -r -a arguments <<<"$words"
+		run "$history" "${arguments[@]}"
+		like "$status $out$err" "^2 history: .*: wanted .*Usage: history DIRECTORY" "history $words: refused"
+	done
+	is "$(ls -A "$TMP/history")" "" "and nothing is made"
+else
+	skip 8 "the benches are not built"
+fi
 done_testing
