@@ -150,11 +150,11 @@ static int create_schema(struct store *store, struct error *error)
 
 static int fail_to_create(const char *path, struct error *error)
 {
-	error_errno(error, path, "create");
 	/* A missing directory is no missing input. */
-	if (error && error->code == ERROR_NO_INPUT)
-		error->code = ERROR_SYSTEM;
-	return error ? (int)error->code : ERROR_SYSTEM;
+	if (errno == ENOENT)
+		return error_set(error, ERROR_SYSTEM, path, -1,
+				 "create: %s: make its directory first", strerror(ENOENT));
+	return error_errno(error, path, "create");
 }
 
 /* Makes an empty file that nobody else has, on the way to path, which is what an

@@ -89,7 +89,7 @@ fails 1 "short.db" "a database that was cut" "$PCAPWHO" analyze second.pcap -o s
 fails 1 "text" "a text file as -o" "$PCAPWHO" analyze second.pcap -o text
 fails 1 "nothing" "an empty file as -o" "$PCAPWHO" analyze second.pcap -o nothing
 fails 1 "empty" "a directory as -o" "$PCAPWHO" analyze second.pcap -o empty
-fails 1 "missing/new.db: " "-o in a missing directory" "$PCAPWHO" analyze second.pcap -o missing/new.db
+fails 1 "missing/new.db: create: No such file or directory: make its directory first" "-o in a missing directory" "$PCAPWHO" analyze second.pcap -o missing/new.db
 fails 1 "text/new.db" "-o below a file" "$PCAPWHO" analyze second.pcap -o text/new.db
 fails 64 "good.db" "--packets on a database without" "$PCAPWHO" analyze --packets second.pcap -o good.db
 fails 64 "good.db: its buckets are 1 s and cannot become 0.25 s" "another bucket than the database's" "$PCAPWHO" analyze --bucket 250ms second.pcap -o good.db
