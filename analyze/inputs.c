@@ -68,6 +68,9 @@ static int add_input(struct inputs *inputs, const struct input *model, const cha
 struct custody_reading {
 	struct inputs *inputs;
 	size_t first; /* inputs of this directory begin here */
+	const struct evidence_list *list;
+	bool is_whole; /* all of the directory was asked for */
+	bool failed;   /* for want of memory */
 };
 
 /* A directory's inputs are by number: the first that is not below it. */
@@ -95,6 +98,52 @@ static bool is_content(const struct input *input, const char *name)
 	       strcmp(input->pcap + length, ".gz") == 0;
 }
 
+static bool is_capture(const char *suffix)
+{
+	return strcmp(suffix, EVIDENCE_PCAP) == 0 || strcmp(suffix, EVIDENCE_PCAP_GZ) == 0;
+}
+
+static bool has_expired(const struct custody_entry *entry)
+{
+	return strcmp(entry->event, "expire") == 0;
+}
+
+/* A recorder at work closes more while the directory is listed, and then the log read. */
+static bool may_be_newer(const struct evidence_list *list, const struct evidence_stem *stem)
+{
+	const struct evidence_segment *last =
+		list->count > 0 ? &list->segments[list->count - 1] : NULL;
+
+	return last != NULL && stem->number > last->stem.number &&
+	       (last->pcap_is_part || last->snap_is_part);
+}
+
+/* The segment of an entry may be none that is here. */
+static void note_segment(struct custody_reading *reading, const struct custody_entry *entry,
+			 const struct evidence_stem *stem, const char *suffix)
+{
+	bool expired = has_expired(entry);
+
+	if (!reading->is_whole || !is_capture(suffix) || (entry->sha256 == NULL && !expired) ||
+	    may_be_newer(reading->list, stem))
+		return;
+	reading->failed |= absent_note(&reading->inputs->absent, stem, expired) != 0;
+}
+
+/* An entry tells of the other file of a pair. */
+static void note_missing(struct input *input, const struct custody_entry *entry,
+			 const struct evidence_stem *stem, const char *suffix)
+{
+	bool is_pcap = input->pcap == NULL && is_capture(suffix);
+	bool is_snap = input->snap == NULL && strcmp(suffix, EVIDENCE_SNAP) == 0;
+
+	if (stem->opened_ns != input->opened_ns || (!is_pcap && !is_snap) ||
+	    (entry->sha256 == NULL && !has_expired(entry)))
+		return;
+	snprintf(input->missing, sizeof(input->missing), "%s", entry->file);
+	input->missing_expired = has_expired(entry);
+}
+
 static void note_entry(const struct custody_entry *entry, void *context)
 {
 	struct custody_reading *reading = context;
@@ -103,6 +152,7 @@ static void note_entry(const struct custody_entry *entry, void *context)
 
 	if (entry->file == NULL || evidence_parse_name(entry->file, &stem, &suffix) != 0)
 		return;
+	note_segment(reading, entry, &stem, suffix);
 	for (size_t i = first_of_number(reading, stem.number);
 	     i < reading->inputs->count && reading->inputs->items[i].number == stem.number; i++) {
 		struct input *input = &reading->inputs->items[i];
@@ -113,8 +163,10 @@ static void note_entry(const struct custody_entry *entry, void *context)
 		if (entry->sha256 != NULL && is_content(input, entry->file))
 			snprintf(input->content_sha256, sizeof(input->content_sha256), "%s",
 				 entry->sha256);
-		if (!pcap && !snap)
+		if (!pcap && !snap) {
+			note_missing(input, entry, &stem, suffix);
 			continue;
+		}
 		input->repaired |= strcmp(entry->event, "repair") == 0;
 		if (entry->sha256 != NULL && entry->bytes >= 0) {
 			logged->bytes = (uint64_t)entry->bytes;
@@ -125,21 +177,30 @@ static void note_entry(const struct custody_entry *entry, void *context)
 
 /* Evidence without its log is evidence too; a log that does not hold is worth a
  * remark, and vouches for nothing. */
-static void read_custody(struct inputs *inputs, const struct input_directory *directory,
-			 size_t first)
+static int read_custody(struct inputs *inputs, const struct input_directory *directory,
+			size_t first, const struct evidence_list *list, bool is_whole,
+			struct error *failure)
 {
-	struct custody_reading reading = {.inputs = inputs, .first = first};
+	const size_t noted = inputs->absent.count;
+	struct custody_reading reading = {
+		.inputs = inputs, .first = first, .list = list, .is_whole = is_whole};
 	struct error error = ERROR_NONE;
 	int status =
 		custody_verify(directory->fd, directory->path, note_entry, &reading, NULL, &error);
 
 	if (status == ERROR_DAMAGED && inputs->broken_custody.code == 0)
 		inputs->broken_custody = error;
+	if (status != 0)
+		inputs->absent.count = noted;
+	for (size_t i = 0; i < list->count && !reading.failed; i++)
+		reading.failed = absent_note(&inputs->absent, &list->segments[i].stem, true) != 0;
 	for (size_t i = first; i < inputs->count && status != 0; i++) {
 		inputs->items[i].pcap_logged = (struct input_logged){0};
 		inputs->items[i].snap_logged = (struct input_logged){0};
 		inputs->items[i].content_sha256[0] = '\0';
+		inputs->items[i].missing[0] = '\0';
 	}
+	return reading.failed ? no_memory(failure) : 0;
 }
 
 static int add_segment(struct inputs *inputs, const struct input *group,
@@ -190,9 +251,9 @@ static int find_segments(struct inputs *inputs, const char *path, const struct e
 			continue;
 		status = add_segment(inputs, &group, segment, only != NULL, error);
 	}
-	evidence_list_release(&list);
 	if (status == 0)
-		read_custody(inputs, &directory, before);
+		status = read_custody(inputs, &directory, before, &list, only == NULL, error);
+	evidence_list_release(&list);
 	if (status == 0 && inputs->count == before && inputs->unfinished == passed)
 		return error_set(error, ERROR_NO_INPUT, path, -1,
 				 "no segments here: wanted files such as "
@@ -451,5 +512,6 @@ void inputs_release(struct inputs *inputs)
 	}
 	free(inputs->items);
 	free(inputs->directories);
+	absent_release(&inputs->absent);
 	*inputs = (struct inputs){0};
 }

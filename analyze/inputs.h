@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "snapshot/format/custody.h"
+#include "analyze/absent.h"
 #include "snapshot/format/error.h"
 #include "snapshot/format/evidence.h"
 
@@ -45,6 +46,9 @@ struct input {
 	/* What it says of the capture as it was before it was compressed; "": nothing, or the
 	 * capture is not what it says. */
 	char content_sha256[CUSTODY_HEX_SIZE];
+	/* The other file of the pair, which the log has and the directory has not; "": none. */
+	char missing[EVIDENCE_NAME_SIZE];
+	bool missing_expired; /* as the log says */
 	/* Not what the log says; code 0: it is, or nothing is said. */
 	struct error pcap_altered, snap_altered;
 	char group_name[EVIDENCE_NAME_SIZE]; /* first stem in its directory; sorts what began at
@@ -62,6 +66,7 @@ struct inputs {
 	struct input_directory *directories;
 	size_t directory_count, directory_capacity;
 	struct error broken_custody; /* the first log whose chain does not hold; code 0: none */
+	struct absent absent;	     /* of directories that were given as a whole */
 	size_t unfinished;	     /* .part files that were passed over */
 	char unfinished_name[EVIDENCE_NAME_SIZE];
 };

@@ -315,13 +315,34 @@ static int merge_parts(struct load *load, struct job *job, struct error *error)
 	return status;
 }
 
+/* Half of a pair: what it would have shown is not there, and the log says that it was. */
+static int note_missing(struct load *load, const struct input *input, struct error *error)
+{
+	struct merge_damage damage = {.kind = input->missing_expired ? "expired" : "missing",
+				      .subject = input->missing,
+				      .detail = "custody.log has it, and it is not here",
+				      .is_whole = true};
+	struct error said = ERROR_NONE;
+
+	if (input->missing_expired) {
+		damage.detail = "it expired, as custody.log says";
+	} else {
+		error_set(&said, ERROR_DAMAGED, input->missing, -1, "%s", damage.detail);
+		say_path(input, &said);
+		damage_noted(load, &said);
+	}
+	return merge_damaged(load->merge, &damage, error);
+}
+
 static int note_damages(struct load *load, struct job *job, struct error *error)
 {
 	struct input *input = job->input;
 	int status = 0;
 
+	if (input->missing[0] != '\0')
+		status = note_missing(load, input, error);
 	/* What is damaged is not the file that its log tells of: its row says which it is. */
-	if (job->pcap_damaged)
+	if (status == 0 && job->pcap_damaged)
 		status = input_hash_believed(input, error);
 	if (status == 0 && input->snap_altered.code != 0)
 		status = note_damage(load, input, &input->snap_altered, "altered", input->snap,
@@ -379,7 +400,7 @@ static int merge_job(struct load *load, struct job *job, bool is_last, struct er
 	if (status == 0)
 		status = store_commit(load->store, error);
 	if (job->snap_damaged || job->pcap_damaged || input->snap_altered.code != 0 ||
-	    input->pcap_altered.code != 0)
+	    input->pcap_altered.code != 0 || (input->missing[0] != '\0' && !input->missing_expired))
 		load->result->damaged++;
 	return status;
 }
@@ -504,6 +525,26 @@ static void report_unfinished(struct load *load)
 	damage_noted(load, &remark);
 }
 
+/* Whole segments that a log has, and nobody gave. */
+static void report_absent(struct load *load)
+{
+	struct error remark = ERROR_NONE;
+	struct evidence_stem first;
+	size_t count = absent_count(&load->inputs.absent, &first);
+	char name[EVIDENCE_NAME_SIZE];
+
+	if (count == 0)
+		return;
+	evidence_name(&first, "", name);
+	error_set(
+		&remark, ERROR_DAMAGED, name, -1,
+		"%zu segment%s that custody.log has, and does not call expired, %s not here: this "
+		"%s",
+		count, count == 1 ? "" : "s", count == 1 ? "is" : "are",
+		count == 1 ? "one" : "is the first");
+	damage_noted(load, &remark);
+}
+
 /* Which of two files was read, where they may not be the same. */
 static void report_both(struct load *load)
 {
@@ -551,6 +592,7 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 	if (status != 0)
 		goto out;
 	report_unfinished(&load);
+	report_absent(&load);
 	if (load.inputs.count == 0) {
 		status = error_set(error, ERROR_NO_INPUT, paths[0], -1,
 				   "no finished segment to analyze");

@@ -65,6 +65,33 @@ is "$status" 2 "a snapshot file that was written anew"
 like "$err" "${snap##*/}: wanted what custody.log has of it" "is always told"
 is "$(altered)" "${snap##*/}" "and in coverage"
 
+# ---- files that are not there ----
+missing() { sql "$dir.db" "SELECT subject FROM coverage WHERE kind = 'missing'"; }
+for gone in pcap snap; do
+	copy "without-$gone"
+	rm "${!gone}"
+	analyze
+	is "$status" 2 "a $gone file that the log has and the directory has not"
+	like "$err" "${!gone##*/}: custody.log has it" "is told"
+	is "$(missing)" "${!gone##*/}" "and in coverage"
+done
+copy first
+rm "$pcap" "$snap"
+analyze
+is "$status" 0 "the rest of a recording is analyzed"
+like "$err" "^pcapwho analyze: 000001-[^ ]*: 1 segment that custody.log has" "a segment that is not there is told"
+run "$PCAPWHO" analyze -q -o "$TMP/both.db" "$dir" "$TMP/whole"
+is "$status$err" 0 "but not if another directory has it"
+run "$PCAPWHO" analyze -q -o "$TMP/one.db" "$dir"/000002-*.pcap
+is "$status$err" 0 "nor if one file was asked for"
+copy live
+rm "$dir"/000002-*
+touch "$dir/000001-20261122T035254.187739684Z.pcap.part"
+analyze
+is "$status" 0 "beside a recorder at work"
+like "$err" "1 unfinished segment" "what is being recorded is told"
+unlike "$err" "custody.log has" "what it closes meanwhile is not missed"
+
 # ---- a log that says nothing ----
 copy missing
 rm "$dir/custody.log"
