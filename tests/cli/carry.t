@@ -3,7 +3,7 @@
 # row that is wrong. The exit status of a crash or of a sanitizer is none of these.
 # shellcheck disable=SC2154
 . "${0%/*}/lib.sh"
-need_program "$PCAPWHO"
+need_program "$PCAPWHO" "$MANY"
 need_command perl sqlite3 sha256sum
 
 sql() { sqlite3 -batch "$@"; }
@@ -16,58 +16,105 @@ is "$status$err" 0 "the next segment goes on with what was kept"
 is "$(sql "$TMP/both.db" "SELECT count(*) > 0 FROM flow f JOIN connection USING (flow_id) WHERE segment_id = 1 AND f.end_ns >
 	(SELECT first_packet_ns FROM segment WHERE segment_id = 2)")" 1 "in rows of the first"
 
-# The numbers of a kind's first blob, one a line; and back, as a statement.
-cat >"$TMP/numbers.pl" <<'EOS'
+# The records as they are: kind and blob, in their order.
+sql "$TMP/first.db" "SELECT kind, hex(state) FROM carry ORDER BY seq" >"$TMP/records"
+# numbers KIND: those of its first blob, one a line.
+# change: lines KIND poke LINE NUMBER, KIND same, KIND flip PLACE or sql STATEMENT, as statements.
+cat >"$TMP/carry.pl" <<'EOS'
 use strict;
 use warnings;
-use Math::BigInt;
-my ($do, $kind) = @ARGV;
-if ($do eq 'decode') {
-	my $hex = <STDIN>;
-	chomp $hex;
-	my ($value, $shift) = (Math::BigInt->new(0), 0);
-	for my $byte (unpack 'C*', pack 'H*', $hex) {
-		$value += Math::BigInt->new($byte & 0x7f)->blsft($shift);
+my ($do, $records, $kind) = @ARGV;
+my %first;
+open my $in, '<', $records or die;
+while (<$in>) {
+	my ($of, $hex) = /^(\d+)\|(.*)/;
+	$first{$of} //= pack 'H*', $hex;
+}
+if ($do eq 'numbers') {
+	print map { "$_\n" } decode($first{$kind});
+	exit;
+}
+while (<STDIN>) {
+	my ($of, $change, @with) = split;
+	if ($of eq 'sql') {
+		s/^sql //;
+		print;
+	} elsif ($change eq 'flip') {
+		my $bytes = $first{$of};
+		my $at = int $with[0] * (length($bytes) - 1) / 20;
+		substr($bytes, $at, 1) ^= chr(1 << $with[0] % 8);
+		print "UPDATE carry SET state = x'", unpack('H*', $bytes), "' WHERE kind = $of;\n";
+	} else {
+		my @numbers = decode($first{$of});
+		$numbers[$with[0] - 1] = $with[1] if $change eq 'poke';
+		print "UPDATE carry SET state = x'", unpack('H*', join '', map { encode($_) } @numbers),
+			"' WHERE seq = (SELECT min(seq) FROM carry WHERE kind = $of);\n";
+	}
+}
+
+# Seven bits a byte, the lowest first; of a sign, the lowest of all.
+sub decode {
+	my ($value, $shift, @numbers) = (0, 0);
+	for my $byte (unpack 'C*', $_[0]) {
+		$value |= ($byte & 0x7f) << $shift;
 		$shift += 7;
 		next if $byte & 0x80;
-		print $value->is_odd ? -(($value + 1) / 2) : $value / 2, "\n";
-		($value, $shift) = (Math::BigInt->new(0), 0);
+		push @numbers, $value & 1 ? -1 - ($value >> 1) : $value >> 1;
+		($value, $shift) = (0, 0);
 	}
-} else {
+	return @numbers;
+}
+sub encode {
+	my $value = $_[0] < 0 ? ~($_[0] << 1) : $_[0] << 1;
 	my $bytes = '';
-	for my $line (<STDIN>) {
-		my $value = Math::BigInt->new($line);
-		$value = $value->is_neg ? -$value * 2 - 1 : $value * 2;
-		while ($value >= 128) {
-			$bytes .= chr(($value & 127) | 128);
-			$value = $value >> 7;
-		}
-		$bytes .= chr $value;
+	for (; $value >= 128; $value >>= 7) {
+		$bytes .= chr($value & 127 | 128);
 	}
-	print "UPDATE carry SET state = x'", unpack('H*', $bytes), "' WHERE seq = (SELECT min(seq) FROM carry WHERE kind = $kind)\n";
+	return $bytes . chr $value;
 }
 EOS
-numbers() { sql "$TMP/first.db" "SELECT hex(state) FROM carry WHERE kind = $1 ORDER BY seq LIMIT 1" | perl "$TMP/numbers.pl" decode; }
-# refused NAME SQL: after it the second segment is not loaded, and nothing is changed.
-refused() {
-	cp "$TMP/first.db" "$TMP/altered.db"
-	sql "$TMP/altered.db" "$2" || bail "$2"
-	local before
-	before=$(sha256sum <"$TMP/altered.db")
-	run "$PCAPWHO" analyze -q "$second" -o "$TMP/altered.db"
-	is "$status $(sha256sum <"$TMP/altered.db")" "1 $before" "$1: refused, and nothing changes" || diag "$err"
-	like "$err" "^pcapwho analyze: $TMP/altered.db: wanted .*carry record.*, found " "and it is told"
+numbers() { perl "$TMP/carry.pl" numbers "$TMP/records" "$1"; }
+
+# Copies of the database with a change each, and the second segment loaded onto each of them:
+# said one by one, done in one go by load_altered, in the order in which they were said.
+names=()
+changes() { printf '%s\n' "$1" >>"$TMP/changes"; }
+refused() { # NAME SQL: after it the second segment is not loaded, and nothing is changed.
+	names+=("$1")
+	changes "sql $2"
 }
-# poke NAME KIND LINE NUMBER: of the first record.
-poke() {
-	refused "$1" "$(numbers "$2" | sed "$3s/.*/$4/" | perl "$TMP/numbers.pl" encode "$2")"
+poke() { # NAME KIND LINE NUMBER: of the first record.
+	names+=("$1")
+	changes "$2 poke $3 $4"
 }
+# Leaves I.db, and I.txt and I.err as many.c does; hashes before the load and after it.
+load_altered() { # DIRECTORY
+	local i count
+	mkdir "$1"
+	perl "$TMP/carry.pl" change "$TMP/records" <"$TMP/changes" >"$TMP/statements"
+	count=$(wc -l <"$TMP/changes")
+	rm "$TMP/changes"
+	is "$(wc -l <"$TMP/statements")" "$count" "($count changes)"
+	perl -MFile::Copy -e 'my ($from, $to, $count) = @ARGV; for (0 .. $count - 1) { copy $from, "$to/$_.db" or die }' \
+		"$TMP/first.db" "$1" "$count"
+	awk -v to="$1" '{ print ".open " to "/" NR - 1 ".db"; print; print "SELECT changes();" }' "$TMP/statements" >"$TMP/script"
+	not_ok "(each of which changes something)" grep -qx 0 <(sql -bail :memory: <"$TMP/script" || echo 0)
+	before=$(cd "$1" && sha256sum -- *.db)
+	for ((i = 0; i < count; i++)); do
+		printf '%s\t' "$1/$i" analyze -q "$second" -o
+		printf '%s\n' "$1/$i.db"
+	done >"$TMP/runs"
+	ok "(all are loaded)" "$MANY" <"$TMP/runs"
+	after=$(cd "$1" && sha256sum -- *.db)
+}
+same_as_before() { [ "$(grep " $1\.db\$" <<<"$before")" = "$(grep " $1\.db\$" <<<"$after")" ]; }
+
 RECORDING=11 PROCESS=12 SOCKET=13 HOLDER=14 ADDRESS=15 INTERFACE=16 SNAPSHOT=17 COUNTERS=19 FLOW=22
 for kind in $RECORDING $PROCESS $SOCKET $HOLDER $ADDRESS $INTERFACE $SNAPSHOT $FLOW; do
-	numbers $kind | perl "$TMP/numbers.pl" encode $kind >"$TMP/same"
-	is "$(cp "$TMP/first.db" "$TMP/altered.db"; sql "$TMP/altered.db" "$(<"$TMP/same")"; sql "$TMP/altered.db" "SELECT hex(state) FROM carry")" \
+	perl "$TMP/carry.pl" change "$TMP/records" <<<"$kind same" >"$TMP/same"
+	is "$(cp "$TMP/first.db" "$TMP/altered.db"; sql "$TMP/altered.db" "$(<"$TMP/same") SELECT hex(state) FROM carry")" \
 		"$(sql "$TMP/first.db" "SELECT hex(state) FROM carry")" "kind $kind, taken apart and put together: the same"
-	refused "kind $kind twice" "INSERT INTO carry (kind, state) SELECT kind, state FROM carry WHERE kind = $kind"
+	refused "kind $kind twice" "INSERT INTO carry (kind, state) SELECT kind, state FROM carry WHERE kind = $kind;"
 done
 
 # A flow has 70 numbers, the first is how many connections follow; of a connection the
@@ -97,31 +144,34 @@ poke "a process of no recording" $PROCESS 2 $most
 poke "a socket that was not given" $SOCKET 20 -7
 poke "a snapshot that was not given" $SNAPSHOT 2 $most
 poke "an address of no recording" $ADDRESS 1 0
-refused "a connection's row that is gone" "DELETE FROM connection WHERE connection_id = $id"
-refused "a connection's row with other packets" "UPDATE connection SET sent_packets = sent_packets + 1 WHERE connection_id = $id"
-refused "a record of no kind" "INSERT INTO carry (kind, state) VALUES (99, x'00')"
-refused "an empty blob" "INSERT INTO carry (kind, state) VALUES ($FLOW, x'')"
+refused "a connection's row that is gone" "DELETE FROM connection WHERE connection_id = $id;"
+refused "a connection's row with other packets" "UPDATE connection SET sent_packets = sent_packets + 1 WHERE connection_id = $id;"
+refused "a record of no kind" "INSERT INTO carry (kind, state) VALUES (99, x'00');"
+refused "an empty blob" "INSERT INTO carry (kind, state) VALUES ($FLOW, x'');"
+load_altered "$TMP/altered"
+for i in "${!names[@]}"; do
+	is "$(<"$TMP/altered/$i.txt") $(same_as_before "$i" && echo same)" "1 same" "${names[i]}: refused, and nothing changes"
+	like "$(<"$TMP/altered/$i.err")" "^pcapwho analyze: $TMP/altered/$i.db: wanted .*carry record.*, found " "and it is told"
+done
 
 # ---- any byte ----
-wrong=0
-cat >"$TMP/flip.pl" <<'EOS'
-my ($kind, $place, $hex) = @ARGV;
-my $bytes = pack 'H*', $hex;
-my $at = int $place * (length($bytes) - 1) / 20;
-substr($bytes, $at, 1) ^= chr(1 << $place % 8);
-print "UPDATE carry SET state = x'", unpack('H*', $bytes), "' WHERE kind = $kind";
-EOS
+flips=()
 for kind in $RECORDING $PROCESS $SOCKET $HOLDER $ADDRESS $INTERFACE $SNAPSHOT $FLOW $COUNTERS; do
-	hex=$(sql "$TMP/first.db" "SELECT hex(state) FROM carry WHERE kind = $kind ORDER BY seq LIMIT 1")
 	for place in {0..20}; do
-		cp "$TMP/first.db" "$TMP/altered.db"
-		sql "$TMP/altered.db" "$(perl "$TMP/flip.pl" $kind "$place" "$hex")"
-		before=$(sha256sum <"$TMP/altered.db")
-		run "$PCAPWHO" analyze -q "$second" -o "$TMP/altered.db"
-		{ [ "$status" -eq 0 ] && [ "$(sql "$TMP/altered.db" "SELECT sum(abs(difference)) FROM accounting")" = 0 ]; } ||
-			{ [ "$status" -eq 1 ] && [ "$(sha256sum <"$TMP/altered.db")" = "$before" ]; } ||
-			{ wrong=$((wrong + 1)) && diag "kind $kind, place $place: $status $err"; }
+		flips+=("kind $kind, place $place")
+		changes "$kind flip $place"
 	done
+done
+load_altered "$TMP/flipped"
+for i in "${!flips[@]}"; do
+	echo ".open $TMP/flipped/$i.db"
+	echo "SELECT $i, sum(abs(difference)) FROM accounting;"
+done | sql :memory: >"$TMP/differences"
+wrong=0
+for i in "${!flips[@]}"; do
+	status=$(<"$TMP/flipped/$i.txt")
+	{ [ "$status" = 0 ] && grep -qx "$i|0" "$TMP/differences"; } || { [ "$status" = 1 ] && same_as_before "$i"; } ||
+		{ wrong=$((wrong + 1)) && diag "${flips[i]}: $status $(<"$TMP/flipped/$i.err")"; }
 done
 is "$wrong" 0 "a bit flipped anywhere: an error and nothing changes, or all packets are accounted for"
 done_testing

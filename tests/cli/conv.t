@@ -73,11 +73,11 @@ compare "$TMP/all.pcapng.gz" "the same with gzip"
 
 # ---- every link type there is: read, or counted with the reason ----
 mkdir "$TMP/links"
-for link in {0..300}; do
-	perl -e 'print pack "L<S<S<L<L<L<L<", 0xa1b2c3d4, 2, 4, 0, 0, 65535, $ARGV[0];
-		print pack("L<L<L<L<", 1, 0, 48, 48), pack "C48", 0x45, 0, map { $_ * 7 % 256 } 2 .. 47' \
-		"$link" >"$TMP/links/$link.pcap"
-done
+perl -e 'for my $link (0 .. 300) {
+		open my $to, ">:raw", "$ARGV[0]/$link.pcap" or die;
+		print $to pack("L<S<S<L<L<L<L<", 0xa1b2c3d4, 2, 4, 0, 0, 65535, $link),
+			pack("L<L<L<L<", 1, 0, 48, 48), pack "C48", 0x45, 0, map { $_ * 7 % 256 } 2 .. 47;
+	}' "$TMP/links"
 run "$PCAPWHO" analyze -q "$TMP"/links/*.pcap -o "$TMP/links.db"
 is "$status" 0 "captures of 301 link types load"
 is "$(sql "$TMP/links.db" "SELECT packets, difference FROM accounting WHERE scope = 'total'")" "301|0" \

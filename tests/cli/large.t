@@ -12,9 +12,12 @@ need_command sqlite3 perl
 # one after the other, some of them fragments whose first one is some way before.
 # The first one is seen once, so that the two of a pair stand on both sides of a cut.
 PACKETS=1100001
-COUNTED=$(((PACKETS + 1) / 2))
+# Of them, where two parts do.
+FEWER=600001
+counted() { echo $((($1 + 1) / 2)); }
 perl -e '
-	my ($packets) = @ARGV;
+	my ($packets, $fewer) = @ARGV;
+	my ($number, $end) = (0, 0);
 	binmode STDOUT;
 	print pack("V v v V V V V", 0xa1b23c4d, 2, 4, 0, 0, 262144, 276);
 	my $ns = 0;
@@ -23,6 +26,7 @@ perl -e '
 		my $frame = pack("n n N n C C a8", 0x0800, 0, $interface, 1, 0, 6, "") . $ip;
 		$ns += 20000;
 		print pack("V4", 1795290600 + int($ns / 1e9), $ns % 1e9, length $frame, length $frame), $frame;
+		$end = tell STDOUT if ++$number == $fewer;
 	}
 	sub ip {
 		my ($id, $place, $protocol, $host, $rest) = @_;
@@ -39,7 +43,9 @@ perl -e '
 		see(2, $ip);
 		see(3, $ip);
 	}
-' "$PACKETS" >"$TMP/large.pcap"
+	print STDERR $end;
+' "$PACKETS" "$FEWER" >"$TMP/large.pcap" 2>"$TMP/end"
+head -c "$(<"$TMP/end")" "$TMP/large.pcap" >"$TMP/fewer.pcap"
 
 analyze() { # NAME ARGUMENT…
 	local name=$1
@@ -53,7 +59,7 @@ analyze one -j 1 "$TMP/large.pcap"
 is "$status" 0 "a capture of $PACKETS packets loads"
 is "$(sql one "SELECT packets, flow_packets FROM segment")" "$PACKETS|$PACKETS" "all of them"
 is "$(sql one "SELECT sum(difference <> 0) FROM accounting")" 0 "each accounted for"
-is "$(sql one "SELECT sum(orig_packets + resp_packets), sum(repeat_packets) FROM flow")" "$COUNTED|$((PACKETS - COUNTED))" \
+is "$(sql one "SELECT sum(orig_packets + resp_packets), sum(repeat_packets) FROM flow")" "$(counted $PACKETS)|$((PACKETS - $(counted $PACKETS)))" \
 	"each counted once, though two interfaces saw it"
 is "$(sql one "SELECT count(*) FROM other")" 0 "each fragment with the ports of its first one"
 for workers in 2 5; do
@@ -79,14 +85,14 @@ for workers in 4; do
 done
 
 # ---- a row for each packet ----
-analyze packets -j 1 --packets "$TMP/large.pcap"
-analyze packets4 -j 4 --packets "$TMP/large.pcap"
+analyze packets -j 1 --packets "$TMP/fewer.pcap"
+analyze packets4 -j 4 --packets "$TMP/fewer.pcap"
 same packets4 "with a row for each packet" packets
-is "$(sql packets "SELECT count(*), max(number) FROM packet")" "$COUNTED|$((PACKETS - 1))" "numbered as in the file"
+is "$(sql packets "SELECT count(*), max(number) FROM packet")" "$(counted $FEWER)|$((FEWER - 1))" "numbered as in the file"
 
 # ---- among others ----
 mkdir "$TMP/several"
-ln "$TMP/large.pcap" "$TMP/several/b.pcap"
+ln "$TMP/fewer.pcap" "$TMP/several/b.pcap"
 for name in a c d; do
 	head -c $((24 + 1000 * 64)) "$TMP/large.pcap" | cat - <(head -c "$(printf '%d' "'$name")" /dev/zero) >"$TMP/several/$name.pcap"
 done
