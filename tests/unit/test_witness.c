@@ -206,7 +206,7 @@ static void a_file_that_is_not_there_is_an_error(void **state)
 static uint64_t steps_for(size_t n)
 {
 	struct witness *all = calloc(2 * n, sizeof(*all));
-	char(*names)[16] = calloc(n, sizeof(*names));
+	char(*names)[24] = calloc(n, sizeof(*names));
 	uint64_t before;
 
 	assert_non_null(all);
