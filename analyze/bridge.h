@@ -70,6 +70,10 @@ struct bridge_candidate {
 
 #define BRIDGE_TURN_TORN (TIMELINE_NONE - 1)
 
+/* Between the clock of the packets and that of the uses: the recorder reads
+ * both within a microsecond. */
+#define BRIDGE_CLOCKS_NS INT64_C(5000)
+
 struct bridge_verdict {
 	enum bridge_rule rule; /* BRIDGE_NO_RULE unless reason is BRIDGE_OWNED */
 	enum bridge_reason reason;

@@ -65,9 +65,6 @@ static inline bool bridge_is_stale(const struct timeline *tl, const struct timel
 	return life->gone != TIMELINE_NONE && t_ns > tl->frames[life->last].begin_ns;
 }
 
-/* Between the clock of the packets and that of the uses: the recorder reads
- * both within a microsecond. */
-#define BRIDGE_CLOCKS_NS INT64_C(5000)
 /* So long after it was sent is an answer surely its sender's, in whose hands
  * the port has been; and so long before its answer a request. */
 #define BRIDGE_ANSWER_NS INT64_C(30000000000)

@@ -286,9 +286,12 @@ static bool predates(const struct merge *merge, const struct merge_flow *live,
 
 	if (live->flow.began_ns == INT64_MIN || !span->by_tuple || span->socket == TIMELINE_NONE)
 		return false;
-	/* A connecting one was opened just before its SYN. */
+	/* A connecting one was opened just before its SYN, one that accepts after it. */
 	if (told != TIMELINE_NONE)
-		return tl->sockets[told].opened_ns + NS_PER_SECOND < live->flow.began_ns;
+		return tl->sockets[told].opened_ns + (span->side == live->flow.originator
+							      ? NS_PER_SECOND
+							      : BRIDGE_CLOCKS_NS) <
+		       live->flow.began_ns;
 	return timeline_shown_ns(tl, &tl->sockets[span->socket].life) < live->flow.began_ns;
 }
 

@@ -25,6 +25,7 @@ struct judge {
 	const struct model_world *world;
 	const struct model_evidence *evidence;
 	struct model_score *score;
+	uint64_t part_packets;
 	bool complain, is_bad;
 	sqlite3 *db;
 	struct verdict (*verdicts)[2]; /* by packet: sender, receiver */
@@ -419,6 +420,7 @@ static bool analyze(struct judge *judge, const char *directory)
 		.database = database,
 		.with_packets = true,
 		.workers = 1,
+		.part_packets = judge->part_packets,
 		.limits = flow_default_limits,
 	};
 	struct load_result result;
@@ -495,10 +497,14 @@ static void judge_uncut(struct judge *judge, const char *directory)
 }
 
 bool model_judge(const struct model_world *world, const struct model_evidence *evidence,
-		 const char *directory, bool complain, struct model_score *score)
+		 const char *directory, uint64_t part_packets, bool complain,
+		 struct model_score *score)
 {
-	struct judge judge = {
-		.world = world, .evidence = evidence, .score = score, .complain = complain};
+	struct judge judge = {.world = world,
+			      .evidence = evidence,
+			      .score = score,
+			      .part_packets = part_packets,
+			      .complain = complain};
 
 	if (!analyze(&judge, directory))
 		return false;

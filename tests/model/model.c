@@ -28,15 +28,21 @@
 static const uint64_t kept[] = {469,  569,  1061, 1022, 1289, 1607, 1964,  2139,  2184,	 2279, 4913,
 				5687, 6383, 6862, 6936, 9049, 9185, 21125, 21368, 40193, 42263};
 
+/* So did these where captures went to the analyzer in parts of so many packets. */
+static const struct {
+	uint64_t seed, part_packets;
+} kept_in_parts[] = {{7016, 50}, {7433, 11}};
+
 static const char help[] =
-	"Usage: model [-n HISTORIES] [-s SEED] [-k DIR] [-v]\n"
+	"Usage: model [-n HISTORIES] [-s SEED] [-p PACKETS] [-k DIR] [-v]\n"
 	"Plays histories SEED, SEED + 1, ...; without -s those that showed a fault once, and\n"
 	"then 1, 2, ... (default 300).\n"
+	"-p: the analyzer takes captures in parts of so many packets\n"
 	"-k: keep the evidence of each in DIR/SEED, its database in DIR/SEED.db\n"
 	"-v: print each packet with a wrong owner, excused or not\n";
 
 struct run {
-	uint64_t histories, seed;
+	uint64_t histories, seed, part_packets;
 	const char *keep;
 	const char *program;
 	bool verbose;
@@ -60,7 +66,8 @@ static void remove_all(const char *directory)
 	unlink(path);
 }
 
-static void play(struct run *run, const char *base, uint64_t seed, struct model_score *score)
+static void play(struct run *run, const char *base, uint64_t seed, uint64_t part_packets,
+		 struct model_score *score)
 {
 	struct model_world world;
 	struct model_evidence evidence;
@@ -74,7 +81,7 @@ static void play(struct run *run, const char *base, uint64_t seed, struct model_
 	}
 	model_make(&world, seed);
 	model_record(&world, &evidence, directory);
-	good = model_judge(&world, &evidence, directory, run->verbose, score);
+	good = model_judge(&world, &evidence, directory, part_packets, run->verbose, score);
 	if (run->verbose)
 		model_print(&world);
 	if (run->keep == NULL) {
@@ -85,7 +92,8 @@ static void play(struct run *run, const char *base, uint64_t seed, struct model_
 	model_evidence_free(&evidence);
 	model_free(&world);
 	if (!good && run->bad++ == 0)
-		printf("# again: %s -v -n 1 -s %" PRIu64 "\n", run->program, seed);
+		printf("# again: %s -v -n 1 -s %" PRIu64 " -p %" PRIu64 "\n", run->program, seed,
+		       part_packets);
 }
 
 static int compare_reasons(const void *left, const void *right)
@@ -129,9 +137,10 @@ static int parse(int argc, char **argv, struct run *run)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "n:s:k:v")) != -1) {
+	while ((c = getopt(argc, argv, "n:s:p:k:v")) != -1) {
 		if ((c == 'n' && quantity_parse_uint(optarg, UINT32_MAX, &run->histories) == 0) ||
-		    (c == 's' && quantity_parse_uint(optarg, UINT64_MAX, &run->seed) == 0))
+		    (c == 's' && quantity_parse_uint(optarg, UINT64_MAX, &run->seed) == 0) ||
+		    (c == 'p' && quantity_parse_uint(optarg, UINT32_MAX, &run->part_packets) == 0))
 			continue;
 		if (c == 'k')
 			run->keep = optarg;
@@ -165,12 +174,14 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	for (size_t i = 0; run.seed == 0 && i < sizeof(kept) / sizeof(*kept); i++)
-		play(&run, directory, kept[i], &score);
+		play(&run, directory, kept[i], run.part_packets, &score);
+	for (size_t i = 0; run.seed == 0 && i < sizeof(kept_in_parts) / sizeof(*kept_in_parts); i++)
+		play(&run, directory, kept_in_parts[i].seed, kept_in_parts[i].part_packets, &score);
 	for (uint64_t i = 0; i < run.histories; i++) {
 		uint64_t seed = (run.seed == 0 ? 1 : run.seed) + i;
 
 		if (run.seed != 0 || !is_kept(seed))
-			play(&run, directory, seed, &score);
+			play(&run, directory, seed, run.part_packets, &score);
 	}
 	if (run.keep == NULL)
 		rmdir(directory);

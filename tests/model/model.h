@@ -267,10 +267,11 @@ struct model_score {
 	size_t reason_count;
 };
 
-/* Analyzes directory and holds the result against the truth. complain: print
+/* Analyzes directory and holds the result against the truth. part_packets: load.h; complain: print
  * each packet that is wrong. True if nothing was. */
 bool model_judge(const struct model_world *world, const struct model_evidence *evidence,
-		 const char *directory, bool complain, struct model_score *score);
+		 const char *directory, uint64_t part_packets, bool complain,
+		 struct model_score *score);
 void model_note(struct model_score *score, uint64_t seed, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
