@@ -9,6 +9,10 @@ extern const char schema_tables[];  /* schema.sql */
 extern const char schema_views[];   /* views.sql */
 extern const char schema_indexes[]; /* indexes.sql: after the rows of a new database */
 
+/* checks/: how table kernel_end is made; store_checks.c knows when. */
+extern const char schema_checks_open[], schema_checks_watch[], schema_checks_holes[],
+	schema_checks_weigh[], schema_checks_keep[];
+
 /* columns.tsv: one line for each column and, with an empty column, for each
  * table and view: object TAB column TAB type TAB unit TAB description LF. The
  * first line names these fields. */

@@ -363,6 +363,8 @@ int store_open(const char *path, int64_t bucket_ns, bool with_packets, struct st
 		code = store_load_codes(store, error);
 	if (code == 0)
 		code = store_sums_open(store, error);
+	if (code == 0)
+		code = store_checks_open(store, error);
 	if (code != 0) {
 		release(store);
 		return code;
@@ -390,6 +392,8 @@ int store_open_merged(const char *path, bool replaces, int64_t bucket_ns, bool w
 		code = store_load_codes(store, error);
 	if (code == 0)
 		code = store_sums_open(store, error);
+	if (code == 0)
+		code = store_checks_open(store, error);
 	if (code != 0) {
 		release(store);
 		return code;
@@ -411,6 +415,8 @@ int store_commit(struct store *store, struct error *error)
 
 	if (code == 0)
 		code = store_sums_commit(store, false, error);
+	if (code == 0)
+		code = store_checks_commit(store, error);
 	return code == 0 ? store_execute(store, "COMMIT", error) : code;
 }
 
@@ -553,6 +559,8 @@ int store_finish(struct store *store, struct error *error)
 	store_finalize_all(store);
 	if (code == 0 && store->is_new)
 		code = store_execute(store, schema_indexes, error);
+	if (code == 0 && store->is_new)
+		code = store_checks_finish(store, error);
 	/* Where nothing was added, not a byte changes. */
 	if (code == 0 && (store->is_new || sqlite3_total_changes(store->db) > 0))
 		code = store_execute(store, analyze_sql, error);

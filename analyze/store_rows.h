@@ -1,8 +1,8 @@
 /*
  * store_rows.h - what store.c (the file's life), store_rows.c (its rows), store_traffic.c (those of
  * traffic), store_packets.c (single packets), store_loaded.c (what is there), store_carry.c (what
- * moves between them), store_sums.c (what is added up) and store_fleet.c (what comes of other
- * databases) share. Nobody else includes it.
+ * moves between them), store_sums.c (what is added up), store_checks.c (what is held against the
+ * kernel's count) and store_fleet.c (what comes of other databases) share. Nobody else includes it.
  */
 #ifndef ANALYZE_STORE_ROWS_H
 #define ANALYZE_STORE_ROWS_H
@@ -152,5 +152,11 @@ int store_sums_commit(struct store *store, bool last, struct error *error);
 /* A transaction was given up. */
 void store_sums_drop(struct store *store);
 void store_sums_release(struct store *store);
+
+/* store_checks.c: table kernel_end. Commit comes at the end of a transaction; finish once,
+ * when a new database has its indexes. */
+int store_checks_open(struct store *store, struct error *error);
+int store_checks_commit(struct store *store, struct error *error);
+int store_checks_finish(struct store *store, struct error *error);
 
 #endif

@@ -18,6 +18,12 @@ for part in schema views indexes; do
 	literal "$part.sql"
 	echo ';'
 done
+for file in checks/*.sql; do
+	name=${file#checks/}
+	printf 'const char schema_checks_%s[] =\n' "${name%.sql}"
+	literal "$file"
+	echo ';'
+done
 echo 'const char schema_columns[] ='
 literal columns.tsv
 echo ';'

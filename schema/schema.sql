@@ -48,6 +48,22 @@ INSERT INTO reason (reason_code, reason, meaning) VALUES
 	(7, 'ambiguous', 'no one owner is certain: table candidate has who qualifies'),
 	(8, 'before-start', 'before the first snapshot, and nothing later shows the owner');
 
+-- What holding a connection against the kernel's count says, the gravest last.
+CREATE TABLE verdict (
+	verdict_code INTEGER PRIMARY KEY,
+	verdict TEXT NOT NULL UNIQUE,
+	meaning TEXT NOT NULL
+) STRICT;
+
+INSERT INTO verdict (verdict_code, verdict, meaning) VALUES
+	(1, 'equal', 'the packets have what the kernel counted'),
+	(2, 'retransmitted', 'what was sent more than once explains the difference'),
+	(3, 'surplus', 'the packets have more than the kernel took'),
+	(4, 'reset', 'data came after this end had closed, or a reset cleared the counters'),
+	(5, 'dropped', 'packets are missing, and the capture dropped some'),
+	(6, 'cut', 'packets are missing, and the evidence has only part of the flow'),
+	(7, 'differs', 'nothing explains the difference');
+
 CREATE TABLE recording (
 	recording_id INTEGER PRIMARY KEY,
 	recording_uuid TEXT,
@@ -334,6 +350,26 @@ CREATE TABLE process_period (
 	received_bytes INTEGER NOT NULL,
 	peak_bytes INTEGER NOT NULL,
 	PRIMARY KEY (process_id, buckets, period)
+) STRICT, WITHOUT ROWID;
+
+-- Each end of a flow whose socket closed, by its verdict: what view kernel_check shows.
+-- The loader makes it of tables connection, socket and flow (schema/checks).
+CREATE TABLE kernel_end (
+	verdict_code INTEGER NOT NULL,
+	flow_id INTEGER NOT NULL,
+	"end" TEXT NOT NULL CHECK ("end" IN ('orig', 'resp')),
+	recording_id INTEGER,
+	process_id INTEGER,
+	start_ns INTEGER NOT NULL,
+	end_ns INTEGER NOT NULL,
+	closed_ns INTEGER NOT NULL,
+	sent_payload_bytes INTEGER NOT NULL,
+	sent_difference INTEGER,
+	received_payload_bytes INTEGER NOT NULL,
+	received_difference INTEGER,
+	retransmitted_bytes INTEGER,
+	peer_retransmitted_bytes INTEGER,
+	PRIMARY KEY (verdict_code, flow_id, "end")
 ) STRICT, WITHOUT ROWID;
 
 -- Eight packets of a capture that follow each other: its numbers place * 8 + 1 to

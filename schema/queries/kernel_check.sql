@@ -3,74 +3,86 @@
 -- socket closed, the unexplained ones first, then how many ends there are of each
 -- verdict. The differences are packets minus kernel; --limit is about the ends.
 -- human: sent_payload_bytes,received_payload_bytes
-WITH grade (verdict, place) AS (
-	VALUES ('differs', 1), ('cut', 2), ('dropped', 3), ('reset', 4), ('surplus', 5),
-		('retransmitted', 6), ('equal', 7)
-), checked AS MATERIALIZED (
-	SELECT k.*, g.place
-	FROM kernel_check k
-	JOIN grade g ON g.verdict = k.verdict
-	LEFT JOIN process p ON p.process_id = k.process_id
-	WHERE k.end_ns >= coalesce(:since_ns, 0)
-		AND k.start_ns < coalesce(:until_ns, 9223372036854775807)
-		AND (:process IS NULL OR CAST(k.pid AS TEXT) = :process OR k.process GLOB :process
-			OR p.exe GLOB :process OR p.exe GLOB '*/' || :process)
-), shown AS (
+WITH wanted AS MATERIALIZED (
+	SELECT process_id
+	FROM processes
+	WHERE :process IS NOT NULL AND (CAST(pid AS TEXT) = :process OR process GLOB :process
+		OR exe GLOB :process OR exe GLOB '*/' || :process)
+), shown AS MATERIALIZED (
 	SELECT *
-	FROM checked
-	WHERE verdict <> 'equal'
-	ORDER BY place, abs(sent_difference) + abs(received_difference) DESC, flow_id, direction
+	FROM kernel_end
+	WHERE verdict_code > 1 AND end_ns >= coalesce(:since_ns, 0)
+		AND start_ns < coalesce(:until_ns, 9223372036854775807)
+		AND (:process IS NULL OR process_id IN (SELECT process_id FROM wanted))
+	ORDER BY verdict_code DESC, abs(sent_difference) + abs(received_difference) DESC, flow_id,
+		"end" DESC
 	LIMIT coalesce(:limit, -1)
+), total AS (
+	SELECT
+		verdict_code,
+		count(*) AS ends,
+		sum(sent_payload_bytes) AS sent_payload_bytes,
+		sum(sent_difference) AS sent_difference,
+		sum(received_payload_bytes) AS received_payload_bytes,
+		sum(received_difference) AS received_difference,
+		sum(retransmitted_bytes) AS retransmitted_bytes
+	FROM kernel_end
+	WHERE end_ns >= coalesce(:since_ns, 0)
+		AND start_ns < coalesce(:until_ns, 9223372036854775807)
+		AND (:process IS NULL OR process_id IN (SELECT process_id FROM wanted))
+	GROUP BY verdict_code
 ), listed AS (
 	SELECT
 		1 AS part,
-		place,
-		abs(sent_difference) + abs(received_difference) AS size,
+		u.verdict_code,
+		abs(u.sent_difference) + abs(u.received_difference) AS size,
 		'end' AS scope,
-		verdict,
+		k.verdict,
 		1 AS ends,
-		process,
-		pid,
-		local_address,
-		local_port,
-		remote_address,
-		remote_port,
-		sent_payload_bytes,
-		sent_difference,
-		received_payload_bytes,
-		received_difference,
-		kernel_retransmitted_bytes AS retransmitted_bytes,
-		peer_retransmitted_bytes,
-		dropped_packets,
-		flow_id,
-		direction
-	FROM shown
+		k.process,
+		k.pid,
+		k.local_address,
+		k.local_port,
+		k.remote_address,
+		k.remote_port,
+		k.sent_payload_bytes,
+		k.sent_difference,
+		k.received_payload_bytes,
+		k.received_difference,
+		k.kernel_retransmitted_bytes AS retransmitted_bytes,
+		k.peer_retransmitted_bytes,
+		k.dropped_packets,
+		k.flow_id,
+		k.direction
+	FROM shown u
+	CROSS JOIN verdict v ON v.verdict_code = u.verdict_code
+	CROSS JOIN kernel_check k ON k.verdict = v.verdict AND k.flow_id = u.flow_id
+		AND k.direction = CASE u."end" WHEN 'orig' THEN 'outbound' ELSE 'inbound' END
 	UNION ALL
 	SELECT
 		2,
-		g.place,
+		v.verdict_code,
 		0,
 		'total',
-		g.verdict,
-		count(c.flow_id),
+		v.verdict,
+		coalesce(t.ends, 0),
 		NULL,
 		NULL,
 		NULL,
 		NULL,
 		NULL,
 		NULL,
-		coalesce(sum(c.sent_payload_bytes), 0),
-		coalesce(sum(c.sent_difference), 0),
-		coalesce(sum(c.received_payload_bytes), 0),
-		coalesce(sum(c.received_difference), 0),
-		coalesce(sum(c.kernel_retransmitted_bytes), 0),
+		coalesce(t.sent_payload_bytes, 0),
+		coalesce(t.sent_difference, 0),
+		coalesce(t.received_payload_bytes, 0),
+		coalesce(t.received_difference, 0),
+		coalesce(t.retransmitted_bytes, 0),
 		NULL,
 		NULL,
 		NULL,
 		NULL
-	FROM grade g
-	LEFT JOIN checked c ON c.verdict = g.verdict
-	GROUP BY g.verdict
+	FROM verdict v
+	LEFT JOIN total t ON t.verdict_code = v.verdict_code
 )
 SELECT
 	scope,
@@ -91,4 +103,4 @@ SELECT
 	dropped_packets,
 	flow_id
 FROM listed
-ORDER BY part, place, size DESC, flow_id, direction
+ORDER BY part, verdict_code DESC, size DESC, flow_id, direction

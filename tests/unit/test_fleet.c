@@ -46,8 +46,8 @@ static bool has_reference(const char *table, const char *column)
 static bool is_not_taken(const char *table)
 {
 	static const char *const not_taken[] = {
-		"setting", "column_help", "rule",	    "reason",
-		"carry",   "period",	  "process_bucket", "process_period",
+		"setting", "column_help",    "rule",	       "reason",  "carry",
+		"period",  "process_bucket", "process_period", "verdict", "kernel_end",
 	};
 
 	for (size_t i = 0; i < sizeof(not_taken) / sizeof(*not_taken); i++) {

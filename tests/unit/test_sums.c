@@ -427,6 +427,7 @@ static bool walks(sqlite3 *db, const char *query, const char *table)
 static void no_query_reads_all_traffic(void **state)
 {
 	static const char *const large[] = {"traffic", "packet", "process_bucket"};
+	static const char *const checked[] = {"connection", "socket", "flow"};
 	sqlite3 *db = NULL;
 
 	(void)state;
@@ -442,6 +443,8 @@ static void no_query_reads_all_traffic(void **state)
 			for (size_t i = 0; i < sizeof(large) / sizeof(large[0]); i++)
 				if (walks(db, q->text, large[i]))
 					fail_msg("%s walks all of %s", q->name, large[i]);
+		for (size_t i = 0; i < sizeof(checked) / sizeof(checked[0]); i++)
+			assert_false(walks(db, query_find("kernel_check")->text, checked[i]));
 		sqlite3_close(db);
 		rows_entries(true);
 	}
