@@ -40,6 +40,7 @@ static void new_database_is_ours_and_strict(void **state)
 	assert_string_equal(rows_ask(rows_target, "PRAGMA application_id"), "1885566824");
 	assert_string_equal(rows_ask(rows_target, "PRAGMA user_version"), STOREFILE_VERSION_TEXT);
 	assert_string_equal(rows_ask(rows_target, "PRAGMA journal_mode"), "delete");
+	assert_string_equal(rows_ask(rows_target, "PRAGMA page_size"), "4096");
 	assert_string_equal(rows_ask(rows_target, "PRAGMA integrity_check"), "ok");
 	assert_string_equal(rows_ask(rows_target, "PRAGMA foreign_key_check"), "");
 	assert_string_equal(rows_ask(rows_target,
