@@ -547,6 +547,8 @@ int store_connection(struct store *store, const struct store_connection *row, en
 		code = store_sums_own(store, row->connection_id, row->process_id, error);
 	if (code == 0)
 		code = write_row(store, STORE_INSERT_CONNECTION, row, how == STORE_INSERT, error);
+	if (code == 0 && how == STORE_INSERT)
+		store_sums_note(store, row->connection_id, row->process_id);
 	return code;
 }
 

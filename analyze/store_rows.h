@@ -90,12 +90,17 @@ struct store_sum {
 	int64_t count[4];	    /* as the columns of table traffic */
 };
 
+struct store_owner {
+	int64_t connection_id, process_id; /* connection_id: 0 is none; process_id: 0 is nobody */
+};
+
 /* Not yet written. What is written agrees with tables traffic and connection. */
 struct store_sums {
 	struct store_sum *held;
 	size_t held_count, held_capacity;
 	struct hashindex index;		   /* of held, by process and bucket */
 	int64_t connection_id, process_id; /* whose the last row of traffic was */
+	struct store_owner *owners;	   /* as table connection has them, as far as is known */
 	int64_t shortest;		   /* of table period, in buckets */
 };
 
@@ -147,6 +152,8 @@ int store_sums_open(struct store *store, struct error *error);
 int store_sums_add(struct store *store, const struct store_traffic *row, struct error *error);
 int store_sums_own(struct store *store, int64_t connection_id, int64_t process_id,
 		   struct error *error);
+/* Of a connection that is new. */
+void store_sums_note(struct store *store, int64_t connection_id, int64_t process_id);
 int store_sums_fold(struct store *store, int64_t from_id, int64_t to_id, struct error *error);
 int store_sums_commit(struct store *store, bool last, struct error *error);
 /* A transaction was given up. */

@@ -2,6 +2,7 @@
 #include "analyze/store_rows.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "analyze/grow.h"
 #include "analyze/storefile.h"
@@ -9,6 +10,9 @@
 /* So many are held back before they are written: some megabytes, and most rows of a
  * segment meet there. */
 #define MOST_HELD 65536
+/* Connections whose owner is remembered, each in a place by its id: a megabyte. Those of one part
+ * have traffic after all of them were written. */
+#define OWNERS 65536
 
 /* The period of ?1 buckets that a bucket lies in, also before 1970. */
 #define PERIOD_OF(bucket) "((" bucket " - iif(" bucket " < 0, ?1 - 1, 0)) / ?1)"
@@ -84,19 +88,42 @@ static int run(struct store *store, int which, const int64_t values[4], struct e
 	return code == 0 ? store_run(store, statement, "sums by process", error) : code;
 }
 
+static struct store_owner *owner_at(struct store *store, int64_t connection_id)
+{
+	return &store->sums.owners[(uint64_t)connection_id % OWNERS];
+}
+
+void store_sums_note(struct store *store, int64_t connection_id, int64_t process_id)
+{
+	*owner_at(store, connection_id) = (struct store_owner){connection_id, process_id};
+}
+
+static void forget_owners(struct store *store)
+{
+	memset(store->sums.owners, 0, OWNERS * sizeof *store->sums.owners);
+}
+
 /* 0: nobody, or no such connection. */
 static int owner_of(struct store *store, int64_t connection_id, int64_t *out, struct error *error)
 {
 	const int64_t values[4] = {connection_id};
+	const struct store_owner *known = owner_at(store, connection_id);
 	sqlite3_stmt *statement;
-	int result, code = prepare(store, OWNER_OF, values, &statement, error);
+	int result, code;
 
+	if (known->connection_id == connection_id) {
+		*out = known->process_id;
+		return 0;
+	}
+	code = prepare(store, OWNER_OF, values, &statement, error);
 	if (code != 0)
 		return code;
 	result = sqlite3_step(statement);
 	*out = result == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
 	if (result != SQLITE_ROW && result != SQLITE_DONE)
 		code = storefile_fail(store->db, store->path, "connection", error);
+	else
+		store_sums_note(store, connection_id, *out);
 	sqlite3_reset(statement);
 	return code;
 }
@@ -119,16 +146,23 @@ static int compare(const void *a, const void *b)
 	return p->bucket < q->bucket ? -1 : p->bucket > q->bucket;
 }
 
-void store_sums_drop(struct store *store)
+static void drop_held(struct store *store)
 {
 	store->sums.held_count = 0;
 	store->sums.connection_id = 0;
 	hashindex_clear(&store->sums.index);
 }
 
+void store_sums_drop(struct store *store)
+{
+	drop_held(store);
+	forget_owners(store);
+}
+
 void store_sums_release(struct store *store)
 {
 	free(store->sums.held);
+	free(store->sums.owners);
 	hashindex_release(&store->sums.index);
 }
 
@@ -167,7 +201,7 @@ static int flush(struct store *store, struct error *error)
 		}
 		last = row;
 	}
-	store_sums_drop(store);
+	drop_held(store);
 	return code;
 }
 
@@ -229,7 +263,10 @@ int store_sums_own(struct store *store, int64_t connection_id, int64_t process_i
 	int code = owner_of(store, connection_id, &before, error);
 
 	store->sums.connection_id = 0;
-	return code == 0 ? move(store, connection_id, before, process_id, error) : code;
+	if (code == 0)
+		code = move(store, connection_id, before, process_id, error);
+	store_sums_note(store, connection_id, process_id);
+	return code;
 }
 
 int store_sums_fold(struct store *store, int64_t from_id, int64_t to_id, struct error *error)
@@ -259,6 +296,7 @@ int store_sum_connections(struct store *store, int64_t first_id, int64_t last_id
 	int code = text ? flush(store, error)
 			: storefile_fail(NULL, store->path, "process_bucket", error);
 
+	forget_owners(store);
 	if (code == 0)
 		code = store_execute(store, text, error);
 	sqlite3_free(text);
@@ -298,6 +336,9 @@ int store_sums_open(struct store *store, struct error *error)
 	int code = storefile_integer(store->db, store->path, "SELECT min(buckets) FROM period", 0,
 				     &store->sums.shortest, error);
 
+	store->sums.owners = calloc(OWNERS, sizeof *store->sums.owners);
+	if (!store->sums.owners)
+		return storefile_fail(NULL, store->path, "open", error);
 	if (code == 0 && store->sums.shortest <= 1)
 		code = error_damage(error, store->path, -1, "periods of some buckets",
 				    "others in table period");

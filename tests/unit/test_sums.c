@@ -145,7 +145,25 @@ static void put_segment(struct store *store, int64_t first, int64_t last)
 	}
 }
 
-/* In two loads of two segments, with one that is given up on the way. */
+/* What does not stay: another owner, and traffic of his. */
+static void give_up(struct store *store)
+{
+	const struct store_traffic lost = {1, 5, 1, 1, 1, 1};
+
+	OK(store_begin(store, &rows_error));
+	for (int64_t id = 1; id <= CONNECTIONS; id++) {
+		struct store_connection other = connections[id];
+
+		if (other.flow_id == 0)
+			continue;
+		choose_owner(&other);
+		OK(store_connection(store, &other, STORE_REWRITE, &rows_error));
+	}
+	OK(store_traffic(store, &lost, 1, &rows_error));
+	store_rollback(store);
+}
+
+/* In two loads of two segments, some with one that is given up between them. */
 static void make_database(uint64_t seed)
 {
 	static const int64_t widths_ns[] = {NS_PER_SECOND, NS_PER_SECOND / 2, 10 * NS_PER_SECOND};
@@ -167,14 +185,11 @@ static void make_database(uint64_t seed)
 				put_process(store, id);
 		}
 		for (int segment = 0; segment < 2; segment++) {
-			const struct store_traffic lost = {1, 5, 1, 1, 1, 1};
-
 			put_segment(store, last + 1, last + CONNECTIONS / 4);
 			last += CONNECTIONS / 4;
 			OK(store_commit(store, &rows_error));
-			OK(store_begin(store, &rows_error));
-			OK(store_traffic(store, &lost, 1, &rows_error));
-			store_rollback(store);
+			if (draw(2) == 0)
+				give_up(store);
 			OK(store_begin(store, &rows_error));
 		}
 		OK(store_commit(store, &rows_error));
