@@ -2,10 +2,20 @@
 
 #include <netinet/in.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "analyze/decode_icmp.h"
+
+/* Looked up once, for as long as the program runs: that takes longer than to hash so few bytes. */
+static EVP_MD *sha1;
+static pthread_once_t sha1_once = PTHREAD_ONCE_INIT;
+
+static void fetch_sha1(void)
+{
+	sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
+}
 
 static size_t put_address(uint8_t *to, const struct flow_key *key, int side)
 {
@@ -44,7 +54,8 @@ const char *community_id(const struct flow_key *key, uint8_t originator, char id
 		bytes[used++] = (uint8_t)(key->port[!first] >> 8);
 		bytes[used++] = (uint8_t)key->port[!first];
 	}
-	if (EVP_Digest(bytes, used, digest, &digest_length, EVP_sha1(), NULL) != 1)
+	if (pthread_once(&sha1_once, fetch_sha1) != 0 || sha1 == NULL ||
+	    EVP_Digest(bytes, used, digest, &digest_length, sha1, NULL) != 1)
 		return NULL;
 	EVP_EncodeBlock(base64, digest, (int)digest_length);
 	memcpy(id, "1:", 2);
