@@ -35,7 +35,8 @@ enum store_statement {
 	STORE_COMPARE_FLOW,
 	STORE_COMPARE_CONNECTION,
 	STORE_COMPARE_TUNNEL,
-	STORE_TRAFFIC,
+	STORE_TRAFFIC, /* many rows each, by store_give */
+	STORE_ADD_SUMS,
 	STORE_FOLD, /* its statements, see fold_sql */
 	STORE_PUT_PACKETS = STORE_FOLD + 5,
 	STORE_PUT_STRETCH,
@@ -43,7 +44,7 @@ enum store_statement {
 	STORE_CHANGE_PACKETS,
 	STORE_FOLD_STRETCHES,
 	STORE_SUMS = STORE_FOLD_STRETCHES + 2, /* those of store_sums.c */
-	STORE_STATEMENTS = STORE_SUMS + 11
+	STORE_STATEMENTS = STORE_SUMS + 10
 };
 
 #define STORE_MAX_CODES 64 /* rows of rule and of reason: a dozen, fixed by the schema */
@@ -56,9 +57,11 @@ struct store_codes {
 	} entry[STORE_MAX_CODES];
 };
 
+#define STORE_GIVEN 6 /* columns of tables traffic and process_bucket */
+
 /* What store_traffic.c takes at once; borrowed while it does. */
 struct store_given {
-	const struct store_traffic *traffic;
+	const int64_t (*values)[STORE_GIVEN];
 	size_t count;
 };
 
@@ -138,6 +141,9 @@ int store_run(struct store *store, sqlite3_stmt *statement, const char *what, st
 void store_finalize_all(struct store *store);
 /* Names and codes of rule and reason, as the database has them. */
 int store_load_codes(struct store *store, struct error *error);
+/* store_traffic.c: adds rows to the table of STORE_TRAFFIC or STORE_ADD_SUMS. */
+int store_give(struct store *store, int which, const int64_t (*values)[STORE_GIVEN], size_t count,
+	       struct error *error);
 /* store_packets.c */
 int store_packets_flush(struct store *store, struct error *error);
 void store_packets_forget(struct store *store); /* what was not flushed */

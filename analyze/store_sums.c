@@ -20,7 +20,6 @@
 
 enum {
 	OWNER_OF = STORE_SUMS,
-	ADD,
 	TOUCH,
 	/* Traffic of connection ?2 from process ?3 to process ?4; ?1 is the shortest period. */
 	MOVE,
@@ -34,7 +33,6 @@ enum {
 static const char *const sql[] = {
 	[OWNER_OF - STORE_SUMS] =
 		"SELECT coalesce(process_id, 0) FROM connection WHERE connection_id = ?1",
-	[ADD - STORE_SUMS] = "INSERT INTO process_bucket VALUES (?1, ?2, ?3, ?4, ?5, ?6) " ADD_SUMS,
 	[TOUCH - STORE_SUMS] =
 		"INSERT OR IGNORE INTO temp.touched VALUES (?2, " PERIOD_OF("?3") " * ?1)",
 	[MOVE - STORE_SUMS] =
@@ -171,36 +169,40 @@ static int64_t period_of(int64_t bucket, int64_t buckets)
 	return (bucket - (bucket < 0 ? buckets - 1 : 0)) / buckets;
 }
 
-static int flush(struct store *store, struct error *error)
+static int touch(struct store *store, struct error *error)
 {
-	struct store_sums *sums = &store->sums;
+	const struct store_sums *sums = &store->sums;
 	const struct store_sum *last = NULL;
 	int code = 0;
 
-	/* In the order of the table. */
-	if (sums->held_count > 0)
-		qsort(sums->held, sums->held_count, sizeof *sums->held, compare);
 	for (size_t i = 0; i < sums->held_count && code == 0; i++) {
 		const struct store_sum *row = &sums->held[i];
-		const int64_t values[4] = {row->process_id, row->bucket, row->count[0],
-					   row->count[1]};
-		sqlite3_stmt *statement;
+		const int64_t touched[4] = {sums->shortest, row->process_id, row->bucket};
 
-		code = prepare(store, ADD, values, &statement, error);
-		if (code != 0)
-			break;
-		sqlite3_bind_int64(statement, 5, row->count[2]);
-		sqlite3_bind_int64(statement, 6, row->count[3]);
-		code = store_run(store, statement, "process_bucket", error);
-		if (code == 0 && (!last || last->process_id != row->process_id ||
-				  period_of(row->bucket, sums->shortest) !=
-					  period_of(last->bucket, sums->shortest))) {
-			const int64_t touched[4] = {sums->shortest, row->process_id, row->bucket};
-
+		if (!last || last->process_id != row->process_id ||
+		    period_of(row->bucket, sums->shortest) !=
+			    period_of(last->bucket, sums->shortest))
 			code = run(store, TOUCH, touched, error);
-		}
 		last = row;
 	}
+	return code;
+}
+
+static int flush(struct store *store, struct error *error)
+{
+	struct store_sums *sums = &store->sums;
+	int code = 0;
+
+	_Static_assert(sizeof *sums->held == sizeof(int64_t[STORE_GIVEN]),
+		       "numbers in the order of the columns");
+	/* In the order of the table. */
+	if (sums->held_count > 0) {
+		qsort(sums->held, sums->held_count, sizeof *sums->held, compare);
+		code = store_give(store, STORE_ADD_SUMS, (const int64_t(*)[STORE_GIVEN])sums->held,
+				  sums->held_count, error);
+	}
+	if (code == 0)
+		code = touch(store, error);
 	drop_held(store);
 	return code;
 }

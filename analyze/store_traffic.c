@@ -1,5 +1,5 @@
 /*
- * store_traffic.c - rows of traffic, many in one statement.
+ * store_traffic.c - rows of traffic, and of their sums, many in one statement.
  *
  * A statement for each row costs more than the row. So one statement takes all of them out of
  * a virtual table that is the caller's array.
@@ -12,13 +12,18 @@
 
 #define MODULE "given_traffic"
 
-static const char module_schema[] = "CREATE TABLE given (connection_id, bucket, sent_packets, "
+/* Of whom the counts are: a connection, or a process. */
+static const char module_schema[] = "CREATE TABLE given (whose, bucket, sent_packets, "
 				    "sent_bytes, received_packets, received_bytes)";
 /* FAIL: what failed is rolled back as a whole, so no statement need be undone by itself.
  * WHERE: without it ON could be a join's. */
-static const char insert_sql[] = "INSERT OR FAIL INTO traffic SELECT connection_id, bucket, "
-				 "sent_packets, sent_bytes, received_packets, received_bytes "
-				 "FROM " MODULE " WHERE true " ADD_TRAFFIC;
+#define INSERT_INTO(table)                                                                         \
+	"INSERT OR FAIL INTO " table " SELECT whose, bucket, sent_packets, sent_bytes, "           \
+	"received_packets, received_bytes FROM " MODULE " WHERE true "
+static const char *const insert_sql[] = {
+	[STORE_TRAFFIC - STORE_TRAFFIC] = INSERT_INTO("traffic") ADD_TRAFFIC,
+	[STORE_ADD_SUMS - STORE_TRAFFIC] = INSERT_INTO("process_bucket") ADD_SUMS,
+};
 
 struct given {
 	sqlite3_vtab base;
@@ -27,7 +32,7 @@ struct given {
 
 struct given_cursor {
 	sqlite3_vtab_cursor base;
-	const struct store_traffic *at, *end;
+	const int64_t (*at)[STORE_GIVEN], (*end)[STORE_GIVEN];
 };
 
 static int given_connect(sqlite3 *db, void *context, int argc, const char *const *argv,
@@ -91,7 +96,7 @@ static int given_filter(sqlite3_vtab_cursor *base, int number, const char *text,
 	struct given_cursor *cursor = cursor_of(base);
 
 	(void)number, (void)text, (void)argc, (void)argv;
-	cursor->at = given->rows->traffic;
+	cursor->at = given->rows->values;
 	cursor->end = cursor->at + given->rows->count;
 	return SQLITE_OK;
 }
@@ -109,11 +114,7 @@ static int given_eof(sqlite3_vtab_cursor *base)
 
 static int given_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int column)
 {
-	const struct store_traffic *row = cursor_of(base)->at;
-	const int64_t values[] = {row->connection_id, row->bucket,	     row->sent_packets,
-				  row->sent_bytes,    row->received_packets, row->received_bytes};
-
-	sqlite3_result_int64(context, values[column]);
+	sqlite3_result_int64(context, (*cursor_of(base)->at)[column]);
 	return SQLITE_OK;
 }
 
@@ -136,17 +137,40 @@ static const sqlite3_module given_module = {
 	.xRowid = given_rowid,
 };
 
-static int prepare(struct store *store, struct error *error)
+static int prepare(struct store *store, int which, struct error *error)
 {
-	if (sqlite3_create_module(store->db, MODULE, &given_module, &store->given) != SQLITE_OK)
+	/* The other one has made it. */
+	bool is_there = store->statements[STORE_TRAFFIC] || store->statements[STORE_ADD_SUMS];
+
+	if (!is_there &&
+	    sqlite3_create_module(store->db, MODULE, &given_module, &store->given) != SQLITE_OK)
 		return storefile_fail(store->db, store->path, "traffic", error);
-	return store_prepare(store, STORE_TRAFFIC, insert_sql, error);
+	return store_prepare(store, which, insert_sql[which - STORE_TRAFFIC], error);
+}
+
+int store_give(struct store *store, int which, const int64_t (*values)[STORE_GIVEN], size_t count,
+	       struct error *error)
+{
+	int code = 0;
+
+	if (store->statements[which] == NULL)
+		code = prepare(store, which, error);
+	if (code != 0)
+		return code;
+	store->given = (struct store_given){values, count};
+	code = store_run(store, store->statements[which], "traffic", error);
+	store->given = (struct store_given){0};
+	return code;
 }
 
 int store_traffic(struct store *store, const struct store_traffic *rows, size_t count,
 		  struct error *error)
 {
-	int code = 0;
+	_Static_assert(sizeof(*rows) == sizeof(int64_t[STORE_GIVEN]) &&
+			       offsetof(struct store_traffic, connection_id) == 0 &&
+			       offsetof(struct store_traffic, sent_packets) == 2 * sizeof(int64_t),
+		       "numbers in the order of the columns");
+	int code;
 
 	for (size_t i = 0; i < count; i++) {
 		if (rows[i].connection_id <= 0)
@@ -154,13 +178,7 @@ int store_traffic(struct store *store, const struct store_traffic *rows, size_t 
 					 "table traffic: %lld is no connection_id",
 					 (long long)rows[i].connection_id);
 	}
-	if (store->statements[STORE_TRAFFIC] == NULL)
-		code = prepare(store, error);
-	if (code != 0)
-		return code;
-	store->given = (struct store_given){rows, count};
-	code = store_run(store, store->statements[STORE_TRAFFIC], "traffic", error);
-	store->given = (struct store_given){0};
+	code = store_give(store, STORE_TRAFFIC, (const int64_t(*)[STORE_GIVEN])rows, count, error);
 	for (size_t i = 0; i < count && code == 0; i++)
 		code = store_sums_add(store, &rows[i], error);
 	return code;
