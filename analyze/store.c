@@ -323,6 +323,7 @@ static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packe
 static void release(struct store *store)
 {
 	store_finalize_all(store);
+	store_held_release(store);
 	store_packets_release(store);
 	store_sums_release(store);
 	sqlite3_close(store->db);
@@ -415,8 +416,10 @@ int store_begin(struct store *store, struct error *error)
 
 int store_commit(struct store *store, struct error *error)
 {
-	int code = store_packets_flush(store, error);
+	int code = store_held_flush(store, error);
 
+	if (code == 0)
+		code = store_packets_flush(store, error);
 	if (code == 0)
 		code = store_sums_commit(store, false, error);
 	if (code == 0)
@@ -443,6 +446,7 @@ void store_stop_when(struct store *store, const volatile sig_atomic_t *stop)
 void store_rollback(struct store *store)
 {
 	store_stop_when(store, NULL);
+	store_held_drop(store);
 	store_packets_forget(store);
 	store_sums_drop(store);
 	/* SQLite has rolled back by itself after some failures. */

@@ -224,7 +224,9 @@ int store_begin(struct store *store, struct error *error);
 int store_commit(struct store *store, struct error *error);
 void store_rollback(struct store *store);
 
-/* insert: a new id; otherwise the row of that id is rewritten whole. */
+/* insert: a new id; otherwise the row of that id is rewritten whole. New sockets, holders, flows
+ * and connections are held back to be written together, so what the schema refuses of them is told
+ * by a later call, at the latest by store_commit. */
 int store_recording(struct store *store, const struct store_recording *row, bool insert,
 		    struct error *error);
 int store_segment(struct store *store, const struct store_segment *row, bool insert,

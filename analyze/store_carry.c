@@ -22,8 +22,10 @@ _Static_assert(sizeof fold_sql / sizeof *fold_sql == STORE_PUT_PACKETS - STORE_F
 
 int store_fold_connection(struct store *store, int64_t from_id, int64_t to_id, struct error *error)
 {
-	int code = store->with_packets ? store_fold_packets(store, from_id, to_id, error) : 0;
+	int code = store_held_flush(store, error);
 
+	if (code == 0 && store->with_packets)
+		code = store_fold_packets(store, from_id, to_id, error);
 	if (code == 0)
 		code = store_sums_fold(store, from_id, to_id, error);
 	for (int i = 0; i < STORE_PUT_PACKETS - STORE_FOLD && code == 0; i++) {

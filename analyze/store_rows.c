@@ -11,18 +11,6 @@
  * The row structs of store.h, column by column: from this the statements are
  * made and the values bound. The first column is the key that an update goes by.
  */
-enum column_kind {
-	COLUMN_ID,     /* 0 is NULL */
-	COLUMN_NUMBER, /* STORE_NULL is NULL */
-	COLUMN_TEXT,   /* NULL is NULL */
-};
-
-struct column {
-	const char *name;
-	enum column_kind kind;
-	size_t offset;
-};
-
 #define ID(type, field)                                                                            \
 	{                                                                                          \
 #field, COLUMN_ID, offsetof(struct store_##type, field)                            \
@@ -250,31 +238,37 @@ static const struct column coverage_columns[] = {
 	NUMBER(coverage, count),    TEXT(coverage, subject),
 	TEXT(coverage, detail),	    END};
 
-struct table {
-	const char *name;
-	const struct column *columns;
-	const char *conflict; /* what an insert does when the key is there; "" fails */
-};
+/* Those of which there are many. */
+#define HELD(type)                                                                                 \
+	{                                                                                          \
+#type, type##_columns, "", sizeof(struct store_##type)                             \
+	}
+_Static_assert(sizeof flow_columns / sizeof *flow_columns <= STORE_GIVEN_COLUMNS + 1 &&
+		       sizeof connection_columns / sizeof *connection_columns <=
+			       STORE_GIVEN_COLUMNS + 1 &&
+		       sizeof socket_columns / sizeof *socket_columns <= STORE_GIVEN_COLUMNS + 1,
+	       "the columns of table given");
 
-static const struct table tables[STORE_TABLES] = {
-	[STORE_INSERT_RECORDING] = {"recording", recording_columns, ""},
-	[STORE_INSERT_SEGMENT] = {"segment", segment_columns, ""},
-	[STORE_INSERT_SNAPSHOT] = {"snapshot", snapshot_columns, ""},
-	[STORE_INSERT_INTERFACE] = {"interface", interface_columns, ""},
-	[STORE_INSERT_ADDRESS] = {"address", address_columns, ""},
-	[STORE_INSERT_PROCESS] = {"process", process_columns, ""},
-	[STORE_INSERT_SOCKET] = {"socket", socket_columns, ""},
-	[STORE_INSERT_HOLDER] = {"holder", holder_columns, ""},
-	[STORE_INSERT_FLOW] = {"flow", flow_columns, ""},
-	[STORE_INSERT_CONNECTION] = {"connection", connection_columns, ""},
+const struct table store_tables[STORE_TABLES] = {
+	[STORE_INSERT_RECORDING] = {"recording", recording_columns, "", 0},
+	[STORE_INSERT_SEGMENT] = {"segment", segment_columns, "", 0},
+	[STORE_INSERT_SNAPSHOT] = {"snapshot", snapshot_columns, "", 0},
+	[STORE_INSERT_INTERFACE] = {"interface", interface_columns, "", 0},
+	[STORE_INSERT_ADDRESS] = {"address", address_columns, "", 0},
+	[STORE_INSERT_PROCESS] = {"process", process_columns, "", 0},
+	[STORE_INSERT_SOCKET] = HELD(socket),
+	[STORE_INSERT_HOLDER] = HELD(holder),
+	[STORE_INSERT_FLOW] = HELD(flow),
+	[STORE_INSERT_CONNECTION] = HELD(connection),
 	[STORE_INSERT_CANDIDATE] = {"candidate", candidate_columns,
-				    "ON CONFLICT (connection_id, process_id) DO NOTHING"},
+				    "ON CONFLICT (connection_id, process_id) DO NOTHING", 0},
 	[STORE_INSERT_OTHER] =
 		{"other", other_columns,
 		 "ON CONFLICT (segment_id, reason) DO UPDATE SET "
-		 "packets = packets + excluded.packets, bytes = bytes + excluded.bytes"},
-	[STORE_INSERT_COVERAGE] = {"coverage", coverage_columns, ""},
-	[STORE_INSERT_TUNNEL] = {"tunnel", tunnel_columns, ""},
+		 "packets = packets + excluded.packets, bytes = bytes + excluded.bytes",
+		 0},
+	[STORE_INSERT_COVERAGE] = {"coverage", coverage_columns, "", 0},
+	[STORE_INSERT_TUNNEL] = {"tunnel", tunnel_columns, "", 0},
 };
 
 static char *insert_sql(const struct table *table)
@@ -347,7 +341,7 @@ void store_finalize_all(struct store *store)
 
 /* ------------------------------------------------------------- binding -- */
 
-static bool is_utf8(const char *text, size_t length)
+bool store_is_utf8(const char *text, size_t length)
 {
 	size_t at = 0, step = 1;
 
@@ -366,7 +360,7 @@ static int bind_text(struct store *store, sqlite3_stmt *statement, int parameter
 
 	if (!text) {
 		result = sqlite3_bind_null(statement, parameter);
-	} else if (is_utf8(text, length)) {
+	} else if (store_is_utf8(text, length)) {
 		/* The caller's text outlives the step that follows. */
 		result = sqlite3_bind_text64(statement, parameter, text, length, SQLITE_STATIC,
 					     SQLITE_UTF8);
@@ -391,7 +385,7 @@ static int bind_row(struct store *store, sqlite3_stmt *statement, const struct c
 	     column++, parameter++) {
 		if (column->kind == COLUMN_ID || column->kind == COLUMN_NUMBER) {
 			memcpy(&number, row + column->offset, sizeof number);
-			if (number == STORE_NULL || (number == 0 && column->kind == COLUMN_ID))
+			if (store_is_null(column->kind, number))
 				sqlite3_bind_null(statement, parameter);
 			else
 				sqlite3_bind_int64(statement, parameter, number);
@@ -403,20 +397,14 @@ static int bind_row(struct store *store, sqlite3_stmt *statement, const struct c
 	return code;
 }
 
-static int write_row(struct store *store, enum store_statement which, const void *row, bool insert,
-		     struct error *error)
+int store_write_now(struct store *store, enum store_statement which, const void *row, bool insert,
+		    struct error *error)
 {
-	const struct table *table = &tables[which];
+	const struct table *table = &store_tables[which];
 	int index = insert ? (int)which : STORE_TABLES + (int)which;
 	char *sql = NULL;
-	int64_t id;
 	int code = 0;
 
-	memcpy(&id, (const char *)row + table->columns[0].offset, sizeof id);
-	/* NULL would make SQLite choose an id of its own. */
-	if (id <= 0)
-		return error_set(error, ERROR_USAGE, store->path, -1, "table %s: %lld is no %s",
-				 table->name, (long long)id, table->columns[0].name);
 	if (!store->statements[index]) {
 		sql = insert ? insert_sql(table) : update_sql(table);
 		code = store_prepare(store, index, sql, error);
@@ -426,6 +414,26 @@ static int write_row(struct store *store, enum store_statement which, const void
 		code = bind_row(store, store->statements[index], table->columns, row, error);
 	if (code == 0)
 		code = store_run(store, store->statements[index], table->name, error);
+	return code;
+}
+
+static int write_row(struct store *store, enum store_statement which, const void *row, bool insert,
+		     struct error *error)
+{
+	const struct table *table = &store_tables[which];
+	int64_t id;
+	int code;
+
+	memcpy(&id, (const char *)row + table->columns[0].offset, sizeof id);
+	/* NULL would make SQLite choose an id of its own. */
+	if (id <= 0)
+		return error_set(error, ERROR_USAGE, store->path, -1, "table %s: %lld is no %s",
+				 table->name, (long long)id, table->columns[0].name);
+	if (insert && table->held_bytes > 0)
+		return store_held_add(store, which, row, id, error);
+	code = store_held_flush_before(store, which, id, error);
+	if (code == 0)
+		code = store_write_now(store, which, row, insert, error);
 	if (code == 0 && !insert && sqlite3_changes64(store->db) != 1)
 		code = error_set(error, ERROR_USAGE, store->path, -1,
 				 "table %s has no row %lld to rewrite", table->name, (long long)id);
@@ -435,10 +443,13 @@ static int write_row(struct store *store, enum store_statement which, const void
 static int compare_row(struct store *store, enum store_statement which, int index, const void *row,
 		       struct error *error)
 {
-	const struct table *table = &tables[which];
-	int code = 0, result;
+	const struct table *table = &store_tables[which];
+	int code, result;
+	int64_t id;
 
-	if (!store->statements[index]) {
+	memcpy(&id, (const char *)row + table->columns[0].offset, sizeof id);
+	code = store_held_flush_before(store, which, id, error);
+	if (code == 0 && !store->statements[index]) {
 		char *sql = compare_sql(table);
 
 		code = store_prepare(store, index, sql, error);
@@ -609,17 +620,20 @@ int store_load_codes(struct store *store, struct error *error)
 int64_t store_last_id(struct store *store, const char *table, struct error *error)
 {
 	for (size_t i = 0; i < STORE_TABLES; i++) {
-		const char *key = tables[i].columns[0].name;
+		const char *key = store_tables[i].columns[0].name;
 		size_t length = strlen(table);
 
 		/* Tables whose first column is their own id, "flow" with "flow_id". */
-		if (strcmp(tables[i].name, table) != 0 || strncmp(key, table, length) != 0 ||
+		if (strcmp(store_tables[i].name, table) != 0 || strncmp(key, table, length) != 0 ||
 		    strcmp(key + length, "_id") != 0)
 			continue;
+		int code = store_held_flush(store, error);
+		if (code != 0)
+			return code;
 		char *sql = sqlite3_mprintf("SELECT max(%s) FROM %s", key, table);
 		int64_t last = 0;
-		int code = sql ? storefile_integer(store->db, store->path, sql, 0, &last, error)
-			       : storefile_fail(NULL, store->path, table, error);
+		code = sql ? storefile_integer(store->db, store->path, sql, 0, &last, error)
+			   : storefile_fail(NULL, store->path, table, error);
 		sqlite3_free(sql);
 		/* Ids count from 1; one that leaves no room for more is not ours. */
 		if (code == 0 && (last < 0 || last > INT64_MAX / 2))

@@ -1,8 +1,9 @@
 /*
- * store_rows.h - what store.c (the file's life), store_rows.c (its rows), store_traffic.c (those of
- * traffic), store_packets.c (single packets), store_loaded.c (what is there), store_carry.c (what
- * moves between them), store_sums.c (what is added up), store_checks.c (what is held against the
- * kernel's count) and store_fleet.c (what comes of other databases) share. Nobody else includes it.
+ * store_rows.h - what store.c (the file's life), store_rows.c (its rows), store_held.c and
+ * store_given.c (many at once), store_traffic.c (those of traffic), store_packets.c (single
+ * packets), store_loaded.c (what is there), store_carry.c (what moves between them), store_sums.c
+ * (what is added up), store_checks.c (what is held against the kernel's count) and store_fleet.c
+ * (what comes of other databases) share. Nobody else includes it.
  */
 #ifndef ANALYZE_STORE_ROWS_H
 #define ANALYZE_STORE_ROWS_H
@@ -35,7 +36,8 @@ enum store_statement {
 	STORE_COMPARE_FLOW,
 	STORE_COMPARE_CONNECTION,
 	STORE_COMPARE_TUNNEL,
-	STORE_TRAFFIC, /* many rows each, by store_give */
+	STORE_GIVE, /* of each table */
+	STORE_TRAFFIC = STORE_GIVE + STORE_TABLES,
 	STORE_ADD_SUMS,
 	STORE_FOLD, /* its statements, see fold_sql */
 	STORE_PUT_PACKETS = STORE_FOLD + 5,
@@ -57,12 +59,47 @@ struct store_codes {
 	} entry[STORE_MAX_CODES];
 };
 
-#define STORE_GIVEN 6 /* columns of tables traffic and process_bucket */
+enum column_kind {
+	COLUMN_ID,     /* 0 is NULL */
+	COLUMN_NUMBER, /* STORE_NULL is NULL */
+	COLUMN_TEXT,   /* NULL is NULL */
+};
 
-/* What store_traffic.c takes at once; borrowed while it does. */
+/* Of a row struct of store.h. */
+struct column {
+	const char *name;
+	enum column_kind kind;
+	size_t offset;
+};
+
+struct table {
+	const char *name;
+	const struct column *columns; /* the last one has no name */
+	const char *conflict;	      /* what an insert does when the key is there; "" fails */
+	size_t held_bytes;	      /* of a row, where new ones are held back; else 0 */
+};
+extern const struct table store_tables[STORE_TABLES];
+
+static inline bool store_is_null(enum column_kind kind, int64_t number)
+{
+	return number == STORE_NULL || (number == 0 && kind == COLUMN_ID);
+}
+
+/* Rows that one statement takes; borrowed while it does. */
 struct store_given {
-	const int64_t (*values)[STORE_GIVEN];
+	const char *rows;
+	size_t row_bytes, count;
+	const struct column *columns; /* NULL: a row is numbers only, in their order */
+};
+#define STORE_GIVEN_COLUMNS 32 /* that any table has which takes them */
+
+/* New rows of a table that are still to be written, together. */
+struct store_held {
+	char *rows;
 	size_t count;
+	char *texts; /* what they point to */
+	size_t text_bytes;
+	int64_t first_id; /* the lowest */
 };
 
 #define STORE_ROW_PACKETS 8 /* of table packet_row, by its columns */
@@ -118,7 +155,9 @@ struct store {
 	int64_t bucket_ns;
 	sqlite3_stmt *statements[STORE_STATEMENTS]; /* prepared when first used */
 	struct store_codes rules, reasons;
+	struct store_held held[STORE_TABLES];
 	struct store_given given;
+	bool has_given_table;
 	struct store_packets packets;
 	struct store_sums sums;
 };
@@ -141,9 +180,24 @@ int store_run(struct store *store, sqlite3_stmt *statement, const char *what, st
 void store_finalize_all(struct store *store);
 /* Names and codes of rule and reason, as the database has them. */
 int store_load_codes(struct store *store, struct error *error);
-/* store_traffic.c: adds rows to the table of STORE_TRAFFIC or STORE_ADD_SUMS. */
-int store_give(struct store *store, int which, const int64_t (*values)[STORE_GIVEN], size_t count,
-	       struct error *error);
+/* store_given.c: statements[which], from sql, with table given. Its inserts say OR FAIL: what
+ * failed is rolled back as a whole, so no statement need be undone by itself. A WHERE keeps an ON
+ * behind it from being a join's. */
+int store_give(struct store *store, int which, const char *sql, const struct store_given *given,
+	       const char *what, struct error *error);
+/* store_rows.c: a row by a statement of its own. */
+int store_write_now(struct store *store, enum store_statement which, const void *row, bool insert,
+		    struct error *error);
+bool store_is_utf8(const char *text, size_t length);
+/* store_held.c: new rows of tables that have held_bytes. Texts are copied. */
+int store_held_add(struct store *store, enum store_statement which, const void *row, int64_t id,
+		   struct error *error);
+/* Before the row of that id is asked for; before anything else is asked of those tables. */
+int store_held_flush_before(struct store *store, enum store_statement which, int64_t id,
+			    struct error *error);
+int store_held_flush(struct store *store, struct error *error);
+void store_held_drop(struct store *store); /* what was not flushed */
+void store_held_release(struct store *store);
 /* store_packets.c */
 int store_packets_flush(struct store *store, struct error *error);
 void store_packets_forget(struct store *store); /* what was not flushed */

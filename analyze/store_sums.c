@@ -62,6 +62,9 @@ static const char *const sql[] = {
 };
 _Static_assert(sizeof sql / sizeof *sql == STORE_STATEMENTS - STORE_SUMS, "all of them");
 
+static const char add_sql[] = "INSERT OR FAIL INTO process_bucket SELECT c0, c1, c2, c3, c4, c5 "
+			      "FROM given WHERE true " ADD_SUMS;
+
 /* A statement with its first four parameters; those that it has not are left out. */
 static int prepare(struct store *store, int which, const int64_t values[4], sqlite3_stmt **out,
 		   struct error *error)
@@ -113,7 +116,9 @@ static int owner_of(struct store *store, int64_t connection_id, int64_t *out, st
 		*out = known->process_id;
 		return 0;
 	}
-	code = prepare(store, OWNER_OF, values, &statement, error);
+	code = store_held_flush(store, error);
+	if (code == 0)
+		code = prepare(store, OWNER_OF, values, &statement, error);
 	if (code != 0)
 		return code;
 	result = sqlite3_step(statement);
@@ -191,15 +196,17 @@ static int touch(struct store *store, struct error *error)
 static int flush(struct store *store, struct error *error)
 {
 	struct store_sums *sums = &store->sums;
+	const struct store_given given = {.rows = (const char *)sums->held,
+					  .row_bytes = sizeof *sums->held,
+					  .count = sums->held_count};
 	int code = 0;
 
-	_Static_assert(sizeof *sums->held == sizeof(int64_t[STORE_GIVEN]),
+	_Static_assert(sizeof *sums->held == 6 * sizeof(int64_t),
 		       "numbers in the order of the columns");
 	/* In the order of the table. */
 	if (sums->held_count > 0) {
 		qsort(sums->held, sums->held_count, sizeof *sums->held, compare);
-		code = store_give(store, STORE_ADD_SUMS, (const int64_t(*)[STORE_GIVEN])sums->held,
-				  sums->held_count, error);
+		code = store_give(store, STORE_ADD_SUMS, add_sql, &given, "process_bucket", error);
 	}
 	if (code == 0)
 		code = touch(store, error);
@@ -295,8 +302,11 @@ int store_sum_connections(struct store *store, int64_t first_id, int64_t last_id
 		(long long)first_id, (long long)last_id, (long long)store->sums.shortest,
 		(long long)store->sums.shortest, (long long)store->sums.shortest,
 		(long long)first_id, (long long)last_id);
-	int code = text ? flush(store, error)
+	int code = text ? store_held_flush(store, error)
 			: storefile_fail(NULL, store->path, "process_bucket", error);
+
+	if (code == 0)
+		code = flush(store, error);
 
 	forget_owners(store);
 	if (code == 0)

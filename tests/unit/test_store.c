@@ -233,30 +233,39 @@ static void a_row_is_rewritten_whole(void **state)
 			    "99SF");
 }
 
-static void rows_that_contradict_the_schema_are_refused(void **state)
+static void refused_by_the_schema(const struct store_connection *row)
 {
-	(void)state;
 	struct store *store = rows_open(rows_target, 0, false);
-	struct store_connection row;
 
 	OK(store_begin(store, &rows_error));
 	rows_fill_small(store);
-	row = rows_owned(2, 1, 1);
-	row.reason = "gap";
-	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) <
-		    0); /* owner and reason */
+	OK(store_connection(store, row, STORE_INSERT, &rows_error));
+	assert_true(store_commit(store, &rows_error) < 0);
+	assert_non_null(strstr(rows_error.message, "connection"));
+	store_abandon(store);
+}
+
+static void rows_that_contradict_the_schema_are_refused(void **state)
+{
+	(void)state;
+	struct store_connection row = rows_owned(2, 1, 1);
+	struct store *store;
+
+	row.reason = "gap"; /* and an owner */
+	refused_by_the_schema(&row);
 	row = rows_unowned(2, 1, "gap");
 	row.process_id = 1;
-	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) < 0);
-	row = rows_owned(2, 1, 0);
-	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) <
-		    0); /* rule without owner */
+	refused_by_the_schema(&row);
+	row = rows_owned(2, 1, 0); /* a rule without an owner */
+	refused_by_the_schema(&row);
+	row = rows_owned(1, 1, 1); /* the id is taken */
+	refused_by_the_schema(&row);
+	store = rows_open(rows_target, 0, false);
+	OK(store_begin(store, &rows_error));
+	rows_fill_small(store);
 	row = rows_unowned(2, 1, "tuesday");
 	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) < 0);
 	assert_non_null(strstr(rows_error.message, "tuesday"));
-	row = rows_owned(1, 1, 1);
-	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) <
-		    0); /* the id is taken */
 	row = rows_owned(0, 1, 1);
 	assert_true(store_connection(store, &row, STORE_INSERT, &rows_error) < 0);
 	row = rows_unowned(2, 1, "gap");
@@ -264,6 +273,47 @@ static void rows_that_contradict_the_schema_are_refused(void **state)
 	OK(store_commit(store, &rows_error));
 	OK(store_finish(store, &rows_error));
 	assert_string_equal(rows_ask(rows_target, "SELECT count(*) FROM connection"), "2");
+}
+
+/* More rows than are held back at once, more texts, and one text longer than all of these; a row
+ * is rewritten while it is held, or one is that was written before it. */
+static void rows_that_are_held_back_are_all_written(void **state)
+{
+	enum { ROWS = 3000, LONGEST = 2000, NOT_UTF8 = 2009 };
+	static char longest[1 << 18], wanted[64];
+	static int64_t is[ROWS + 1]; /* the number that its text is */
+	struct store *store = rows_open(rows_target, 0, false);
+	char digits[400];
+	long long sum = 0;
+
+	(void)state;
+	memset(longest, 'x', sizeof longest - 1);
+	OK(store_begin(store, &rows_error));
+	rows_fill_small(store);
+	for (int64_t id = 2; id <= ROWS; id++) {
+		struct store_flow flow = rows_flow(id);
+
+		snprintf(digits, sizeof digits, "%0*d", (int)(id % 399), (int)id);
+		flow.history = id == LONGEST ? longest : id == NOT_UTF8 ? "a\xff" : digits;
+		OK(store_flow(store, &flow, STORE_INSERT, &rows_error));
+		is[id] = flow.history == digits ? id : 0;
+		if (id % 7 == 0)
+			continue;
+		flow.flow_id = id % 2 == 0 ? id : id / 2;
+		OK(store_flow(store, &flow, STORE_REWRITE, &rows_error));
+		is[flow.flow_id] = is[id];
+	}
+	OK(store_commit(store, &rows_error));
+	OK(store_finish(store, &rows_error));
+	for (int64_t id = 2; id <= ROWS; id++)
+		sum += id * is[id];
+	snprintf(wanted, sizeof wanted, "%d %lld %zu", ROWS, sum + is[1], sizeof longest - 1);
+	assert_string_equal(rows_ask(rows_target, "SELECT count(*) || ' ' || sum(flow_id * "
+						  "CAST(history AS INTEGER)) || ' ' || "
+						  "max(length(history)) FROM flow"),
+			    wanted);
+	assert_string_equal(rows_ask(rows_target, "SELECT history FROM flow WHERE flow_id = 2009"),
+			    "a\\xff");
 }
 
 #define UUID "0123456789abcdef0123456789abcdef" /* of rows_recording */
@@ -657,6 +707,7 @@ int main(void)
 		TEST(text_that_is_not_utf8_is_stored_as_utf8),
 		TEST(a_row_is_rewritten_whole),
 		TEST(rows_that_contradict_the_schema_are_refused),
+		TEST(rows_that_are_held_back_are_all_written),
 		TEST(what_is_loaded_can_be_listed),
 		TEST(adding_goes_on_in_place),
 		TEST(bucket_and_packets_are_fixed_at_creation),
