@@ -15,60 +15,6 @@ _Static_assert((int)STORE_RULES == (int)BRIDGE_RULES && (int)STORE_QUOTED == (in
 		       (int)STORE_BOUND == (int)BRIDGE_BOUND,
 	       "the store counts packets by the bridge's rules");
 
-/* ------------------------------------------------------------ live flows -- */
-
-static uint64_t hash_live(int64_t recording_id, const struct flow_key *key)
-{
-	return hashindex_mix(flow_key_hash(key) ^ (uint64_t)recording_id * 31);
-}
-
-uint64_t merge_hash_of_flow(const void *context, uint32_t place)
-{
-	const struct merge_flow *f = &((const struct merge *)context)->flows[place];
-
-	return hash_live(f->recording_id, &f->flow.key);
-}
-
-/* The newest instance of a key. */
-static uint32_t find_live(const struct merge *merge, const struct flow_key *key)
-{
-	int64_t recording_id = merge->recording->recording_id;
-	uint64_t hash = hash_live(recording_id, key);
-	uint32_t probe = (uint32_t)hash, i;
-
-	while ((i = hashindex_next(&merge->flows_index, hash, &probe)) != HASHINDEX_NONE) {
-		const struct merge_flow *f = &merge->flows[i];
-
-		if (f->recording_id == recording_id && flow_key_equal(&f->flow.key, key))
-			return i;
-	}
-	return NONE;
-}
-
-/* replaced: the instance before on this key, which the index then leads to no more; NONE. */
-static uint32_t new_live(struct merge *merge, const struct flow *flow, uint32_t replaced)
-{
-	uint64_t hash = hash_live(merge->recording->recording_id, &flow->key);
-	uint32_t place = (uint32_t)merge->flows_count;
-
-	if (grow_one(&merge->flows, merge->flows_count, &merge->flows_capacity,
-		     sizeof(*merge->flows)) != 0)
-		return NONE;
-	merge->flows[merge->flows_count++] = (struct merge_flow){
-		.flow = *flow,
-		.recording_id = merge->recording->recording_id,
-		.flow_id = ++merge->flow_id,
-		.segment_id = merge->row.segment_id,
-		.connections = NONE,
-		.reading_ns = INT64_MAX,
-	};
-	if (replaced != NONE)
-		hashindex_move(&merge->flows_index, hash, replaced, place);
-	else if (hashindex_add(&merge->flows_index, hash, place, merge_hash_of_flow, merge) != 0)
-		return NONE;
-	return place;
-}
-
 /* ----------------------------------------------------------------- flows -- */
 
 void merge_flow_row(const struct flow *f, struct merge_texts *texts, struct store_flow *row)
@@ -128,12 +74,12 @@ int merge_put_flow(struct merge *merge, const struct merge_flow *live, enum stor
 
 int merge_note_stale(struct merge *merge, uint32_t place, struct error *error)
 {
-	if (merge->flows[place].stale)
+	if (merge->hand.stale)
 		return 0;
 	if (grow_one(&merge->stale, merge->stale_count, &merge->stale_capacity,
 		     sizeof(*merge->stale)) != 0)
 		return merge_no_memory(error);
-	merge->flows[place].stale = true;
+	merge->hand.stale = true;
 	merge->stale[merge->stale_count++] = place;
 	return 0;
 }
@@ -143,9 +89,10 @@ static int rewrite_stale(struct merge *merge, struct error *error)
 	int status = 0;
 
 	for (size_t i = 0; i < merge->stale_count && status == 0; i++) {
-		struct merge_flow *live = &merge->flows[merge->stale[i]];
+		const struct merge_flow *live = &merge->hand;
 
-		live->stale = false;
+		if (merge_take_live(merge, merge->stale[i]) != 0)
+			return merge_no_memory(error);
 		status = merge_put_flow(merge, live, STORE_REWRITE, error);
 		for (uint32_t c = live->connections; c != NONE && status == 0;
 		     c = merge->connections[c].next)
@@ -156,62 +103,78 @@ static int rewrite_stale(struct merge *merge, struct error *error)
 	return status;
 }
 
+/* The one in hand is followed by a new one, which is taken in hand. */
+static int follow(struct merge *merge, uint32_t place, const struct flow *flow,
+		  const struct replay_part *part, struct merge_mapping *map, struct error *error)
+{
+	const struct flow earlier = merge->hand.flow;
+	int status = merge_end_live(merge, &merge->hand, flow->first_ns, part, map, error);
+
+	if (status != 0)
+		return status;
+	if (merge_keep_live(merge) != 0 || merge_begin_live(merge, flow, place) != 0)
+		return merge_no_memory(error);
+	flow_follow(&merge->hand.flow, &earlier, &merge->limits);
+	return 0;
+}
+
+/* A flow of a part in hand: one that is live, or a new one. */
+static int take_flow(struct merge *merge, const struct flow *flow, const struct replay_part *part,
+		     struct merge_mapping *map, bool *insert, struct error *error)
+{
+	struct merge_flow *live = &merge->hand;
+	uint32_t place;
+	int status = 0;
+
+	if (merge_find_live(merge, &flow->key, &place) != 0)
+		return merge_no_memory(error);
+	*insert = place == NONE || !flow_continues(&live->flow, flow, &merge->limits);
+	if (*insert) {
+		if (place != NONE)
+			status = follow(merge, place, flow, part, map, error);
+		else if (merge_begin_live(merge, flow, NONE) != 0)
+			status = merge_no_memory(error);
+		merge->totals.flows++;
+		return status == 0 ? merge_put_flow(merge, live, STORE_INSERT, error) : status;
+	}
+	status = merge_say_answered(merge, live, false, error);
+	if (status != 0)
+		return status;
+	flow_join(&live->flow, flow);
+	for (int e = 0; e < 2; e++)
+		live->flow.end[e].local |= flow->end[e].local;
+	return 0;
+}
+
 static int merge_flow_part(struct merge *merge, const struct replay_part *part, uint32_t i,
 			   struct merge_mapping *map, struct error *error)
 {
 	const struct flow *flow = &part->flows.flows[i];
-	uint32_t place = find_live(merge, &flow->key);
-	bool insert =
-		place == NONE || !flow_continues(&merge->flows[place].flow, flow, &merge->limits);
-	uint32_t earlier;
-	int status;
+	struct merge_flow *live = &merge->hand;
+	bool insert = false;
+	int status = take_flow(merge, flow, part, map, &insert, error);
 
-	if (insert) {
-		if (place != NONE) {
-			status = merge_end_live(merge, &merge->flows[place], flow->first_ns, part,
-						map, error);
-			if (status != 0)
-				return status;
-		}
-		earlier = place;
-		place = new_live(merge, flow, place);
-		if (place == NONE)
-			return merge_no_memory(error);
-		if (earlier != NONE)
-			flow_follow(&merge->flows[place].flow, &merge->flows[earlier].flow,
-				    &merge->limits);
-		merge->totals.flows++;
-		status = merge_put_flow(merge, &merge->flows[place], STORE_INSERT, error);
-		if (status != 0)
-			return status;
-	} else {
-		status = merge_say_answered(merge, &merge->flows[place], false, error);
-		if (status != 0)
-			return status;
-		flow_join(&merge->flows[place].flow, flow);
-		for (int e = 0; e < 2; e++)
-			merge->flows[place].flow.end[e].local |= flow->end[e].local;
-	}
-	map->flow_ids[i] = merge->flows[place].flow_id;
-	map->places[i] = place;
-	map->originators[i] = merge->flows[place].flow.originator;
-	if (merge->flows[place].part == merge->part)
-		map->siblings[i] = merge->flows[place].part_flow;
-	merge->flows[place].part = merge->part;
-	merge->flows[place].part_flow = i;
-	merge_note_reading(merge, &merge->flows[place]);
-	for (uint8_t side = 0; side < 2; side++) {
-		status = merge_flow_end(merge, place, part, flow, side, map, error);
-		if (status != 0)
-			return status;
-	}
-	if (!insert) {
-		status = merge_note_stale(merge, place, error);
-		if (status == 0)
-			status = merge_say_answered(merge, &merge->flows[place], true, error);
+	if (status != 0)
 		return status;
-	}
-	return 0;
+	map->flow_ids[i] = live->flow_id;
+	map->places[i] = merge->hand_place;
+	map->originators[i] = live->flow.originator;
+	if (live->part == merge->part)
+		map->siblings[i] = live->part_flow;
+	else
+		live->stale = false;
+	live->part = merge->part;
+	live->part_flow = i;
+	merge_note_reading(merge, live);
+	for (uint8_t side = 0; side < 2 && status == 0; side++)
+		status = merge_flow_end(merge, merge->hand_place, part, flow, side, map, error);
+	if (!insert && status == 0)
+		status = merge_note_stale(merge, merge->hand_place, error);
+	if (!insert && status == 0)
+		status = merge_say_answered(merge, live, true, error);
+	if (status == 0 && merge_keep_live(merge) != 0)
+		status = merge_no_memory(error);
+	return status;
 }
 
 /* ----------------------------------------------------------------- other -- */
@@ -225,15 +188,19 @@ static int merge_strays(struct merge *merge, const struct replay_part *part,
 
 	for (size_t i = 0; i < part->stray_count && status == 0; i++) {
 		const struct replay_stray *stray = &part->strays[i];
-		uint32_t place = find_live(merge, &stray->key);
+		uint32_t place;
 
+		if (merge_find_live(merge, &stray->key, &place) != 0)
+			return merge_no_memory(error);
 		if (place == NONE) {
 			unknown->packets += stray->packets;
 			unknown->bytes += stray->bytes;
 			continue;
 		}
-		merge->flows[place].flow.repeats += stray->packets;
-		status = merge_put_flow(merge, &merge->flows[place], STORE_REWRITE, error);
+		merge->hand.flow.repeats += stray->packets;
+		if (merge_keep_live(merge) != 0)
+			return merge_no_memory(error);
+		status = merge_put_flow(merge, &merge->hand, STORE_REWRITE, error);
 	}
 	return status;
 }
@@ -317,10 +284,11 @@ int merge_part(struct merge *merge, const struct replay_part *part, struct error
 		status = merge_tunnels(merge, part, map.flow_ids, error);
 	if (status == 0)
 		status = merge_traffic(merge, part, &map, error);
-	if (status == 0) {
-		merge_note_answered(merge, part, &map);
+	/* What it notes is of use to packets alone. */
+	if (status == 0 && part->ledger.packet_count > 0)
+		status = merge_note_answered(merge, part, &map, error);
+	if (status == 0)
 		status = merge_packets(merge, part, &map, error);
-	}
 	if (status == 0)
 		status = merge_other(merge, part, &unknown, error);
 	count_totals(merge, part, &unknown);
@@ -382,56 +350,6 @@ bool merge_is_silent(const struct merge *merge, const struct flow *flow, int64_t
 	       merge->last_ns - flow->last_ns > flow_idle_limit(flow, &merge->limits);
 }
 
-static bool is_finished(const struct merge *merge, const struct merge_flow *live)
-{
-	return live->replaced || merge_is_silent(merge, &live->flow, live->recording_id);
-}
-
-/* What has been silent for longer than it may is finished. */
-static int forget_flows(struct merge *merge, struct error *error)
-{
-	size_t kept = 0, moved = 0;
-	struct merge_connection *connections = NULL;
-	size_t capacity = 0;
-
-	for (size_t i = 0; i < merge->flows_count; i++) {
-		for (uint32_t c = merge->flows[i].connections; c != NONE;
-		     c = merge->connections[c].next)
-			moved += !is_finished(merge, &merge->flows[i]);
-	}
-	capacity = moved > 0 ? moved : 1;
-	connections = calloc(capacity, sizeof(*connections));
-	if (connections == NULL)
-		return merge_no_memory(error);
-	moved = 0;
-	for (size_t i = 0; i < merge->flows_count; i++) {
-		struct merge_flow live = merge->flows[i];
-		uint32_t *link = &live.connections, c = live.connections;
-
-		if (is_finished(merge, &live))
-			continue;
-		for (; c != NONE; c = merge->connections[c].next) {
-			connections[moved] = merge->connections[c];
-			*link = (uint32_t)moved;
-			link = &connections[moved++].next;
-		}
-		*link = NONE;
-		merge->flows[kept++] = live;
-	}
-	free(merge->connections);
-	merge->connections = connections;
-	merge->connection_count = moved;
-	merge->connection_capacity = capacity;
-	merge->flows_count = kept;
-	hashindex_clear(&merge->flows_index);
-	for (uint32_t i = 0; i < kept; i++) {
-		if (hashindex_add(&merge->flows_index, merge_hash_of_flow(merge, i), i,
-				  merge_hash_of_flow, merge) != 0)
-			return merge_no_memory(error);
-	}
-	return 0;
-}
-
 int merge_end(struct merge *merge, const char *content_sha256, struct error *error)
 {
 	int status = merge_state_coverage(merge, error);
@@ -441,8 +359,8 @@ int merge_end(struct merge *merge, const char *content_sha256, struct error *err
 		status = store_segment(merge->store, &merge->row, false, error);
 	merge->last_ns =
 		merge->row.last_packet_ns != STORE_NULL ? merge->row.last_packet_ns : INT64_MIN;
-	if (status == 0)
-		status = forget_flows(merge, error);
+	if (status == 0 && merge_forget_live(merge) != 0)
+		status = merge_no_memory(error);
 	if (status == 0)
 		status = merge_forget_tunnels(merge, error);
 	merge_state_end(merge);
@@ -482,6 +400,7 @@ int merge_new(struct store *store, const struct flow_limits *limits, struct merg
 		return merge_no_memory(error);
 	merge->store = store;
 	merge->limits = *limits;
+	merge->hand_place = NONE;
 	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
 		int64_t last = store_last_id(store, ids[i].table, error);
 
@@ -512,14 +431,12 @@ void merge_free(struct merge *merge)
 	free(merge->addresses);
 	free(merge->interfaces);
 	free(merge->snapshots);
-	free(merge->flows);
-	free(merge->connections);
+	merge_release_live(merge);
 	free(merge->stale);
 	free(merge->tunnels);
 	hashindex_release(&merge->processes_index);
 	hashindex_release(&merge->sockets_index);
 	hashindex_release(&merge->holders_index);
-	hashindex_release(&merge->flows_index);
 	hashindex_release(&merge->tunnels_index);
 	hashindex_release(&merge->addresses_index);
 	hashindex_release(&merge->interfaces_index);

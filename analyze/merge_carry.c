@@ -1,9 +1,7 @@
 /*
- * What the merger remembers, as bytes in the database: blobs of records of one
- * kind each, a record's numbers in the order of the functions below, which both
- * write and read. A number is the difference to the same one of the record
- * before in its blob (zigzag, LEB128): ids, times and addresses follow each
- * other. Independent of byte order and of structure layout.
+ * What the merger remembers, as bytes in the database: blobs of records of one kind each, a
+ * record's numbers (merge_codec.h) in the order of the functions below, which both write and
+ * read, and of those of merge_codec.c for flows.
  */
 #include "analyze/merge_internal.h"
 
@@ -23,337 +21,121 @@ enum carry_kind { /* a shipped record keeps its fields; a changed one is a new k
 		  CARRY_INTERFACE,
 		  CARRY_SNAPSHOT,
 		  CARRY_COUNTERS = 19, /* folding leaves ids unused; they stay so */
-		  CARRY_TUNNEL = 21,
+		  CARRY_TUNNEL = 23,
 		  CARRY_FLOW, /* with the connections that belong to it */
 };
 
 #define BLOB_BYTES (64u << 10) /* a blob ends with the record that reaches this */
-/* Of one record: a tunnel's, the longest, has 73. Those of connections stand
- * among flows', and have places of their own. */
-#define FLOW_NUMBERS	   96
-#define CONNECTION_NUMBERS 32
-#define MAX_NUMBERS	   (FLOW_NUMBERS + CONNECTION_NUMBERS)
 
-struct codec {
-	bool writing, failed;
-	uint8_t *bytes;
-	const uint8_t *in;
-	size_t length, capacity;
-	size_t place; /* of the next number in its record */
-	uint64_t before[MAX_NUMBERS];
-};
-
-static void put_byte(struct codec *c, uint8_t byte)
+static void endpoint(struct merge_codec *c, struct endpoint *e)
 {
-	if (grow_one(&c->bytes, c->length, &c->capacity, 1) != 0)
-		c->failed = true;
-	else
-		c->bytes[c->length++] = byte;
+	merge_code_address(c, e->address.bytes);
+	merge_code_u16(c, &e->port);
 }
 
-static void put_bits(struct codec *c, uint64_t bits)
+static void code_recording(struct merge_codec *c, struct merge_recording *r)
 {
-	for (; bits >= 0x80; bits >>= 7)
-		put_byte(c, (uint8_t)(bits | 0x80));
-	put_byte(c, (uint8_t)bits);
-}
-
-static uint64_t take_bits(struct codec *c)
-{
-	uint64_t bits = 0;
-
-	for (unsigned shift = 0; shift < 64 && c->length > 0; shift += 7) {
-		bits |= (uint64_t)(*c->in & 0x7f) << shift;
-		c->length--;
-		if ((*c->in++ & 0x80) == 0)
-			return bits;
-	}
-	c->failed = true;
-	return 0;
-}
-
-/* Gives back what it wrote, so what uses it holds for both directions. */
-static uint64_t number(struct codec *c, uint64_t value)
-{
-	uint64_t *before = &c->before[c->place], step;
-
-	if (c->place == MAX_NUMBERS) {
-		c->failed = true;
-		return 0;
-	}
-	c->place++;
-	if (c->writing) {
-		step = value - *before;
-		put_bits(c, step << 1 ^ (step >> 63 ? UINT64_MAX : 0));
-	} else {
-		step = take_bits(c);
-		value = *before + (step >> 1 ^ (0 - (step & 1)));
-	}
-	*before = value;
-	return value;
-}
-
-static void u64(struct codec *c, uint64_t *value)
-{
-	*value = number(c, *value);
-}
-
-static void i64(struct codec *c, int64_t *value)
-{
-	*value = (int64_t)number(c, (uint64_t)*value);
-}
-
-static uint64_t up_to(struct codec *c, uint64_t value, uint64_t most)
-{
-	value = number(c, value);
-	if (value <= most)
-		return value;
-	c->failed = true;
-	return 0;
-}
-
-static void u32(struct codec *c, uint32_t *value)
-{
-	*value = (uint32_t)up_to(c, *value, UINT32_MAX);
-}
-
-static void u16(struct codec *c, uint16_t *value)
-{
-	*value = (uint16_t)up_to(c, *value, UINT16_MAX);
-}
-
-static void u8(struct codec *c, uint8_t *value)
-{
-	*value = (uint8_t)up_to(c, *value, UINT8_MAX);
-}
-
-static void flag(struct codec *c, bool *value)
-{
-	*value = up_to(c, *value, 1) != 0;
-}
-
-static void reason(struct codec *c, enum bridge_reason *value)
-{
-	uint64_t code = number(c, (uint64_t)*value);
-
-	if (code < BRIDGE_REASONS)
-		*value = (enum bridge_reason)code;
-	else
-		c->failed = true;
-}
-
-/* In two halves: where hosts are near, the first is the same. */
-static void address(struct codec *c, uint8_t bytes[16])
-{
-	for (int half = 0; half < 2; half++, bytes += 8) {
-		uint64_t value = 0;
-
-		for (int i = 0; i < 8; i++)
-			value = value << 8 | bytes[i];
-		value = number(c, value);
-		for (int i = 8; i-- > 0; value >>= 8)
-			bytes[i] = (uint8_t)value;
-	}
-}
-
-static void endpoint(struct codec *c, struct endpoint *e)
-{
-	address(c, e->address.bytes);
-	u16(c, &e->port);
-}
-
-static void code_recording(struct codec *c, struct merge_recording *r)
-{
-	i64(c, &r->recording_id);
-	i64(c, &r->boot);
+	merge_code_i64(c, &r->recording_id);
+	merge_code_i64(c, &r->boot);
 	for (int i = 0; i < 2; i++) {
-		u64(c, &r->uuid_hash[i]);
-		u64(c, &r->boot_hash[i]);
+		merge_code_u64(c, &r->uuid_hash[i]);
+		merge_code_u64(c, &r->boot_hash[i]);
 	}
-	u64(c, &r->last_number);
+	merge_code_u64(c, &r->last_number);
 }
 
-static void code_process(struct codec *c, struct merge_process *p)
+static void code_process(struct merge_codec *c, struct merge_process *p)
 {
-	i64(c, &p->boot);
-	i64(c, &p->recording_id);
-	u32(c, &p->pid);
-	u64(c, &p->start_ticks);
-	u64(c, &p->facts);
-	i64(c, &p->process_id);
-	i64(c, &p->row_recording_id);
-	i64(c, &p->image);
-	i64(c, &p->parent_process_id);
-	i64(c, &p->start_ns);
-	i64(c, &p->first_seen_ns);
-	u64(c, &p->previous_facts);
-	i64(c, &p->previous_id);
+	merge_code_i64(c, &p->boot);
+	merge_code_i64(c, &p->recording_id);
+	merge_code_u32(c, &p->pid);
+	merge_code_u64(c, &p->start_ticks);
+	merge_code_u64(c, &p->facts);
+	merge_code_i64(c, &p->process_id);
+	merge_code_i64(c, &p->row_recording_id);
+	merge_code_i64(c, &p->image);
+	merge_code_i64(c, &p->parent_process_id);
+	merge_code_i64(c, &p->start_ns);
+	merge_code_i64(c, &p->first_seen_ns);
+	merge_code_u64(c, &p->previous_facts);
+	merge_code_i64(c, &p->previous_id);
 }
 
-static void code_socket(struct codec *c, struct merge_socket *s)
+static void code_socket(struct merge_codec *c, struct merge_socket *s)
 {
-	i64(c, &s->recording_id);
-	u64(c, &s->netns);
-	u32(c, &s->table);
-	u32(c, &s->inode);
+	merge_code_i64(c, &s->recording_id);
+	merge_code_u64(c, &s->netns);
+	merge_code_u32(c, &s->table);
+	merge_code_u32(c, &s->inode);
 	endpoint(c, &s->local);
 	endpoint(c, &s->remote);
-	i64(c, &s->opened_ns);
-	i64(c, &s->socket_id);
-	i64(c, &s->first_seen_ns);
-	i64(c, &s->first_snapshot_id);
-	i64(c, &s->closed_ns);
-	i64(c, &s->acked);
-	i64(c, &s->received);
-	i64(c, &s->sent);
-	i64(c, &s->retransmitted);
+	merge_code_i64(c, &s->opened_ns);
+	merge_code_i64(c, &s->socket_id);
+	merge_code_i64(c, &s->first_seen_ns);
+	merge_code_i64(c, &s->first_snapshot_id);
+	merge_code_i64(c, &s->closed_ns);
+	merge_code_i64(c, &s->acked);
+	merge_code_i64(c, &s->received);
+	merge_code_i64(c, &s->sent);
+	merge_code_i64(c, &s->retransmitted);
 }
 
-static void code_holder(struct codec *c, struct merge_holder *h)
+static void code_holder(struct merge_codec *c, struct merge_holder *h)
 {
-	i64(c, &h->recording_id);
-	i64(c, &h->socket_id);
-	i64(c, &h->boot);
-	u64(c, &h->start_ticks);
-	u32(c, &h->pid);
-	u32(c, &h->fd);
-	i64(c, &h->holder_id);
-	i64(c, &h->process_id);
-	i64(c, &h->first_seen_ns);
+	merge_code_i64(c, &h->recording_id);
+	merge_code_i64(c, &h->socket_id);
+	merge_code_i64(c, &h->boot);
+	merge_code_u64(c, &h->start_ticks);
+	merge_code_u32(c, &h->pid);
+	merge_code_u32(c, &h->fd);
+	merge_code_i64(c, &h->holder_id);
+	merge_code_i64(c, &h->process_id);
+	merge_code_i64(c, &h->first_seen_ns);
 }
 
-static void code_place(struct codec *c, struct merge_place *p)
+static void code_place(struct merge_codec *c, struct merge_place *p)
 {
-	i64(c, &p->recording_id);
-	u64(c, &p->netns);
-	u64(c, &p->name);
-	u32(c, &p->ifindex);
-	u32(c, &p->prefix_length);
-	address(c, p->address.bytes);
-	i64(c, &p->place_id);
-	i64(c, &p->first_seen_ns);
+	merge_code_i64(c, &p->recording_id);
+	merge_code_u64(c, &p->netns);
+	merge_code_u64(c, &p->name);
+	merge_code_u32(c, &p->ifindex);
+	merge_code_u32(c, &p->prefix_length);
+	merge_code_address(c, p->address.bytes);
+	merge_code_i64(c, &p->place_id);
+	merge_code_i64(c, &p->first_seen_ns);
 }
 
-static void code_snapshot(struct codec *c, struct merge_snapshot *s)
+static void code_snapshot(struct merge_codec *c, struct merge_snapshot *s)
 {
-	i64(c, &s->recording_id);
-	i64(c, &s->snapshot_id);
-	u64(c, &s->sequence);
+	merge_code_i64(c, &s->recording_id);
+	merge_code_i64(c, &s->snapshot_id);
+	merge_code_u64(c, &s->sequence);
 }
 
-static void code_count(struct codec *c, struct flow_count *count)
+static void code_tunnel(struct merge_codec *c, struct merge_tunnel *t)
 {
-	u64(c, &count->packets);
-	u64(c, &count->bytes);
-	u64(c, &count->payload_bytes);
-}
-
-static void code_packets(struct codec *c, struct flow *flow)
-{
-	for (int i = 0; i < 2; i++) {
-		address(c, flow->key.address[i]);
-		u16(c, &flow->key.port[i]);
-		code_count(c, &flow->count[i]);
-		u32(c, &flow->tcp.isn[i]);
-		u32(c, &flow->tcp.fin_end[i]);
-		flag(c, &flow->tcp.isn_known[i]);
-		flag(c, &flow->tcp.fin_known[i]);
-		u32(c, &flow->tcp.data_from[i]);
-		u32(c, &flow->tcp.data_until[i]);
-		flag(c, &flow->tcp.data_known[i]);
-		flag(c, &flow->tcp.isn_derived[i]);
-		flag(c, &flow->tcp.fin_moot[i]);
-		flag(c, &flow->end[i].local);
-	}
-	u16(c, &flow->key.icmp_id);
-	u8(c, &flow->key.protocol);
-	u8(c, &flow->key.ip_version);
-	i64(c, &flow->first_ns);
-	i64(c, &flow->last_ns);
-	i64(c, &flow->began_ns);
-	u8(c, &flow->history_length);
-	if (flow->history_length > FLOW_HISTORY_MAX)
-		c->failed = true;
-	/* All places, so that those behind them stand still. */
-	for (int i = 0; i < FLOW_HISTORY_MAX; i++)
-		u8(c, &flow->history[i]);
-	u8(c, &flow->originator);
-	flag(c, &flow->originator_sure);
-	u8(c, &flow->place);
-	u8(c, &flow->group_side);
-	u16(c, &flow->vlan);
-	u16(c, &flow->inner_vlan);
-	u32(c, &flow->ifindex);
-	u64(c, &flow->first_number);
-	u64(c, &flow->first_offset_bytes);
-	u64(c, &flow->repeats);
-	u64(c, &flow->carried.read);
-	u64(c, &flow->carried.other);
-	u64(c, &flow->carried.unreadable);
-	u8(c, &flow->carried.tunnel);
-	if (flow->originator > 1 || flow->carried.tunnel >= DECODE_TUNNEL_END)
-		c->failed = true;
-}
-
-/* connections: how many of its connections follow. */
-static void code_flow(struct codec *c, struct merge_flow *f, uint32_t *connections)
-{
-	u32(c, connections);
-	i64(c, &f->recording_id);
-	i64(c, &f->flow_id);
-	i64(c, &f->segment_id);
-	code_packets(c, &f->flow);
-	i64(c, &f->reading_ns);
-}
-
-static void code_tunnel(struct codec *c, struct merge_tunnel *t)
-{
-	i64(c, &t->recording_id);
-	i64(c, &t->tunnel_id);
-	i64(c, &t->segment_id);
-	i64(c, &t->flow_id);
-	i64(c, &t->outer_tunnel_id);
-	i64(c, &t->key);
-	u8(c, &t->tunnel);
-	u8(c, &t->depth);
-	code_packets(c, &t->flow);
+	merge_code_i64(c, &t->recording_id);
+	merge_code_i64(c, &t->tunnel_id);
+	merge_code_i64(c, &t->segment_id);
+	merge_code_i64(c, &t->flow_id);
+	merge_code_i64(c, &t->outer_tunnel_id);
+	merge_code_i64(c, &t->key);
+	merge_code_u8(c, &t->tunnel);
+	merge_code_u8(c, &t->depth);
+	merge_code_packets(c, &t->flow);
 	if (t->tunnel == DECODE_NO_TUNNEL || t->tunnel >= DECODE_TUNNEL_END)
 		c->failed = true;
 }
 
-static void code_connection(struct codec *c, struct merge_connection *k)
+static void code_counters(struct merge_codec *c, struct merge *merge)
 {
-	c->place = FLOW_NUMBERS;
-	u8(c, &k->side);
-	flag(c, &k->by_tuple);
-	flag(c, &k->refused);
-	reason(c, &k->reason);
-	i64(c, &k->connection_id);
-	i64(c, &k->process_id);
-	i64(c, &k->socket_id);
-	for (int i = 0; i < BRIDGE_RULES; i++)
-		i64(c, &k->rule_packets[i]);
-	i64(c, &k->shared_by);
-	i64(c, &k->snapshot_id);
-	i64(c, &k->distance_ns);
-	i64(c, &k->start_ns);
-	i64(c, &k->end_ns);
-	code_count(c, &k->sent);
-	code_count(c, &k->received);
-	i64(c, &k->sighted_first_ns);
-	i64(c, &k->sighted_last_ns);
-	if (k->side > 1)
-		c->failed = true;
-}
-
-static void code_counters(struct codec *c, struct merge *merge)
-{
-	i64(c, &merge->connection_id);
+	merge_code_i64(c, &merge->connection_id);
 }
 
 /* --------------------------------------------------------------- writing -- */
 
-static int put(struct merge *merge, struct codec *c, enum carry_kind kind, struct error *error)
+static int put(struct merge *merge, struct merge_codec *c, enum carry_kind kind,
+	       struct error *error)
 {
 	int status = 0;
 
@@ -378,26 +160,16 @@ static int put(struct merge *merge, struct codec *c, enum carry_kind kind, struc
 			status = put(merge, &c, kind, error);                                      \
 	} while (0)
 
-static void put_flow(struct codec *c, struct merge *merge, struct merge_flow *flow)
-{
-	uint32_t count = 0;
-
-	for (uint32_t k = flow->connections; k != UINT32_MAX; k = merge->connections[k].next)
-		count++;
-	c->place = 0;
-	code_flow(c, flow, &count);
-	for (uint32_t k = flow->connections; k != UINT32_MAX; k = merge->connections[k].next)
-		code_connection(c, &merge->connections[k]);
-}
-
-static int put_flows(struct codec *c, struct merge *merge, struct error *error)
+static int put_flows(struct merge_codec *c, struct merge *merge, struct error *error)
 {
 	int status = 0;
 
 	for (size_t f = 0; f < merge->flows_count && status == 0; f++) {
-		if (merge->flows[f].replaced)
+		if (merge_take_live(merge, (uint32_t)f) != 0)
+			return merge_no_memory(error);
+		if (merge->hand.replaced)
 			continue;
-		put_flow(c, merge, &merge->flows[f]);
+		merge_write_live(c, merge);
 		if (c->length >= BLOB_BYTES)
 			status = put(merge, c, CARRY_FLOW, error);
 	}
@@ -406,7 +178,7 @@ static int put_flows(struct codec *c, struct merge *merge, struct error *error)
 
 int merge_carry(struct merge *merge, struct error *error)
 {
-	struct codec c = {.writing = true};
+	struct merge_codec c = {.writing = true};
 	int status = store_carry_clear(merge->store, error);
 
 	if (status == 0) {
@@ -446,7 +218,7 @@ int merge_carry(struct merge *merge, struct error *error)
 		   (uint32_t)merge->field##_count - 1, hash_of, same)
 
 /* A key that stands there already is damage. */
-static int index_last(struct merge *merge, struct codec *c, struct hashindex *index,
+static int index_last(struct merge *merge, struct merge_codec *c, struct hashindex *index,
 		      const void *array, size_t size, uint32_t last,
 		      uint64_t (*hash_of)(const void *merge, uint32_t place),
 		      bool (*same)(const void *a, const void *b))
@@ -460,34 +232,19 @@ static int index_last(struct merge *merge, struct codec *c, struct hashindex *in
 	return hashindex_add(index, hash, last, hash_of, merge);
 }
 
-static bool same_flow(const void *left, const void *right)
+static int take_flow(struct merge *merge, struct merge_codec *c)
 {
-	const struct merge_flow *a = left, *b = right;
+	bool is_there = false;
 
-	return a->recording_id == b->recording_id && flow_key_equal(&a->flow.key, &b->flow.key);
-}
-
-static int take_flow(struct merge *merge, struct codec *c)
-{
-	uint32_t count = 0, last = UINT32_MAX;
-	struct merge_flow *flow;
-
-	READ_INTO(merge->flows, merge->flows_count, merge->flows_capacity,
-		  code_flow(c, &merge->flows[merge->flows_count], &count),
-		  !c->failed && merge_check_flow(merge, &merge->flows[merge->flows_count]));
-	flow = &merge->flows[merge->flows_count - 1];
-	flow->connections = UINT32_MAX;
-	for (; count > 0 && !c->failed; count--) {
-		uint32_t place = (uint32_t)merge->connection_count;
-
-		READ_INTO(merge->connections, merge->connection_count, merge->connection_capacity,
-			  code_connection(c, &merge->connections[place]),
-			  merge_check_connection(merge, &merge->connections[place]));
-		merge->connections[place].next = UINT32_MAX;
-		*(last == UINT32_MAX ? &flow->connections : &merge->connections[last].next) = place;
-		last = place;
-	}
-	return INDEX_LAST(flows, merge_hash_of_flow, same_flow);
+	merge->hand_place = UINT32_MAX;
+	if (merge_read_live(c, merge) != 0)
+		return -1;
+	if (c->failed)
+		return 0;
+	if (merge_add_live(merge, &is_there) != 0)
+		return -1;
+	c->failed = is_there;
+	return 0;
 }
 
 #define READ_LAST(type, field)                                                                     \
@@ -500,7 +257,7 @@ static int take_flow(struct merge *merge, struct codec *c)
 		  merge_check_##type(merge, &merge->field[merge->field##_count], ##__VA_ARGS__))
 
 /* One record. 0, or -1 without memory; damage sets failed. */
-static int take_record(struct merge *merge, int64_t kind, struct codec *c)
+static int take_record(struct merge *merge, int64_t kind, struct merge_codec *c)
 {
 	int64_t given = merge->connection_id;
 
@@ -546,7 +303,7 @@ static int take_record(struct merge *merge, int64_t kind, struct codec *c)
 static int take_carried(int64_t kind, const void *bytes, size_t length, void *context,
 			struct error *error)
 {
-	struct codec c = {.in = bytes, .length = length, .failed = length == 0};
+	struct merge_codec c = {.in = bytes, .length = length, .failed = length == 0};
 
 	while (c.length > 0 && !c.failed) {
 		if (take_record(context, kind, &c) != 0)
@@ -566,31 +323,82 @@ static int compare_ids(const void *left, const void *right)
 	return (*a > *b) - (*a < *b);
 }
 
-/* No two records may be of one row: the second would be written over the first. */
-static int check_unique(const void *array, size_t count, size_t size, size_t offset,
-			const char *what, struct error *error)
+/* No two records may be of one row: the second would be written over the first. Sorts ids. */
+static int check_unique(int64_t *ids, size_t count, const char *what, struct error *error)
+{
+	int status = 0;
+
+	if (count > 0)
+		qsort(ids, count, sizeof(*ids), compare_ids);
+	for (size_t i = 1; i < count && status == 0; i++)
+		if (ids[i] == ids[i - 1])
+			status = error_damage(error, NULL, -1, "one carry record for each row",
+					      "two of %s %lld", what, (long long)ids[i]);
+	return status;
+}
+
+static int check_array(const void *array, size_t count, size_t size, size_t offset,
+		       const char *what, struct error *error)
 {
 	int64_t *ids = calloc(count + 1, sizeof(*ids));
-	int status = 0;
+	int status;
 
 	if (ids == NULL)
 		return merge_no_memory(error);
 	for (size_t i = 0; i < count; i++)
 		memcpy(&ids[i], (const char *)array + i * size + offset, sizeof(*ids));
-	qsort(ids, count, sizeof(*ids), compare_ids);
-	for (size_t i = 1; i < count && status == 0; i++)
-		if (ids[i] == ids[i - 1])
-			status = error_damage(error, NULL, -1, "one carry record for each row",
-					      "two of %s %lld", what, (long long)ids[i]);
+	status = check_unique(ids, count, what, error);
 	free(ids);
+	return status;
+}
+
+/* The ids of live flows and of their connections. */
+struct live_ids {
+	int64_t *flows, *connections;
+	size_t flow_count, flow_capacity, connection_count, connection_capacity;
+};
+
+static int gather_ids(struct merge *merge, struct live_ids *ids)
+{
+	for (size_t i = 0; i < merge->flows_count; i++) {
+		if (merge_take_live(merge, (uint32_t)i) != 0 ||
+		    grow_one(&ids->flows, ids->flow_count, &ids->flow_capacity,
+			     sizeof(*ids->flows)) != 0)
+			return -1;
+		ids->flows[ids->flow_count++] = merge->hand.flow_id;
+		for (size_t k = 0; k < merge->connection_count; k++) {
+			if (grow_one(&ids->connections, ids->connection_count,
+				     &ids->connection_capacity, sizeof(*ids->connections)) != 0)
+				return -1;
+			ids->connections[ids->connection_count++] =
+				merge->connections[k].connection_id;
+		}
+	}
+	return 0;
+}
+
+static int check_live(struct merge *merge, struct error *error)
+{
+	struct live_ids ids = {0};
+	int status = 0;
+
+	if (gather_ids(merge, &ids) != 0)
+		status = merge_no_memory(error);
+	if (status == 0)
+		status = check_unique(ids.flows, ids.flow_count, "flow_id", error);
+	if (status == 0)
+		status =
+			check_unique(ids.connections, ids.connection_count, "connection_id", error);
+	free(ids.flows);
+	free(ids.connections);
 	return status;
 }
 
 #define UNIQUE(type, array, n, id)                                                                 \
 	do {                                                                                       \
 		if (status == 0)                                                                   \
-			status = check_unique((array), (n), sizeof(struct type),                   \
-					      offsetof(struct type, id), #id, error);              \
+			status = check_array((array), (n), sizeof(struct type),                    \
+					     offsetof(struct type, id), #id, error);               \
 	} while (0)
 
 static int check_row(int same, const char *what, int64_t id, struct error *error)
@@ -609,8 +417,10 @@ static int check_rows(struct merge *merge, struct error *error)
 	int status = 0;
 
 	for (size_t i = 0; i < merge->flows_count && status == 0; i++) {
-		const struct merge_flow *f = &merge->flows[i];
+		const struct merge_flow *f = &merge->hand;
 
+		if (merge_take_live(merge, (uint32_t)i) != 0)
+			return merge_no_memory(error);
 		status = check_row(merge_put_flow(merge, f, STORE_COMPARE, error), "flow",
 				   f->flow_id, error);
 		for (uint32_t k = f->connections; k != UINT32_MAX && status == 0;
@@ -641,8 +451,8 @@ int merge_carry_read(struct merge *merge, struct error *error)
 	UNIQUE(merge_holder, merge->holders, merge->holders_count, holder_id);
 	UNIQUE(merge_place, merge->addresses, merge->addresses_count, place_id);
 	UNIQUE(merge_place, merge->interfaces, merge->interfaces_count, place_id);
-	UNIQUE(merge_flow, merge->flows, merge->flows_count, flow_id);
 	UNIQUE(merge_tunnel, merge->tunnels, merge->tunnels_count, tunnel_id);
-	UNIQUE(merge_connection, merge->connections, merge->connection_count, connection_id);
+	if (status == 0)
+		status = check_live(merge, error);
 	return status == 0 ? check_rows(merge, error) : status;
 }

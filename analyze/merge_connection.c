@@ -173,20 +173,24 @@ int merge_say_answered(struct merge *merge, const struct merge_flow *live, bool 
 	return status;
 }
 
-void merge_note_answered(const struct merge *merge, const struct replay_part *part,
-			 struct merge_mapping *map)
+int merge_note_answered(struct merge *merge, const struct replay_part *part,
+			struct merge_mapping *map, struct error *error)
 {
 	for (size_t i = 0; i < part->ledger.span_count; i++) {
 		const struct ledger_span *s = &part->ledger.spans[i];
-		const struct merge_flow *live = &merge->flows[map->places[s->flow]];
-		uint32_t c = live->connections;
+		const struct merge_flow *live = &merge->hand;
+		uint32_t c;
 
+		if (merge_take_live(merge, map->places[s->flow]) != 0)
+			return merge_no_memory(error);
+		c = live->connections;
 		while (c != NONE && merge->connections[c].connection_id != map->span_ids[i])
 			c = merge->connections[c].next;
 		if (s->folded == LEDGER_NONE && c != NONE &&
 		    merge_is_answered(live, &merge->connections[c]))
 			map->reasons[i] = BRIDGE_NO_SOCKET;
 	}
+	return 0;
 }
 
 int merge_put_connection(struct merge *merge, const struct merge_flow *live,

@@ -1,9 +1,11 @@
 /*
- * merge_internal.h - what the files of the merger share: merge.c (flows),
+ * merge_internal.h - what the files of the merger share: merge.c (flows), merge_live.c (those that
+ * packets may still come of, kept small),
  * merge_connection.c (their owners), merge_settle.c (owners over segments), merge_state.c,
  * merge_process.c and merge_socket.c (what snapshots tell), merge_traffic.c, merge_tunnel.c (what
  * flows carry for others), merge_packet.c (single packets), merge_coverage.c (what is missing), and
- * merge_carry.c and merge_check.c (writing it down for the next load, and reading it).
+ * merge_carry.c, merge_codec.c and merge_check.c (writing it down for the next load, and reading
+ * it).
  */
 #ifndef ANALYZE_MERGE_INTERNAL_H
 #define ANALYZE_MERGE_INTERNAL_H
@@ -11,6 +13,7 @@
 #include "analyze/community.h"
 #include "analyze/hashindex.h"
 #include "analyze/merge.h"
+#include "analyze/merge_codec.h"
 
 struct merge_recording {
 	int64_t recording_id;
@@ -92,7 +95,8 @@ struct merge_flow {
 				 INT64_MAX: none yet */
 	uint64_t part;	      /* the last one that it had packets in; not carried */
 	uint32_t part_flow;   /* and the last of its flows there */
-	bool stale;	      /* its rows, and those of its connections, are to be rewritten */
+	bool stale;	      /* its rows, and those of its connections, are to be rewritten at
+				 the end of that part */
 };
 
 /* A conversation in a tunnel. */
@@ -125,10 +129,19 @@ struct merge {
 	MERGE_ARRAY(merge_place, interfaces);
 	struct merge_snapshot *snapshots; /* of each recording's latest segment */
 	size_t snapshot_count, snapshot_capacity;
-	MERGE_ARRAY(merge_flow, flows);
-	MERGE_ARRAY(merge_tunnel, tunnels);
+	/* live flows (merge_live.c): each packed, and the one in hand, with its connections */
+	uint8_t **flows;
+	size_t flows_count, flows_capacity;
+	struct hashindex flows_index;
+	struct merge_codec packing;
+	uint64_t packed_first[MERGE_MAX_NUMBERS]; /* of the first one ever packed, by which others
+						     are; 0 before there is one */
+	bool packed_any;
+	struct merge_flow hand;
+	uint32_t hand_place; /* NONE: it is none of them */
 	struct merge_connection *connections;
 	size_t connection_count, connection_capacity;
+	MERGE_ARRAY(merge_tunnel, tunnels);
 	uint32_t *stale; /* flows that are */
 	size_t stale_count, stale_capacity;
 
@@ -231,8 +244,8 @@ int merge_restate(struct merge *merge, const struct merge_connection *c, bool an
 int merge_say_answered(struct merge *merge, const struct merge_flow *live, bool answered,
 		       struct error *error);
 /* Which stretches of a part belong to such connections. */
-void merge_note_answered(const struct merge *merge, const struct replay_part *part,
-			 struct merge_mapping *map);
+int merge_note_answered(struct merge *merge, const struct replay_part *part,
+			struct merge_mapping *map, struct error *error);
 int merge_put_connection(struct merge *merge, const struct merge_flow *live,
 			 const struct merge_connection *c, enum store_how how, struct error *error);
 
@@ -259,9 +272,27 @@ struct merge_texts {
 };
 /* A flow as a row, but for its ids. */
 void merge_flow_row(const struct flow *flow, struct merge_texts *texts, struct store_flow *row);
-uint64_t merge_hash_of_flow(const void *merge, uint32_t place);
 /* It had no packet for so long before the end of the segment that none will be its. */
 bool merge_is_silent(const struct merge *merge, const struct flow *flow, int64_t recording_id);
+
+/* merge_live.c: flows that packets may still come of, of which there may be millions: each is
+ * packed as a record for the next load is, and unpacked while it is in hand. All that stands in
+ * merge->hand and merge->connections is lost with the next one that is taken, unless it is kept. */
+
+/* Takes the flow at place in hand. 0, or -1 without memory, as the next ones. */
+int merge_take_live(struct merge *merge, uint32_t place);
+/* Packs the one in hand again, as it is now. */
+int merge_keep_live(struct merge *merge);
+/* Takes the newest flow of a key, in the recording in hand. *place: NONE if there is none. */
+int merge_find_live(struct merge *merge, const struct flow_key *key, uint32_t *place);
+/* Begins one, and takes it in hand. replaced: the one before on this key, which is found no more;
+ * NONE. */
+int merge_begin_live(struct merge *merge, const struct flow *flow, uint32_t replaced);
+/* Makes what was read into the hand one of them, unless its key stands there already. */
+int merge_add_live(struct merge *merge, bool *is_there);
+/* Forgets those that packets will not come of. */
+int merge_forget_live(struct merge *merge);
+void merge_release_live(struct merge *merge);
 
 /* merge_traffic.c: what a part's flows sent and received by time, as rows */
 int merge_traffic(struct merge *merge, const struct replay_part *part,
@@ -282,8 +313,8 @@ bool merge_same_tunnel(const void *a, const void *b);
 int merge_forget_tunnels(struct merge *merge, struct error *error);
 int merge_put_flow(struct merge *merge, const struct merge_flow *live, enum store_how how,
 		   struct error *error);
-/* What changed of the live flow at place, or of its connections, is to stand in their rows by the
- * end of the part: many a flow changes several times in one. */
+/* What changed of the live flow in hand, at place, or of its connections, is to stand in their rows
+ * by the end of the part: many a flow changes several times in one. */
 int merge_note_stale(struct merge *merge, uint32_t place, struct error *error);
 
 /* merge_check.c: whether a record that was read back can be one that was written, by

@@ -476,7 +476,7 @@ int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part
 		   const struct flow *flow, uint8_t side, struct merge_mapping *map,
 		   struct error *error)
 {
-	struct merge_flow *live = &merge->flows[place];
+	struct merge_flow *live = &merge->hand;
 	/* A flow without a local end is told from its originator's. */
 	bool swapped = !flow->end[0].local && !flow->end[1].local && side != live->flow.originator;
 	struct rest rest = {.connection = NONE, .rule = BRIDGE_BEHIND};

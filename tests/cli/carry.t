@@ -109,7 +109,7 @@ load_altered() { # DIRECTORY
 }
 same_as_before() { [ "$(grep " $1\.db\$" <<<"$before")" = "$(grep " $1\.db\$" <<<"$after")" ]; }
 
-RECORDING=11 PROCESS=12 SOCKET=13 HOLDER=14 ADDRESS=15 INTERFACE=16 SNAPSHOT=17 COUNTERS=19 FLOW=22
+RECORDING=11 PROCESS=12 SOCKET=13 HOLDER=14 ADDRESS=15 INTERFACE=16 SNAPSHOT=17 COUNTERS=19 FLOW=24
 for kind in $RECORDING $PROCESS $SOCKET $HOLDER $ADDRESS $INTERFACE $SNAPSHOT $FLOW; do
 	perl "$TMP/carry.pl" change "$TMP/records" <<<"$kind same" >"$TMP/same"
 	is "$(cp "$TMP/first.db" "$TMP/altered.db"; sql "$TMP/altered.db" "$(<"$TMP/same") SELECT hex(state) FROM carry")" \
@@ -117,9 +117,9 @@ for kind in $RECORDING $PROCESS $SOCKET $HOLDER $ADDRESS $INTERFACE $SNAPSHOT $F
 	refused "kind $kind twice" "INSERT INTO carry (kind, state) SELECT kind, state FROM carry WHERE kind = $kind;"
 done
 
-# A flow has 70 numbers, the first is how many connections follow; of a connection the
-# fifth is its id, and the eighth the packets by rule exact.
-CONNECTION=$((70 + 5)) RULE=$((70 + 8))
+# A flow like the first one has 34 numbers, the first is how many connections follow; of a
+# connection the third is its id, and of one with an owner the 16th the packets by rule exact.
+READING=34 CONNECTION=$((34 + 3)) RULE=$((34 + 16))
 id=$(numbers $FLOW | sed -n ${CONNECTION}p)
 is "$(sql "$TMP/first.db" "SELECT flow_id = $(numbers $FLOW | sed -n 3p) FROM connection WHERE connection_id = $id")" 1 \
 	"a connection's id stands where it is thought to"
@@ -136,7 +136,12 @@ for field in 2 3 4; do # recording, flow, segment
 	poke "number $field of a flow negative" $FLOW $field -5
 done
 poke "packets of a flow that overflow" $FLOW 8 $most
-poke "a reading from before the flow that it is in" $FLOW 70 1
+poke "a reading from before the flow that it is in" $FLOW $READING -1
+poke "a history with a letter that there is not" $FLOW 26 $((16#18))
+poke "a history that is too long" $FLOW 26 $((1 << 48))
+poke "flags that there are not" $FLOW 27 4096
+poke "a connection's flags that there are not" $FLOW $((CONNECTION - 2)) 8
+poke "packets of a connection beyond those that can be" $FLOW $((CONNECTION + 3)) $most
 poke "a port of 17 bits" $FLOW 7 70000
 poke "ids below those that were given" $COUNTERS 1 0
 poke "ids that leave no room" $COUNTERS 1 $most
