@@ -163,11 +163,13 @@ static int go_near(struct replay *replay, const struct border *border, struct er
 	return replay_seek_member(replay, until - 1, error);
 }
 
-/* Fills load->again.part with what truly follows a border; as replay_next. */
+/* Fills load->again.part with what truly follows a border, or with the next piece of it; as
+ * replay_next. */
 static int read_again(struct load *load, const struct job *job, uint64_t number,
 		      const struct border *border, struct error *error)
 {
 	struct load_again *again = &load->again;
+	const bool begins = again->replay.taken == 0;
 	int status = 0;
 
 	if (again->job == NULL) {
@@ -180,9 +182,9 @@ static int read_again(struct load *load, const struct job *job, uint64_t number,
 		if (status == 0 && job->members.count > 0)
 			again->replay.members = &job->members;
 	}
-	if (status == 0 && again->replay.parts != number && again->replay.members != NULL)
+	if (status == 0 && begins && again->replay.parts != number && again->replay.members != NULL)
 		status = go_near(&again->replay, border, error);
-	if (status == 0 && again->replay.parts != number)
+	if (status == 0 && begins && again->replay.parts != number)
 		status = replay_resume(&again->replay, number, &border->place, &border->after,
 				       error);
 	/* Nothing was read, so there is no part to merge. */
@@ -250,47 +252,78 @@ static struct slot *right_part(struct load *load, struct job *job, struct slot *
 	return NULL;
 }
 
+/* A piece as it was read, by a worker or again. */
+struct piece {
+	struct replay_part *part;
+	int status; /* as replay_next says it */
+	struct error why;
+	uint64_t read_bytes;
+};
+
+static struct piece piece_of(struct slot *slot)
+{
+	return (struct piece){&slot->part, slot->status, slot->error, slot->read_bytes};
+}
+
+static struct piece piece_again(struct load *load, struct job *job, uint64_t number,
+				struct border *border)
+{
+	struct load_again *again = &load->again;
+	struct piece piece = {.part = &again->part, .why = ERROR_NONE};
+
+	piece.status = read_again(load, job, number, border, &piece.why);
+	take_held(load, job, border, &again->part.held);
+	piece.read_bytes = again->in != NULL ? pcapin_read_bytes(again->in) : 0;
+	return piece;
+}
+
+static int merge_piece(struct load *load, struct job *job, const struct piece *piece,
+		       struct border *border, struct error *error)
+{
+	const struct replay_border after = border->after;
+	int status;
+
+	if (piece->status < 0 && piece->status != ERROR_DAMAGED) {
+		*error = piece->why;
+		return piece->status;
+	}
+	if (piece->status == ERROR_DAMAGED) {
+		job->pcap_damaged = true;
+		job->pcap_error = piece->why;
+	}
+	status = merge_part(load->merge, piece->part, error);
+	border->place = piece->part->next;
+	border->after = piece->part->after;
+	piece->part->after = after;
+	return status;
+}
+
 /* The next part of a job is merged. 1: more follow; 0: it was the last one; negative: failure. */
 static int merge_next(struct load *load, struct job *job, uint64_t number, struct border *border,
 		      uint64_t *read_bytes, struct error *error)
 {
 	struct slot *slot = load_wait_part(load, job, number), *right;
-	struct error why = ERROR_NONE;
-	struct replay_part *part;
-	struct replay_border after;
-	int status, merged;
+	struct piece piece;
+	int merged;
 
 	if (load_interrupted(load))
 		return say_interrupted(error);
 	right = right_part(load, job, slot, border);
-	if (right != NULL) {
-		part = &right->part;
-		status = right->status;
-		why = right->error;
-		*read_bytes = right->read_bytes;
-	} else {
-		status = read_again(load, job, number, border, &why);
-		part = &load->again.part;
-		load->result->parts_again++;
-		take_held(load, job, border, &part->held);
-		*read_bytes = load->again.in != NULL ? pcapin_read_bytes(load->again.in) : 0;
+	load->result->parts_again += right == NULL;
+	piece = right != NULL ? piece_of(right) : piece_again(load, job, number, border);
+	merged = merge_piece(load, job, &piece, border, error);
+	while (merged == 0 && piece.status == REPLAY_GOES_ON) {
+		if (right != NULL && !load_wait_piece(load, right))
+			return say_interrupted(error);
+		if (right != NULL)
+			take_held(load, job, border, &right->part.held);
+		piece = right != NULL ? piece_of(right) : piece_again(load, job, number, border);
+		merged = merge_piece(load, job, &piece, border, error);
 	}
-	if (status < 0 && status != ERROR_DAMAGED) {
-		*error = why;
-		return status;
-	}
-	if (status == ERROR_DAMAGED) {
-		job->pcap_damaged = true;
-		job->pcap_error = why;
-	}
-	merged = merge_part(load->merge, part, error);
-	border->place = part->next;
-	after = border->after;
-	border->after = part->after;
-	part->after = after;
-	if (slot != NULL)
+	*read_bytes = piece.read_bytes;
+	if (merged == 0 && slot != NULL)
 		load_free_slot(load, slot);
-	return merged != 0 ? merged : status == 1;
+	return merged != 0 ? merged : piece.status == 1;
 }
 
 static int merge_parts(struct load *load, struct job *job, struct error *error)
@@ -486,6 +519,7 @@ static int load_jobs(struct load *load, struct error *error)
 	load->open_jobs = load->progress.segments;
 	load->replay = (struct replay_options){
 		.part_packets = load->options->part_packets,
+		.piece_flows = load->options->piece_flows,
 		.bucket_ns = store_bucket_ns(load->store),
 		.keep_packets = store_with_packets(load->store),
 		.limits = load->options->limits,

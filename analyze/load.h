@@ -27,6 +27,7 @@ struct load_options {
 	bool verify;	       /* hash captures that a custody log vouches for too */
 	unsigned workers;      /* >= 1 */
 	uint64_t part_packets; /* of one capture for a worker at a time; 0: as replay.h has it */
+	uint32_t piece_flows;  /* of such a part for the merger at a time; 0: as replay.h has it */
 	struct flow_limits limits;
 	/* Called when there is something to undo from here on: until then a signal may just
 	 * end the process. NULL: not wanted. */

@@ -9,6 +9,9 @@
  * one begins, and leaves that to the others. A compressed capture has places where to
  * begin in its index (members.h), which is a claim: a part counts if what it began from
  * was found by reading up to there, in the parts before it.
+ *
+ * A part of very many flows comes in pieces (replay.h), each in the slot of its part, when the
+ * one before it is merged: so the memory of parts is bounded by flows too.
  */
 #ifndef ANALYZE_LOAD_INTERNAL_H
 #define ANALYZE_LOAD_INTERNAL_H
@@ -74,6 +77,7 @@ struct slot {
 	const struct worker *owner;
 	uint64_t number; /* of the part, from 0 */
 	bool full;
+	bool unwanted; /* the merger reads this part by itself; what is left of it is of no use */
 };
 
 struct worker {
@@ -134,6 +138,9 @@ void load_stop_workers(struct load *load);
 void load_wait_ready(struct load *load, struct job *job);
 /* Waits for a part of a job; NULL: no worker will have it, or there is an interruption. */
 struct slot *load_wait_part(struct load *load, struct job *job, uint64_t number);
+/* Gives a piece back that is merged, and waits for the next one of its part. False: there is an
+ * interruption. */
+bool load_wait_piece(struct load *load, struct slot *slot);
 void load_free_slot(struct load *load, struct slot *slot);
 /* No part of it is left to the workers that they have not begun: the merger reads them. */
 void load_end_sharing(struct load *load, struct job *job);

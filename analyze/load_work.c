@@ -209,6 +209,18 @@ void load_end_sharing(struct load *load, struct job *job)
 	pthread_mutex_unlock(&load->lock);
 }
 
+/* Under the lock: nobody wants what follows in a slot. Whoever is in the middle of a part frees it
+ * himself, when he has come to its end. */
+static void give_up(struct slot *slot)
+{
+	if (slot->status == REPLAY_GOES_ON) {
+		slot->unwanted = true;
+		slot->full = false;
+	} else {
+		slot->job = NULL;
+	}
+}
+
 void load_job_merged(struct load *load, struct job *job)
 {
 	bool last;
@@ -218,7 +230,7 @@ void load_job_merged(struct load *load, struct job *job)
 	end_job(load, job);
 	for (unsigned i = 0; i < LOAD_PARTS_AHEAD * load->worker_count; i++) {
 		if (load->slots[i].job == job && load->slots[i].full)
-			load->slots[i].job = NULL;
+			give_up(&load->slots[i]);
 	}
 	last = job->users == 0;
 	pthread_cond_broadcast(&load->changed);
@@ -356,7 +368,7 @@ static struct slot *take_part(struct worker *worker, struct job **job)
 		slot->owner = worker;
 		slot->job = *job;
 		slot->number = (*job)->next_part++;
-		slot->full = false;
+		slot->full = slot->unwanted = false;
 	}
 	pthread_mutex_unlock(&load->lock);
 	return *job != NULL ? slot : NULL;
@@ -475,6 +487,16 @@ static void note_content(struct job *job, struct pcapin *in)
 		memcpy(job->content_sha256, content, sizeof(job->content_sha256));
 }
 
+static int fill_piece(struct worker *worker, struct job *job, struct slot *slot)
+{
+	int status = replay_next(&worker->replay, &slot->part, &slot->error);
+
+	slot->read_bytes = worker->in != NULL ? pcapin_read_bytes(worker->in) : 0;
+	if (status <= 0)
+		note_content(job, worker->in);
+	return status;
+}
+
 static int fill(struct worker *worker, struct job *job, struct slot *slot)
 {
 	struct error *error = &slot->error;
@@ -492,11 +514,30 @@ static int fill(struct worker *worker, struct job *job, struct slot *slot)
 		slot->part.held = worker->replay.held;
 		return status == ERROR_DAMAGED ? ERROR_SYSTEM : status;
 	}
-	status = replay_next(&worker->replay, &slot->part, error);
-	slot->read_bytes = worker->in != NULL ? pcapin_read_bytes(worker->in) : 0;
-	if (status != 1)
-		note_content(job, worker->in);
-	return status;
+	return fill_piece(worker, job, slot);
+}
+
+/* Hands a piece of a part on and waits until it is merged, as often as another one follows.
+ * Whoever is ahead of the merger thus has one piece, however many flows there are. */
+static void hand_on_pieces(struct worker *worker, struct job *job, struct slot *slot)
+{
+	struct load *load = worker->load;
+
+	while (slot->status == REPLAY_GOES_ON) {
+		bool over;
+
+		pthread_mutex_lock(&load->lock);
+		slot->full = !slot->unwanted && !job->merged;
+		pthread_cond_broadcast(&load->changed);
+		while (slot->full && !load->stop)
+			pthread_cond_wait(&load->changed, &load->lock);
+		over = load->stop || job->merged;
+		pthread_mutex_unlock(&load->lock);
+		if (over)
+			slot->status = 0;
+		else
+			slot->status = fill_piece(worker, job, slot);
+	}
 }
 
 /* Hands a part on, and its job if it still holds it and there is a next part. */
@@ -512,7 +553,7 @@ static void announce(struct worker *worker, struct job *job, struct slot *slot)
 	if (slot->status != 1)
 		end_job(load, job);
 	slot->full = true;
-	if (job->merged || job->state == JOB_FAILED)
+	if (slot->unwanted || job->merged || job->state == JOB_FAILED)
 		slot->job = NULL;
 	pthread_cond_broadcast(&load->changed);
 	pthread_mutex_unlock(&load->lock);
@@ -529,6 +570,7 @@ static void *work(void *context)
 
 		slot->error = (struct error)ERROR_NONE;
 		slot->status = fill(worker, job, slot);
+		hand_on_pieces(worker, job, slot);
 		announce(worker, job, slot);
 		pthread_mutex_lock(&worker->load->lock);
 		ended = job->ended;
@@ -630,10 +672,24 @@ struct slot *load_wait_part(struct load *load, struct job *job, uint64_t number)
 	return slot;
 }
 
+bool load_wait_piece(struct load *load, struct slot *slot)
+{
+	bool is_there;
+
+	pthread_mutex_lock(&load->lock);
+	slot->full = false;
+	pthread_cond_broadcast(&load->changed);
+	while (!slot->full && !load_interrupted(load))
+		wait_a_little(load);
+	is_there = slot->full;
+	pthread_mutex_unlock(&load->lock);
+	return is_there;
+}
+
 void load_free_slot(struct load *load, struct slot *slot)
 {
 	pthread_mutex_lock(&load->lock);
-	slot->job = NULL;
+	give_up(slot);
 	pthread_cond_broadcast(&load->changed);
 	pthread_mutex_unlock(&load->lock);
 }

@@ -74,19 +74,30 @@ int merge_put_flow(struct merge *merge, const struct merge_flow *live, enum stor
 
 int merge_note_stale(struct merge *merge, uint32_t place, struct error *error)
 {
-	if (merge->hand.stale)
+	if (merge->hand.stale == merge->round)
 		return 0;
 	if (grow_one(&merge->stale, merge->stale_count, &merge->stale_capacity,
 		     sizeof(*merge->stale)) != 0)
 		return merge_no_memory(error);
-	merge->hand.stale = true;
+	merge->hand.stale = merge->round;
 	merge->stale[merge->stale_count++] = place;
 	return 0;
 }
 
+static int compare_places(const void *a, const void *b)
+{
+	const uint32_t *p = a, *q = b;
+
+	return (*p > *q) - (*p < *q);
+}
+
+/* In the order of their rows, so that those of a page are rewritten together. */
 static int rewrite_stale(struct merge *merge, struct error *error)
 {
 	int status = 0;
+
+	if (merge->stale_count > 0)
+		qsort(merge->stale, merge->stale_count, sizeof(*merge->stale), compare_places);
 
 	for (size_t i = 0; i < merge->stale_count && status == 0; i++) {
 		const struct merge_flow *live = &merge->hand;
@@ -100,6 +111,7 @@ static int rewrite_stale(struct merge *merge, struct error *error)
 						      STORE_REWRITE, error);
 	}
 	merge->stale_count = 0;
+	merge->round++;
 	return status;
 }
 
@@ -161,8 +173,6 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 	map->originators[i] = live->flow.originator;
 	if (live->part == merge->part)
 		map->siblings[i] = live->part_flow;
-	else
-		live->stale = false;
 	live->part = merge->part;
 	live->part_flow = i;
 	merge_note_reading(merge, live);
@@ -278,7 +288,7 @@ int merge_part(struct merge *merge, const struct replay_part *part, struct error
 	status = merge_strays(merge, part, &unknown, error);
 	for (uint32_t i = 0; i < part->flows.count && status == 0; i++)
 		status = merge_flow_part(merge, part, i, &map, error);
-	if (status == 0)
+	if (status == 0 && !part->goes_on)
 		status = rewrite_stale(merge, error);
 	if (status == 0)
 		status = merge_tunnels(merge, part, map.flow_ids, error);
@@ -401,6 +411,7 @@ int merge_new(struct store *store, const struct flow_limits *limits, struct merg
 	merge->store = store;
 	merge->limits = *limits;
 	merge->hand_place = NONE;
+	merge->round = 1;
 	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
 		int64_t last = store_last_id(store, ids[i].table, error);
 

@@ -95,8 +95,8 @@ struct merge_flow {
 				 INT64_MAX: none yet */
 	uint64_t part;	      /* the last one that it had packets in; not carried */
 	uint32_t part_flow;   /* and the last of its flows there */
-	bool stale;	      /* its rows, and those of its connections, are to be rewritten at
-				 the end of that part */
+	uint64_t stale;	      /* the last round in which its rows, and those of its connections,
+				 were to be rewritten; not carried */
 };
 
 /* A conversation in a tunnel. */
@@ -142,8 +142,9 @@ struct merge {
 	struct merge_connection *connections;
 	size_t connection_count, connection_capacity;
 	MERGE_ARRAY(merge_tunnel, tunnels);
-	uint32_t *stale; /* flows that are */
+	uint32_t *stale; /* flows whose rows are to be rewritten at the end of this round */
 	size_t stale_count, stale_capacity;
+	uint64_t round; /* of rewriting, from 1: all pieces of a part are one */
 
 	/* the highest ids given */
 	int64_t recording_id, segment_id, snapshot_id, interface_id, address_id, process_id,

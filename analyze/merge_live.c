@@ -18,12 +18,9 @@ static uint64_t hash_live(int64_t recording_id, const struct flow_key *key)
 /* What is not carried to the next load. */
 static void code_rest(struct merge_codec *c, struct merge_flow *f)
 {
-	uint64_t flags = (uint64_t)f->replaced | (uint64_t)f->stale << 1;
-
-	c->place = MERGE_FLOW_NUMBERS - 3;
-	flags = merge_number(c, flags);
-	f->replaced = (flags & 1) != 0;
-	f->stale = flags >> 1 != 0;
+	c->place = MERGE_FLOW_NUMBERS - 4;
+	f->replaced = merge_number(c, f->replaced) != 0;
+	merge_code_u64(c, &f->stale);
 	merge_code_u64(c, &f->part);
 	merge_code_u32(c, &f->part_flow);
 }

@@ -22,6 +22,8 @@ int replay_init(struct replay *replay, const struct timeline *timeline, struct p
 	};
 	if (replay->options.part_packets == 0)
 		replay->options.part_packets = REPLAY_PART_PACKETS;
+	if (replay->options.piece_flows == 0)
+		replay->options.piece_flows = REPLAY_PIECE_FLOWS;
 	if (replay->fragments == NULL || replay->repeats == NULL)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	if (bridge_init(&replay->bridge, timeline) != 0)
@@ -471,7 +473,7 @@ static int take_repeat(struct replay *replay, struct replay_part *part, const st
 	if (flow_table_repeat(&part->flows, packet))
 		return 1;
 	/* The flow has a packet before the part, or the table of repeats does not fit to it. */
-	if (replay->parts == 1)
+	if (replay->parts == 1 && replay->taken == 0)
 		return 0;
 	return replay_stray(part, packet) == 0 ? 1 : -1;
 }
@@ -509,8 +511,7 @@ static int take_some(struct replay *replay, struct replay_part *part, struct err
 {
 	struct ahead ahead;
 	const uint64_t number = part->place.number + part->packets;
-	const uint64_t most =
-		replay_until_held(replay, number, replay->options.part_packets - part->packets);
+	const uint64_t most = replay_until_held(replay, number, replay_room(replay, part));
 	int status = ahead_read(&ahead, replay->in, most, replay->fragments, error);
 
 	ahead_fetch(&ahead, &part->flows, &part->ledger, replay->repeats);
@@ -665,22 +666,28 @@ static int finish_part(struct replay *replay, struct replay_part *part)
 int replay_next(struct replay *replay, struct replay_part *part, struct error *error)
 {
 	const volatile sig_atomic_t *stop = replay->options.stop;
-	int status = 0;
+	int status = 1;
 
 	replay_part_clear(part);
 	/* A capture without snapshots is all that there is of its host. */
-	part->flows.cut_before = replay->parts++ > 0 || replay->timeline->count.frames > 0;
+	part->flows.cut_before = replay->parts > 0 || replay->timeline->count.frames > 0;
 	part->tunnels.flows.cut_before = part->flows.cut_before;
+	replay->parts += replay->taken == 0;
 	if (replay_begin_part(replay, part) != 0)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
-	while (replay->in != NULL && part->packets < replay->options.part_packets &&
-	       (status = take_some(replay, part, error)) == 1) {
-		if (stop != NULL && *stop != 0)
+	while (status == 1 && replay_room(replay, part) > 0) {
+		status = replay->in != NULL ? take_some(replay, part, error) : 0;
+		if (status == 1 && stop != NULL && *stop != 0)
 			return error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
 	}
 	if (status == ERROR_MEMORY)
 		return status;
 	if (finish_part(replay, part) != 0 || replay_end_part(replay, part) != 0)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
+	replay->taken += part->packets;
+	part->goes_on = status == 1 && replay->taken < replay->options.part_packets;
+	if (part->goes_on)
+		return REPLAY_GOES_ON;
+	replay->taken = 0;
 	return status;
 }

@@ -26,8 +26,16 @@
  * share it out by. Half of it costs a tenth more, since flows are joined more often. */
 #define REPLAY_PART_PACKETS (UINT64_C(1) << 19)
 
+/* Flows in one piece of a part: a part in which more begin is handed on in pieces, so that its
+ * memory does not grow with how many conversations there are at a time. Most have fewer. */
+#define REPLAY_PIECE_FLOWS (UINT32_C(1) << 13)
+
+/* What replay_next says if more pieces of the part follow. */
+#define REPLAY_GOES_ON 2
+
 struct replay_options {
 	uint64_t part_packets; /* 0: REPLAY_PART_PACKETS */
+	uint32_t piece_flows;  /* 0: REPLAY_PIECE_FLOWS */
 	int64_t bucket_ns;
 	bool keep_packets;
 	struct flow_limits limits;
@@ -59,7 +67,7 @@ struct replay_held {
 	struct pcapin_place found;
 };
 
-/* What a stretch of packets came to. */
+/* What a stretch of packets came to: a part, or a piece of one. */
 struct replay_part {
 	struct flow_table flows;
 	struct ledger ledger;
@@ -72,6 +80,7 @@ struct replay_part {
 	struct pcapin_place place, next; /* where it begins, and the part behind it */
 	struct replay_border before, after;
 	struct replay_held held; /* up to its end */
+	bool goes_on;		 /* it is a piece, and not the last one of its part */
 };
 
 struct replay {
@@ -85,6 +94,7 @@ struct replay {
 	const struct members *members; /* borrowed, set after replay_init; NULL: no index */
 	struct replay_held held;
 	uint64_t parts;	 /* begun so far, or before the place that it was sent to */
+	uint64_t taken;	 /* packets of the part in hand, in the pieces of it that were filled */
 	int64_t last_ns; /* of the packet read last */
 };
 
@@ -110,9 +120,10 @@ int replay_approach_member(struct replay *replay, uint64_t number, size_t member
 			   struct error *error);
 /* To a place of members. */
 int replay_seek_member(struct replay *replay, size_t member, struct error *error);
-/* Fills part (cleared first) with up to part_packets packets. 1: more
- * may follow; 0: the capture ended, part holds the last ones (maybe none); negative: the
- * capture is damaged (part holds what precedes the damage) or memory ran out. */
+/* Fills part (cleared first) with up to part_packets packets, or the next piece of them. 1: more
+ * parts may follow; REPLAY_GOES_ON: more of this one may; 0: the capture ended, part holds the
+ * last ones (maybe none); negative: the capture is damaged (part holds what precedes the damage)
+ * or memory ran out. Where a piece ends depends on where the part begins alone. */
 int replay_next(struct replay *replay, struct replay_part *part, struct error *error);
 void replay_release(struct replay *replay);
 

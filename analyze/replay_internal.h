@@ -13,6 +13,8 @@ void replay_part_clear(struct replay_part *part); /* keeps the memory */
 void replay_hold(struct replay *replay, uint64_t number);
 /* So many packets, at most `most`, until the index says something again. */
 uint64_t replay_until_held(const struct replay *replay, uint64_t number, uint64_t most);
+/* Packets that a piece may still have: each may begin a flow. */
+uint64_t replay_room(const struct replay *replay, const struct replay_part *part);
 /* Writes down what goes over the borders of a part. 0, or -1 without memory. */
 int replay_begin_part(struct replay *replay, struct replay_part *part);
 int replay_end_part(struct replay *replay, struct replay_part *part);

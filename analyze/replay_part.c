@@ -13,6 +13,7 @@ void replay_part_clear(struct replay_part *part)
 	ledger_clear(&part->ledger);
 	part->packets = part->bytes = part->flow_packets = 0;
 	part->stray_count = 0;
+	part->goes_on = false;
 	hashindex_clear(&part->stray_index);
 	part->first_ns = INT64_MAX;
 	part->last_ns = INT64_MIN;
@@ -80,6 +81,17 @@ int replay_end_part(struct replay *replay, struct replay_part *part)
 	part->next = where(replay);
 	part->held = replay->held;
 	return settle(replay, &part->after);
+}
+
+uint64_t replay_room(const struct replay *replay, const struct replay_part *part)
+{
+	const struct replay_options *options = &replay->options;
+	const uint64_t packets = options->part_packets - replay->taken - part->packets;
+	const uint64_t flows = part->flows.count < options->piece_flows
+				       ? options->piece_flows - part->flows.count
+				       : 0;
+
+	return flows < packets ? flows : packets;
 }
 
 /* ---------------------------------------------------------------- strays -- */
@@ -208,6 +220,7 @@ int replay_resume(struct replay *replay, uint64_t number, const struct pcapin_pl
 	if (status != 0)
 		return status;
 	replay->parts = number;
+	replay->taken = 0;
 	replay->last_ns = border->last_ns;
 	repeats_restore(replay->repeats, &border->repeats);
 	return decode_fragments_copy(&replay->fragments, border->fragments) != 0 ? no_memory(error)

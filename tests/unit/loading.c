@@ -22,6 +22,7 @@ unsigned loading_reports;
 uint64_t loading_progress[8];
 size_t loading_progress_count;
 uint64_t loading_part_packets;
+uint32_t loading_piece_flows;
 
 const char *loading_path(const char *format, ...)
 {
@@ -110,6 +111,7 @@ const char *loading_run(const char *database, unsigned workers, bool with_packet
 		.with_packets = with_packets,
 		.workers = workers,
 		.part_packets = loading_part_packets,
+		.piece_flows = loading_piece_flows,
 		.limits = flow_default_limits,
 		.report = heard,
 		.progress = went_on,

@@ -57,6 +57,8 @@ void loading_write(const char *directory, unsigned number, const struct scene_pa
 
 /* Packets in a part of a capture; 0: as many as there are for users. */
 extern uint64_t loading_part_packets;
+/* Flows in a piece of one, just so. */
+extern uint32_t loading_piece_flows;
 /* names: below the directory, up to a NULL. Returns the database. */
 const char *loading_run(const char *database, unsigned workers, bool with_packets,
 			const char *const *names);

@@ -232,6 +232,15 @@ static void a_true_index_lets_several_read(void **state)
 	answers(loading_path("one.db"), "SELECT sum(repeat_packets) > 100 FROM flow", "1\n");
 }
 
+/* The same where the merger gets the parts in pieces. */
+static void it_lets_several_read_pieces(void **state)
+{
+	(void)state;
+	loading_piece_flows = 2;
+	a_true_index_lets_several_read(state);
+	loading_piece_flows = 0;
+}
+
 /* Who begins at a member does not know those of long before. */
 static void fragments_over_a_border_are_read_again(void **state)
 {
@@ -408,6 +417,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FACT(a_true_index_lets_several_read),
+		FACT(it_lets_several_read_pieces),
 		FACT(fragments_over_a_border_are_read_again),
 		FACT(a_lying_index_changes_nothing_and_is_told),
 		FACT(what_an_index_leaves_out_costs_nothing_but_time),
