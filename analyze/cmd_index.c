@@ -23,7 +23,8 @@ static const char help[] =
 	"Make the index of compressed captures (FILE.pcap.gz.idx beside each FILE.pcap.gz) by\n"
 	"reading them: of these files, or of all in an evidence directory. With it several\n"
 	"workers can read one capture of an evidence directory at once. The recorder makes it\n"
-	"too; analyze does without, and a wrong one changes no result.\n"
+	"too; analyze does without, and a wrong one changes no result. A file of the index's\n"
+	"name that is no index stays, and is an error.\n"
 	"\n"
 	"  -h, --help          this text\n"
 	"\n"
@@ -50,10 +51,17 @@ static void index_file(int dirfd, const char *directory, const char *pcap,
 {
 	char name[PCAPINDEX_NAME_SIZE];
 	struct error error = ERROR_NONE;
-	struct pcapindex index;
-	int status = members_index(dirfd, pcap, &index, &error);
+	struct pcapindex index = {0};
+	int status = 0;
 
 	pcapindex_name(pcap, name);
+	/* The file beside another one is not ours to write. */
+	if (!evidence_has_suffix(pcap, EVIDENCE_PCAP_GZ))
+		status = error_set(&error, ERROR_USAGE, pcap, -1,
+				   "no name of a compressed capture: wanted one that ends "
+				   "in " EVIDENCE_PCAP_GZ);
+	if (status == 0)
+		status = members_index(dirfd, pcap, &index, &error);
 	if (status == 0)
 		status = pcapindex_write(&index, dirfd, name, &error);
 	if (status == 0) {
@@ -62,9 +70,9 @@ static void index_file(int dirfd, const char *directory, const char *pcap,
 		printf(": %zu member%s, %llu packet%s\n", index.count, display_plural(index.count),
 		       (unsigned long long)index.packets, display_plural(index.packets));
 	}
-	/* What is there is not of this file. */
+	/* An index that is there is not of this file, or of more than can be read of it. */
 	if (status == ERROR_DAMAGED)
-		unlinkat(dirfd, name, 0);
+		pcapindex_remove(dirfd, name, NULL);
 	if (status != 0) {
 		char path[sizeof(error.path)];
 

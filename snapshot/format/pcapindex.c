@@ -134,14 +134,52 @@ static void put_all(const struct pcapindex *index, struct writer *writer)
 	put_line(writer, line);
 }
 
+/* Whether what has the name may go: 0 where it begins as an index does, or nothing has it.
+ * cut: also what ends before its first line does, as a crash leaves it. */
+static int look_before(int dirfd, const char *name, bool cut, struct error *error)
+{
+	char line[sizeof(FIRST_LINE) - 1];
+	ssize_t length = -1;
+	int fd = evidence_open_file(dirfd, name, O_RDONLY | O_NOFOLLOW, name, error);
+
+	if (fd == ERROR_NO_INPUT)
+		return 0;
+	if (fd < 0 && fd != ERROR_DAMAGED)
+		return fd;
+	if (fd >= 0) {
+		length = pread(fd, line, sizeof(line), 0);
+		close(fd);
+	}
+	if (length >= 0 && (cut || length == (ssize_t)sizeof(line)) &&
+	    memcmp(line, FIRST_LINE, (size_t)length) == 0)
+		return 0;
+	errno = EEXIST;
+	return error_errno(error, name,
+			   "is no index and stays: move it away to have one in its place");
+}
+
+int pcapindex_remove(int dirfd, const char *name, struct error *error)
+{
+	int status = look_before(dirfd, name, false, error);
+
+	if (status == 0 && unlinkat(dirfd, name, 0) != 0 && errno != ENOENT)
+		status = error_errno(error, name, "cannot remove");
+	return status;
+}
+
 int pcapindex_write(const struct pcapindex *index, int dirfd, const char *name, struct error *error)
 {
 	char part[NAME_MAX + sizeof(EVIDENCE_PART)];
 	struct writer writer = {0};
-	int fd, status = 0;
+	int fd, status;
 
 	if ((size_t)snprintf(part, sizeof(part), "%s" EVIDENCE_PART, name) >= sizeof(part))
 		return error_set(error, ERROR_LIMIT, name, -1, "too long a name for an index");
+	status = look_before(dirfd, name, false, error);
+	if (status == 0)
+		status = look_before(dirfd, part, true, error);
+	if (status != 0)
+		return status;
 	unlinkat(dirfd, part, 0); /* what a crash left */
 	fd = openat(dirfd, part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	writer.file = fd < 0 ? NULL : fdopen(fd, "w");

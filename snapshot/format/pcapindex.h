@@ -43,9 +43,12 @@ int pcapindex_add(struct pcapindex *index, const struct pcapindex_member *member
 		  struct error *error);
 /* Takes the size and the last bytes of the capture on fd, which is complete. */
 int pcapindex_seal(struct pcapindex *index, int fd, const char *path, struct error *error);
-/* Replaces name in dirfd, by way of name.part: it is whole, or as it was. */
+/* Replaces name in dirfd, by way of name.part: it is whole, or as it was. What is there and
+ * does not begin as an index does is somebody else's, and stays (ERROR_SYSTEM). */
 int pcapindex_write(const struct pcapindex *index, int dirfd, const char *name,
 		    struct error *error);
+/* Removes it, or what else is there stays (ERROR_SYSTEM). 0 if nothing is there. */
+int pcapindex_remove(int dirfd, const char *name, struct error *error);
 /* 0; ERROR_NO_INPUT, ERROR_DAMAGED (no index, not whole, or what it says cannot be) or another
  * failure; *out is empty then. */
 int pcapindex_read(int dirfd, const char *name, struct pcapindex *out, struct error *error);

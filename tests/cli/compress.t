@@ -147,6 +147,23 @@ run "$PCAPWHO" index "$first" "$TMP/nowhere.pcap.gz" "$TMP/plain"
 is "$status$out" 66 "damaged, or not there: the status says so"
 like "$err" "$first: .*gzip.*$TMP/nowhere.pcap.gz: cannot open" "and each is named"
 
+# ---- what is no index is not touched ----
+echo precious >"$TMP/notes.txt.idx"
+echo hello >"$TMP/notes.txt"
+run "$PCAPWHO" index "$TMP/notes.txt"
+like "$status $out$err" "^64 pcapwho index: $TMP/notes.txt: .*ends in .pcap.gz" "a file of another name: it says so"
+cp "$second" "$TMP/x.gz"
+echo precious >"$TMP/x.gz.idx"
+run "$PCAPWHO" index "$TMP/x.gz"
+is "$status$out" 64 "also a compressed capture"
+for file in "$first" "$second"; do
+	echo precious >"$file.idx"
+	run "$PCAPWHO" index "$file"
+	is "$out$(cat "$TMP/notes.txt.idx" "$TMP/x.gz.idx" "$file.idx")" $'precious\nprecious\nprecious' "each one's file is there (status $status)"
+done
+like "$status $err" "^1 .*$second.idx: is no index and stays: move it away" "and it says what to do"
+rm "$first.idx" "$second.idx"
+
 # ---- quotas take it along ----
 run "$PCAPWHO_RECORD" -q -o "$TMP/aids" -i lo --keep-size 1M --duration 100ms
 is "$status" 0 "a recording with a quota"

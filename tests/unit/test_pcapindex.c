@@ -95,11 +95,53 @@ static void test_one_that_is_there_is_replaced(void **state)
 	struct pcapindex index = three(), got;
 
 	(void)state;
-	put_file(NAME, "old", 3);
-	put_file(NAME ".part", "left by a crash", 15);
-	assert_int_equal(pcapindex_write(&index, dirfd_of_test, NAME, &error), 0);
-	assert_int_equal(pcapindex_read(dirfd_of_test, NAME, &got, &error), 0);
-	pcapindex_release(&got);
+	put_file(NAME, "pcapwho-index\t1\nold", 19);
+	for (size_t cut = 0; cut < 19; cut++) {
+		put_file(NAME ".part", "pcapwho-index\t1\nold", cut); /* left by a crash */
+		assert_int_equal(pcapindex_write(&index, dirfd_of_test, NAME, &error), 0);
+		assert_int_equal(pcapindex_read(dirfd_of_test, NAME, &got, &error), 0);
+		pcapindex_release(&got);
+	}
+	pcapindex_release(&index);
+	assert_int_equal(pcapindex_remove(dirfd_of_test, NAME, &error), 0);
+	assert_int_equal(faccessat(dirfd_of_test, NAME, F_OK, 0), -1);
+	assert_int_equal(pcapindex_remove(dirfd_of_test, NAME, &error), 0);
+}
+
+static void assert_holds(const char *name, const char *content)
+{
+	char got[64] = "";
+	int fd = openat(dirfd_of_test, name, O_RDONLY | O_CLOEXEC);
+
+	assert_int_equal(read(fd, got, sizeof(got) - 1), strlen(content));
+	assert_string_equal(got, content);
+	close(fd);
+}
+
+static void test_what_is_no_index_stays(void **state)
+{
+	static const char *const others[] = {"", "pcapwho-index\t1", "pcapwho-index\t2\n",
+					     "precious"};
+	struct pcapindex index = three();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
+		put_file(NAME, others[i], strlen(others[i]));
+		assert_int_equal(pcapindex_write(&index, dirfd_of_test, NAME, &error),
+				 ERROR_SYSTEM);
+		assert_int_equal(pcapindex_remove(dirfd_of_test, NAME, &error), ERROR_SYSTEM);
+		assert_holds(NAME, others[i]);
+	}
+	assert_int_equal(unlinkat(dirfd_of_test, NAME, 0), 0);
+	put_file(NAME ".part", "precious", 8);
+	assert_int_equal(pcapindex_write(&index, dirfd_of_test, NAME, &error), ERROR_SYSTEM);
+	assert_holds(NAME ".part", "precious");
+	assert_int_equal(unlinkat(dirfd_of_test, NAME ".part", 0), 0);
+	put_file("other", "pcapwho-index\t1\n", 16);
+	assert_int_equal(symlinkat("other", dirfd_of_test, NAME), 0);
+	assert_int_equal(pcapindex_write(&index, dirfd_of_test, NAME, &error), ERROR_SYSTEM);
+	assert_int_equal(pcapindex_remove(dirfd_of_test, NAME, &error), ERROR_SYSTEM);
+	assert_holds(NAME, "pcapwho-index\t1\n");
 	pcapindex_release(&index);
 }
 
@@ -228,6 +270,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		EACH(test_what_is_written_is_read),
 		EACH(test_one_that_is_there_is_replaced),
+		EACH(test_what_is_no_index_stays),
 		EACH(test_it_belongs_to_one_capture),
 		EACH(test_cut_anywhere_or_changed_anywhere_it_is_none),
 		EACH(test_what_cannot_be_is_refused),
