@@ -1,6 +1,7 @@
 #include "analyze/members.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -87,16 +88,19 @@ static int read_packets(struct pcapin *in, struct pcapindex *index, struct error
 
 	for (;;) {
 		const struct pcapin_place place = pcapin_where(in);
+		/* The first packet is reached from the beginning of the file, also where another
+		 * writer's first members have the header of the capture alone. */
+		const bool is_first = place.number == 1;
 		const struct pcapindex_member member = {
-			.offset_bytes = place.file_offset_bytes,
-			.content_bytes = place.number == 1 ? 0 : place.offset_bytes,
+			.offset_bytes = is_first ? 0 : place.file_offset_bytes,
+			.content_bytes = is_first ? 0 : place.offset_bytes,
 			.packet = place.number,
 		};
 
 		status = pcapin_next(in, &packet, error);
 		if (status < 0)
 			return status;
-		if (place.number == 1 || (status == 1 && place.file_offset_bytes > 0)) {
+		if (is_first || (status == 1 && place.file_offset_bytes > 0)) {
 			int added = pcapindex_add(index, &member, error);
 
 			if (added != 0)

@@ -113,6 +113,9 @@ static void log_file(struct custody *custody, const char *name)
 	assert_int_equal(custody_append(custody, &entry, NULL), 0);
 }
 
+/* As another writer may do: the first member has nothing but the capture's header. */
+static bool header_apart;
+
 /* The segment as a recorder leaves it, in members of so many packets, without index. */
 static void write_evidence(size_t each, bool with_log)
 {
@@ -129,8 +132,10 @@ static void write_evidence(size_t each, bool with_log)
 	directory = open(loading_path("evidence"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	unlinkat(directory, CUSTODY_LOG, 0);
 	unlinkat(directory, NAME ".idx", 0);
+	if (header_apart)
+		count = gzmember_make(maker, content, packet_at[0], zipped);
 	for (size_t i = 0; i < packets; i += each) {
-		size_t from = i == 0 ? 0 : packet_at[i];
+		size_t from = i == 0 && !header_apart ? 0 : packet_at[i];
 		size_t until = packet_at[i + each < packets ? i + each : packets];
 
 		count += gzmember_make(maker, content + from, until - from, zipped + count);
@@ -177,6 +182,7 @@ static int forget(void **state)
 	if (directory >= 0)
 		close(directory);
 	directory = -1;
+	header_apart = false;
 	return loading_end(state);
 }
 
@@ -239,6 +245,26 @@ static void it_lets_several_read_pieces(void **state)
 	loading_piece_flows = 2;
 	a_true_index_lets_several_read(state);
 	loading_piece_flows = 0;
+}
+
+static void a_member_of_the_header_alone_is_no_matter(void **state)
+{
+	struct pcapindex index;
+	const char *one;
+
+	(void)state;
+	header_apart = true;
+	make_content(1, false);
+	write_evidence(9, true);
+	one = load("one.db", 1, 40);
+	index = true_index();
+	assert_int_equal(index.members[0].offset_bytes, 0);
+	assert_int_equal(index.members[1].packet, 10);
+	write_index(&index);
+	same_for_all(one, 40);
+	assert_true(apart > 0);
+	assert_int_equal(again, 0);
+	assert_int_equal(remarks, 0);
 }
 
 /* Who begins at a member does not know those of long before. */
@@ -418,6 +444,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FACT(a_true_index_lets_several_read),
 		FACT(it_lets_several_read_pieces),
+		FACT(a_member_of_the_header_alone_is_no_matter),
 		FACT(fragments_over_a_border_are_read_again),
 		FACT(a_lying_index_changes_nothing_and_is_told),
 		FACT(what_an_index_leaves_out_costs_nothing_but_time),
