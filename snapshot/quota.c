@@ -1,6 +1,7 @@
 #include "snapshot/quota.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -23,21 +24,57 @@ static uint64_t wanted_free(const struct quota *quota, const struct quota_space 
 	return share > quota->keep_free_bytes ? share : quota->keep_free_bytes;
 }
 
-size_t quota_choose(const struct quota *quota, const struct evidence_list *list,
-		    const struct quota_space *space, int64_t now_ns, const char **reason)
+static bool is_finished(const struct evidence_segment *segment)
 {
-	uint64_t used = 0, free_bytes = space->free_bytes;
-	size_t chosen = 0;
+	return (*segment->pcap || *segment->snap) && !segment->pcap_is_part &&
+	       !segment->snap_is_part;
+}
 
+/* What is being written is newer than all that is finished; a .pcap.gz.part is what a
+ * compression made. */
+static bool is_recording(const struct evidence_segment *segment)
+{
+	return segment->snap_is_part ||
+	       (segment->pcap_is_part &&
+		!evidence_has_suffix(segment->pcap, EVIDENCE_PCAP_GZ EVIDENCE_PART));
+}
+
+/* How many of the list can go, as far as their age says: those before the last finished one,
+ * and it too while a newer one is being written. used: bytes of all that counts. */
+static size_t count_old(const struct evidence_list *list, uint64_t *used)
+{
+	size_t count = list->count;
+	bool recording = false;
+
+	*used = 0;
+	for (; count > 0 && !is_finished(&list->segments[count - 1]); count--) {
+		if (!is_recording(&list->segments[count - 1]))
+			continue;
+		recording = true;
+		*used += size_of(&list->segments[count - 1]);
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (is_finished(&list->segments[i]))
+			*used += size_of(&list->segments[i]);
+	}
+	return count > 0 && !recording ? count - 1 : count;
+}
+
+size_t quota_choose(const struct quota *quota, const struct evidence_list *list,
+		    const struct quota_space *space, int64_t now_ns,
+		    const struct evidence_segment **first, const char **reason)
+{
+	uint64_t used, free_bytes = space->free_bytes;
+	size_t old = count_old(list, &used), chosen = 0;
+
+	*first = NULL;
 	*reason = NULL;
-	for (size_t i = 0; i < list->count; i++)
-		used += size_of(&list->segments[i]);
-	while (chosen + 1 < list->count) {
-		const struct evidence_segment *segment = &list->segments[chosen];
+	for (size_t i = 0; i < old; i++) {
+		const struct evidence_segment *segment = &list->segments[i];
 		int64_t end_ns = segment[1].stem.opened_ns;
 
-		if (segment->pcap_is_part || segment->snap_is_part)
-			break;
+		if (!is_finished(segment))
+			continue;
 		if (quota->keep_size && used > quota->keep_size)
 			*reason = "more than --keep-size";
 		else if (quota->keep_time_ns && now_ns - end_ns > quota->keep_time_ns)
@@ -46,9 +83,10 @@ size_t quota_choose(const struct quota *quota, const struct evidence_list *list,
 			*reason = "less than --keep-free left";
 		else
 			break;
+		if (chosen++ == 0)
+			*first = segment;
 		used -= size_of(segment);
 		free_bytes += size_of(segment);
-		chosen++;
 	}
 	return chosen;
 }
@@ -109,10 +147,10 @@ static int expire_first(const struct quota *quota, struct segment_store *store, 
 	if (fstatvfs(store->dirfd, &fs) == 0)
 		space = (struct quota_space){(uint64_t)fs.f_blocks * fs.f_frsize,
 					     (uint64_t)fs.f_bavail * fs.f_frsize};
-	*done = quota_choose(quota, &list, &space, quantity_now_ns(CLOCK_REALTIME), &reason) == 0;
+	*done = quota_choose(quota, &list, &space, quantity_now_ns(CLOCK_REALTIME), &first,
+			     &reason) == 0;
 	if (*done)
 		goto out;
-	first = &list.segments[0];
 	status = expire_index(store, first, error);
 	if (!status)
 		status = expire_other(store, first, reason, error);

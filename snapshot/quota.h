@@ -26,11 +26,15 @@ struct quota_space {
 	uint64_t total_bytes, free_bytes;
 };
 
-/* How many of the list's first segments go, and why (a word of ours; NULL if
- * none). A segment ends where the next one begins; the last one of the list
- * and all from the first with a .part on stay. Pure. */
+/* How many of the list's finished segments go, from the oldest on: which is the first
+ * (into the list; NULL if none), and why (a word of ours, the last one's; NULL if none). A
+ * segment ends where the next one begins. Those with a .part stay and are passed over, and so
+ * is an index alone; where nothing newer is being written, the last finished one stays. What
+ * is passed over counts only where it is being written: behind all that is finished, and
+ * more than a .pcap.gz.part. Pure. */
 size_t quota_choose(const struct quota *quota, const struct evidence_list *list,
-		    const struct quota_space *space, int64_t now_ns, const char **reason);
+		    const struct quota_space *space, int64_t now_ns,
+		    const struct evidence_segment **first, const char **reason);
 
 /* Applies the limits once. *expired: how many segments were deleted. */
 int quota_apply(const struct quota *quota, struct segment_store *store, uint64_t *expired,

@@ -17,6 +17,7 @@
 
 static struct evidence_segment segments[COUNT];
 static const struct quota_space plenty = {1000000, 900000};
+static const struct evidence_segment *first;
 static const char *reason;
 
 /* Four of 100 bytes, an index of five among them, opened a minute apart from second 0 on. */
@@ -25,6 +26,7 @@ static struct evidence_list list(void)
 	for (size_t i = 0; i < COUNT; i++)
 		segments[i] = (struct evidence_segment){
 			.stem = {i + 1, (int64_t)i * 60 * NS_PER_SECOND},
+			.pcap = "a.pcap.gz",
 			.pcap_bytes = 90,
 			.snap_bytes = 5,
 			.index_bytes = 5,
@@ -35,7 +37,7 @@ static struct evidence_list list(void)
 static size_t choose(const struct quota *quota, const struct evidence_list *of,
 		     const struct quota_space *space, int64_t now_seconds)
 {
-	return quota_choose(quota, of, space, now_seconds * NS_PER_SECOND, &reason);
+	return quota_choose(quota, of, space, now_seconds * NS_PER_SECOND, &first, &reason);
 }
 
 static void test_without_limits_nothing_goes(void **state)
@@ -117,16 +119,80 @@ static void test_free_percent(void **state)
 	assert_int_equal(choose(&quota, &all, &space, 0), 0);
 }
 
-static void test_a_segment_being_written_stays_and_all_after_it(void **state)
+static void make_part(size_t i)
+{
+	snprintf(segments[i].pcap, sizeof segments[i].pcap, "a.pcap.part");
+	segments[i].pcap_is_part = true;
+}
+
+/* One that is being closed, and one that packets are written to. */
+static void test_segments_being_written_stay(void **state)
 {
 	struct evidence_list all = list();
 	struct quota quota = {.keep_size = 1};
 
 	(void)state;
-	segments[1].snap_is_part = true;
+	make_part(3);
+	segments[2].snap_is_part = true;
+	assert_int_equal(choose(&quota, &all, &plenty, 0), 2);
+	assert_ptr_equal(first, &segments[0]);
+	quota.keep_size = 300; /* they count */
 	assert_int_equal(choose(&quota, &all, &plenty, 0), 1);
-	segments[0].pcap_is_part = true;
+	make_part(0);
+	make_part(1);
 	assert_int_equal(choose(&quota, &all, &plenty, 0), 0);
+	assert_null(first);
+}
+
+/* A capture that was deleted, and what a copy of evidence left behind. */
+static void make_lone_index(size_t i)
+{
+	segments[i].pcap[0] = '\0';
+	segments[i].pcap_bytes = segments[i].snap_bytes = 0;
+	segments[i].index_bytes = 1000;
+}
+
+static void test_an_index_alone_is_no_segment(void **state)
+{
+	struct evidence_list all = list();
+	struct quota quota = {.keep_size = 1};
+
+	(void)state;
+	make_lone_index(3);
+	assert_int_equal(choose(&quota, &all, &plenty, 0), 2);
+	quota.keep_size = 300;
+	assert_int_equal(choose(&quota, &all, &plenty, 0), 0);
+	make_lone_index(0);
+	quota.keep_size = 100;
+	assert_int_equal(choose(&quota, &all, &plenty, 0), 1);
+	assert_ptr_equal(first, &segments[1]);
+	make_lone_index(1);
+	make_lone_index(2);
+	assert_int_equal(choose(&quota, &all, &plenty, 0), 0);
+}
+
+/* What is left of a compression or a recording that did not end holds up nothing, and nothing
+ * goes for its size. */
+static void test_what_is_left_of_another_run_is_passed_over(void **state)
+{
+	struct evidence_list all = list();
+	struct quota quota = {.keep_size = 200};
+
+	(void)state;
+	make_part(0);
+	snprintf(segments[0].pcap, sizeof segments[0].pcap, "a.pcap.gz.part");
+	segments[0].pcap_bytes = 1000;
+	assert_int_equal(choose(&quota, &all, &plenty, 0), 1);
+	assert_ptr_equal(first, &segments[1]);
+	make_part(0);
+	assert_int_equal(choose(&quota, &all, &plenty, 0), 1);
+	assert_ptr_equal(first, &segments[1]);
+	/* Nor is it what is being written now. */
+	all = list();
+	make_part(3);
+	snprintf(segments[3].pcap, sizeof segments[3].pcap, "a.pcap.gz.part");
+	quota.keep_size = 1;
+	assert_int_equal(choose(&quota, &all, &plenty, 0), 2);
 }
 
 static void put(int dirfd, const char *name)
@@ -190,7 +256,9 @@ int main(void)
 		cmocka_unit_test(test_age_counts_from_the_end_of_a_segment),
 		cmocka_unit_test(test_free_space),
 		cmocka_unit_test(test_free_percent),
-		cmocka_unit_test(test_a_segment_being_written_stays_and_all_after_it),
+		cmocka_unit_test(test_segments_being_written_stay),
+		cmocka_unit_test(test_an_index_alone_is_no_segment),
+		cmocka_unit_test(test_what_is_left_of_another_run_is_passed_over),
 		cmocka_unit_test(test_a_pcap_goes_with_what_was_compressed_beside_it),
 	};
 
