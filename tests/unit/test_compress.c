@@ -177,6 +177,18 @@ static void assert_made_again(void)
 	pcapindex_release(&made);
 }
 
+/* One that goes on behind the damage was written; none is made by reading. */
+static void assert_not_made_again(void)
+{
+	struct pcapindex written, made;
+
+	assert_int_equal(pcapindex_read(store.dirfd, NAME ".gz.idx", &written, &error), 0);
+	assert_int_equal(written.content_bytes, length);
+	pcapindex_release(&written);
+	assert_int_equal(members_index(store.dirfd, NAME ".gz", &made, &error), ERROR_DAMAGED);
+	assert_null(made.members);
+}
+
 static void test_members_of_whole_packets_and_their_index(void **state)
 {
 	const uint32_t magics[] = {0xa1b23c4d, 0xa1b2c3d4};
@@ -224,6 +236,7 @@ static void test_large_packets(void **state)
 	write_plain();
 	assert_int_equal(compress_it(), 0);
 	assert_gives_what_was_plain();
+	assert_not_made_again(); /* no reader takes packets of that size */
 }
 
 /* Every byte stays, also those that make no sense. */
@@ -240,6 +253,7 @@ static void test_what_is_no_record_is_kept(void **state)
 		assert_int_equal(compress_it(), 0);
 		assert_gives_what_was_plain();
 		assert_index_is_right(5);
+		assert_not_made_again();
 		unlinkat(store.dirfd, NAME ".gz", 0);
 	}
 	length = 10; /* not even a header */
