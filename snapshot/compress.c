@@ -31,12 +31,33 @@ struct job {
 	struct pcapindex index;
 };
 
+/* The packets that come need the room more. Files expire when a segment ends, and the next one
+ * gets about as large as this one is: so much is left to it, whatever it has by now, and a
+ * member. Looked at until it is done, as giving up makes room. */
+static int look_for_room(const struct job *job, struct error *error)
+{
+	struct statvfs fs;
+	struct stat file;
+
+	if (fstat(job->plain, &file) != 0 || fstatvfs(job->plain, &fs) != 0)
+		return error_errno(error, job->store->path, "compressing %s", job->name);
+	if ((uint64_t)file.st_size + GZMEMBER_MOST_BYTES <= (uint64_t)fs.f_bavail * fs.f_frsize)
+		return 0;
+	return error_set(error, ERROR_LIMIT, job->store->path, -1,
+			 "no room to compress %s and to record as much again: it stays as it is",
+			 job->name);
+}
+
 static int read_full(const struct job *job, uint8_t *bytes, size_t wanted, uint64_t at, size_t *got,
 		     struct error *error)
 {
+	int status = look_for_room(job, error);
+
 	*got = 0;
 	if (atomic_load(job->cancel))
 		return error_set(error, ERROR_INTERRUPTED, job->name, -1, "not compressed");
+	if (status)
+		return status;
 	while (*got < wanted) {
 		ssize_t length = pread(job->plain, bytes + *got, wanted - *got, (off_t)(at + *got));
 
@@ -224,20 +245,6 @@ static int check(struct job *job, const char *sha256, struct error *error)
 }
 
 /* ------------------------------------------------------------------ file -- */
-
-/* The packets that come need the room more. */
-static int look_for_room(const struct job *job, struct error *error)
-{
-	struct statvfs fs;
-	struct stat file;
-
-	if (fstat(job->plain, &file) != 0 || fstatvfs(job->plain, &fs) != 0)
-		return error_errno(error, job->store->path, "compressing %s", job->name);
-	if ((uint64_t)file.st_size <= (uint64_t)fs.f_bavail * fs.f_frsize)
-		return 0;
-	return error_set(error, ERROR_LIMIT, job->store->path, -1,
-			 "no room to compress %s beside itself: it stays as it is", job->name);
-}
 
 static int make(struct job *job, const char *compressed, const char *sha256, struct error *error)
 {

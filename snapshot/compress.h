@@ -15,7 +15,8 @@
 #include "snapshot/segment.h"
 
 /* name is that of a finished pcap; sha256 what custody.log has of it: one that is another
- * by now is left as it is (ERROR_DAMAGED). So is one for which there is no room (ERROR_LIMIT).
+ * by now is left as it is (ERROR_DAMAGED). So is one beside which not as much as it has, and
+ * a member, stays free for what is being recorded (ERROR_LIMIT).
  * Gives up without a trace when *cancel becomes true (ERROR_INTERRUPTED). A file that
  * has expired meanwhile is no error. On failure the plain file is there, unless only
  * its index could not be written, which error then names. */
