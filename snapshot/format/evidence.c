@@ -231,11 +231,10 @@ static void sort_and_merge(struct evidence_list *list)
 	list->count = kept + 1;
 }
 
-/* A file of a segment as a segment with this file alone. 1, 0: it is none,
- * -1: errno. *vanished is set if it has gone since it was listed: expired, or
- * renamed, and then the new name may not have been listed. A name that parses
- * fits, as evidence_name() made it again. */
-static int examine(int dirfd, const char *name, struct evidence_segment *segment, bool *vanished)
+/* A file of a segment as a segment with this file alone. 1, 0: it is none, or
+ * has gone since it was listed, -1: errno. A name that parses fits, as
+ * evidence_name() made it again. */
+static int examine(int dirfd, const char *name, struct evidence_segment *segment)
 {
 	const char *suffix;
 	struct stat status;
@@ -244,12 +243,8 @@ static int examine(int dirfd, const char *name, struct evidence_segment *segment
 	if (evidence_parse_name(name, &segment->stem, &suffix) != 0 || *suffix == '\0')
 		return 0;
 	if (fstatat(dirfd, name, &status, 0) != 0) {
-		if (errno != ENOENT)
-			return errno == ELOOP ? 0 : -1;
-		/* Or a link to nowhere, which stays. */
-		if (fstatat(dirfd, name, &status, AT_SYMLINK_NOFOLLOW) != 0)
-			*vanished = true;
-		return 0;
+		/* ENOENT too of a link to nowhere. */
+		return errno == ENOENT || errno == ELOOP ? 0 : -1;
 	}
 	if (!S_ISREG(status.st_mode))
 		return 0;
@@ -268,13 +263,56 @@ static int examine(int dirfd, const char *name, struct evidence_segment *segment
 	return 1;
 }
 
-static int read_once(int dirfd, const char *path, struct evidence_list *out, bool *vanished,
+/* What is done with each file of a segment that a listing shows. 1 to go on, 0 to stop, -1:
+ * errno. */
+typedef int visit(int dirfd, const char *name, struct evidence_list *list);
+
+static int visit_take(int dirfd, const char *name, struct evidence_list *list)
+{
+	struct evidence_segment segment;
+	int found = examine(dirfd, name, &segment);
+
+	if (found <= 0)
+		return found < 0 ? -1 : 1;
+	return append(list, &segment) == 0 ? 1 : -1;
+}
+
+/* Whether a segment's file of one kind is there, and whole unless none has to be. */
+static bool has_file(const struct evidence_segment *segment, enum kind kind, bool part_will_do)
+{
+	if (kind == KIND_PCAP)
+		return segment->pcap[0] != '\0' && (part_will_do || !segment->pcap_is_part);
+	return segment->snap[0] != '\0' && (part_will_do || !segment->snap_is_part);
+}
+
+/* Whether the list has this file. Another whole one of its kind will do, as of what was
+ * compressed: names change after a listing as well as within. */
+static int visit_compare(int dirfd, const char *name, struct evidence_list *list)
+{
+	struct evidence_segment segment;
+	const struct evidence_segment *listed = NULL;
+	const char *suffix;
+
+	if (evidence_parse_name(name, &segment.stem, &suffix) != 0 || *suffix == '\0')
+		return 1;
+	int suffix_at = find_suffix(suffix);
+	if (suffixes[suffix_at].kind == KIND_INDEX)
+		return 1;
+	if (list->count > 0)
+		listed = bsearch(&segment, list->segments, list->count, sizeof(*list->segments),
+				 compare);
+	if (listed && has_file(listed, suffixes[suffix_at].kind, suffixes[suffix_at].is_part))
+		return 1;
+	int found = examine(dirfd, name, &segment);
+	return found < 0 ? -1 : found == 0;
+}
+
+/* 1: all were visited; 0: it was stopped. */
+static int visit_all(int dirfd, const char *path, visit *do_visit, struct evidence_list *list,
 		     struct error *error)
 {
-	struct evidence_list list = {0};
-	struct evidence_segment segment;
 	struct dirent *entry;
-	int status = 0;
+	int status = 1;
 	DIR *directory = NULL;
 	/* A descriptor of its own: the caller's has one position for all its users. */
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -287,36 +325,50 @@ static int read_once(int dirfd, const char *path, struct evidence_list *out, boo
 			close(fd);
 		return status;
 	}
-	while (status == 0 && (errno = 0, entry = readdir(directory)) != NULL) {
-		int found = examine(fd, entry->d_name, &segment, vanished);
-		if (found < 0)
-			status = error_errno(error, path, "cannot examine %s", entry->d_name);
-		else if (found > 0 && append(&list, &segment) != 0)
+	while (status == 1 && (errno = 0, entry = readdir(directory)) != NULL) {
+		status = do_visit(fd, entry->d_name, list);
+		if (status < 0 && errno == ENOMEM)
 			status = error_set(error, ERROR_MEMORY, path, -1,
-					   "no memory for a list of %zu segments", list.count);
+					   "no memory for a list of %zu segments", list->count);
+		else if (status < 0)
+			status = error_errno(error, path, "cannot examine %s", entry->d_name);
 	}
-	if (status == 0 && errno != 0)
+	if (status == 1 && errno != 0)
 		status = error_errno(error, path, "cannot list the directory");
 	closedir(directory);
-	if (status != 0) {
-		evidence_list_release(&list);
+	return status;
+}
+
+/* 1: a second listing has nothing that the first one lacks; 0: it has. A directory is read in
+ * pieces: of a file that is renamed meanwhile, the old name may be gone before it is come to,
+ * and the new one made behind that. The second listing begins when it is made. */
+static int read_twice(int dirfd, const char *path, struct evidence_list *list, struct error *error)
+{
+	int status = visit_all(dirfd, path, visit_take, list, error);
+
+	if (status != 1)
 		return status;
-	}
-	sort_and_merge(&list);
-	*out = list;
-	return 0;
+	sort_and_merge(list);
+	return visit_all(dirfd, path, visit_compare, list, error);
 }
 
 int evidence_list_read(int dirfd, const char *path, struct evidence_list *out, struct error *error)
 {
-	for (int tries = 1;; tries++) {
-		bool vanished = false;
-		int status = read_once(dirfd, path, out, &vanished, error);
+	for (int tries = 0; tries < TRIES; tries++) {
+		struct evidence_list list = {0};
+		int status = read_twice(dirfd, path, &list, error);
 
-		if (status != 0 || !vanished || tries == TRIES)
+		if (status == 1) {
+			*out = list;
+			return 0;
+		}
+		evidence_list_release(&list);
+		if (status < 0)
 			return status;
-		evidence_list_release(out);
 	}
+	return error_set(error, ERROR_SYSTEM, path, -1,
+			 "cannot list the directory: its files changed during each of %d listings",
+			 TRIES);
 }
 
 void evidence_list_release(struct evidence_list *list)

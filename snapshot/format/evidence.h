@@ -68,7 +68,9 @@ int evidence_open_file(int dirfd, const char *name, int flags, const char *path,
 int evidence_write_all(int fd, const void *bytes, size_t length);
 
 /* Lists the segments of a directory. Both .pcap and .pcap.gz of one stem: the
- * .pcap counts (the .gz is being made, or somebody unpacked it). */
+ * .pcap counts (the .gz is being made, or somebody unpacked it). What is there all the time
+ * is found, under the one or the other name, also while a recorder renames, compresses and
+ * deletes; ERROR_SYSTEM if so much changes that this cannot be said. */
 int evidence_list_read(int dirfd, const char *path, struct evidence_list *out, struct error *error);
 void evidence_list_release(struct evidence_list *list);
 

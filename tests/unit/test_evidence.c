@@ -1,3 +1,5 @@
+#include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -335,6 +337,112 @@ static void what_cannot_be_listed_is_an_error(void **state)
 	close(fd);
 }
 
+/* ---- names that change while they are listed ---- */
+
+/* Names with this suffix are not seen in listings of which the bit is set, the first one's
+ * lowest: their names were made, or removed, where it had been, or was not yet. */
+static struct {
+	const char *suffix;
+	unsigned listings;
+} hidden;
+
+/* Both in place of the library's. */
+struct dirent *readdir(DIR *directory)
+{
+	static struct dirent *(*real)(DIR *);
+	struct dirent *entry;
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "readdir");
+	do {
+		entry = real(directory);
+	} while (entry && (hidden.listings & 1) != 0 &&
+		 evidence_has_suffix(entry->d_name, hidden.suffix));
+	return entry;
+}
+
+int closedir(DIR *directory)
+{
+	static int (*real)(DIR *);
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "closedir");
+	hidden.listings >>= 1;
+	return real(directory);
+}
+
+static void list_with(const struct room *room, const char *suffix, unsigned listings,
+		      struct evidence_list *list)
+{
+	hidden.suffix = suffix;
+	hidden.listings = listings;
+	assert_int_equal(evidence_list_read(room->dirfd, room->path, list, NULL), 0);
+	assert_int_equal(list->count, 1);
+}
+
+static void what_is_renamed_meanwhile_is_found(void **state)
+{
+	static const struct {
+		const char *beside, *name;
+	} of[] = {
+		{NULL, STEM ".pcap.gz"},
+		{STEM ".pcap.gz.part", STEM ".pcap.gz"},
+		{STEM ".pcap.part", STEM ".pcap"},
+	};
+	struct room *room = *state;
+	struct evidence_list list;
+
+	put_file(room, STEM ".snap.gz", 2);
+	for (size_t i = 0; i < COUNT(of); i++) {
+		if (of[i].beside)
+			put_file(room, of[i].beside, 1);
+		put_file(room, of[i].name, 3);
+		list_with(room, of[i].name + strlen(STEM), 1, &list);
+		assert_string_equal(list.segments[0].pcap, of[i].name);
+		assert_int_equal(list.segments[0].pcap_bytes, 3);
+		assert_string_equal(list.segments[0].snap, STEM ".snap.gz");
+		evidence_list_release(&list);
+		list_with(room, ".snap.gz", 1, &list);
+		assert_string_equal(list.segments[0].snap, STEM ".snap.gz");
+		evidence_list_release(&list);
+		assert_int_equal(unlinkat(room->dirfd, of[i].name, 0), 0);
+		if (of[i].beside)
+			assert_int_equal(unlinkat(room->dirfd, of[i].beside, 0), 0);
+	}
+}
+
+/* A recorder at work is listed however many of its segments it compresses meanwhile. */
+static void what_is_compressed_meanwhile_is_one_capture(void **state)
+{
+	struct room *room = *state;
+	struct evidence_list list;
+
+	put_file(room, STEM ".pcap", 1);
+	put_file(room, STEM ".pcap.gz", 2);
+	put_file(room, STEM ".pcap.gz.idx", 3);
+	put_file(room, STEM ".snap.gz", 4);
+	list_with(room, ".pcap.gz", 0x55555555, &list);
+	assert_string_equal(list.segments[0].pcap, STEM ".pcap");
+	assert_false(list.segments[0].has_both);
+	evidence_list_release(&list);
+}
+
+static void a_directory_that_does_not_keep_still_is_an_error(void **state)
+{
+	struct room *room = *state;
+	struct evidence_list list;
+	struct error error = ERROR_NONE;
+
+	put_file(room, STEM ".pcap", 1);
+	put_file(room, STEM ".snap.gz", 2);
+	hidden.suffix = ".pcap";
+	hidden.listings = 0x55555555;
+	assert_int_equal(evidence_list_read(room->dirfd, room->path, &list, &error), ERROR_SYSTEM);
+	assert_string_equal(error.path, room->path);
+	assert_non_null(strstr(error.message, "changed"));
+	hidden.listings = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +462,12 @@ int main(void)
 						remove_room),
 		cmocka_unit_test_setup_teardown(what_cannot_be_listed_is_an_error, make_room,
 						remove_room),
+		cmocka_unit_test_setup_teardown(what_is_renamed_meanwhile_is_found, make_room,
+						remove_room),
+		cmocka_unit_test_setup_teardown(what_is_compressed_meanwhile_is_one_capture,
+						make_room, remove_room),
+		cmocka_unit_test_setup_teardown(a_directory_that_does_not_keep_still_is_an_error,
+						make_room, remove_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
