@@ -364,13 +364,23 @@ static int hash_pcap(struct input *input, struct error *error)
 		return status;
 	input->pcap_is_believed = false;
 	if (strcmp(input->pcap_sha256, input->pcap_logged.sha256) != 0)
-		input->content_sha256[0] = '\0';
+		input->content_sha256[0] = input->content_doubted[0] = '\0';
 	return 0;
 }
 
 int input_hash_believed(struct input *input, struct error *error)
 {
 	return input->pcap_is_believed ? hash_pcap(input, error) : 0;
+}
+
+void input_check_content(struct input *input, const char *sha256)
+{
+	if (input->content_doubted[0] == '\0' || sha256[0] == '\0' ||
+	    input->pcap_altered.code != 0 || strcmp(sha256, input->content_doubted) == 0)
+		return;
+	error_damage(&input->pcap_altered, input->pcap, -1,
+		     "what " CUSTODY_LOG " has of it before it was compressed",
+		     "another SHA-256 of what is in it, %s", sha256);
 }
 
 /* Damage is found again when it is loaded. */
@@ -409,6 +419,11 @@ int input_identify(struct input *input, bool verify, struct error *error)
 	if (input->pcap != NULL) {
 		const struct input_logged *logged = &input->pcap_logged;
 
+		if (verify) {
+			memcpy(input->content_doubted, input->content_sha256,
+			       sizeof(input->content_doubted));
+			input->content_sha256[0] = '\0';
+		}
 		status = verify ? 0 : has_logged_size(input, error);
 		input->pcap_is_believed = status == 1;
 		if (status == 1) {

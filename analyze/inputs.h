@@ -44,8 +44,8 @@ struct input {
 		char sha256[CUSTODY_HEX_SIZE];
 	} pcap_logged, snap_logged;
 	/* What it says of the capture as it was before it was compressed; "": nothing, or the
-	 * capture is not what it says. */
-	char content_sha256[CUSTODY_HEX_SIZE];
+	 * capture is not what it says, or it is not believed: then content_doubted has it. */
+	char content_sha256[CUSTODY_HEX_SIZE], content_doubted[CUSTODY_HEX_SIZE];
 	/* The other file of the pair, which the log has and the directory has not; "": none. */
 	char missing[EVIDENCE_NAME_SIZE];
 	bool missing_expired; /* as the log says */
@@ -75,12 +75,15 @@ struct inputs {
  * that is neither a capture nor a segment's ERROR_DAMAGED: nothing is loaded then. */
 int inputs_find(char *const *paths, size_t count, struct inputs *out, struct error *error);
 /* Sizes and hashes of one input, and whose its snapshots are. A capture of the size that the
- * custody log has is taken for the one that was logged, unless verify: to hash it takes longer than
- * to analyze it. */
+ * custody log has is taken for the one that was logged, and what is in a compressed one for what
+ * was logged before that, unless verify: to hash it takes longer than to analyze it. */
 int input_identify(struct input *input, bool verify, struct error *error);
 /* Hashes a capture whose hash is believed; of another there is nothing to do. What it
  * says of the input is then as --verify would have it. */
 int input_hash_believed(struct input *input, struct error *error);
+/* What is in a compressed capture that was read whole: if that is doubted, and not what the log
+ * says, pcap_altered says so. sha256 "": not known. */
+void input_check_content(struct input *input, const char *sha256);
 /* A file's name in its directory as a path, for messages. */
 void input_path(const struct input *input, const char *name, char out[PATH_MAX]);
 /* Whether two captures are one file, or have one hash that neither only believes. */

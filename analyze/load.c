@@ -377,6 +377,8 @@ static int note_damages(struct load *load, struct job *job, struct error *error)
 	/* What is damaged is not the file that its log tells of: its row says which it is. */
 	if (status == 0 && job->pcap_damaged)
 		status = input_hash_believed(input, error);
+	if (!job->pcap_damaged)
+		input_check_content(input, job->content_sha256);
 	if (status == 0 && input->snap_altered.code != 0)
 		status = note_damage(load, input, &input->snap_altered, "altered", input->snap,
 				     true, error);

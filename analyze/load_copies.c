@@ -134,6 +134,8 @@ static int read_pcap(struct copies *all, struct copy *copy, bool whole, struct e
 		content = pcapin_is_gzip(in) ? pcapin_content_sha256(in) : input->pcap_sha256;
 	if (content != NULL)
 		memcpy(copy->content, content, sizeof(copy->content));
+	if (content != NULL && pcapin_is_gzip(in))
+		input_check_content(copy->input, content);
 	pcapin_close(in);
 	return status;
 }
@@ -178,13 +180,13 @@ static int read_copy(struct copies *all, struct copy *copy, struct error *error)
 	if (input == NULL || copy->read)
 		return 0;
 	copy->read = copy->looked = true;
-	copy->damage[FILE_PCAP] = input->pcap_altered;
-	copy->damage[FILE_SNAP] = input->snap_altered;
 	copy->content[0] = '\0'; /* what its log says counts no more */
 	if (input->pcap != NULL)
 		status = read_pcap(all, copy, true, &found[FILE_PCAP]);
 	if (input->snap != NULL && (status == 0 || status == ERROR_DAMAGED))
 		status = read_snap(all, input, &found[FILE_SNAP]);
+	copy->damage[FILE_PCAP] = input->pcap_altered;
+	copy->damage[FILE_SNAP] = input->snap_altered;
 	for (int i = 0; i < FILES; i++) {
 		if (found[i].code != 0 && found[i].code != ERROR_DAMAGED) {
 			if (error != NULL)

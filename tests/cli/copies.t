@@ -132,6 +132,25 @@ like "$status $err" "^0 .*nothing new: 2 segments were loaded before" "is not re
 analyze compressed --verify "$TMP/compressed"
 is "$status" 2 "--verify tells that it is not what its log has"
 
+# ---- compressed, by a log that says so of other packets ----
+copy forged
+flip_last_byte "$pcap"
+content=$(sha256sum <"$pcap" | cut -d' ' -f1)
+gzip "$pcap"
+cp "$ROOT/samples/evidence/custody.log" "$dir"
+perl "$TMP/compress.pl" "$dir" "$name.pcap"
+analyze forged --verify "$dir"
+is "$status" 2 "--verify reads what is in a compressed capture"
+like "$err" "forged/$name.pcap.gz: wanted what custody.log has of it before it was compressed, found another SHA-256.*$content" "tells that it is not what its log has"
+is "$(sql "$TMP/forged.db" "SELECT content_sha256, (SELECT group_concat(subject) FROM coverage WHERE kind = 'altered') FROM segment")" \
+	"$content|$name.pcap.gz" "its row has what was read, and coverage the remark"
+cp "$TMP/only.db" "$TMP/then-forged.db"
+analyze then-forged --verify "$dir"
+like "$status $err" "^2 .*forged/$name.pcap.gz: left out, a whole copy of this segment is in $TMP/then-forged.db" "nor is it taken for what was loaded before"
+analyze and-forged --verify "$dir" "$TMP/whole"
+is "$status $(packets and-forged)" "2 $WHOLE" "nor for its copy in the same run"
+like "$err" "forged/$name.pcap.gz: left out, a whole copy" "which counts"
+
 # ---- altered, by the log ----
 cp -r "$ROOT/samples/evidence" "$TMP/logged"
 printf x >>"$(echo "$TMP"/logged/000001-*.pcap)"
