@@ -144,6 +144,27 @@ static void note_missing(struct input *input, const struct custody_entry *entry,
 	input->missing_expired = has_expired(entry);
 }
 
+/* The entry is of a segment of its number. */
+static void note_input(struct input *input, const struct custody_entry *entry,
+		       const struct evidence_stem *stem, const char *suffix)
+{
+	bool pcap = input->pcap != NULL && strcmp(input->pcap, entry->file) == 0;
+	bool snap = input->snap != NULL && strcmp(input->snap, entry->file) == 0;
+	struct input_logged *logged = pcap ? &input->pcap_logged : &input->snap_logged;
+
+	if (entry->sha256 != NULL && is_content(input, entry->file))
+		snprintf(input->content_sha256, sizeof(input->content_sha256), "%s", entry->sha256);
+	if (!pcap && !snap) {
+		note_missing(input, entry, stem, suffix);
+		return;
+	}
+	input->repaired |= strcmp(entry->event, "repair") == 0;
+	if (entry->sha256 != NULL && entry->bytes >= 0) {
+		logged->bytes = (uint64_t)entry->bytes;
+		snprintf(logged->sha256, sizeof(logged->sha256), "%s", entry->sha256);
+	}
+}
+
 static void note_entry(const struct custody_entry *entry, void *context)
 {
 	struct custody_reading *reading = context;
@@ -154,25 +175,16 @@ static void note_entry(const struct custody_entry *entry, void *context)
 		return;
 	note_segment(reading, entry, &stem, suffix);
 	for (size_t i = first_of_number(reading, stem.number);
-	     i < reading->inputs->count && reading->inputs->items[i].number == stem.number; i++) {
-		struct input *input = &reading->inputs->items[i];
-		bool pcap = input->pcap != NULL && strcmp(input->pcap, entry->file) == 0;
-		bool snap = input->snap != NULL && strcmp(input->snap, entry->file) == 0;
-		struct input_logged *logged = pcap ? &input->pcap_logged : &input->snap_logged;
+	     i < reading->inputs->count && reading->inputs->items[i].number == stem.number; i++)
+		note_input(&reading->inputs->items[i], entry, &stem, suffix);
+}
 
-		if (entry->sha256 != NULL && is_content(input, entry->file))
-			snprintf(input->content_sha256, sizeof(input->content_sha256), "%s",
-				 entry->sha256);
-		if (!pcap && !snap) {
-			note_missing(input, entry, &stem, suffix);
-			continue;
-		}
-		input->repaired |= strcmp(entry->event, "repair") == 0;
-		if (entry->sha256 != NULL && entry->bytes >= 0) {
-			logged->bytes = (uint64_t)entry->bytes;
-			snprintf(logged->sha256, sizeof(logged->sha256), "%s", entry->sha256);
-		}
-	}
+static void forget_entries(struct input *input)
+{
+	input->pcap_logged = input->snap_logged = (struct input_logged){0};
+	input->content_sha256[0] = input->content_doubted[0] = '\0';
+	input->missing[0] = '\0';
+	input->missing_expired = false;
 }
 
 /* Evidence without its log is evidence too; a log that does not hold is worth a
@@ -194,12 +206,8 @@ static int read_custody(struct inputs *inputs, const struct input_directory *dir
 		inputs->absent.count = noted;
 	for (size_t i = 0; i < list->count && !reading.failed; i++)
 		reading.failed = absent_note(&inputs->absent, &list->segments[i].stem, true) != 0;
-	for (size_t i = first; i < inputs->count && status != 0; i++) {
-		inputs->items[i].pcap_logged = (struct input_logged){0};
-		inputs->items[i].snap_logged = (struct input_logged){0};
-		inputs->items[i].content_sha256[0] = '\0';
-		inputs->items[i].missing[0] = '\0';
-	}
+	for (size_t i = first; i < inputs->count && status != 0; i++)
+		forget_entries(&inputs->items[i]);
 	return reading.failed ? no_memory(failure) : 0;
 }
 
@@ -368,9 +376,17 @@ static int hash_pcap(struct input *input, struct error *error)
 	return 0;
 }
 
-int input_hash_believed(struct input *input, struct error *error)
+int input_hash_believed(struct input *input, bool follow, struct error *error)
 {
-	return input->pcap_is_believed ? hash_pcap(input, error) : 0;
+	int followed = 1, status = 0;
+
+	while (input->pcap_is_believed && followed == 1) {
+		status = hash_pcap(input, error);
+		followed = status == ERROR_NO_INPUT && follow ? input_follow(input, error) : 0;
+		if (followed != 0)
+			status = followed < 0 ? followed : 0;
+	}
+	return status;
 }
 
 void input_check_content(struct input *input, const char *sha256)
@@ -411,7 +427,7 @@ void input_path(const struct input *input, const char *name, char out[PATH_MAX])
 		snprintf(out, PATH_MAX, "%s%s%s", input->path, slash, name);
 }
 
-int input_identify(struct input *input, bool verify, struct error *error)
+static int identify_files(struct input *input, struct error *error)
 {
 	int status = 0;
 
@@ -419,12 +435,12 @@ int input_identify(struct input *input, bool verify, struct error *error)
 	if (input->pcap != NULL) {
 		const struct input_logged *logged = &input->pcap_logged;
 
-		if (verify) {
+		if (input->verify) {
 			memcpy(input->content_doubted, input->content_sha256,
 			       sizeof(input->content_doubted));
 			input->content_sha256[0] = '\0';
 		}
-		status = verify ? 0 : has_logged_size(input, error);
+		status = input->verify ? 0 : has_logged_size(input, error);
 		input->pcap_is_believed = status == 1;
 		if (status == 1) {
 			input->pcap_bytes = logged->bytes;
@@ -441,6 +457,116 @@ int input_identify(struct input *input, bool verify, struct error *error)
 		read_header(input);
 	return status;
 }
+
+/* ------------------------------------------------------------- following -- */
+
+static void note_again(const struct custody_entry *entry, void *context)
+{
+	struct input *input = context;
+	struct evidence_stem stem;
+	const char *suffix;
+
+	if (entry->file != NULL && evidence_parse_name(entry->file, &stem, &suffix) == 0 &&
+	    stem.number == input->number)
+		note_input(input, entry, &stem, suffix);
+}
+
+static bool is_there(const struct input *input, const char *name)
+{
+	struct stat info;
+
+	return fstatat(input->dirfd, name, &info, 0) == 0 || errno != ENOENT;
+}
+
+/* The name that a file has now, NULL if none. 1: it is another than before; 0; negative. */
+static int find_again(const struct input *input, char **file, const char *const *suffixes,
+		      struct error *error)
+{
+	const struct evidence_stem stem = {input->number, input->opened_ns};
+	char name[EVIDENCE_NAME_SIZE], *found = NULL;
+
+	if (*file == NULL || is_there(input, *file))
+		return 0;
+	for (; *suffixes != NULL && found == NULL; suffixes++) {
+		evidence_name(&stem, *suffixes, name);
+		if (!is_there(input, name))
+			continue;
+		found = strdup(name);
+		if (found == NULL)
+			return no_memory(error);
+	}
+	free(*file);
+	*file = found;
+	return 1;
+}
+
+/* 1: some file has another name or none, and the log is read again; 0; negative. */
+static int find_files_again(struct input *input, struct error *error)
+{
+	/* In the order that a recorder gives them. */
+	static const char *const captures[] = {EVIDENCE_PCAP, EVIDENCE_PCAP_GZ, NULL};
+	static const char *const snapshots[] = {EVIDENCE_SNAP, NULL};
+	const struct evidence_stem stem = {input->number, input->opened_ns};
+	int pcap, snap = 0;
+
+	if (input->bare)
+		return 0;
+	pcap = find_again(input, &input->pcap, captures, error);
+	if (pcap >= 0)
+		snap = find_again(input, &input->snap, snapshots, error);
+	if (pcap < 0 || snap < 0 || (pcap == 0 && snap == 0))
+		return pcap < 0 ? pcap : snap;
+	input->has_both &= pcap == 0;
+	forget_entries(input);
+	if (custody_verify(input->dirfd, input->path, note_again, input, NULL, NULL) != 0)
+		forget_entries(input);
+	if ((pcap == 0 || input->pcap != NULL) && (snap == 0 || input->snap != NULL))
+		return 1;
+	input->missing_went = true;
+	if (input->missing[0] == '\0')
+		evidence_name(&stem,
+			      pcap == 1 && input->pcap == NULL ? EVIDENCE_PCAP : EVIDENCE_SNAP,
+			      input->missing);
+	return 1;
+}
+
+/* What is not there has no hash. */
+static int identify(struct input *input, struct error *error)
+{
+	int status, followed;
+
+	do {
+		if (input->pcap == NULL) {
+			input->pcap_sha256[0] = '\0';
+			input->pcap_bytes = 0;
+			input->pcap_is_believed = false;
+		}
+		if (input->snap == NULL) {
+			input->snap_sha256[0] = '\0';
+			input->snap_bytes = 0;
+			input->snap_tells = false;
+		}
+		status = identify_files(input, error);
+		followed = status == ERROR_NO_INPUT ? find_files_again(input, error) : 0;
+	} while (followed == 1);
+	return followed < 0 ? followed : status;
+}
+
+int input_identify(struct input *input, bool verify, struct error *error)
+{
+	input->verify = verify;
+	return identify(input, error);
+}
+
+int input_follow(struct input *input, struct error *error)
+{
+	int followed = find_files_again(input, error);
+	int status = followed == 1 ? identify(input, error) : followed;
+
+	return status != 0 ? status : followed;
+}
+
+/* --------------------------------------------------------------- sorting -- */
 
 static int compare_inputs(const void *a, const void *b)
 {
@@ -487,9 +613,9 @@ static int hash_doubtful(struct inputs *inputs, struct error *error)
 		if (compare_inputs(a, b) != 0 || a->pcap == NULL || input_same_pcap(a, b))
 			continue;
 		found = 1;
-		status = input_hash_believed(a, error);
+		status = input_hash_believed(a, true, error);
 		if (status == 0)
-			status = input_hash_believed(b, error);
+			status = input_hash_believed(b, true, error);
 	}
 	return status != 0 ? status : found;
 }

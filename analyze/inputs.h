@@ -49,6 +49,8 @@ struct input {
 	/* The other file of the pair, which the log has and the directory has not; "": none. */
 	char missing[EVIDENCE_NAME_SIZE];
 	bool missing_expired; /* as the log says */
+	bool missing_went;    /* it was there when the directory was listed */
+	bool verify;	      /* nothing is believed of it */
 	/* Not what the log says; code 0: it is, or nothing is said. */
 	struct error pcap_altered, snap_altered;
 	char group_name[EVIDENCE_NAME_SIZE]; /* first stem in its directory; sorts what began at
@@ -78,9 +80,14 @@ int inputs_find(char *const *paths, size_t count, struct inputs *out, struct err
  * custody log has is taken for the one that was logged, and what is in a compressed one for what
  * was logged before that, unless verify: to hash it takes longer than to analyze it. */
 int input_identify(struct input *input, bool verify, struct error *error);
+/* After a file was not found: a recorder at work compresses and removes what was listed. 1: the
+ * input names, and has identified, what is there now under another name, and what is not is
+ * missing; both files may be. 0: nothing changed. Names are freed. */
+int input_follow(struct input *input, struct error *error);
 /* Hashes a capture whose hash is believed; of another there is nothing to do. What it
- * says of the input is then as --verify would have it. */
-int input_hash_believed(struct input *input, struct error *error);
+ * says of the input is then as --verify would have it. ERROR_NO_INPUT: it is gone, and was not
+ * to be followed. */
+int input_hash_believed(struct input *input, bool follow, struct error *error);
 /* What is in a compressed capture that was read whole: if that is doubted, and not what the log
  * says, pcap_altered says so. sha256 "": not known. */
 void input_check_content(struct input *input, const char *sha256);

@@ -357,6 +357,8 @@ static int note_missing(struct load *load, const struct input *input, struct err
 				      .is_whole = true};
 	struct error said = ERROR_NONE;
 
+	if (input->missing_went)
+		damage.detail = "it was here when the directory was listed, and is no more";
 	if (input->missing_expired) {
 		damage.detail = "it expired, as custody.log says";
 	} else {
@@ -374,9 +376,12 @@ static int note_damages(struct load *load, struct job *job, struct error *error)
 
 	if (input->missing[0] != '\0')
 		status = note_missing(load, input, error);
-	/* What is damaged is not the file that its log tells of: its row says which it is. */
+	/* What is damaged is not the file that its log tells of: its row says which it is. What
+	 * is gone since it was read cannot be hashed any more. */
 	if (status == 0 && job->pcap_damaged)
-		status = input_hash_believed(input, error);
+		status = input_hash_believed(input, false, error);
+	if (status == ERROR_NO_INPUT)
+		status = 0;
 	if (!job->pcap_damaged)
 		input_check_content(input, job->content_sha256);
 	if (status == 0 && input->snap_altered.code != 0)
@@ -440,6 +445,29 @@ static int merge_job(struct load *load, struct job *job, bool is_last, struct er
 	return status;
 }
 
+/* Both of its files went away before they were read. There is nothing to merge, and what tells
+ * of whole segments that are not there tells of this one. */
+static int pass_over(struct load *load, const struct input *input, bool is_last,
+		     struct error *error)
+{
+	struct error remark = ERROR_NONE;
+	int status;
+
+	if (!input->missing_expired) {
+		error_set(&remark, ERROR_DAMAGED, input->missing, -1,
+			  "this segment was here when the directory was listed, and is no more");
+		say_path(input, &remark);
+		damage_noted(load, &remark);
+		load->result->damaged++;
+	}
+	if (!is_last)
+		return 0;
+	status = store_begin(load->store, error);
+	if (status == 0)
+		status = merge_carry(load->merge, error);
+	return status == 0 ? store_commit(load->store, error) : status;
+}
+
 static int merge_all(struct load *load, struct error *error)
 {
 	int status = 0;
@@ -447,15 +475,18 @@ static int merge_all(struct load *load, struct error *error)
 	for (size_t i = 0; i < load->inputs.count && status == 0; i++) {
 		struct job *job = &load->jobs[i];
 		const uint64_t before_bytes = load->progress.bytes_done;
+		bool is_last;
 
 		if (job->skip)
 			continue;
 		load_wait_ready(load, job);
 		if (load_interrupted(load))
 			return say_interrupted(error); /* a worker may still be reading it */
-		status = merge_job(load, job,
-				   load->progress.segments_done + 1 == load->progress.segments,
-				   error);
+		is_last = load->progress.segments_done + 1 == load->progress.segments;
+		if (job->status == 0 && job->input->pcap == NULL && job->input->snap == NULL)
+			status = pass_over(load, job->input, is_last, error);
+		else
+			status = merge_job(load, job, is_last, error);
 		if (status == 0)
 			load_job_merged(load, job);
 		load->progress.segments_done++;
@@ -534,6 +565,9 @@ static int load_jobs(struct load *load, struct error *error)
 		status = load_start_workers(load, error);
 	if (status == 0)
 		status = merge_all(load, error);
+	if (status == 0 && merge_totals(load->merge)->segments == 0 && load->result->skipped == 0)
+		status = error_set(error, ERROR_NO_INPUT, NULL, -1,
+				   "no segment that was listed is here any more");
 	load_stop_workers(load);
 	if (load->merge != NULL) {
 		const struct merge_totals *totals = merge_totals(load->merge);

@@ -112,13 +112,45 @@ static void take_hashes(struct copy *copy)
 
 /* --------------------------------------------------------------- reading -- */
 
+/* What went away since it was listed is as good as damaged: it stands for no other. */
+static int say_gone(const struct input *input, struct error *error)
+{
+	return error_set(error, ERROR_DAMAGED, input->missing, -1, "it is not here any more");
+}
+
+static int open_pcap(struct input *input, struct pcapin **in, struct error *error)
+{
+	int status = 0, followed = 1;
+
+	while (followed == 1) {
+		if (input->pcap == NULL)
+			return say_gone(input, error);
+		status = pcapin_open_hashed(input->dirfd, input->pcap, in, error);
+		followed = status == ERROR_NO_INPUT ? input_follow(input, error) : 0;
+	}
+	return followed < 0 ? followed : status;
+}
+
+static int open_snap(struct input *input, struct snapfile_reader **reader, struct error *error)
+{
+	int status = 0, followed = 1;
+
+	while (followed == 1) {
+		if (input->snap == NULL)
+			return say_gone(input, error);
+		status = snapfile_open(input->dirfd, input->snap, reader, error);
+		followed = status == ERROR_NO_INPUT ? input_follow(input, error) : 0;
+	}
+	return followed < 0 ? followed : status;
+}
+
 static int read_pcap(struct copies *all, struct copy *copy, bool whole, struct error *error)
 {
 	const struct input *input = copy->input;
 	struct pcapin_packet packet;
 	struct pcapin *in = NULL;
 	const char *content = NULL;
-	int status = pcapin_open_hashed(input->dirfd, input->pcap, &in, error);
+	int status = open_pcap(copy->input, &in, error);
 
 	while (status == 0 && (status = pcapin_next(in, &packet, error)) == 1) {
 		copy->has_packets = true;
@@ -153,11 +185,11 @@ static int has_packets(struct copies *all, struct copy *copy, struct error *erro
 	return copy->has_packets;
 }
 
-static int read_snap(struct copies *all, const struct input *input, struct error *error)
+static int read_snap(struct copies *all, struct input *input, struct error *error)
 {
 	struct snapfile_reader *reader = NULL;
 	struct snap_record record;
-	int status = snapfile_open(input->dirfd, input->snap, &reader, error);
+	int status = open_snap(input, &reader, error);
 
 	while (status == 0 && (status = snapfile_next(reader, &record, error)) == 1) {
 		status = 0;
@@ -181,10 +213,10 @@ static int read_copy(struct copies *all, struct copy *copy, struct error *error)
 		return 0;
 	copy->read = copy->looked = true;
 	copy->content[0] = '\0'; /* what its log says counts no more */
-	if (input->pcap != NULL)
+	if (copy->pcap[0] != '\0')
 		status = read_pcap(all, copy, true, &found[FILE_PCAP]);
-	if (input->snap != NULL && (status == 0 || status == ERROR_DAMAGED))
-		status = read_snap(all, input, &found[FILE_SNAP]);
+	if (copy->snap[0] != '\0' && (status == 0 || status == ERROR_DAMAGED))
+		status = read_snap(all, copy->input, &found[FILE_SNAP]);
 	copy->damage[FILE_PCAP] = input->pcap_altered;
 	copy->damage[FILE_SNAP] = input->snap_altered;
 	for (int i = 0; i < FILES; i++) {
@@ -339,7 +371,7 @@ static int hash_doubted(struct copies *all, struct error *error)
 
 		if (!copy->in_doubt || !copy->input->pcap_is_believed)
 			continue;
-		status = input_hash_believed(copy->input, error);
+		status = input_hash_believed(copy->input, true, error);
 		if (status != 0)
 			return status;
 		take_hashes(copy);
@@ -353,7 +385,9 @@ static int hash_doubted(struct copies *all, struct error *error)
 
 static const char *name_of(const struct input *input)
 {
-	return input->pcap != NULL ? input->pcap : input->snap;
+	return input->pcap != NULL   ? input->pcap
+	       : input->snap != NULL ? input->snap
+				     : input->missing;
 }
 
 static void place_of(const struct copies *all, const struct copy *copy, char out[PATH_MAX])

@@ -146,15 +146,33 @@ static const struct members *members_of(const struct job *job)
 	return job->members.count > 0 ? &job->members : NULL;
 }
 
+/* By the names that its files have now. */
+static void read_files(struct job *job, struct pcapin **in, const volatile sig_atomic_t *stop)
+{
+	int followed;
+
+	do {
+		followed = 0;
+		job->status = 0;
+		read_snapshots(job, stop);
+		if (job->status == 0)
+			read_capture_head(job, in);
+		if (job->status == ERROR_NO_INPUT)
+			followed = input_follow(job->input, &job->error);
+		if (followed == 1)
+			timeline_release(&job->timeline);
+		else if (followed < 0)
+			job->status = followed;
+	} while (followed == 1);
+}
+
 /* What all of its workers need, by the first of them. */
 static int prepare(struct worker *worker, struct job *job)
 {
 	struct load *load = worker->load;
 	bool divisible = false;
 
-	read_snapshots(job, load->options->stop);
-	if (job->status == 0)
-		read_capture_head(job, &worker->in);
+	read_files(job, &worker->in, load->options->stop);
 	if (job->status == 0)
 		job->status = replay_init(&worker->replay, &job->timeline, worker->in,
 					  &load->replay, &job->error);
