@@ -470,16 +470,6 @@ static int check_packets(const struct merger *m, struct error *error)
 	return status;
 }
 
-/* They are no rows of their own: what is added up once all is there. */
-static int sum_up(struct merger *m, struct error *error)
-{
-	int status = store_begin(m->store, error);
-
-	if (status == 0)
-		status = store_sum_connections(m->store, 1, INT64_MAX, error);
-	return status == 0 ? store_commit(m->store, error) : status;
-}
-
 static int fill_store(struct merger *m, struct error *error)
 {
 	const struct fleet_options *o = m->options;
@@ -499,8 +489,6 @@ static int fill_store(struct merger *m, struct error *error)
 		status = take_all(m, error);
 		if (status == 0)
 			status = check_packets(m, error);
-		if (status == 0)
-			status = sum_up(m, error);
 	}
 	if (status == ERROR_INTERRUPTED || (status == 0 && o->stop != NULL && *o->stop != 0))
 		status = error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");

@@ -278,13 +278,6 @@ int store_restate_packets(struct store *store, int64_t connection_id, const char
 /* Deletes its candidates: the kernel itself answered, or who it was became known. */
 int store_drop_candidates(struct store *store, int64_t connection_id, struct error *error);
 
-/* The sums that named queries go by (tables process_bucket and process_period) are kept with
- * every row of traffic, owner and fold above. Where rows of tables connection and traffic
- * are written in another way, this adds their traffic: of the connections from first_id to
- * last_id, each of them once, in the transaction that wrote them. */
-int store_sum_connections(struct store *store, int64_t first_id, int64_t last_id,
-			  struct error *error);
-
 /* What the next segment goes on with (live flows, sockets, processes): opaque
  * records that the loader writes and reads back, in order. clear deletes all. */
 int store_carry_clear(struct store *store, struct error *error);

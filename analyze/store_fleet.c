@@ -1,46 +1,14 @@
+/* What the databases have that are merged: their numbers, and digests of their rows. */
 #include "analyze/store_fleet.h"
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "analyze/hashindex.h"
-#include "analyze/store_rows.h"
+#include "analyze/store_fleet_taker.h"
 #include "analyze/storefile.h"
-
-#define SOURCE "source" /* under which a source is attached */
-
-/* So that no query overflows that adds up two columns. */
-#define MOST_COUNTED (INT64_MAX / 2)
-
-/* Packets that are counted twice, one table after the other: what has not the same of
- * both lost rows. */
-static const struct {
-	const char *table, *packets;
-} balances[] = {
-	{"segment", "flow_packets"},
-	{"flow", "orig_packets + resp_packets + repeat_packets"},
-	{"connection", "sent_packets + received_packets"},
-	{"traffic", "sent_packets + received_packets"},
-};
-#define BALANCES (sizeof(balances) / sizeof(*balances))
-
-/* The source in hand. */
-struct taker {
-	struct store *store;
-	struct store_fleet *fleet;
-	struct store_fleet_source *source;
-	struct error *error;
-	struct taker_ids {
-		struct taker *taker;
-		enum store_numbered to;
-		size_t hint;
-	} ids[STORE_NUMBERED];
-	int64_t *balance; /* of the table in hand; NULL: it has none */
-	int64_t balances[BALANCES];
-};
 
 void store_fleet_source_release(struct store_fleet_source *source)
 {
@@ -48,14 +16,15 @@ void store_fleet_source_release(struct store_fleet_source *source)
 		idruns_release(&source->ids[i]);
 }
 
-/* What goes wrong is the source's fault unless it is the system's, or the target's disk. */
-static int fail(const struct taker *t, const char *table)
+int store_taker_fail(const struct taker *t, const char *table)
 {
 	sqlite3 *db = t->store->db;
 	int kind = sqlite3_errcode(db) & 0xff;
 	bool is_target = kind == SQLITE_FULL || (kind == SQLITE_IOERR &&
 						 sqlite3_extended_errcode(db) != SQLITE_IOERR_READ);
 
+	if (t->failed != 0)
+		return t->failed;
 	if (kind == SQLITE_NOMEM || kind == SQLITE_INTERRUPT || kind == SQLITE_BUSY || is_target ||
 	    kind == SQLITE_IOERR)
 		return storefile_fail(db, is_target ? t->store->path : t->source->path, table,
@@ -64,201 +33,41 @@ static int fail(const struct taker *t, const char *table)
 			    "in table %s: %s", table, sqlite3_errmsg(db));
 }
 
-static int damage(const struct taker *t, const char *table, const char *what, int64_t number)
+int store_taker_damage(const struct taker *t, const char *table, const char *what, int64_t number)
 {
 	return error_damage(t->error, t->source->path, -1, "rows that can be merged",
 			    "in table %s: %s %" PRId64, table, what, number);
 }
 
-/* Frees sql; NULL is out of memory. */
-static int prepare(const struct taker *t, const char *table, char *sql, sqlite3_stmt **out)
+int store_taker_prepare(const struct taker *t, const char *table, char *sql, sqlite3_stmt **out)
 {
 	int code = 0;
 
 	if (sql == NULL)
 		return storefile_fail(NULL, t->store->path, table, t->error);
 	if (sqlite3_prepare_v2(t->store->db, sql, -1, out, NULL) != SQLITE_OK)
-		code = fail(t, table);
+		code = store_taker_fail(t, table);
 	sqlite3_free(sql);
-	return code;
-}
-
-/* By the column's name: what it counts is what may be added up. An offset is a place. */
-static bool is_count(const char *column, const char *type)
-{
-	return strcmp(type, "INTEGER") == 0 && strncmp(column, "offset", 6) != 0 &&
-	       (strstr(column, "packets") != NULL || strstr(column, "bytes") != NULL);
-}
-
-/* Calls each for the table's columns, as this version has them. */
-static int each_column(const struct taker *t, const char *table,
-		       void (*each)(const char *table, const char *column, const char *type,
-				    void *context),
-		       void *context)
-{
-	sqlite3_stmt *statement = NULL;
-	int result = SQLITE_ROW;
-	int code = prepare(t, table,
-			   /* The statement, not the table of that name: a source may have one. */
-			   sqlite3_mprintf("PRAGMA main.table_info(%Q)", table), &statement);
-
-	while (code == 0 && (result = sqlite3_step(statement)) == SQLITE_ROW)
-		each(table, (const char *)sqlite3_column_text(statement, 1),
-		     (const char *)sqlite3_column_text(statement, 2), context);
-	if (code == 0 && result != SQLITE_DONE)
-		code = fail(t, table);
-	sqlite3_finalize(statement);
-	return code;
-}
-
-/* ------------------------------------------------------- SQL's functions -- */
-
-static void result_error(sqlite3_context *context, const char *what, const char *table,
-			 sqlite3_value *value)
-{
-	const char *text = (const char *)sqlite3_value_text(value);
-	char *message = sqlite3_mprintf("%s %s %.80s", what, table, text != NULL ? text : "NULL");
-
-	sqlite3_result_error(context, message != NULL ? message : "out of memory", -1);
-	sqlite3_free(message);
-}
-
-static const struct idrun *run_of(sqlite3_context *context, sqlite3_value *value)
-{
-	struct taker_ids *ids = sqlite3_user_data(context);
-	const struct idrun *run = sqlite3_value_type(value) == SQLITE_INTEGER
-					  ? idruns_find(&ids->taker->source->ids[ids->to],
-							sqlite3_value_int64(value), &ids->hint)
-					  : NULL;
-
-	if (run == NULL)
-		result_error(context, "it points to no", store_numbered_tables[ids->to], value);
-	return run;
-}
-
-/* counts: an OR of all counts of a row, which is negative if any is, and never less than
- * any. false: an error was set. */
-static bool add_counts(sqlite3_context *context, struct taker *taker, sqlite3_value *counts,
-		       sqlite3_value *packets)
-{
-	int64_t counted = sqlite3_value_int64(counts);
-
-	if (counted < 0 || counted > MOST_COUNTED - taker->fleet->counted) {
-		result_error(context, "too large or negative a", "count", counts);
-		return false;
-	}
-	taker->fleet->counted += counted;
-	/* Neither is more than three times what was counted. */
-	if (taker->balance != NULL)
-		*taker->balance = (int64_t)((uint64_t)*taker->balance +
-					    (uint64_t)sqlite3_value_int64(packets));
-	return true;
-}
-
-/* new_TABLE(number[, counts, packets]): the row's new number. */
-static void new_number(sqlite3_context *context, int count, sqlite3_value **values)
-{
-	const struct taker_ids *ids = sqlite3_user_data(context);
-	const struct idrun *run;
-	const struct store_unit *unit;
-
-	if (count > 1 && !add_counts(context, ids->taker, values[1], values[2]))
-		return;
-	if (sqlite3_value_type(values[0]) == SQLITE_NULL)
-		return;
-	run = run_of(context, values[0]);
-	if (run == NULL)
-		return;
-	unit = &ids->taker->fleet->units[run->unit];
-	if (!unit->wanted)
-		result_error(context, "it points into other evidence, to",
-			     store_numbered_tables[ids->to], values[0]);
-	else
-		sqlite3_result_int64(context,
-				     unit->before[ids->to] + run->rank + 1 +
-					     (sqlite3_value_int64(values[0]) - run->first));
-}
-
-/* has_TABLE(number): whether the unit of that row is taken. */
-static void has_number(sqlite3_context *context, int count, sqlite3_value **values)
-{
-	const struct taker_ids *ids = sqlite3_user_data(context);
-	const struct idrun *run = run_of(context, values[0]);
-
-	(void)count;
-	if (run != NULL)
-		sqlite3_result_int(context, ids->taker->fleet->units[run->unit].wanted);
-}
-
-/* known_rule(value), known_reason(value): a name or a code of that table, as it is. */
-static void known_verdict(sqlite3_context *context, int count, sqlite3_value **values)
-{
-	const struct store_codes *codes = sqlite3_user_data(context);
-	int type = sqlite3_value_type(values[0]);
-	const char *name = type == SQLITE_TEXT ? (const char *)sqlite3_value_text(values[0]) : NULL;
-	bool known = type == SQLITE_NULL;
-
-	(void)count;
-	for (size_t i = 0; i < codes->count && !known; i++)
-		known = name != NULL ? strcmp(name, codes->entry[i].name) == 0
-				     : type == SQLITE_INTEGER && sqlite3_value_int64(values[0]) ==
-									 codes->entry[i].code;
-	if (known)
-		sqlite3_result_value(context, values[0]);
-	else
-		result_error(context, "unknown", "verdict", values[0]);
-}
-
-static int define(const struct taker *t, char *name, int arguments, void *context,
-		  void (*function)(sqlite3_context *, int, sqlite3_value **))
-{
-	int code = 0;
-
-	if (name == NULL)
-		return storefile_fail(NULL, t->store->path, "define", t->error);
-	if (sqlite3_create_function_v2(t->store->db, name, arguments,
-				       SQLITE_UTF8 | SQLITE_DIRECTONLY, context, function, NULL,
-				       NULL, NULL) != SQLITE_OK)
-		code = storefile_fail(t->store->db, t->store->path, "define", t->error);
-	sqlite3_free(name);
-	return code;
-}
-
-static int define_functions(struct taker *t)
-{
-	int code = define(t, sqlite3_mprintf("known_rule"), 1, &t->store->rules, known_verdict);
-
-	if (code == 0)
-		code = define(t, sqlite3_mprintf("known_reason"), 1, &t->store->reasons,
-			      known_verdict);
-	for (int i = 0; i < STORE_NUMBERED && code == 0; i++) {
-		t->ids[i] = (struct taker_ids){.taker = t, .to = (enum store_numbered)i};
-		for (int arguments = 1; arguments <= 3 && code == 0; arguments += 2)
-			code = define(t, sqlite3_mprintf("new_%s", store_numbered_tables[i]),
-				      arguments, &t->ids[i], new_number);
-		if (code == 0)
-			code = define(t, sqlite3_mprintf("has_%s", store_numbered_tables[i]), 1,
-				      &t->ids[i], has_number);
-	}
 	return code;
 }
 
 /* -------------------------------------------------------------- attaching -- */
 
-static bool is_same_file(const struct stat *a, const struct stat *b)
+static bool is_unchanged(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
 	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-/* From here on the source is as it is now. */
-static int attach(struct taker *t)
+int store_taker_begin(struct taker *t, struct store *store, struct store_fleet *fleet,
+		      struct store_fleet_source *source, struct error *error)
 {
-	struct store *store = t->store;
 	struct stat status;
 	int64_t objects;
-	int code = storefile_attach(store->db, SOURCE, t->source->path, t->error);
+	int code;
 
+	*t = (struct taker){.store = store, .fleet = fleet, .source = source, .error = error};
+	code = storefile_attach(store->db, SOURCE, source->path, error);
 	if (code != 0)
 		return code;
 	code = store_execute(store, "BEGIN", t->error);
@@ -268,15 +77,13 @@ static int attach(struct taker *t)
 					 &objects, t->error);
 	if (code == 0 && stat(t->source->path, &status) != 0)
 		code = error_errno(t->error, t->source->path, "open");
-	if (code == 0 && !is_same_file(&status, &t->source->status))
+	if (code == 0 && !is_unchanged(&status, &t->source->status))
 		code = error_set(t->error, ERROR_SYSTEM, t->source->path, -1,
 				 "it was changed while it was being merged: try again");
-	if (code == 0)
-		code = define_functions(t);
 	return code;
 }
 
-static int detach(struct taker *t, int code)
+int store_taker_end(struct taker *t, int code)
 {
 	if (code == 0)
 		code = store_commit(t->store, t->error);
@@ -285,12 +92,6 @@ static int detach(struct taker *t, int code)
 		sqlite3_exec(t->store->db, "ROLLBACK", NULL, NULL, NULL);
 	storefile_detach(t->store->db, SOURCE);
 	return code;
-}
-
-static void begin_taker(struct taker *t, struct store *store, struct store_fleet *fleet,
-			struct store_fleet_source *source, struct error *error)
-{
-	*t = (struct taker){.store = store, .fleet = fleet, .source = source, .error = error};
 }
 
 /* -------------------------------------------------------------- numbering -- */
@@ -305,7 +106,8 @@ static int add_id(const struct taker *t, enum store_numbered table, int64_t id, 
 		return storefile_fail(NULL, t->source->path, store_numbered_tables[table],
 				      t->error);
 	default:
-		return damage(t, store_numbered_tables[table], "out of order: number", id);
+		return store_taker_damage(t, store_numbered_tables[table], "out of order: number",
+					  id);
 	}
 }
 
@@ -329,11 +131,12 @@ static int number_rows(const struct taker *t, enum store_numbered table)
 	sqlite3_stmt *statement = NULL;
 	size_t hint = 0;
 	int result = SQLITE_ROW;
-	int code = prepare(t, name,
-			   sqlite3_mprintf("SELECT %s, %s FROM " SOURCE ".%s NOT INDEXED "
-					   "ORDER BY 1",
-					   own->column, owner->column, name),
-			   &statement);
+	int code =
+		store_taker_prepare(t, name,
+				    sqlite3_mprintf("SELECT %s, %s FROM " SOURCE ".%s NOT INDEXED "
+						    "ORDER BY 1",
+						    own->column, owner->column, name),
+				    &statement);
 
 	while (code == 0 && (result = sqlite3_step(statement)) == SQLITE_ROW) {
 		int64_t id = sqlite3_column_int64(statement, 0);
@@ -344,10 +147,10 @@ static int number_rows(const struct taker *t, enum store_numbered table)
 				: NULL;
 
 		code = run != NULL ? add_id(t, table, id, run->unit)
-				   : damage(t, name, "of no recording: number", id);
+				   : store_taker_damage(t, name, "of no recording: number", id);
 	}
 	if (code == 0 && result != SQLITE_DONE)
-		code = fail(t, name);
+		code = store_taker_fail(t, name);
 	sqlite3_finalize(statement);
 	return code;
 }
@@ -357,31 +160,21 @@ static int number_rows(const struct taker *t, enum store_numbered table)
 static int check_segments(const struct taker *t)
 {
 	sqlite3_stmt *statement = NULL;
-	int code = prepare(t, "segment",
-			   sqlite3_mprintf("SELECT count(*) FROM " SOURCE ".segment g NOT INDEXED "
-					   "WHERE packets <> flow_packets + coalesce((SELECT "
-					   "sum(o.packets) FROM " SOURCE ".other o "
-					   "WHERE o.segment_id = g.segment_id), 0)"),
-			   &statement);
+	int code = store_taker_prepare(
+		t, "segment",
+		sqlite3_mprintf("SELECT count(*) FROM " SOURCE ".segment g NOT INDEXED "
+				"WHERE packets <> flow_packets + coalesce((SELECT "
+				"sum(o.packets) FROM " SOURCE ".other o "
+				"WHERE o.segment_id = g.segment_id), 0)"),
+		&statement);
 
 	if (code == 0 && sqlite3_step(statement) != SQLITE_ROW)
-		code = fail(t, "segment");
+		code = store_taker_fail(t, "segment");
 	if (code == 0 && sqlite3_column_int64(statement, 0) != 0)
-		code = damage(t, "segment", "packets that do not add up, segments:",
-			      sqlite3_column_int64(statement, 0));
+		code = store_taker_damage(t, "segment", "packets that do not add up, segments:",
+					  sqlite3_column_int64(statement, 0));
 	sqlite3_finalize(statement);
 	return code;
-}
-
-/* Of what was taken. */
-static int check_balances(const struct taker *t)
-{
-	for (size_t i = 0; i + 1 < BALANCES; i += 2)
-		if (t->balances[i] != t->balances[i + 1])
-			return damage(t, balances[i + 1].table,
-				      "packets that do not add up: off by",
-				      t->balances[i + 1] - t->balances[i]);
-	return 0;
 }
 
 /* -------------------------------------------------------------- comparing -- */
@@ -489,16 +282,16 @@ static int digest_table(const struct taker *t, const char *table)
 	sqlite3_stmt *statement = NULL;
 	struct digest digest = {0};
 	int result = SQLITE_ROW;
-	int code =
-		prepare(t, table, sqlite3_mprintf("SELECT * FROM " SOURCE ".%s NOT INDEXED", table),
-			&statement);
+	int code = store_taker_prepare(
+		t, table, sqlite3_mprintf("SELECT * FROM " SOURCE ".%s NOT INDEXED", table),
+		&statement);
 
 	if (code == 0)
 		code = begin_digest(t, table, statement, &digest);
 	while (code == 0 && (result = sqlite3_step(statement)) == SQLITE_ROW)
 		digest_row(t, &digest, statement);
 	if (code == 0 && result != SQLITE_DONE)
-		code = fail(t, table);
+		code = store_taker_fail(t, table);
 	sqlite3_finalize(statement);
 	free(digest.columns);
 	return code;
@@ -518,8 +311,7 @@ int store_fleet_number(struct store *store, struct store_fleet *fleet,
 	struct taker t;
 	int code;
 
-	begin_taker(&t, store, fleet, source, error);
-	code = attach(&t);
+	code = store_taker_begin(&t, store, fleet, source, error);
 	if (code == 0)
 		code = number_recordings(&t);
 	for (int i = STORE_OF_RECORDING + 1; i < STORE_NUMBERED && code == 0; i++)
@@ -527,164 +319,9 @@ int store_fleet_number(struct store *store, struct store_fleet *fleet,
 	if (code == 0)
 		code = check_segments(&t);
 	if (code != 0 || !has_compared(&t))
-		return detach(&t, code);
+		return store_taker_end(&t, code);
 	for (const struct store_reference *r = store_references; r->table != NULL && code == 0; r++)
 		if (store_reference_is_first(r))
 			code = digest_table(&t, r->table);
-	return detach(&t, code);
-}
-
-/* ----------------------------------------------------------------- taking -- */
-
-struct lists {
-	sqlite3_str *columns, *values, *counts;
-	const char *packets;
-	bool has_counted; /* a value has the counts as an argument */
-};
-
-static const char *verdicts_of(const char *table, const char *column)
-{
-	for (const struct store_verdict_column *v = store_verdict_columns; v->table != NULL; v++)
-		if (strcmp(v->table, table) == 0 && strcmp(v->column, column) == 0)
-			return v->verdicts;
-	return NULL;
-}
-
-static void add_count(const char *table, const char *column, const char *type, void *context)
-{
-	(void)table;
-	if (is_count(column, type))
-		sqlite3_str_appendf(context, " | coalesce(\"%w\", 0)", column);
-}
-
-static void add_to_lists(const char *table, const char *column, const char *type, void *context)
-{
-	struct lists *lists = context;
-	const char *comma = sqlite3_str_length(lists->columns) > 0 ? ", " : "";
-	const struct store_reference *r = store_reference_of(table, column);
-	const char *verdicts = verdicts_of(table, column);
-
-	(void)type;
-	sqlite3_str_appendf(lists->columns, "%s\"%w\"", comma, column);
-	if (r != NULL && !lists->has_counted && sqlite3_str_length(lists->counts) > 0)
-		sqlite3_str_appendf(lists->values, "%snew_%s(\"%w\", 0%s, %s)", comma,
-				    store_numbered_tables[r->to], column,
-				    sqlite3_str_value(lists->counts), lists->packets);
-	else if (r != NULL)
-		sqlite3_str_appendf(lists->values, "%snew_%s(\"%w\")", comma,
-				    store_numbered_tables[r->to], column);
-	else if (verdicts != NULL)
-		sqlite3_str_appendf(lists->values, "%sknown_%s(\"%w\")", comma, verdicts, column);
-	else
-		sqlite3_str_appendf(lists->values, "%s\"%w\"", comma, column);
-	lists->has_counted |= r != NULL;
-}
-
-/* INSERT INTO main.TABLE ... SELECT ...; NULL: no memory, or error is set. */
-static char *taking_sql(struct taker *t, const char *table, int *code)
-{
-	struct lists lists = {sqlite3_str_new(NULL), sqlite3_str_new(NULL), sqlite3_str_new(NULL),
-			      "0", false};
-	const struct store_reference *owner = store_reference_by_kind(table, STORE_OWNER);
-	char *where, *sql = NULL;
-
-	if (owner == NULL)
-		owner = store_reference_by_kind(table, STORE_OWN_NUMBER);
-	t->balance = NULL;
-	for (size_t i = 0; i < BALANCES; i++) {
-		if (strcmp(balances[i].table, table) == 0) {
-			t->balance = &t->balances[i];
-			lists.packets = balances[i].packets;
-		}
-	}
-	*code = each_column(t, table, add_count, lists.counts);
-	if (*code == 0)
-		*code = each_column(t, table, add_to_lists, &lists);
-	where = t->source->has_unwanted
-			? sqlite3_mprintf("WHERE has_%s(%s)", store_numbered_tables[owner->to],
-					  owner->column)
-			: sqlite3_mprintf("");
-	if (*code == 0 && where != NULL && sqlite3_str_errcode(lists.columns) == SQLITE_OK &&
-	    sqlite3_str_errcode(lists.values) == SQLITE_OK)
-		sql = sqlite3_mprintf("INSERT INTO main.%s (%s) SELECT %s FROM " SOURCE
-				      ".%s NOT INDEXED %s",
-				      table, sqlite3_str_value(lists.columns),
-				      sqlite3_str_value(lists.values), table, where);
-	sqlite3_free(sqlite3_str_finish(lists.columns));
-	sqlite3_free(sqlite3_str_finish(lists.values));
-	sqlite3_free(sqlite3_str_finish(lists.counts));
-	sqlite3_free(where);
-	return sql;
-}
-
-static int take_table(struct taker *t, const char *table)
-{
-	sqlite3_stmt *statement = NULL;
-	int code;
-	char *sql = taking_sql(t, table, &code);
-
-	if (code == 0)
-		code = prepare(t, table, sql, &statement);
-	if (code == 0 && sqlite3_step(statement) != SQLITE_DONE)
-		code = fail(t, table);
-	if (code == 0)
-		t->fleet->rows_taken += sqlite3_changes64(t->store->db);
-	sqlite3_finalize(statement);
-	return code;
-}
-
-/* What each recording was analyzed together with, for the next merge. */
-static int put_parts(const struct taker *t)
-{
-	const struct idruns *ids = &t->source->ids[STORE_OF_RECORDING];
-	sqlite3_stmt *statement = NULL;
-	size_t hint = 0;
-	int code = prepare(t, "carry",
-			   sqlite3_mprintf("INSERT INTO main.carry (seq, kind, state) VALUES "
-					   "(?1, %d, CAST(CAST(?2 AS TEXT) AS BLOB))",
-					   STORE_CARRY_PART),
-			   &statement);
-
-	for (size_t i = 0; i < t->source->recording_count && code == 0; i++) {
-		const struct store_unit *unit = &t->fleet->units[t->source->recording_units[i]];
-		int64_t id = t->source->recording_ids[i];
-		const struct idrun *run = idruns_find(ids, id, &hint);
-
-		assert(run);
-		if (!unit->wanted)
-			continue;
-		sqlite3_bind_int64(statement, 1,
-				   unit->before[STORE_OF_RECORDING] + run->rank + 1 +
-					   (id - run->first));
-		sqlite3_bind_int64(statement, 2, unit->position);
-		if (sqlite3_step(statement) != SQLITE_DONE)
-			code = fail(t, "carry");
-		sqlite3_reset(statement);
-	}
-	sqlite3_finalize(statement);
-	return code;
-}
-
-int store_fleet_take(struct store *store, struct store_fleet *fleet,
-		     struct store_fleet_source *source, store_fleet_progress *progress,
-		     void *context, struct error *error)
-{
-	struct taker t;
-	int code;
-
-	begin_taker(&t, store, fleet, source, error);
-	code = attach(&t);
-	for (const struct store_reference *r = store_references; r->table != NULL && code == 0;
-	     r++) {
-		if (!store_reference_is_first(r))
-			continue;
-		code = take_table(&t, r->table);
-		if (progress != NULL)
-			progress(fleet, context);
-	}
-	if (code == 0)
-		code = check_balances(&t);
-	if (code == 0)
-		code = put_parts(&t);
-	return detach(&t, code);
+	return store_taker_end(&t, code);
 }

@@ -13,7 +13,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "analyze/hashindex.h"
 #include "analyze/store.h"
 
 enum store_statement {
@@ -46,7 +45,7 @@ enum store_statement {
 	STORE_CHANGE_PACKETS,
 	STORE_FOLD_STRETCHES,
 	STORE_SUMS = STORE_FOLD_STRETCHES + 2, /* those of store_sums.c */
-	STORE_STATEMENTS = STORE_SUMS + 10
+	STORE_STATEMENTS = STORE_SUMS + 11
 };
 
 #define STORE_MAX_CODES 64 /* rows of rule and of reason: a dozen, fixed by the schema */
@@ -134,11 +133,11 @@ struct store_owner {
 	int64_t connection_id, process_id; /* connection_id: 0 is none; process_id: 0 is nobody */
 };
 
-/* Not yet written. What is written agrees with tables traffic and connection. */
+/* Not yet written. What is written agrees with tables traffic and connection, but for the
+ * periods that stand in temp.touched. */
 struct store_sums {
 	struct store_sum *held;
 	size_t held_count, held_capacity;
-	struct hashindex index;		   /* of held, by process and bucket */
 	int64_t connection_id, process_id; /* whose the last row of traffic was */
 	struct store_owner *owners;	   /* as table connection has them, as far as is known */
 	int64_t shortest;		   /* of table period, in buckets */

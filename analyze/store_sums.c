@@ -7,19 +7,21 @@
 #include "analyze/grow.h"
 #include "analyze/storefile.h"
 
-/* So many are held back before they are written: some megabytes, and most rows of a
- * segment meet there. */
-#define MOST_HELD 65536
+/* So many are held back before they are sorted, and what is left of them written: some
+ * megabytes, and most rows of a segment, or of a database that is merged, meet there. */
+#define MOST_HELD ((size_t)1 << 18)
 /* Connections whose owner is remembered, each in a place by its id: a megabyte. Those of one part
  * have traffic after all of them were written. */
 #define OWNERS 65536
 
 /* The period of ?1 buckets that a bucket lies in, also before 1970. */
-#define PERIOD_OF(bucket) "((" bucket " - iif(" bucket " < 0, ?1 - 1, 0)) / ?1)"
+#define PERIOD_OF(bucket) "(" bucket " / ?1 - (" bucket " % ?1 < 0))"
 #define SUMS		  "sum(sent_packets), sum(sent_bytes), sum(received_packets), sum(received_bytes)"
 
 enum {
 	OWNER_OF = STORE_SUMS,
+	/* Of process ?1, the period ?3 of ?2 buckets, unless there is one. */
+	PUT_PERIOD,
 	TOUCH,
 	/* Traffic of connection ?2 from process ?3 to process ?4; ?1 is the shortest period. */
 	MOVE,
@@ -33,8 +35,10 @@ enum {
 static const char *const sql[] = {
 	[OWNER_OF - STORE_SUMS] =
 		"SELECT coalesce(process_id, 0) FROM connection WHERE connection_id = ?1",
-	[TOUCH - STORE_SUMS] =
-		"INSERT OR IGNORE INTO temp.touched VALUES (?2, " PERIOD_OF("?3") " * ?1)",
+	[PUT_PERIOD - STORE_SUMS] =
+		"INSERT OR IGNORE INTO process_period VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+	[TOUCH - STORE_SUMS] = "INSERT INTO temp.touched VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE "
+			       "SET is_summed = min(is_summed, excluded.is_summed)",
 	[MOVE - STORE_SUMS] =
 		"INSERT INTO process_bucket SELECT ?4, bucket, sent_packets, sent_bytes, "
 		"received_packets, received_bytes FROM traffic WHERE connection_id = ?2 " ADD_SUMS,
@@ -45,10 +49,10 @@ static const char *const sql[] = {
 	"WHERE t.connection_id = ?2 AND b.process_id = ?3 AND b.bucket = t.bucket",
 	"DELETE FROM process_bucket WHERE process_id = ?3 AND sent_packets + received_packets = 0 "
 	"AND bucket IN (SELECT bucket FROM traffic WHERE connection_id = ?2)",
-	"INSERT OR IGNORE INTO temp.touched SELECT ?3, " PERIOD_OF(
-		"bucket") " * ?1 FROM traffic WHERE connection_id = ?2",
-	"INSERT OR IGNORE INTO temp.touched SELECT ?4, " PERIOD_OF(
-		"bucket") " * ?1 FROM traffic WHERE connection_id = ?2",
+	"INSERT OR REPLACE INTO temp.touched SELECT ?3, " PERIOD_OF(
+		"bucket") " * ?1, 0 FROM traffic WHERE connection_id = ?2",
+	"INSERT OR REPLACE INTO temp.touched SELECT ?4, " PERIOD_OF(
+		"bucket") " * ?1, 0 FROM traffic WHERE connection_id = ?2",
 	[FORGET - STORE_SUMS] =
 		"DELETE FROM process_period WHERE process_id = ?2 AND buckets = ?1 AND period = ?3",
 	[SUM_BUCKETS - STORE_SUMS] =
@@ -65,9 +69,12 @@ _Static_assert(sizeof sql / sizeof *sql == STORE_STATEMENTS - STORE_SUMS, "all o
 static const char add_sql[] = "INSERT OR FAIL INTO process_bucket SELECT c0, c1, c2, c3, c4, c5 "
 			      "FROM given WHERE true " ADD_SUMS;
 
-/* A statement with its first four parameters; those that it has not are left out. */
-static int prepare(struct store *store, int which, const int64_t values[4], sqlite3_stmt **out,
-		   struct error *error)
+/* No statement has more. */
+#define PARAMETERS 8
+
+/* A statement with its parameters; those that it has not are left out. */
+static int prepare(struct store *store, int which, const int64_t values[PARAMETERS],
+		   sqlite3_stmt **out, struct error *error)
 {
 	int code = 0;
 
@@ -76,12 +83,13 @@ static int prepare(struct store *store, int which, const int64_t values[4], sqli
 	if (code != 0)
 		return code;
 	*out = store->statements[which];
-	for (int i = 0; i < 4 && i < sqlite3_bind_parameter_count(*out); i++)
+	for (int i = 0; i < sqlite3_bind_parameter_count(*out); i++)
 		sqlite3_bind_int64(*out, i + 1, values[i]);
 	return 0;
 }
 
-static int run(struct store *store, int which, const int64_t values[4], struct error *error)
+static int run(struct store *store, int which, const int64_t values[PARAMETERS],
+	       struct error *error)
 {
 	sqlite3_stmt *statement;
 	int code = prepare(store, which, values, &statement, error);
@@ -107,7 +115,7 @@ static void forget_owners(struct store *store)
 /* 0: nobody, or no such connection. */
 static int owner_of(struct store *store, int64_t connection_id, int64_t *out, struct error *error)
 {
-	const int64_t values[4] = {connection_id};
+	const int64_t values[PARAMETERS] = {connection_id};
 	const struct store_owner *known = owner_at(store, connection_id);
 	sqlite3_stmt *statement;
 	int result, code;
@@ -133,13 +141,6 @@ static int owner_of(struct store *store, int64_t connection_id, int64_t *out, st
 
 /* --------------------------------------------------------------- held back -- */
 
-static uint64_t hash_of(const void *context, uint32_t place)
-{
-	const struct store_sum *row = &((const struct store_sums *)context)->held[place];
-
-	return hashindex_keyed(row, offsetof(struct store_sum, count));
-}
-
 static int compare(const void *a, const void *b)
 {
 	const struct store_sum *p = a, *q = b;
@@ -149,16 +150,10 @@ static int compare(const void *a, const void *b)
 	return p->bucket < q->bucket ? -1 : p->bucket > q->bucket;
 }
 
-static void drop_held(struct store *store)
+void store_sums_drop(struct store *store)
 {
 	store->sums.held_count = 0;
 	store->sums.connection_id = 0;
-	hashindex_clear(&store->sums.index);
-}
-
-void store_sums_drop(struct store *store)
-{
-	drop_held(store);
 	forget_owners(store);
 }
 
@@ -166,90 +161,186 @@ void store_sums_release(struct store *store)
 {
 	free(store->sums.held);
 	free(store->sums.owners);
-	hashindex_release(&store->sums.index);
+}
+
+/* Rows of held that are in order. */
+struct run {
+	const struct store_sum *first;
+	size_t count;
+};
+
+static int compare_runs(const void *a, const void *b)
+{
+	return compare(((const struct run *)a)->first, ((const struct run *)b)->first);
+}
+
+static void find_runs(const struct store_sums *sums, struct run *runs, size_t *count)
+{
+	*count = 0;
+	for (size_t i = 0; i < sums->held_count; i++) {
+		if (i == 0 || compare(&sums->held[i - 1], &sums->held[i]) > 0)
+			runs[(*count)++] = (struct run){.first = &sums->held[i]};
+		runs[*count - 1].count++;
+	}
+}
+
+static void sort(struct store_sum *rows, size_t count)
+{
+	qsort(rows, count, sizeof *rows, compare);
+}
+
+/* Rows come by connection, and each connection's are in order: often all that is left to do
+ * is to put these one after the other. */
+static void join_runs(struct store_sum *out, struct run *runs, size_t count)
+{
+	const struct store_sum *last = NULL; /* the highest so far */
+	size_t placed = 0, first = 0;	     /* first: of those that overlap */
+	bool overlap = false;
+
+	qsort(runs, count, sizeof *runs, compare_runs);
+	for (size_t i = 0; i < count; i++) {
+		const struct store_sum *end = runs[i].first + runs[i].count - 1;
+
+		if (last && compare(last, runs[i].first) > 0) {
+			overlap = true;
+		} else {
+			if (overlap)
+				sort(out + first, placed - first);
+			overlap = false;
+			first = placed;
+		}
+		memcpy(out + placed, runs[i].first, runs[i].count * sizeof *out);
+		placed += runs[i].count;
+		if (!last || compare(end, last) > 0)
+			last = end;
+	}
+	if (overlap)
+		sort(out + first, placed - first);
+}
+
+/* One row of those of one process and bucket. */
+static size_t add_alike(struct store_sum *rows, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 1; i < count; i++) {
+		if (compare(&rows[kept], &rows[i]) != 0) {
+			rows[++kept] = rows[i];
+			continue;
+		}
+		for (int c = 0; c < 4; c++)
+			rows[kept].count[c] += rows[i].count[c];
+	}
+	return count > 0 ? kept + 1 : 0;
+}
+
+/* Puts what is held in the order of the table, each process and bucket once. */
+static int sort_held(struct store_sums *sums)
+{
+	struct store_sum *rows = calloc(sums->held_capacity, sizeof *rows);
+	struct run *runs = calloc(sums->held_count, sizeof *runs);
+	size_t count;
+
+	if (!rows || !runs) {
+		free(rows);
+		free(runs);
+		return -1;
+	}
+	find_runs(sums, runs, &count);
+	join_runs(rows, runs, count);
+	free(runs);
+	free(sums->held);
+	sums->held = rows;
+	sums->held_count = add_alike(rows, sums->held_count);
+	return 0;
 }
 
 static int64_t period_of(int64_t bucket, int64_t buckets)
 {
-	return (bucket - (bucket < 0 ? buckets - 1 : 0)) / buckets;
+	return bucket / buckets - (bucket % buckets < 0);
 }
 
-static int touch(struct store *store, struct error *error)
+/* Of the rows from first on, those of its process and shortest period: how many they are. Where
+ * nothing of the period was there before, that is all of it; else it is added up again. */
+static int put_period(struct store *store, const struct store_sum *first, size_t left,
+		      size_t *taken, struct error *error)
 {
-	const struct store_sums *sums = &store->sums;
-	const struct store_sum *last = NULL;
-	int code = 0;
+	int64_t shortest = store->sums.shortest, period = period_of(first->bucket, shortest);
+	int64_t values[PARAMETERS] = {first->process_id, shortest, period};
+	const struct store_sum *row = first;
+	int code;
 
-	for (size_t i = 0; i < sums->held_count && code == 0; i++) {
-		const struct store_sum *row = &sums->held[i];
-		const int64_t touched[4] = {sums->shortest, row->process_id, row->bucket};
+	for (; row < first + left && row->process_id == first->process_id &&
+	       period_of(row->bucket, shortest) == period;
+	     row++) {
+		int64_t bytes = row->count[1] + row->count[3];
 
-		if (!last || last->process_id != row->process_id ||
-		    period_of(row->bucket, sums->shortest) !=
-			    period_of(last->bucket, sums->shortest))
-			code = run(store, TOUCH, touched, error);
-		last = row;
+		for (int i = 0; i < 4; i++)
+			values[3 + i] += row->count[i];
+		if (bytes > values[7])
+			values[7] = bytes;
+	}
+	*taken = (size_t)(row - first);
+	code = run(store, PUT_PERIOD, values, error);
+	if (code == 0) {
+		const int64_t touched[PARAMETERS] = {first->process_id, period * shortest,
+						     sqlite3_changes(store->db)};
+
+		code = run(store, TOUCH, touched, error);
 	}
 	return code;
 }
 
-static int flush(struct store *store, struct error *error)
+/* most: so many may stay held back, once they are sorted. */
+static int flush(struct store *store, size_t most, struct error *error)
 {
 	struct store_sums *sums = &store->sums;
-	const struct store_given given = {.rows = (const char *)sums->held,
-					  .row_bytes = sizeof *sums->held,
-					  .count = sums->held_count};
+	struct store_given given;
+	size_t taken;
 	int code = 0;
 
 	_Static_assert(sizeof *sums->held == 6 * sizeof(int64_t),
 		       "numbers in the order of the columns");
-	/* In the order of the table. */
-	if (sums->held_count > 0) {
-		qsort(sums->held, sums->held_count, sizeof *sums->held, compare);
-		code = store_give(store, STORE_ADD_SUMS, add_sql, &given, "process_bucket", error);
-	}
+	if (sums->held_count <= most)
+		return 0;
+	if (sort_held(sums) != 0)
+		code = storefile_fail(NULL, store->path, "process_bucket", error);
+	if (code == 0 && sums->held_count <= most)
+		return 0;
+	given = (struct store_given){.rows = (const char *)sums->held,
+				     .row_bytes = sizeof *sums->held,
+				     .count = sums->held_count};
 	if (code == 0)
-		code = touch(store, error);
-	drop_held(store);
+		code = store_give(store, STORE_ADD_SUMS, add_sql, &given, "process_bucket", error);
+	for (size_t at = 0; at < sums->held_count && code == 0; at += taken)
+		code = put_period(store, &sums->held[at], sums->held_count - at, &taken, error);
+	sums->held_count = 0;
 	return code;
 }
 
 int store_sums_add(struct store *store, const struct store_traffic *row, struct error *error)
 {
 	struct store_sums *sums = &store->sums;
-	struct store_sum sum = {.bucket = row->bucket};
 	int code = 0;
 
 	/* Rows come by connection. */
-	if (row->connection_id != sums->connection_id)
+	if (row->connection_id != sums->connection_id) {
 		code = owner_of(store, row->connection_id, &sums->process_id, error);
-	if (code == 0 && sums->held_count >= MOST_HELD) {
-		sum.process_id = sums->process_id;
-		code = flush(store, error);
-		sums->process_id = sum.process_id;
+		sums->connection_id = code == 0 ? row->connection_id : 0;
 	}
-	if (code != 0)
-		return code;
-	sums->connection_id = row->connection_id;
-	sum.process_id = sums->process_id;
-	uint64_t hash = hashindex_keyed(&sum, offsetof(struct store_sum, count));
-	uint32_t place, probe = (uint32_t)hash;
-	while ((place = hashindex_next(&sums->index, hash, &probe)) != HASHINDEX_NONE &&
-	       compare(&sums->held[place], &sum) != 0)
-		;
-	if (place == HASHINDEX_NONE) {
-		place = (uint32_t)sums->held_count;
-		if (grow_one(&sums->held, sums->held_count, &sums->held_capacity,
-			     sizeof *sums->held) != 0 ||
-		    hashindex_add(&sums->index, hash, place, hash_of, sums) != 0)
-			return storefile_fail(NULL, store->path, "process_bucket", error);
-		sums->held[sums->held_count++] = sum;
-	}
-	sums->held[place].count[0] += row->sent_packets;
-	sums->held[place].count[1] += row->sent_bytes;
-	sums->held[place].count[2] += row->received_packets;
-	sums->held[place].count[3] += row->received_bytes;
-	return 0;
+	if (code == 0 && sums->held_count == MOST_HELD)
+		code = flush(store, MOST_HELD / 2, error);
+	if (code == 0 &&
+	    grow_one(&sums->held, sums->held_count, &sums->held_capacity, sizeof *sums->held) != 0)
+		code = storefile_fail(NULL, store->path, "process_bucket", error);
+	if (code == 0)
+		sums->held[sums->held_count++] = (struct store_sum){
+			.process_id = sums->process_id,
+			.bucket = row->bucket,
+			.count = {row->sent_packets, row->sent_bytes, row->received_packets,
+				  row->received_bytes},
+		};
+	return code;
 }
 
 /* ------------------------------------------------------------ other owners -- */
@@ -257,8 +348,8 @@ int store_sums_add(struct store *store, const struct store_traffic *row, struct 
 static int move(struct store *store, int64_t connection_id, int64_t from, int64_t to,
 		struct error *error)
 {
-	const int64_t values[4] = {store->sums.shortest, connection_id, from, to};
-	int code = from == to ? 0 : flush(store, error);
+	const int64_t values[PARAMETERS] = {store->sums.shortest, connection_id, from, to};
+	int code = from == to ? 0 : flush(store, 0, error);
 
 	for (int which = MOVE; which <= MOVE_LAST && from != to && code == 0; which++)
 		code = run(store, which, values, error);
@@ -286,35 +377,6 @@ int store_sums_fold(struct store *store, int64_t from_id, int64_t to_id, struct 
 	return code == 0 ? store_sums_own(store, from_id, to, error) : code;
 }
 
-int store_sum_connections(struct store *store, int64_t first_id, int64_t last_id,
-			  struct error *error)
-{
-	char *text = sqlite3_mprintf(
-		"INSERT INTO process_bucket SELECT owner, bucket, " SUMS " FROM (SELECT "
-		"coalesce(c.process_id, 0) AS owner, t.* FROM connection c "
-		"JOIN traffic t ON t.connection_id = c.connection_id "
-		"WHERE c.connection_id BETWEEN %lld AND %lld) WHERE true GROUP BY 1, 2 " ADD_SUMS
-		";"
-		"INSERT OR IGNORE INTO temp.touched SELECT coalesce(c.process_id, 0), "
-		"(t.bucket - iif(t.bucket < 0, %lld - 1, 0)) / %lld * %lld "
-		"FROM connection c JOIN traffic t ON t.connection_id = c.connection_id "
-		"WHERE c.connection_id BETWEEN %lld AND %lld",
-		(long long)first_id, (long long)last_id, (long long)store->sums.shortest,
-		(long long)store->sums.shortest, (long long)store->sums.shortest,
-		(long long)first_id, (long long)last_id);
-	int code = text ? store_held_flush(store, error)
-			: storefile_fail(NULL, store->path, "process_bucket", error);
-
-	if (code == 0)
-		code = flush(store, error);
-
-	forget_owners(store);
-	if (code == 0)
-		code = store_execute(store, text, error);
-	sqlite3_free(text);
-	return code;
-}
-
 /* ----------------------------------------------------------------- periods -- */
 
 /* All that was touched, in periods of so many buckets. */
@@ -325,13 +387,15 @@ static int sum_periods(struct store *store, int64_t buckets, int64_t part, struc
 
 	if (sqlite3_prepare_v2(store->db,
 			       "SELECT DISTINCT process_id, " PERIOD_OF(
-				       "bucket") " FROM temp.touched ORDER BY 1, 2",
+				       "bucket") " FROM temp.touched WHERE ?2 OR NOT is_summed "
+						 "ORDER BY 1, 2",
 			       -1, &touched, NULL) != SQLITE_OK)
 		return storefile_fail(store->db, store->path, "process_period", error);
 	sqlite3_bind_int64(touched, 1, buckets);
+	sqlite3_bind_int(touched, 2, buckets != store->sums.shortest);
 	while ((result = sqlite3_step(touched)) == SQLITE_ROW && code == 0) {
-		const int64_t values[4] = {buckets, sqlite3_column_int64(touched, 0),
-					   sqlite3_column_int64(touched, 1), part};
+		const int64_t values[PARAMETERS] = {buckets, sqlite3_column_int64(touched, 0),
+						    sqlite3_column_int64(touched, 1), part};
 
 		code = run(store, FORGET, values, error);
 		if (code == 0)
@@ -357,8 +421,8 @@ int store_sums_open(struct store *store, struct error *error)
 	if (code == 0)
 		code = store_execute(store,
 				     "CREATE TEMP TABLE touched (process_id INTEGER, "
-				     "bucket INTEGER, PRIMARY KEY (process_id, bucket)) "
-				     "WITHOUT ROWID",
+				     "bucket INTEGER, is_summed INTEGER, "
+				     "PRIMARY KEY (process_id, bucket)) WITHOUT ROWID",
 				     error);
 	return code;
 }
@@ -366,7 +430,7 @@ int store_sums_open(struct store *store, struct error *error)
 int store_sums_commit(struct store *store, bool last, struct error *error)
 {
 	sqlite3_stmt *periods = NULL;
-	int code = flush(store, error), result;
+	int code = flush(store, 0, error), result;
 
 	/* Those of a new database are made once, when all is there. */
 	if (code != 0 || (store->is_new && !last))

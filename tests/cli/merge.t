@@ -339,6 +339,38 @@ hostile "none of one" "a recording without a segment" \
 hostile "without a UUID" "a recording without a UUID" "UPDATE recording SET recording_uuid = NULL"
 hostile "(row missing|malformed|out of order|points to no|of no recording)" "two tables in the same pages" \
 	"UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'holder') WHERE name = 'socket'"
+# A file can have a text where the table wants a number, and SQLite makes it one as it is written.
+retyped() { # REGEX NAME TABLE COLUMN FROM TO SQL: run while the column's type is TO in place of FROM
+	cp c.db hostile.db
+	for sql in "$(retype "$3" "$4 $5" "$4 $6")" "PRAGMA foreign_keys = OFF; $7" "$(retype "$3" "$4 $6" "$4 $5")"; do
+		sqlite3 hostile.db "$sql" >hostile.out 2>&1 || diag "$2: $(<hostile.out)"
+	done
+	refused 1 "^pcapwho merge: hostile.db: .*$1" "$2" new.db a.db hostile.db
+	is "$(echo new.db*)" "new.db*" "$2: no database"
+}
+retype() { # TABLE FROM TO
+	echo "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, char(9) || '$2', char(9) || '$3')
+		WHERE type = 'table' AND name = '$1'"
+}
+retyped "no number but a text where a count" "a count that is a text" \
+	flow carried_packets INTEGER ANY "UPDATE flow SET carried_packets = '9e18'"
+retyped "no number but a text where a count" "traffic that is a text" \
+	traffic sent_bytes INTEGER ANY "UPDATE traffic SET sent_bytes = '7' WHERE connection_id = 2"
+retyped "no time that can be told: bucket 17" "a bucket that is a text" \
+	traffic bucket INTEGER ANY "UPDATE OR REPLACE traffic SET bucket = '17' WHERE connection_id = 2"
+retyped "points to no process 2" "a parent that is a text" \
+	process parent_process_id INTEGER ANY "UPDATE process SET parent_process_id = '2' WHERE process_id = 3"
+retyped "constraint failed: flow.start_ns" "nothing where something must be" \
+	flow start_ns "INTEGER NOT NULL" INTEGER "UPDATE flow SET start_ns = NULL WHERE flow_id = 3"
+hostile "no time that can be told: bucket -9223372036854775808" "a bucket before all times" \
+	"UPDATE OR REPLACE traffic SET bucket = 1 << 63 WHERE connection_id = 2"
+hostile "no time that can be told: bucket 9223372037" "a bucket after all times" \
+	"UPDATE OR REPLACE traffic SET bucket = 9223372037 WHERE connection_id = 2"
+cp c.db lies.db
+sqlite3 lies.db "UPDATE process_bucket SET sent_bytes = 1 << 62; DELETE FROM process_period"
+merge new.db a.db b.db lies.db
+ok "sums by process are made anew, whatever it says they are" cmp new.db abc.db
+rm new.db
 analyze -o c-packets.db --packets c
 merge two-packets.db packets.db c-packets.db
 is "$status$(ask two-packets.db "PRAGMA foreign_key_check; SELECT count(*), sum(bytes) FROM packets")" \

@@ -1,0 +1,417 @@
+/* Rows of a source into the merged database. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyze/store_fleet_taker.h"
+#include "analyze/storefile.h"
+
+/* So that no query overflows that adds up two columns. */
+#define MOST_COUNTED (INT64_MAX / 2)
+
+/* Packets that are counted twice, one table after the other: what has not the same of
+ * both lost rows. */
+static const struct {
+	const char *table, *packets;
+} balances[] = {
+	{"segment", "flow_packets"},
+	{"flow", "orig_packets + resp_packets + repeat_packets"},
+	{"connection", "sent_packets + received_packets"},
+	{"traffic", "sent_packets + received_packets"},
+};
+_Static_assert(sizeof(balances) / sizeof(*balances) == STORE_BALANCES, "all of them");
+
+/* ------------------------------------------------------- SQL's functions -- */
+
+static void result_error(sqlite3_context *context, const char *what, const char *table,
+			 sqlite3_value *value)
+{
+	const char *text = (const char *)sqlite3_value_text(value);
+	char *message = sqlite3_mprintf("%s %s %.80s", what, table, text != NULL ? text : "NULL");
+
+	sqlite3_result_error(context, message != NULL ? message : "out of memory", -1);
+	sqlite3_free(message);
+}
+
+static const struct idrun *run_of(sqlite3_context *context, sqlite3_value *value)
+{
+	struct taker_ids *ids = sqlite3_user_data(context);
+	const struct idrun *run = sqlite3_value_type(value) == SQLITE_INTEGER
+					  ? idruns_find(&ids->taker->source->ids[ids->to],
+							sqlite3_value_int64(value), &ids->hint)
+					  : NULL;
+
+	if (run == NULL)
+		result_error(context, "it points to no", store_numbered_tables[ids->to], value);
+	return run;
+}
+
+/* The counts of a row, of which packets, a sum of some, is held against another table's. Each
+ * is a number or absent: what only looks like a number would become one as it is written.
+ * false: an error was set. */
+static bool add_counts(sqlite3_context *context, struct taker *taker, int count,
+		       sqlite3_value **counts, int64_t packets)
+{
+	int64_t all = 0;
+
+	for (int i = 0; i < count; i++) {
+		int type = sqlite3_value_type(counts[i]);
+		int64_t value = sqlite3_value_int64(counts[i]);
+
+		if (type != SQLITE_INTEGER && type != SQLITE_NULL) {
+			result_error(context, "no number but a text", "where a count belongs,",
+				     counts[i]);
+			return false;
+		}
+		if (value < 0 || value > MOST_COUNTED) {
+			result_error(context, "too large or negative a", "count", counts[i]);
+			return false;
+		}
+		all |= value; /* never less than any */
+	}
+	if (all > MOST_COUNTED - taker->fleet->counted) {
+		result_error(context, "too large a", "sum of counts with", counts[0]);
+		return false;
+	}
+	taker->fleet->counted += all;
+	/* Neither is more than three times what was counted. */
+	if (taker->balance != NULL)
+		*taker->balance = (int64_t)((uint64_t)*taker->balance + (uint64_t)packets);
+	return true;
+}
+
+/* What becomes of a number; 0: it points to nothing that is taken, and an error was set. */
+static int64_t new_number_of(sqlite3_context *context, sqlite3_value *value)
+{
+	const struct taker_ids *ids = sqlite3_user_data(context);
+	const struct idrun *run = run_of(context, value);
+	const struct store_unit *unit;
+
+	if (run == NULL)
+		return 0;
+	unit = &ids->taker->fleet->units[run->unit];
+	if (unit->wanted)
+		return unit->before[ids->to] + run->rank + 1 +
+		       (sqlite3_value_int64(value) - run->first);
+	result_error(context, "it points into other evidence, to", store_numbered_tables[ids->to],
+		     value);
+	return 0;
+}
+
+/* new_TABLE(number[, packets, count...]): the row's new number. */
+static void new_number(sqlite3_context *context, int count, sqlite3_value **values)
+{
+	const struct taker_ids *ids = sqlite3_user_data(context);
+	int64_t number;
+
+	if (count > 1 &&
+	    !add_counts(context, ids->taker, count - 2, values + 2, sqlite3_value_int64(values[1])))
+		return;
+	if (sqlite3_value_type(values[0]) == SQLITE_NULL)
+		return;
+	number = new_number_of(context, values[0]);
+	if (number > 0)
+		sqlite3_result_int64(context, number);
+}
+
+#define TRAFFIC_COLUMNS 6
+
+/* sum_traffic(connection_id, bucket, and the four that are counted): the connection's new
+ * number. The sums by process are made of what passes here, and never taken. */
+static void sum_traffic(sqlite3_context *context, int count, sqlite3_value **values)
+{
+	struct taker *t = ((struct taker_ids *)sqlite3_user_data(context))->taker;
+	/* So that no time of a bucket overflows, nor the period that a bucket is in. */
+	int64_t most = INT64_MAX / (t->store->bucket_ns > 1 ? t->store->bucket_ns : 2);
+	struct store_traffic row = {
+		.bucket = sqlite3_value_int64(values[1]),
+		.sent_packets = sqlite3_value_int64(values[2]),
+		.sent_bytes = sqlite3_value_int64(values[3]),
+		.received_packets = sqlite3_value_int64(values[4]),
+		.received_bytes = sqlite3_value_int64(values[5]),
+	};
+
+	if (!add_counts(context, t, count - 2, values + 2,
+			(int64_t)((uint64_t)row.sent_packets + (uint64_t)row.received_packets)))
+		return;
+	if (sqlite3_value_type(values[1]) != SQLITE_INTEGER || row.bucket > most ||
+	    row.bucket < -most) {
+		result_error(context, "no time that can be told:", "bucket", values[1]);
+		return;
+	}
+	row.connection_id = new_number_of(context, values[0]);
+	if (row.connection_id == 0)
+		return;
+	t->failed = store_sums_add(t->store, &row, t->error);
+	if (t->failed != 0)
+		sqlite3_result_error(context, "sums", -1);
+	else
+		sqlite3_result_int64(context, row.connection_id);
+}
+
+/* has_TABLE(number): whether the unit of that row is taken. */
+static void has_number(sqlite3_context *context, int count, sqlite3_value **values)
+{
+	const struct taker_ids *ids = sqlite3_user_data(context);
+	const struct idrun *run = run_of(context, values[0]);
+
+	(void)count;
+	if (run != NULL)
+		sqlite3_result_int(context, ids->taker->fleet->units[run->unit].wanted);
+}
+
+/* known_rule(value), known_reason(value): a name or a code of that table, as it is. */
+static void known_verdict(sqlite3_context *context, int count, sqlite3_value **values)
+{
+	const struct store_codes *codes = sqlite3_user_data(context);
+	int type = sqlite3_value_type(values[0]);
+	const char *name = type == SQLITE_TEXT ? (const char *)sqlite3_value_text(values[0]) : NULL;
+	bool known = type == SQLITE_NULL;
+
+	(void)count;
+	for (size_t i = 0; i < codes->count && !known; i++)
+		known = name != NULL ? strcmp(name, codes->entry[i].name) == 0
+				     : type == SQLITE_INTEGER && sqlite3_value_int64(values[0]) ==
+									 codes->entry[i].code;
+	if (known)
+		sqlite3_result_value(context, values[0]);
+	else
+		result_error(context, "unknown", "verdict", values[0]);
+}
+
+static int define(const struct taker *t, char *name, int arguments, void *context,
+		  void (*function)(sqlite3_context *, int, sqlite3_value **))
+{
+	int code = 0;
+
+	if (name == NULL)
+		return storefile_fail(NULL, t->store->path, "define", t->error);
+	if (sqlite3_create_function_v2(t->store->db, name, arguments,
+				       SQLITE_UTF8 | SQLITE_DIRECTONLY, context, function, NULL,
+				       NULL, NULL) != SQLITE_OK)
+		code = storefile_fail(t->store->db, t->store->path, "define", t->error);
+	sqlite3_free(name);
+	return code;
+}
+
+static int define_functions(struct taker *t)
+{
+	int code = define(t, sqlite3_mprintf("known_rule"), 1, &t->store->rules, known_verdict);
+
+	if (code == 0)
+		code = define(t, sqlite3_mprintf("known_reason"), 1, &t->store->reasons,
+			      known_verdict);
+	if (code == 0)
+		code = define(t, sqlite3_mprintf("sum_traffic"), TRAFFIC_COLUMNS,
+			      &t->ids[STORE_OF_CONNECTION], sum_traffic);
+	for (int i = 0; i < STORE_NUMBERED && code == 0; i++) {
+		t->ids[i] = (struct taker_ids){.taker = t, .to = (enum store_numbered)i};
+		code = define(t, sqlite3_mprintf("new_%s", store_numbered_tables[i]), -1,
+			      &t->ids[i], new_number);
+		if (code == 0)
+			code = define(t, sqlite3_mprintf("has_%s", store_numbered_tables[i]), 1,
+				      &t->ids[i], has_number);
+	}
+	return code;
+}
+
+/* By the column's name: what it counts is what may be added up. An offset is a place. */
+static bool is_count(const char *column, const char *type)
+{
+	return strcmp(type, "INTEGER") == 0 && strncmp(column, "offset", 6) != 0 &&
+	       (strstr(column, "packets") != NULL || strstr(column, "bytes") != NULL);
+}
+
+/* Calls each for the table's columns, as this version has them. */
+static int each_column(const struct taker *t, const char *table,
+		       void (*each)(const char *table, const char *column, const char *type,
+				    void *context),
+		       void *context)
+{
+	sqlite3_stmt *statement = NULL;
+	int result = SQLITE_ROW;
+	int code = store_taker_prepare(
+		t, table,
+		/* The statement, not the table of that name: a source may have one. */
+		sqlite3_mprintf("PRAGMA main.table_info(%Q)", table), &statement);
+
+	while (code == 0 && (result = sqlite3_step(statement)) == SQLITE_ROW)
+		each(table, (const char *)sqlite3_column_text(statement, 1),
+		     (const char *)sqlite3_column_text(statement, 2), context);
+	if (code == 0 && result != SQLITE_DONE)
+		code = store_taker_fail(t, table);
+	sqlite3_finalize(statement);
+	return code;
+}
+
+/* ----------------------------------------------------------------- tables -- */
+
+struct lists {
+	sqlite3_str *columns, *values, *counts;
+	const char *packets;
+	bool has_counted; /* a value has the counts as an argument */
+};
+
+static const char *verdicts_of(const char *table, const char *column)
+{
+	for (const struct store_verdict_column *v = store_verdict_columns; v->table != NULL; v++)
+		if (strcmp(v->table, table) == 0 && strcmp(v->column, column) == 0)
+			return v->verdicts;
+	return NULL;
+}
+
+static void add_count(const char *table, const char *column, const char *type, void *context)
+{
+	(void)table;
+	if (is_count(column, type))
+		sqlite3_str_appendf(context, ", \"%w\"", column);
+}
+
+static void add_to_lists(const char *table, const char *column, const char *type, void *context)
+{
+	struct lists *lists = context;
+	const char *comma = sqlite3_str_length(lists->columns) > 0 ? ", " : "";
+	const struct store_reference *r = store_reference_of(table, column);
+	const char *verdicts = verdicts_of(table, column);
+
+	(void)type;
+	sqlite3_str_appendf(lists->columns, "%s\"%w\"", comma, column);
+	if (r != NULL && strcmp(table, "traffic") == 0)
+		sqlite3_str_appendf(lists->values, "%ssum_traffic(\"%w\", bucket%s)", comma, column,
+				    sqlite3_str_value(lists->counts));
+	else if (r != NULL && !lists->has_counted && sqlite3_str_length(lists->counts) > 0)
+		sqlite3_str_appendf(lists->values, "%snew_%s(\"%w\", %s%s)", comma,
+				    store_numbered_tables[r->to], column, lists->packets,
+				    sqlite3_str_value(lists->counts));
+	else if (r != NULL)
+		sqlite3_str_appendf(lists->values, "%snew_%s(\"%w\")", comma,
+				    store_numbered_tables[r->to], column);
+	else if (verdicts != NULL)
+		sqlite3_str_appendf(lists->values, "%sknown_%s(\"%w\")", comma, verdicts, column);
+	else
+		sqlite3_str_appendf(lists->values, "%s\"%w\"", comma, column);
+	lists->has_counted |= r != NULL;
+}
+
+/* INSERT INTO main.TABLE ... SELECT ...; NULL: no memory, or error is set. */
+static char *taking_sql(struct taker *t, const char *table, int *code)
+{
+	struct lists lists = {sqlite3_str_new(NULL), sqlite3_str_new(NULL), sqlite3_str_new(NULL),
+			      "0", false};
+	const struct store_reference *owner = store_reference_by_kind(table, STORE_OWNER);
+	char *where, *sql = NULL;
+
+	if (owner == NULL)
+		owner = store_reference_by_kind(table, STORE_OWN_NUMBER);
+	t->balance = NULL;
+	for (size_t i = 0; i < STORE_BALANCES; i++) {
+		if (strcmp(balances[i].table, table) == 0) {
+			t->balance = &t->balances[i];
+			lists.packets = balances[i].packets;
+		}
+	}
+	*code = each_column(t, table, add_count, lists.counts);
+	if (*code == 0)
+		*code = each_column(t, table, add_to_lists, &lists);
+	where = t->source->has_unwanted
+			? sqlite3_mprintf("WHERE has_%s(%s)", store_numbered_tables[owner->to],
+					  owner->column)
+			: sqlite3_mprintf("");
+	if (*code == 0 && where != NULL && sqlite3_str_errcode(lists.columns) == SQLITE_OK &&
+	    sqlite3_str_errcode(lists.values) == SQLITE_OK)
+		sql = sqlite3_mprintf("INSERT INTO main.%s (%s) SELECT %s FROM " SOURCE
+				      ".%s NOT INDEXED %s",
+				      table, sqlite3_str_value(lists.columns),
+				      sqlite3_str_value(lists.values), table, where);
+	sqlite3_free(sqlite3_str_finish(lists.columns));
+	sqlite3_free(sqlite3_str_finish(lists.values));
+	sqlite3_free(sqlite3_str_finish(lists.counts));
+	sqlite3_free(where);
+	return sql;
+}
+
+static int take_table(struct taker *t, const char *table)
+{
+	sqlite3_stmt *statement = NULL;
+	int code;
+	char *sql = taking_sql(t, table, &code);
+
+	if (code == 0)
+		code = store_taker_prepare(t, table, sql, &statement);
+	if (code == 0 && sqlite3_step(statement) != SQLITE_DONE)
+		code = store_taker_fail(t, table);
+	if (code == 0)
+		t->fleet->rows_taken += sqlite3_changes64(t->store->db);
+	sqlite3_finalize(statement);
+	return code;
+}
+
+/* What each recording was analyzed together with, for the next merge. */
+static int put_parts(const struct taker *t)
+{
+	const struct idruns *ids = &t->source->ids[STORE_OF_RECORDING];
+	sqlite3_stmt *statement = NULL;
+	size_t hint = 0;
+	int code = store_taker_prepare(
+		t, "carry",
+		sqlite3_mprintf("INSERT INTO main.carry (seq, kind, state) VALUES "
+				"(?1, %d, CAST(CAST(?2 AS TEXT) AS BLOB))",
+				STORE_CARRY_PART),
+		&statement);
+
+	for (size_t i = 0; i < t->source->recording_count && code == 0; i++) {
+		const struct store_unit *unit = &t->fleet->units[t->source->recording_units[i]];
+		int64_t id = t->source->recording_ids[i];
+		const struct idrun *run = idruns_find(ids, id, &hint);
+
+		assert(run);
+		if (!unit->wanted)
+			continue;
+		sqlite3_bind_int64(statement, 1,
+				   unit->before[STORE_OF_RECORDING] + run->rank + 1 +
+					   (id - run->first));
+		sqlite3_bind_int64(statement, 2, unit->position);
+		if (sqlite3_step(statement) != SQLITE_DONE)
+			code = store_taker_fail(t, "carry");
+		sqlite3_reset(statement);
+	}
+	sqlite3_finalize(statement);
+	return code;
+}
+
+/* Of what was taken. */
+static int check_balances(const struct taker *t)
+{
+	for (size_t i = 0; i + 1 < STORE_BALANCES; i += 2)
+		if (t->balances[i] != t->balances[i + 1])
+			return store_taker_damage(t, balances[i + 1].table,
+						  "packets that do not add up: off by",
+						  t->balances[i + 1] - t->balances[i]);
+	return 0;
+}
+
+int store_fleet_take(struct store *store, struct store_fleet *fleet,
+		     struct store_fleet_source *source, store_fleet_progress *progress,
+		     void *context, struct error *error)
+{
+	struct taker t;
+	int code;
+
+	code = store_taker_begin(&t, store, fleet, source, error);
+	if (code == 0)
+		code = define_functions(&t);
+	for (const struct store_reference *r = store_references; r->table != NULL && code == 0;
+	     r++) {
+		if (!store_reference_is_first(r))
+			continue;
+		code = take_table(&t, r->table);
+		if (progress != NULL)
+			progress(fleet, context);
+	}
+	if (code == 0)
+		code = check_balances(&t);
+	if (code == 0)
+		code = put_parts(&t);
+	return store_taker_end(&t, code);
+}
