@@ -344,9 +344,7 @@ int store_open(const char *path, int64_t bucket_ns, bool with_packets, struct st
 	struct stat status;
 	int code;
 
-	/* Nobody asks SQLite how much memory it has, and the sum takes a lock for each piece.
-	 * Where it runs already it stays as it is. */
-	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+	storefile_configure();
 	if (store)
 		store->path = strdup(path);
 	if (!store || !store->path) {

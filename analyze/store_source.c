@@ -66,6 +66,7 @@ int store_ours_new(struct store_ours **out, struct error *error)
 
 	if (ours == NULL)
 		return storefile_fail(NULL, NULL, "make the tables", error);
+	storefile_configure();
 	if (sqlite3_open_v2(":memory:", &ours->db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
 	    sqlite3_exec(ours->db, schema_tables, NULL, NULL, NULL) == SQLITE_OK &&
 	    sqlite3_exec(ours->db, schema_views, NULL, NULL, NULL) == SQLITE_OK &&

@@ -330,6 +330,13 @@ out:
 	return code;
 }
 
+void storefile_configure(void)
+{
+	/* Nobody asks SQLite how much memory it has, and the sum takes a lock for each piece.
+	 * Where it runs already it stays as it is. */
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int storefile_open(const char *path, struct sqlite3 **out, struct error *error)
 {
 	int code = storefile_identify(path, error);

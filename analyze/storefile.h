@@ -21,6 +21,9 @@ struct sqlite3;
 #define STOREFILE_APPLICATION_ID_TEXT STOREFILE_TEXT(STOREFILE_APPLICATION_ID)
 #define STOREFILE_VERSION_TEXT	      STOREFILE_TEXT(STOREFILE_VERSION)
 
+/* Before the first database of a program whose work is to write one: makes SQLite cheaper. */
+void storefile_configure(void);
+
 /* Opens an existing database of ours to read; nothing can be written through
  * it, and its schema is not trusted to call anything that has side effects. A
  * load that was killed in the middle is undone first where the file is writable.
