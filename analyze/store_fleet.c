@@ -51,6 +51,14 @@ int store_taker_prepare(const struct taker *t, const char *table, char *sql, sql
 	return code;
 }
 
+char *store_taker_from(const char *table)
+{
+	/* Only these are pointed to by a number. */
+	if (store_reference_by_kind(table, STORE_OWN_NUMBER) != NULL)
+		return sqlite3_mprintf(SOURCE ".%s NOT INDEXED", table);
+	return sqlite3_mprintf(SOURCE ".%s INDEXED BY sqlite_autoindex_%s_1", table, table);
+}
+
 /* -------------------------------------------------------------- attaching -- */
 
 static bool is_unchanged(const struct stat *a, const struct stat *b)
@@ -160,14 +168,19 @@ static int number_rows(const struct taker *t, enum store_numbered table)
 static int check_segments(const struct taker *t)
 {
 	sqlite3_stmt *statement = NULL;
+	char *segments = store_taker_from("segment"), *others = store_taker_from("other");
 	int code = store_taker_prepare(
 		t, "segment",
-		sqlite3_mprintf("SELECT count(*) FROM " SOURCE ".segment g NOT INDEXED "
-				"WHERE packets <> flow_packets + coalesce((SELECT "
-				"sum(o.packets) FROM " SOURCE ".other o "
-				"WHERE o.segment_id = g.segment_id), 0)"),
+		segments != NULL && others != NULL
+			? sqlite3_mprintf("SELECT count(*) FROM %s WHERE packets <> flow_packets + "
+					  "coalesce((SELECT sum(other.packets) FROM %s WHERE "
+					  "other.segment_id = segment.segment_id), 0)",
+					  segments, others)
+			: NULL,
 		&statement);
 
+	sqlite3_free(segments);
+	sqlite3_free(others);
 	if (code == 0 && sqlite3_step(statement) != SQLITE_ROW)
 		code = store_taker_fail(t, "segment");
 	if (code == 0 && sqlite3_column_int64(statement, 0) != 0)
@@ -282,10 +295,12 @@ static int digest_table(const struct taker *t, const char *table)
 	sqlite3_stmt *statement = NULL;
 	struct digest digest = {0};
 	int result = SQLITE_ROW;
+	char *from = store_taker_from(table);
 	int code = store_taker_prepare(
-		t, table, sqlite3_mprintf("SELECT * FROM " SOURCE ".%s NOT INDEXED", table),
+		t, table, from != NULL ? sqlite3_mprintf("SELECT * FROM %s", from) : NULL,
 		&statement);
 
+	sqlite3_free(from);
 	if (code == 0)
 		code = begin_digest(t, table, statement, &digest);
 	while (code == 0 && (result = sqlite3_step(statement)) == SQLITE_ROW)

@@ -300,7 +300,7 @@ static char *taking_sql(struct taker *t, const char *table, int *code)
 	struct lists lists = {sqlite3_str_new(NULL), sqlite3_str_new(NULL), sqlite3_str_new(NULL),
 			      "0", false};
 	const struct store_reference *owner = store_reference_by_kind(table, STORE_OWNER);
-	char *where, *sql = NULL;
+	char *from = store_taker_from(table), *where, *sql = NULL;
 
 	if (owner == NULL)
 		owner = store_reference_by_kind(table, STORE_OWN_NUMBER);
@@ -318,15 +318,16 @@ static char *taking_sql(struct taker *t, const char *table, int *code)
 			? sqlite3_mprintf("WHERE has_%s(%s)", store_numbered_tables[owner->to],
 					  owner->column)
 			: sqlite3_mprintf("");
-	if (*code == 0 && where != NULL && sqlite3_str_errcode(lists.columns) == SQLITE_OK &&
+	if (*code == 0 && from != NULL && where != NULL &&
+	    sqlite3_str_errcode(lists.columns) == SQLITE_OK &&
 	    sqlite3_str_errcode(lists.values) == SQLITE_OK)
-		sql = sqlite3_mprintf("INSERT INTO main.%s (%s) SELECT %s FROM " SOURCE
-				      ".%s NOT INDEXED %s",
-				      table, sqlite3_str_value(lists.columns),
-				      sqlite3_str_value(lists.values), table, where);
+		sql = sqlite3_mprintf("INSERT INTO main.%s (%s) SELECT %s FROM %s %s", table,
+				      sqlite3_str_value(lists.columns),
+				      sqlite3_str_value(lists.values), from, where);
 	sqlite3_free(sqlite3_str_finish(lists.columns));
 	sqlite3_free(sqlite3_str_finish(lists.values));
 	sqlite3_free(sqlite3_str_finish(lists.counts));
+	sqlite3_free(from);
 	sqlite3_free(where);
 	return sql;
 }

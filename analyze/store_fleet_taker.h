@@ -44,5 +44,9 @@ int store_taker_fail(const struct taker *t, const char *table);
 int store_taker_damage(const struct taker *t, const char *table, const char *what, int64_t number);
 /* Frees sql; NULL is out of memory. */
 int store_taker_prepare(const struct taker *t, const char *table, char *sql, sqlite3_stmt **out);
+/* The source's table as a statement reads it: itself, and no index on it, of which a crafted
+ * file may have one with other content. "NOT INDEXED" says nothing of tables without row
+ * numbers, which are indexes by their primary key. Freed with sqlite3_free; NULL: no memory. */
+char *store_taker_from(const char *table);
 
 #endif

@@ -175,7 +175,9 @@ static int check_verdicts(struct store_source *source, struct error *error)
 static int read_setting(struct store_source *source, const char *key, int64_t fallback,
 			int64_t least, int64_t *out, struct error *error)
 {
-	char *sql = sqlite3_mprintf("SELECT value FROM setting NOT INDEXED WHERE key = %Q", key);
+	char *sql = sqlite3_mprintf(
+		"SELECT value FROM setting INDEXED BY sqlite_autoindex_setting_1 WHERE key = %Q",
+		key);
 	int64_t value = 0;
 	int code = sql != NULL ? storefile_integer(source->db, source->path, sql, fallback, &value,
 						   error)

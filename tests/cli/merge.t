@@ -371,6 +371,19 @@ sqlite3 lies.db "UPDATE process_bucket SET sent_bytes = 1 << 62; DELETE FROM pro
 merge new.db a.db b.db lies.db
 ok "sums by process are made anew, whatever it says they are" cmp new.db abc.db
 rm new.db
+# An index that has what the table had before it was changed.
+cp c.db hostile.db
+sqlite3 hostile.db "CREATE INDEX before ON other (segment_id, packets); ANALYZE"
+root=$(ask hostile.db "SELECT rootpage FROM sqlite_schema WHERE name = 'before'")
+for sql in "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'before'" "UPDATE other SET packets = packets + 5" \
+	"PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES ('index', 'before', 'other', $root,
+	'CREATE INDEX before ON other (segment_id, packets)')"; do
+	sqlite3 hostile.db "$sql"
+done
+is "$(ask hostile.db "SELECT sum(packets) FROM other; SELECT packets || reason || bytes FROM other")" "2
+7arp56" "an index says other than its table"
+refused 1 "^pcapwho merge: hostile.db: .*in table segment: packets that do not add up" "and is not asked" new.db a.db hostile.db
+is "$(echo new.db*)" "new.db*" "and is not asked: no database"
 analyze -o c-packets.db --packets c
 merge two-packets.db packets.db c-packets.db
 is "$status$(ask two-packets.db "PRAGMA foreign_key_check; SELECT count(*), sum(bytes) FROM packets")" \
