@@ -130,6 +130,9 @@ static int create_schema(struct store *store, struct error *error)
 {
 	int code = store_execute(store, new_pragmas, error);
 
+	/* Its rows come out of other files. */
+	if (code == 0 && store->is_merged)
+		code = store_execute(store, STOREFILE_CHECK_PAGES, error);
 	if (code == 0)
 		code = store_execute(store, "BEGIN", error);
 	if (code == 0)
@@ -241,6 +244,7 @@ static int open_new(struct store *store, int64_t bucket_ns, bool with_packets, s
 	if (sqlite3_open_v2(store->fill_path, &store->db,
 			    store->is_merged ? MERGED_FLAGS : FILL_FLAGS, NULL) != SQLITE_OK)
 		return storefile_fail(store->db, store->path, "open", error);
+	storefile_distrust(store->db);
 	return create_schema(store, error);
 }
 
@@ -293,8 +297,7 @@ static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packe
 	if (sqlite3_db_readonly(store->db, "main") == 1)
 		return error_set(error, ERROR_SYSTEM, store->path, -1,
 				 "cannot be written, so nothing can be added to it");
-	sqlite3_db_config(store->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	sqlite3_db_config(store->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	storefile_distrust(store->db);
 	code = refuse_merged(store, error);
 	if (code == 0)
 		code = store_execute(store, place_pragmas, error);

@@ -219,8 +219,12 @@ static int define_functions(struct taker *t)
 /* By the column's name: what it counts is what may be added up. An offset is a place. */
 static bool is_count(const char *column, const char *type)
 {
-	return strcmp(type, "INTEGER") == 0 && strncmp(column, "offset", 6) != 0 &&
-	       (strstr(column, "packets") != NULL || strstr(column, "bytes") != NULL);
+	static const char *const counts[] = {"packets", "bytes", "dropped", "count"};
+	bool found = false;
+
+	for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
+		found = found || strstr(column, counts[i]) != NULL;
+	return found && strcmp(type, "INTEGER") == 0 && strncmp(column, "offset", 6) != 0;
 }
 
 /* Calls each for the table's columns, as this version has them. */

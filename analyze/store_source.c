@@ -222,8 +222,8 @@ int store_source_open(const char *path, const struct store_ours *ours, struct st
 	code = storefile_open_untouched(path, &source->db, error);
 	if (code == 0 && stat(path, &source->facts.status) != 0)
 		code = error_errno(error, path, "open");
-	if (code == 0 && sqlite3_exec(source->db, "PRAGMA cell_size_check = ON; BEGIN", NULL, NULL,
-				      NULL) != SQLITE_OK)
+	if (code == 0 &&
+	    sqlite3_exec(source->db, STOREFILE_CHECK_PAGES "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
 		code = storefile_fail(source->db, path, "read", error);
 	if (code == 0)
 		code = check_tables(source, error);
@@ -379,8 +379,7 @@ int store_lock_open(const char *path, struct store_lock **out, struct error *err
 		goto out;
 	}
 	sqlite3_busy_timeout(lock->db, 10000);
-	sqlite3_db_config(lock->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	sqlite3_db_config(lock->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	storefile_distrust(lock->db);
 	/* The log of a database that somebody put into WAL mode would stay beside the
 	 * new file and be taken for its own. */
 	if (sqlite3_db_readonly(lock->db, "main") == 1)

@@ -262,7 +262,7 @@ static int open_as(const char *name, const char *path, int flags, struct sqlite3
 	}
 	sqlite3_busy_timeout(db, 10000);
 	sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	storefile_distrust(db);
 	/* SQLite opens the file when it is first asked something. */
 	code = storefile_integer(db, path, "SELECT count(*) FROM sqlite_schema", 0, &objects,
 				 error);
@@ -335,6 +335,12 @@ void storefile_configure(void)
 	/* Nobody asks SQLite how much memory it has, and the sum takes a lock for each piece.
 	 * Where it runs already it stays as it is. */
 	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
+void storefile_distrust(struct sqlite3 *db)
+{
+	sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
 }
 
 int storefile_open(const char *path, struct sqlite3 **out, struct error *error)

@@ -13,6 +13,9 @@
 
 struct sqlite3;
 
+/* For what comes from elsewhere: pages are checked as they are read. */
+#define STOREFILE_CHECK_PAGES "PRAGMA cell_size_check = ON;"
+
 #define STOREFILE_APPLICATION_ID 0x70637768 /* "pcwh" */
 #define STOREFILE_VERSION	 8	    /* user_version; raised when a table changes */
 /* The same, in quotes. */
@@ -23,6 +26,9 @@ struct sqlite3;
 
 /* Before the first database of a program whose work is to write one: makes SQLite cheaper. */
 void storefile_configure(void);
+
+/* What a file that db opens, or that is attached to it, has of its own is not run. */
+void storefile_distrust(struct sqlite3 *db);
 
 /* Opens an existing database of ours to read; nothing can be written through
  * it, and its schema is not trusted to call anything that has side effects. A

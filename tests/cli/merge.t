@@ -331,6 +331,9 @@ hostile "table connection: unknown verdict guess" "an unknown rule" "UPDATE conn
 hostile "table connection: .*CHECK" "an owner without a rule" "UPDATE connection SET rule = NULL WHERE rule IS NOT NULL"
 hostile "too large or negative" "a negative count" "UPDATE traffic SET sent_bytes = -1"
 hostile "too large or negative" "counts that cannot be added up" "UPDATE traffic SET sent_bytes = 9223372036854775807"
+hostile "too large or negative" "drops that cannot be added up" \
+	"INSERT INTO coverage (recording_id, kind, count) VALUES (1, 'dropped', 9223372036854775807)"
+hostile "too large or negative" "drops of less than nothing" "UPDATE segment SET dropped = -1"
 hostile "do not add up" "traffic that was lost" "DELETE FROM traffic WHERE connection_id = 1"
 hostile "do not add up" "flows that were lost" "UPDATE flow SET orig_packets = 0"
 hostile "do not add up" "a segment that has more" "UPDATE segment SET packets = packets + 1"
