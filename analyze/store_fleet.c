@@ -26,7 +26,7 @@ int store_taker_fail(const struct taker *t, const char *table)
 	if (t->failed != 0)
 		return t->failed;
 	if (kind == SQLITE_NOMEM || kind == SQLITE_INTERRUPT || kind == SQLITE_BUSY || is_target ||
-	    kind == SQLITE_IOERR)
+	    kind == SQLITE_IOERR || kind == SQLITE_CORRUPT)
 		return storefile_fail(db, is_target ? t->store->path : t->source->path, table,
 				      t->error);
 	return error_damage(t->error, t->source->path, -1, "rows that can be merged",

@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sqlite3.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +28,10 @@ static enum error_code code_of(int result)
 	}
 }
 
+#define TAKE_ANOTHER                                                                               \
+	"take another copy of it, or make it anew, from the evidence (analyze) or the databases "  \
+	"(merge)"
+
 int storefile_fail(struct sqlite3 *db, const char *path, const char *what, struct error *error)
 {
 	if (!db)
@@ -33,6 +39,10 @@ int storefile_fail(struct sqlite3 *db, const char *path, const char *what, struc
 	enum error_code code = code_of(sqlite3_errcode(db));
 	if (code == ERROR_INTERRUPTED)
 		return error_set(error, code, NULL, -1, "interrupted");
+	if (code == ERROR_DAMAGED)
+		return error_damage(error, path, -1, "a database that is whole",
+				    "one that contradicts itself (%s: %s): " TAKE_ANOTHER, what,
+				    sqlite3_errmsg(db));
 	int number = sqlite3_system_errno(db);
 	int kind = sqlite3_errcode(db) & 0xff;
 	bool from_system = kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN || kind == SQLITE_FULL;
@@ -40,11 +50,6 @@ int storefile_fail(struct sqlite3 *db, const char *path, const char *what, struc
 	if (from_system && number != 0)
 		error_set(error, code, path, -1, "%s: %s (%s)", what, sqlite3_errmsg(db),
 			  strerror(number));
-	else if (code == ERROR_DAMAGED)
-		error_set(error, code, path, -1,
-			  "%s: %s: make it anew, from the evidence (analyze) or the databases "
-			  "(merge)",
-			  what, sqlite3_errmsg(db));
 	else
 		error_set(error, code, path, -1, "%s: %s", what, sqlite3_errmsg(db));
 	if (error && from_system)
@@ -74,8 +79,13 @@ int storefile_integer(struct sqlite3 *db, const char *path, const char *sql, int
 
 /* The fields of SQLite's file header (https://www.sqlite.org/fileformat2.html 1.3). */
 #define HEADER_BYTES	    100
+#define HEADER_PAGE_SIZE    16 /* 2 bytes, of which 1 is 65536 */
+#define MOST_PAGE_SIZE	    65536
 #define HEADER_VERSIONS	    18 /* to write and to read */
 #define HEADER_VERSION_WAL  2
+#define HEADER_CHANGES	    24
+#define HEADER_PAGES	    28
+#define HEADER_PAGES_FOR    92 /* the number of changes when the pages were counted */
 #define HEADER_USER_VERSION 60
 #define HEADER_APPLICATION  68
 
@@ -110,6 +120,50 @@ static int check_header(const uint8_t *header, size_t length, const char *path, 
 	return 0;
 }
 
+/* The name of SQLite's own file to the database at path: beside the file that a symbolic
+ * link leads to. */
+static char *name_beside(const char *path, const char *suffix)
+{
+	char *real = realpath(path, NULL);
+	char *name = sqlite3_mprintf("%s%s", real ? real : path, suffix);
+
+	free(real);
+	return name;
+}
+
+static bool has_content(const char *path, const char *suffix)
+{
+	char *name = name_beside(path, suffix);
+	struct stat status;
+	bool found = name && stat(name, &status) == 0 && status.st_size > 0;
+
+	sqlite3_free(name);
+	return found;
+}
+
+/* A copy that broke off has a header that tells what is not there. One that is being written
+ * has a journal until it is as its header says, so that is looked for before its size. */
+static int check_size(const uint8_t *header, int fd, const char *path, struct error *error)
+{
+	int64_t page = header[HEADER_PAGE_SIZE] << 8 | header[HEADER_PAGE_SIZE + 1] << 16;
+	int64_t wanted = big_endian(header + HEADER_PAGES) * page;
+	struct stat status;
+	char text[48];
+
+	/* What makes no sense at all SQLite refuses. */
+	if (page > MOST_PAGE_SIZE ||
+	    big_endian(header + HEADER_CHANGES) != big_endian(header + HEADER_PAGES_FOR) ||
+	    has_content(path, "-journal") || has_content(path, "-wal"))
+		return 0;
+	if (fstat(fd, &status) != 0)
+		return error_errno(error, path, "stat");
+	if (status.st_size >= wanted)
+		return 0;
+	snprintf(text, sizeof text, "a database of %" PRId64 " bytes", wanted);
+	return error_damage(error, path, status.st_size, text,
+			    "the end of the file, which was cut off: " TAKE_ANOTHER);
+}
+
 static int identify(const char *path, uint8_t header[HEADER_BYTES], struct error *error)
 {
 	struct stat status;
@@ -139,6 +193,8 @@ static int identify(const char *path, uint8_t header[HEADER_BYTES], struct error
 	}
 	code = got < 0 ? error_errno(error, path, "read")
 		       : check_header(header, length, path, error);
+	if (code == 0)
+		code = check_size(header, fd, path, error);
 out:
 	close(fd);
 	return code;
@@ -154,27 +210,6 @@ int storefile_identify(const char *path, struct error *error)
 char *storefile_name(const char *path)
 {
 	return sqlite3_mprintf("%s%s", path[0] == '/' ? "" : "./", path);
-}
-
-/* The name of SQLite's own file to the database at path: beside the file that a symbolic
- * link leads to. */
-static char *name_beside(const char *path, const char *suffix)
-{
-	char *real = realpath(path, NULL);
-	char *name = sqlite3_mprintf("%s%s", real ? real : path, suffix);
-
-	free(real);
-	return name;
-}
-
-static bool has_content(const char *path, const char *suffix)
-{
-	char *name = name_beside(path, suffix);
-	struct stat status;
-	bool found = name && stat(name, &status) == 0 && status.st_size > 0;
-
-	sqlite3_free(name);
-	return found;
 }
 
 /* A journal of a transaction over several databases ends with the name of another file,

@@ -276,6 +276,13 @@ ok "through a link to a directory, from one and a link in it" cmp real/new.db ab
 : >empty.db
 refused 1 "empty.db: wanted a pcapwho database, found an empty file" "an empty file" new.db a.db empty.db
 refused 1 "a: wanted a pcapwho database, found a directory" "a directory" new.db a.db a
+head -c 40000 b.db >cut.db
+refused 1 "cut.db: at byte 40000: wanted a database of $(stat -c %s b.db) bytes, found the end of the file, which was cut off: take another" \
+	"one that was cut off" new.db a.db cut.db
+cp b.db scratched.db
+root=$(ask b.db "SELECT rootpage FROM sqlite_schema WHERE name = 'flow'")
+printf '%64s' x | dd of=scratched.db bs=1 seek=$((4096 * (root - 1))) conv=notrunc status=none
+refused 1 "scratched.db: wanted .*malformed.*: take another copy of it, or make it anew, from the evidence" "a page of something else" new.db a.db scratched.db
 mkfifo pipe.db
 refused 1 "pipe.db: wanted a pcapwho database, found no regular file" "a FIFO" new.db pipe.db
 refused 1 "/nowhere/new.db: create: No such file" "a directory that is not there" "$TMP/nowhere/new.db" a.db

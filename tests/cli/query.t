@@ -222,7 +222,7 @@ check 'a directory: 1' gives 1 'found a directory' "$work" top
 cp "$db" "$work/new.db" && sqlite3 "$work/new.db" 'PRAGMA user_version = 9'
 check 'a newer database: 1' gives 1 'version 9' "$work/new.db" top
 cp "$db" "$work/short.db" && truncate -s 8192 "$work/short.db"
-check 'a database cut off: 1' gives 1 'malformed: make it anew' "$work/short.db" top
+check 'a database cut off: 1' gives 1 'found the end of the file, which was cut off: take another copy of it' "$work/short.db" top
 check 'a full device: 1' bash -c '"$1" query "$2" top >/dev/full 2>/dev/null; [ $? -eq 1 ]' - "$pcapwho" "$db"
 
 # Names that mean something to SQLite.
