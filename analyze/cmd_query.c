@@ -166,6 +166,7 @@ static int parse_time(struct sqlite3 *db, const char *path, const char *option, 
 
 static int check_bucket(struct sqlite3 *db, const char *path, int64_t asked_ns, struct error *error)
 {
+	char mine[QUANTITY_DURATION_SIZE], asked[QUANTITY_DURATION_SIZE];
 	int64_t bucket_ns = 1;
 	int code = storefile_integer(db, path, "SELECT value FROM setting WHERE key = 'bucket_ns'",
 				     1, &bucket_ns, error);
@@ -177,10 +178,10 @@ static int check_bucket(struct sqlite3 *db, const char *path, int64_t asked_ns, 
 				    (long long)bucket_ns);
 	if (asked_ns % bucket_ns != 0)
 		return error_set(error, ERROR_USAGE, path, -1,
-				 "--bucket: wanted a multiple of %.10g s, the bucket of this "
-				 "database, found %.10g s",
-				 (double)bucket_ns / NS_PER_SECOND,
-				 (double)asked_ns / NS_PER_SECOND);
+				 "--bucket: wanted a multiple of %s, the bucket of this "
+				 "database, found %s",
+				 quantity_format_duration(bucket_ns, mine, sizeof(mine)),
+				 quantity_format_duration(asked_ns, asked, sizeof(asked)));
 	return 0;
 }
 

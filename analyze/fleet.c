@@ -26,23 +26,22 @@ struct row {
 };
 
 struct database {
-	char *path;
-	struct store_source_facts facts;
+	int64_t bucket_ns;
+	bool with_packets;
 	struct row *rows; /* by recording_id */
 	size_t row_count, row_capacity;
 	int64_t *recording_ids;
 	uint32_t *recording_units;
-	struct store_fleet_source source;
+	struct store_fleet_source source; /* its path is one of joining.paths */
 	size_t place; /* of its first unit in the result; FLEET_NONE: nothing of it is taken */
 	bool is_needed;
 };
 
-struct merger {
+struct joining {
 	const struct fleet_options *options;
 	struct fleet_result *result;
 	char *target; /* what is replaced, without symbolic links; or what is made */
 	bool exists;  /* then it is the first database */
-	struct stat target_status;
 	struct store_lock *lock;
 	struct store_ours *ours;
 	struct database *databases;
@@ -60,7 +59,7 @@ static int no_memory(struct error *error)
 	return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 }
 
-static void show_progress(struct merger *m)
+static void show_progress(struct joining *m)
 {
 	if (m->options->progress == NULL)
 		return;
@@ -82,9 +81,11 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-static int find_target(struct merger *m, const char *to, struct error *error)
+static int find_target(struct joining *m, const char *to, struct error *error)
 {
-	m->exists = stat(to, &m->target_status) == 0;
+	struct stat status;
+
+	m->exists = stat(to, &status) == 0;
 	if (!m->exists && errno != ENOENT)
 		return error_errno(error, to, "open");
 	/* The file that a symbolic link leads to is replaced, and not the link. */
@@ -92,30 +93,33 @@ static int find_target(struct merger *m, const char *to, struct error *error)
 	return m->target != NULL ? 0 : error_errno(error, to, "open");
 }
 
-static bool is_there(const struct merger *m, const struct stat *status)
+/* NULL: none of them is this file. */
+static const struct database *find_file(const struct joining *m, const struct stat *status)
 {
 	for (size_t i = 0; i < m->count; i++)
-		if (is_same_file(&m->databases[i].facts.status, status))
-			return true;
-	return false;
+		if (is_same_file(&m->databases[i].source.status, status))
+			return &m->databases[i];
+	return NULL;
 }
 
-static int add_database(struct merger *m, const char *path, const struct stat *status,
+static int add_database(struct joining *m, const char *path, const struct stat *status,
 			struct error *error)
 {
 	struct database *database = &m->databases[m->count];
 
-	*database = (struct database){.path = strdup(path), .place = FLEET_NONE};
-	if (database->path == NULL)
+	m->paths[m->count] = strdup(path);
+	if (m->paths[m->count] == NULL)
 		return no_memory(error);
-	database->facts.status = *status;
-	m->paths[m->count++] = database->path;
+	*database = (struct database){.place = FLEET_NONE};
+	database->source.path = m->paths[m->count++];
+	database->source.status = *status;
 	return 0;
 }
 
 /* One file under two names counts once. */
-static int find_databases(struct merger *m, char *const *from, size_t count, struct error *error)
+static int find_databases(struct joining *m, char *const *from, size_t count, struct error *error)
 {
+	struct stat found;
 	int status = 0;
 
 	m->databases = calloc(count + 1, sizeof(*m->databases));
@@ -123,17 +127,19 @@ static int find_databases(struct merger *m, char *const *from, size_t count, str
 	if (m->databases == NULL || m->paths == NULL)
 		return no_memory(error);
 	if (m->exists)
-		status = add_database(m, m->target, &m->target_status, error);
+		status = stat(m->target, &found) == 0 ? add_database(m, m->target, &found, error)
+						      : error_errno(error, m->target, "open");
 	for (size_t i = 0; i < count && status == 0; i++) {
-		struct stat found;
+		const struct database *same;
 
 		if (stat(from[i], &found) != 0)
 			return error_errno(error, from[i], "open");
-		if (m->exists && is_same_file(&found, &m->target_status))
+		same = find_file(m, &found);
+		if (same != NULL && m->exists && same == m->databases)
 			return error_set(error, ERROR_USAGE, from[i], -1,
 					 "is the database to merge into, and cannot be one of "
 					 "those that are merged");
-		if (!is_there(m, &found))
+		if (same == NULL)
 			status = add_database(m, from[i], &found, error);
 	}
 	m->result->databases = m->count - m->exists;
@@ -143,16 +149,16 @@ static int find_databases(struct merger *m, char *const *from, size_t count, str
 /* ---------------------------------------------------------- reading them -- */
 
 struct reading {
-	struct merger *merger;
+	struct joining *joining;
 	struct database *database;
 };
 
 static int on_recording(const struct store_source_recording *r, void *context, struct error *error)
 {
 	struct reading *reading = context;
-	struct merger *m = reading->merger;
+	struct joining *m = reading->joining;
 	struct database *d = reading->database;
-	size_t unit = fleet_plan_unit(&m->plan, (size_t)(d - m->databases), r->part, r->hostname,
+	size_t unit = fleet_plan_unit(&m->plan, (size_t)(d - m->databases), r->unit, r->hostname,
 				      r->boot_id != NULL ? r->boot_id : r->uuid);
 	struct row row = {.recording_id = r->recording_id,
 			  .unit = (uint32_t)unit,
@@ -195,41 +201,32 @@ static int on_segment(const struct store_source_segment *s, void *context, struc
 	};
 
 	if (row == NULL)
-		return error_damage(error, reading->database->path, -1,
+		return error_damage(error, reading->database->source.path, -1,
 				    "a recording of each segment", "none of number %" PRId64,
 				    s->recording_id);
 	facts.recording = row->is_made_up ? NULL : row->uuid;
-	return fleet_plan_segment(&reading->merger->plan, row->unit, &facts, error);
+	return fleet_plan_segment(&reading->joining->plan, row->unit, &facts, error);
 }
 
-/* A duration as it is given on the command line, exactly. */
-static const char *bucket_text(int64_t ns, char text[32])
+static int check_settings(const struct joining *m, const struct database *d, struct error *error)
 {
-	if (ns % NS_PER_SECOND == 0)
-		snprintf(text, 32, "%" PRId64 "s", ns / NS_PER_SECOND);
-	else
-		snprintf(text, 32, "%" PRId64 "ns", ns);
-	return text;
-}
+	const struct database *a = &m->databases[0];
+	char mine[QUANTITY_DURATION_SIZE], theirs[QUANTITY_DURATION_SIZE];
 
-static int check_settings(const struct merger *m, const struct database *d, struct error *error)
-{
-	const struct store_source_facts *a = &m->databases[0].facts, *b = &d->facts;
-	char mine[32], theirs[32];
-
-	if (a->bucket_ns != b->bucket_ns)
-		return error_set(error, ERROR_USAGE, d->path, -1,
+	if (a->bucket_ns != d->bucket_ns)
+		return error_set(error, ERROR_USAGE, d->source.path, -1,
 				 "its buckets are of %s, those of %.180s of %s: analyze the "
 				 "evidence of one of them anew, with --bucket",
-				 bucket_text(b->bucket_ns, mine), m->paths[0],
-				 bucket_text(a->bucket_ns, theirs));
-	if (a->with_packets != b->with_packets)
-		return error_set(error, ERROR_USAGE, d->path, -1,
+				 quantity_format_duration(d->bucket_ns, mine, sizeof(mine)),
+				 m->paths[0],
+				 quantity_format_duration(a->bucket_ns, theirs, sizeof(theirs)));
+	if (a->with_packets != d->with_packets)
+		return error_set(error, ERROR_USAGE, d->source.path, -1,
 				 "it has %s row for each packet, as %.180s has%s: analyze the "
 				 "evidence of one of them anew, %s --packets",
-				 b->with_packets ? "a" : "no", m->paths[0],
-				 b->with_packets ? " not" : "",
-				 b->with_packets ? "or this one without" : "with");
+				 d->with_packets ? "a" : "no", m->paths[0],
+				 d->with_packets ? " not" : "",
+				 d->with_packets ? "or this one without" : "with");
 	return 0;
 }
 
@@ -243,8 +240,6 @@ static int split_rows(struct database *d, struct error *error)
 		d->recording_ids[i] = d->rows[i].recording_id;
 		d->recording_units[i] = d->rows[i].unit;
 	}
-	d->source.path = d->path;
-	d->source.status = d->facts.status;
 	d->source.recording_ids = d->recording_ids;
 	d->source.recording_units = d->recording_units;
 	d->source.recording_count = d->row_count;
@@ -252,7 +247,7 @@ static int split_rows(struct database *d, struct error *error)
 }
 
 /* What stands there is held from now on, so that nothing is added to it that would be lost. */
-static int hold_target(struct merger *m, struct store_source *source, struct error *error)
+static int hold_target(struct joining *m, struct store_source *source, struct error *error)
 {
 	struct stat now;
 	int status;
@@ -271,7 +266,7 @@ static int hold_target(struct merger *m, struct store_source *source, struct err
 	return status;
 }
 
-static int read_database(struct merger *m, struct database *d, struct error *error)
+static int read_database(struct joining *m, struct database *d, struct error *error)
 {
 	struct reading reading = {m, d};
 	struct store_source *source = NULL;
@@ -281,11 +276,15 @@ static int read_database(struct merger *m, struct database *d, struct error *err
 	if (is_target)
 		status = store_lock_open(m->target, &m->lock, error);
 	if (status == 0)
-		status = store_source_open(d->path, m->ours, &source, error);
+		status = store_source_open(d->source.path, m->ours, &source, error);
 	if (status == 0 && is_target)
 		status = hold_target(m, source, error);
 	if (status == 0) {
-		d->facts = *store_source_facts(source);
+		const struct store_source_facts *facts = store_source_facts(source);
+
+		d->source.status = facts->status;
+		d->bucket_ns = facts->bucket_ns;
+		d->with_packets = facts->with_packets;
 		status = check_settings(m, d, error);
 	}
 	if (status == 0)
@@ -299,7 +298,7 @@ static int read_database(struct merger *m, struct database *d, struct error *err
 /* --------------------------------------------------------------- planning -- */
 
 /* One analysis would have seen what goes on from one unit to the other. */
-static void remark_units(struct merger *m)
+static void remark_units(struct joining *m)
 {
 	const struct fleet_plan *plan = &m->plan;
 	size_t last;
@@ -322,7 +321,7 @@ static void remark_units(struct merger *m)
 	}
 }
 
-static void mark_needed(struct merger *m)
+static void mark_needed(struct joining *m)
 {
 	const struct fleet_plan *plan = &m->plan;
 
@@ -345,7 +344,7 @@ static void mark_needed(struct merger *m)
 		m->progress.wanted += m->databases[i].place != FLEET_NONE;
 }
 
-static int make_plan(struct merger *m, struct error *error)
+static int make_plan(struct joining *m, struct error *error)
 {
 	int status = fleet_plan_make(&m->plan, m->paths, error);
 
@@ -369,7 +368,7 @@ static int make_plan(struct merger *m, struct error *error)
 
 /* ---------------------------------------------------------------- merging -- */
 
-static int compare_twins(const struct merger *m, struct error *error)
+static int compare_twins(const struct joining *m, struct error *error)
 {
 	for (size_t i = 0; i < m->plan.unit_count; i++) {
 		const struct fleet_plan_unit *unit = &m->plan.units[i], *twin;
@@ -393,7 +392,7 @@ static int compare_twins(const struct merger *m, struct error *error)
 	return 0;
 }
 
-static int number_all(struct merger *m, struct error *error)
+static int number_all(struct joining *m, struct error *error)
 {
 	int status = 0;
 
@@ -408,7 +407,7 @@ static int number_all(struct merger *m, struct error *error)
 	return status == 0 ? compare_twins(m, error) : status;
 }
 
-static void place_units(struct merger *m)
+static void place_units(struct joining *m)
 {
 	int64_t before[STORE_NUMBERED] = {0};
 
@@ -433,7 +432,7 @@ static int by_place(const void *left, const void *right)
 }
 
 /* In the order of the result, in which rows cost least. */
-static int take_all(struct merger *m, struct error *error)
+static int take_all(struct joining *m, struct error *error)
 {
 	struct database **order = calloc(m->count + 1, sizeof(struct database *));
 	int status = 0;
@@ -455,7 +454,7 @@ static int take_all(struct merger *m, struct error *error)
 }
 
 /* A row of packets holds eight, so nothing is counted of them while they are taken. */
-static int check_packets(const struct merger *m, struct error *error)
+static int check_packets(const struct joining *m, struct error *error)
 {
 	int status = 0;
 
@@ -470,7 +469,7 @@ static int check_packets(const struct merger *m, struct error *error)
 	return status;
 }
 
-static int fill_store(struct merger *m, struct error *error)
+static int fill_store(struct joining *m, struct error *error)
 {
 	const struct fleet_options *o = m->options;
 	int status;
@@ -478,8 +477,8 @@ static int fill_store(struct merger *m, struct error *error)
 	if (o->begin != NULL)
 		o->begin(o->context);
 	store_remove_stale(m->target, o->report, o->context);
-	status = store_open_merged(m->target, m->exists, m->databases[0].facts.bucket_ns,
-				   m->databases[0].facts.with_packets, &m->store, error);
+	status = store_open_merged(m->target, m->exists, m->databases[0].bucket_ns,
+				   m->databases[0].with_packets, &m->store, error);
 	if (status != 0)
 		return status;
 	store_stop_when(m->store, o->stop);
@@ -498,7 +497,7 @@ static int fill_store(struct merger *m, struct error *error)
 	return status;
 }
 
-static void release(struct merger *m)
+static void release(struct joining *m)
 {
 	for (size_t i = 0; i < m->count; i++) {
 		struct database *d = &m->databases[i];
@@ -509,7 +508,7 @@ static void release(struct merger *m)
 		free(d->recording_ids);
 		free(d->recording_units);
 		store_fleet_source_release(&d->source);
-		free(d->path);
+		free(m->paths[i]);
 	}
 	free(m->databases);
 	free(m->paths);
@@ -524,7 +523,7 @@ int fleet_merge(const char *to, char *const *from, size_t count,
 		const struct fleet_options *options, struct fleet_result *result,
 		struct error *error)
 {
-	struct merger m = {
+	struct joining m = {
 		.options = options,
 		.result = result,
 		.begun_ns = quantity_now_ns(CLOCK_MONOTONIC),

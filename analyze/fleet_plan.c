@@ -15,27 +15,27 @@ static int no_memory(struct error *error)
 
 /* --------------------------------------------------------------- telling -- */
 
-static uint64_t hash_part(size_t source, int64_t part)
+static uint64_t hash_unit(size_t source, int64_t number)
 {
-	return hashindex_mix(hashindex_mix(hashindex_seed ^ (uint64_t)part) ^ source);
+	return hashindex_mix(hashindex_mix(hashindex_seed ^ (uint64_t)number) ^ source);
 }
 
 static uint64_t hash_of_unit(const void *context, uint32_t place)
 {
 	const struct fleet_plan_unit *unit = &((const struct fleet_plan *)context)->units[place];
 
-	return hash_part(unit->source, unit->part);
+	return hash_unit(unit->source, unit->number);
 }
 
-size_t fleet_plan_unit(struct fleet_plan *plan, size_t source, int64_t part, const char *host,
+size_t fleet_plan_unit(struct fleet_plan *plan, size_t source, int64_t number, const char *host,
 		       const char *boot)
 {
-	uint64_t hash = hash_part(source, part);
+	uint64_t hash = hash_unit(source, number);
 	uint32_t probe = (uint32_t)hash, place;
 	struct fleet_plan_unit *unit;
 
 	while ((place = hashindex_next(&plan->unit_index, hash, &probe)) != HASHINDEX_NONE)
-		if (plan->units[place].source == source && plan->units[place].part == part)
+		if (plan->units[place].source == source && plan->units[place].number == number)
 			return place;
 	if (plan->unit_count >= HASHINDEX_NONE ||
 	    grow_one(&plan->units, plan->unit_count, &plan->unit_capacity, sizeof(*plan->units)) !=
@@ -43,7 +43,7 @@ size_t fleet_plan_unit(struct fleet_plan *plan, size_t source, int64_t part, con
 		return FLEET_NONE;
 	unit = &plan->units[plan->unit_count];
 	*unit = (struct fleet_plan_unit){.source = source,
-					 .part = part,
+					 .number = number,
 					 .host = strdup(host != NULL ? host : ""),
 					 .boot = strdup(boot),
 					 .twin = FLEET_NONE};

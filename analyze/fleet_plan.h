@@ -1,5 +1,5 @@
 /*
- * fleet_plan.h - which parts of which databases become one, and in which order.
+ * fleet_plan.h - which units of which databases become one, and in which order.
  *
  * Knows no database: it is told recordings and segments, and answers. Segments are the
  * same whose recording and name are. A capture of which nothing is known but its packets
@@ -33,7 +33,7 @@ struct fleet_plan_segment {
 /* Recordings that were analyzed together. */
 struct fleet_plan_unit {
 	size_t source;
-	int64_t part;	  /* the source's number for it */
+	int64_t number;	  /* the source's number for it */
 	char *host;	  /* "": not known */
 	char *boot;	  /* its boot, or its recording's UUID */
 	size_t *segments; /* by same */
@@ -45,15 +45,15 @@ struct fleet_plan_unit {
 struct fleet_plan {
 	struct fleet_plan_unit *units;
 	size_t unit_count, unit_capacity;
-	struct hashindex unit_index; /* by source and part */
+	struct hashindex unit_index; /* by source and number */
 	struct fleet_plan_segment *segments;
 	size_t segment_count, segment_capacity;
 	size_t *order; /* of the wanted units: how many there are is wanted_count */
 	size_t wanted_count;
 };
 
-/* The unit of a part of a source; made if new. FLEET_NONE: no memory. Texts are copied. */
-size_t fleet_plan_unit(struct fleet_plan *plan, size_t source, int64_t part, const char *host,
+/* A unit of a source by its number; made if new. FLEET_NONE: no memory. Texts are copied. */
+size_t fleet_plan_unit(struct fleet_plan *plan, size_t source, int64_t number, const char *host,
 		       const char *boot);
 
 struct fleet_plan_facts {
@@ -66,7 +66,7 @@ int fleet_plan_segment(struct fleet_plan *plan, size_t unit, const struct fleet_
 		       struct error *error);
 
 /* Decides. paths: of the sources, for messages; the first may be what stands there. ERROR_DAMAGED:
- * a segment is in two of them and they are not the same, or neither part has all of the
+ * a segment is in two of them and they are not the same, or neither unit has all of the
  * other. */
 int fleet_plan_make(struct fleet_plan *plan, char *const *paths, struct error *error);
 

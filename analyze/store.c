@@ -280,6 +280,17 @@ static int refuse_merged(struct store *store, struct error *error)
 	return code;
 }
 
+static int refuse_bucket(const struct store *store, int64_t wanted_ns, struct error *error)
+{
+	char mine[QUANTITY_DURATION_SIZE], wanted[QUANTITY_DURATION_SIZE];
+
+	return error_set(error, ERROR_USAGE, store->path, -1,
+			 "its buckets are of %s, and not of %s: write another file, or leave "
+			 "--bucket out",
+			 quantity_format_duration(store->bucket_ns, mine, sizeof mine),
+			 quantity_format_duration(wanted_ns, wanted, sizeof wanted));
+}
+
 static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packets,
 			 struct error *error)
 {
@@ -312,11 +323,7 @@ static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packe
 		return code;
 	store->with_packets = packets != 0;
 	if (bucket_ns && bucket_ns != store->bucket_ns)
-		return error_set(
-			error, ERROR_USAGE, store->path, -1,
-			"its buckets are %.10g s and cannot become %.10g s: write another file",
-			(double)store->bucket_ns / NS_PER_SECOND,
-			(double)bucket_ns / NS_PER_SECOND);
+		return refuse_bucket(store, bucket_ns, error);
 	if (with_packets && !store->with_packets)
 		return error_set(error, ERROR_USAGE, store->path, -1,
 				 "it was made without packets: write another file to have them");

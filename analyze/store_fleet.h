@@ -20,7 +20,7 @@
 
 /* carry.kind of a merged database: seq is a recording_id, state the number of its unit
  * in decimal, counted from 1. */
-#define STORE_CARRY_PART 64
+#define STORE_CARRY_UNIT 64
 
 /* The tables whose rows have numbers that others point to, each before those that point
  * to it. */
@@ -50,7 +50,9 @@ enum store_reference_kind {
 /* Each column that has a number of a row, by table, the tables in the order in which
  * they are taken. What a table has besides is taken as it is. A test (test_fleet.c) holds this
  * against the schema: a new table or column that points to rows must stand here, or there among
- * those of which a merged database has its own rows. */
+ * those of which a merged database has its own rows. That is all a new table needs, if it has a
+ * number of its own or is WITHOUT ROWID, and one of its columns tells whose unit it belongs to;
+ * store_numbered too, if others point to its rows. */
 struct store_reference {
 	const char *table, *column;
 	enum store_reference_kind kind;

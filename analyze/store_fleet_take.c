@@ -6,6 +6,7 @@
 
 #include "analyze/store_fleet_taker.h"
 #include "analyze/storefile.h"
+#include "snapshot/format/quantity.h"
 
 /* So that no query overflows that adds up two columns. */
 #define MOST_COUNTED (INT64_MAX / 2)
@@ -123,7 +124,7 @@ static void sum_traffic(sqlite3_context *context, int count, sqlite3_value **val
 {
 	struct taker *t = ((struct taker_ids *)sqlite3_user_data(context))->taker;
 	/* So that no time of a bucket overflows, nor the period that a bucket is in. */
-	int64_t most = INT64_MAX / (t->store->bucket_ns > 1 ? t->store->bucket_ns : 2);
+	int64_t most = QUANTITY_MAX_TIME_NS / t->store->bucket_ns;
 	struct store_traffic row = {
 		.bucket = sqlite3_value_int64(values[1]),
 		.sent_packets = sqlite3_value_int64(values[2]),
@@ -353,7 +354,7 @@ static int take_table(struct taker *t, const char *table)
 }
 
 /* What each recording was analyzed together with, for the next merge. */
-static int put_parts(const struct taker *t)
+static int put_units(const struct taker *t)
 {
 	const struct idruns *ids = &t->source->ids[STORE_OF_RECORDING];
 	sqlite3_stmt *statement = NULL;
@@ -362,7 +363,7 @@ static int put_parts(const struct taker *t)
 		t, "carry",
 		sqlite3_mprintf("INSERT INTO main.carry (seq, kind, state) VALUES "
 				"(?1, %d, CAST(CAST(?2 AS TEXT) AS BLOB))",
-				STORE_CARRY_PART),
+				STORE_CARRY_UNIT),
 		&statement);
 
 	for (size_t i = 0; i < t->source->recording_count && code == 0; i++) {
@@ -417,6 +418,6 @@ int store_fleet_take(struct store *store, struct store_fleet *fleet,
 	if (code == 0)
 		code = check_balances(&t);
 	if (code == 0)
-		code = put_parts(&t);
+		code = put_units(&t);
 	return store_taker_end(&t, code);
 }

@@ -271,11 +271,11 @@ int store_source_has_no_more(struct store_source *source, struct error *error)
 
 /* The recordings of one boot share processes (merge.h); in a merged database each says
  * with which it was analyzed. */
-#define PART_OF_BOOT                                                                               \
+#define UNIT_OF_BOOT                                                                               \
 	"min(r.recording_id) OVER (PARTITION BY coalesce(r.boot_id, 'none ' || r.recording_uuid))"
-#define PART_OF_MERGED                                                                             \
+#define UNIT_OF_MERGED                                                                             \
 	"(SELECT CAST(CAST(c.state AS TEXT) AS INTEGER) FROM carry c "                             \
-	"WHERE c.seq = r.recording_id AND c.kind = " STOREFILE_TEXT(STORE_CARRY_PART) ")"
+	"WHERE c.seq = r.recording_id AND c.kind = " STOREFILE_TEXT(STORE_CARRY_UNIT) ")"
 #define RECORDINGS                                                                                 \
 	", r.recording_uuid, r.hostname, r.boot_id FROM recording r NOT INDEXED "                  \
 	"ORDER BY r.recording_id"
@@ -294,24 +294,24 @@ int store_source_recordings(struct store_source *source,
 	int result = SQLITE_ROW;
 	int code = prepare(source,
 			   source->facts.is_merged
-				   ? "SELECT r.recording_id, " PART_OF_MERGED RECORDINGS
-				   : "SELECT r.recording_id, " PART_OF_BOOT RECORDINGS,
+				   ? "SELECT r.recording_id, " UNIT_OF_MERGED RECORDINGS
+				   : "SELECT r.recording_id, " UNIT_OF_BOOT RECORDINGS,
 			   &statement, error);
 
 	while (code == 0 && (result = sqlite3_step(statement)) == SQLITE_ROW) {
 		struct store_source_recording row = {
 			.recording_id = sqlite3_column_int64(statement, 0),
-			.part = sqlite3_column_int64(statement, 1),
+			.unit = sqlite3_column_int64(statement, 1),
 			.uuid = text_at(statement, 2),
 			.hostname = text_at(statement, 3),
 			.boot_id = text_at(statement, 4),
 		};
 
-		if (row.uuid == NULL || row.part < 1 || row.recording_id < 1)
+		if (row.uuid == NULL || row.unit < 1 || row.recording_id < 1)
 			code = error_damage(
 				error, source->path, -1, "recordings as they are written",
-				"recording %" PRId64 " of part %" PRId64 "%s", row.recording_id,
-				row.part, row.uuid == NULL ? " without a UUID" : "");
+				"recording %" PRId64 " of unit %" PRId64 "%s", row.recording_id,
+				row.unit, row.uuid == NULL ? " without a UUID" : "");
 		else
 			code = each(&row, context, error);
 	}

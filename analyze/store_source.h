@@ -30,9 +30,9 @@ struct store_source_facts {
 
 struct store_source_recording {
 	int64_t recording_id;
-	/* Recordings of the same part were analyzed together, and rows of one may point to
-	 * rows of the other; those of different parts never. */
-	int64_t part;
+	/* Recordings of the same unit were analyzed together, and rows of one may point to
+	 * rows of the other; those of different units never. */
+	int64_t unit;
 	const char *uuid, *hostname, *boot_id; /* NULL: not known; uuid never */
 };
 

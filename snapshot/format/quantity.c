@@ -346,6 +346,17 @@ char *quantity_format_time(int64_t ns, char *buffer, size_t size)
 	return buffer;
 }
 
+char *quantity_format_duration(int64_t ns, char *buffer, size_t size)
+{
+	static const char *const units[] = {"ns", "us", "ms", "s"};
+	size_t unit = 0;
+
+	for (; ns != 0 && ns % 1000 == 0 && unit + 1 < sizeof(units) / sizeof(units[0]); unit++)
+		ns /= 1000;
+	snprintf(buffer, size, "%" PRId64 "%s", ns, units[unit]);
+	return buffer;
+}
+
 char *quantity_format_bytes(uint64_t bytes, char *buffer, size_t size)
 {
 	static const char *const units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};

@@ -43,6 +43,11 @@ int quantity_parse_time(const char *text, int64_t now_ns, int64_t *out_ns);
 #define QUANTITY_TIME_SIZE 40
 char *quantity_format_time(int64_t ns, char *buffer, size_t size);
 
+/* "10s", "500ms", "7ns": a length of time exactly, as quantity_parse_duration reads it. size must
+ * be at least QUANTITY_DURATION_SIZE; returns buffer. */
+#define QUANTITY_DURATION_SIZE 32
+char *quantity_format_duration(int64_t ns, char *buffer, size_t size);
+
 /* "1.4 MB", "312 B": decimal units, for people. Returns buffer. */
 char *quantity_format_bytes(uint64_t bytes, char *buffer, size_t size);
 

@@ -92,7 +92,7 @@ fails 1 "empty" "a directory as -o" "$PCAPWHO" analyze second.pcap -o empty
 fails 1 "missing/new.db: create: No such file or directory: make its directory first" "-o in a missing directory" "$PCAPWHO" analyze second.pcap -o missing/new.db
 fails 1 "text/new.db" "-o below a file" "$PCAPWHO" analyze second.pcap -o text/new.db
 fails 64 "good.db" "--packets on a database without" "$PCAPWHO" analyze --packets second.pcap -o good.db
-fails 64 "good.db: its buckets are 1 s and cannot become 0.25 s" "another bucket than the database's" "$PCAPWHO" analyze --bucket 250ms second.pcap -o good.db
+fails 64 "good.db: its buckets are of 1s, and not of 250ms" "another bucket than the database's" "$PCAPWHO" analyze --bucket 250ms second.pcap -o good.db
 touch new.db-journal other.db-wal
 fails 64 "new.db-journal: belongs to a database that is gone" "beside the journal of another" "$PCAPWHO" analyze second.pcap -o new.db
 fails 64 "other.db-wal: belongs to a database that is gone" "beside the log of another" "$PCAPWHO" merge other.db good.db

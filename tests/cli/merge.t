@@ -224,6 +224,8 @@ refused 1 "^pcapwho merge: overlap.db: of the recording of host-a, $second is in
 refused 1 "overlap.db: of the recording of host-a" "the same, with what was merged" abc.db overlap.db
 analyze -o wide.db --bucket 10s b
 refused 64 "wide.db: its buckets are of 10s, those of a.db of 1s: .*--bucket" "another bucket" new.db a.db wide.db
+run "$PCAPWHO" analyze -q --bucket 10s -o a.db b
+like "$status $err" "^64 .*a.db: its buckets are of 1s, and not of 10s: write another file" "another bucket: analyze says it so too"
 analyze -o packets.db --packets b
 refused 64 "packets.db: it has a row for each packet, as a.db has not: .*--packets" "packets in one of them" new.db a.db packets.db
 merge withpackets.db packets.db
@@ -280,8 +282,8 @@ head -c 40000 b.db >cut.db
 refused 1 "cut.db: at byte 40000: wanted a database of $(stat -c %s b.db) bytes, found the end of the file, which was cut off: take another" \
 	"one that was cut off" new.db a.db cut.db
 cp b.db scratched.db
-root=$(ask b.db "SELECT rootpage FROM sqlite_schema WHERE name = 'flow'")
-printf '%64s' x | dd of=scratched.db bs=1 seek=$((4096 * (root - 1))) conv=notrunc status=none
+page=$(ask b.db "SELECT rootpage FROM sqlite_schema WHERE name = 'flow'")
+printf '%64s' x | dd of=scratched.db bs=1 seek=$((4096 * (page - 1))) conv=notrunc status=none
 refused 1 "scratched.db: wanted .*malformed.*: take another copy of it, or make it anew, from the evidence" "a page of something else" new.db a.db scratched.db
 mkfifo pipe.db
 refused 1 "pipe.db: wanted a pcapwho database, found no regular file" "a FIFO" new.db pipe.db
@@ -384,9 +386,9 @@ rm new.db
 # An index that has what the table had before it was changed.
 cp c.db hostile.db
 sqlite3 hostile.db "CREATE INDEX before ON other (segment_id, packets); ANALYZE"
-root=$(ask hostile.db "SELECT rootpage FROM sqlite_schema WHERE name = 'before'")
+page=$(ask hostile.db "SELECT rootpage FROM sqlite_schema WHERE name = 'before'")
 for sql in "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'before'" "UPDATE other SET packets = packets + 5" \
-	"PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES ('index', 'before', 'other', $root,
+	"PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES ('index', 'before', 'other', $page,
 	'CREATE INDEX before ON other (segment_id, packets)')"; do
 	sqlite3 hostile.db "$sql"
 done

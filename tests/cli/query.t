@@ -201,7 +201,7 @@ check 'a wrong time: usage' gives 64 '"yesterday"' "$db" top --since yesterday
 check 'a window that ends before it begins: usage' gives 64 'not before --since -5m, found "-10m"' \
 	"$db" top --since -5m --until -10m
 check 'a window that ends where it begins' "$pcapwho" query "$db" top --since -5m --until -5m
-check 'a bucket that does not fit: usage' gives 64 'wanted a multiple of 1 s, the bucket of this database, found 1.5 s' "$db" timeline --bucket 1500ms
+check 'a bucket that does not fit: usage' gives 64 'wanted a multiple of 1s, the bucket of this database, found 1500ms' "$db" timeline --bucket 1500ms
 for bucket in 0 -1000000000; do
 	cp "$db" "$work/bucket.db"
 	sqlite3 "$work/bucket.db" "UPDATE setting SET value = $bucket WHERE key = 'bucket_ns'"

@@ -300,6 +300,33 @@ static void bytes_for_people(void **state)
 	}
 }
 
+static void durations_are_told_as_they_are_read(void **state)
+{
+	static const struct {
+		int64_t ns;
+		const char *text;
+	} cases[] = {
+		{0, "0ns"},
+		{1, "1ns"},
+		{1500, "1500ns"},
+		{500 * INT64_C(1000000), "500ms"},
+		{10 * NS_PER_SECOND, "10s"},
+		{3600 * NS_PER_SECOND, "3600s"},
+		{INT64_MAX, "9223372036854775807ns"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		char text[QUANTITY_DURATION_SIZE];
+		int64_t read_ns;
+
+		assert_string_equal(quantity_format_duration(cases[i].ns, text, sizeof(text)),
+				    cases[i].text);
+		assert_int_equal(quantity_parse_duration(text, &read_ns), 0);
+		assert_int_equal(read_ns, cases[i].ns);
+	}
+}
+
 static void now_lies_between_two_looks_at_its_clock(void **state)
 {
 	struct timespec before, after;
@@ -324,6 +351,7 @@ int main(void)
 		cmocka_unit_test(times_are_written_in_utc_whatever_the_zone),
 		cmocka_unit_test(dates_agree_with_gmtime),
 		cmocka_unit_test(bytes_for_people),
+		cmocka_unit_test(durations_are_told_as_they_are_read),
 		cmocka_unit_test(now_lies_between_two_looks_at_its_clock),
 	};
 

@@ -398,7 +398,7 @@ static void bucket_and_packets_are_fixed_at_creation(void **state)
 	assert_true(store_with_packets(store));
 	OK(store_finish(store, &rows_error));
 	assert_int_equal(store_open(rows_target, 6000, false, &store, &rows_error), ERROR_USAGE);
-	assert_non_null(strstr(rows_error.message, "buckets are 5e-06 s"));
+	assert_non_null(strstr(rows_error.message, "of 5us, and not of 6us"));
 	unlink(rows_target);
 	rows_make_small(rows_target);
 	assert_int_equal(store_open(rows_target, 0, true, &store, &rows_error), ERROR_USAGE);
