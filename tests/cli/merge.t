@@ -309,6 +309,18 @@ echo log >media/wal.db-wal
 refused 64 "^pcapwho merge: media/wal.db: it .*has a log of that beside it" "a log beside it" new.db media/wal.db b.db
 is "$(cat media/wal.db-wal)" log "which stays"
 not_ok "and there is no database" test -e new.db
+# As a load leaves it that was killed while it wrote.
+cp b.db media/busy.db
+printf '%s\n' "PRAGMA cache_size = 1;" "BEGIN;" "UPDATE connection SET start_ns = 0;" \
+	".shell cp media/busy.db media/hot.db; cp media/busy.db-journal media/hot.db-journal" "ROLLBACK;" | sqlite3 media/busy.db
+before=$(cksum media/hot.db media/hot.db-journal)
+refused 1 "^pcapwho merge: media/hot.db: an interrupted load has to be undone first: query it once" "the journal of a load beside it" \
+	new.db media/hot.db a.db
+is "$(cksum media/hot.db media/hot.db-journal)" "$before" "which is not undone"
+"$PCAPWHO" query media/hot.db accounting >/dev/null
+merge new.db media/hot.db a.db
+ok "until somebody asks it something" cmp new.db ab.db
+rm new.db
 
 # ---- hostile ones ----
 hostile() { # REGEX NAME SQL: what it makes of a copy of c.db is refused, and a.db is not merged either
