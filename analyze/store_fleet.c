@@ -244,11 +244,7 @@ struct digest {
 static int begin_digest(const struct taker *t, const char *table, sqlite3_stmt *rows,
 			struct digest *d)
 {
-	const struct store_reference *own = store_reference_by_kind(table, STORE_OWN_NUMBER);
-
-	d->owner = store_reference_by_kind(table, STORE_OWNER);
-	if (d->owner == NULL)
-		d->owner = own;
+	d->owner = store_reference_of_unit(table);
 	d->count = sqlite3_column_count(rows);
 	d->begin = hashindex_keyed(table, strlen(table));
 	d->columns = calloc((size_t)d->count, sizeof(*d->columns));

@@ -64,6 +64,9 @@ bool store_reference_is_first(const struct store_reference *reference); /* of it
 const struct store_reference *store_reference_of(const char *table, const char *column);
 const struct store_reference *store_reference_by_kind(const char *table,
 						      enum store_reference_kind kind);
+/* The one that tells the unit of a row as it is taken, and the table's first column: what is
+ * pointed to must be of that unit. */
+const struct store_reference *store_reference_of_unit(const char *table);
 
 /* Whether two analyses of the same segments must have the same there. */
 bool store_column_is_compared(const char *table, const char *column);

@@ -99,6 +99,13 @@ const struct store_reference *store_reference_by_kind(const char *table,
 	return NULL;
 }
 
+const struct store_reference *store_reference_of_unit(const char *table)
+{
+	const struct store_reference *own = store_reference_by_kind(table, STORE_OWN_NUMBER);
+
+	return own != NULL ? own : store_reference_by_kind(table, STORE_OWNER);
+}
+
 bool store_column_is_compared(const char *table, const char *column)
 {
 	for (size_t i = 0; i < sizeof(not_compared) / sizeof(*not_compared); i++)

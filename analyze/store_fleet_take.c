@@ -48,6 +48,12 @@ static const struct idrun *run_of(sqlite3_context *context, sqlite3_value *value
 	return run;
 }
 
+static int64_t new_id(const struct taker_ids *ids, const struct idrun *run, sqlite3_value *value)
+{
+	return ids->taker->fleet->units[run->unit].before[ids->to] + run->rank + 1 +
+	       (sqlite3_value_int64(value) - run->first);
+}
+
 /* The counts of a row, of which packets, a sum of some, is held against another table's. Each
  * is a number or absent: what only looks like a number would become one as it is written.
  * false: an error was set. */
@@ -71,7 +77,7 @@ static bool add_counts(sqlite3_context *context, struct taker *taker, int count,
 		}
 		all |= value; /* never less than any */
 	}
-	if (all > MOST_COUNTED - taker->fleet->counted) {
+	if (count > 0 && all > MOST_COUNTED - taker->fleet->counted) {
 		result_error(context, "too large a", "sum of counts with", counts[0]);
 		return false;
 	}
@@ -82,38 +88,49 @@ static bool add_counts(sqlite3_context *context, struct taker *taker, int count,
 	return true;
 }
 
-/* What becomes of a number; 0: it points to nothing that is taken, and an error was set. */
-static int64_t new_number_of(sqlite3_context *context, sqlite3_value *value)
+/* What becomes of a number; 0: an error was set. It is the row's own, or that of the row that
+ * it belongs to: what else the row points to must be of the same unit. */
+static int64_t number_of_row(sqlite3_context *context, sqlite3_value *value)
 {
 	const struct taker_ids *ids = sqlite3_user_data(context);
 	const struct idrun *run = run_of(context, value);
-	const struct store_unit *unit;
 
 	if (run == NULL)
 		return 0;
-	unit = &ids->taker->fleet->units[run->unit];
-	if (unit->wanted)
-		return unit->before[ids->to] + run->rank + 1 +
-		       (sqlite3_value_int64(value) - run->first);
-	result_error(context, "it points into other evidence, to", store_numbered_tables[ids->to],
-		     value);
-	return 0;
+	ids->taker->unit = run->unit;
+	return new_id(ids, run, value);
 }
 
-/* new_TABLE(number[, packets, count...]): the row's new number. */
-static void new_number(sqlite3_context *context, int count, sqlite3_value **values)
+/* row_TABLE(number, packets, count...): the row's new number. */
+static void row_number(sqlite3_context *context, int count, sqlite3_value **values)
 {
 	const struct taker_ids *ids = sqlite3_user_data(context);
 	int64_t number;
 
-	if (count > 1 &&
-	    !add_counts(context, ids->taker, count - 2, values + 2, sqlite3_value_int64(values[1])))
+	if (!add_counts(context, ids->taker, count - 2, values + 2, sqlite3_value_int64(values[1])))
 		return;
-	if (sqlite3_value_type(values[0]) == SQLITE_NULL)
-		return;
-	number = new_number_of(context, values[0]);
+	number = number_of_row(context, values[0]);
 	if (number > 0)
 		sqlite3_result_int64(context, number);
+}
+
+/* new_TABLE(number): that of a row that is pointed to. */
+static void new_number(sqlite3_context *context, int count, sqlite3_value **values)
+{
+	const struct taker_ids *ids = sqlite3_user_data(context);
+	const struct idrun *run;
+
+	(void)count;
+	if (sqlite3_value_type(values[0]) == SQLITE_NULL)
+		return;
+	run = run_of(context, values[0]);
+	if (run == NULL)
+		return;
+	if (run->unit == ids->taker->unit)
+		sqlite3_result_int64(context, new_id(ids, run, values[0]));
+	else
+		result_error(context, "it points into other evidence, to",
+			     store_numbered_tables[ids->to], values[0]);
 }
 
 #define TRAFFIC_COLUMNS 6
@@ -141,7 +158,7 @@ static void sum_traffic(sqlite3_context *context, int count, sqlite3_value **val
 		result_error(context, "no time that can be told:", "bucket", values[1]);
 		return;
 	}
-	row.connection_id = new_number_of(context, values[0]);
+	row.connection_id = number_of_row(context, values[0]);
 	if (row.connection_id == 0)
 		return;
 	t->failed = store_sums_add(t->store, &row, t->error);
@@ -208,8 +225,11 @@ static int define_functions(struct taker *t)
 			      &t->ids[STORE_OF_CONNECTION], sum_traffic);
 	for (int i = 0; i < STORE_NUMBERED && code == 0; i++) {
 		t->ids[i] = (struct taker_ids){.taker = t, .to = (enum store_numbered)i};
-		code = define(t, sqlite3_mprintf("new_%s", store_numbered_tables[i]), -1,
-			      &t->ids[i], new_number);
+		code = define(t, sqlite3_mprintf("row_%s", store_numbered_tables[i]), -1,
+			      &t->ids[i], row_number);
+		if (code == 0)
+			code = define(t, sqlite3_mprintf("new_%s", store_numbered_tables[i]), 1,
+				      &t->ids[i], new_number);
 		if (code == 0)
 			code = define(t, sqlite3_mprintf("has_%s", store_numbered_tables[i]), 1,
 				      &t->ids[i], has_number);
@@ -255,7 +275,6 @@ static int each_column(const struct taker *t, const char *table,
 struct lists {
 	sqlite3_str *columns, *values, *counts;
 	const char *packets;
-	bool has_counted; /* a value has the counts as an argument */
 };
 
 static const char *verdicts_of(const char *table, const char *column)
@@ -282,11 +301,11 @@ static void add_to_lists(const char *table, const char *column, const char *type
 
 	(void)type;
 	sqlite3_str_appendf(lists->columns, "%s\"%w\"", comma, column);
-	if (r != NULL && strcmp(table, "traffic") == 0)
+	if (r == store_reference_of_unit(table) && strcmp(table, "traffic") == 0)
 		sqlite3_str_appendf(lists->values, "%ssum_traffic(\"%w\", bucket%s)", comma, column,
 				    sqlite3_str_value(lists->counts));
-	else if (r != NULL && !lists->has_counted && sqlite3_str_length(lists->counts) > 0)
-		sqlite3_str_appendf(lists->values, "%snew_%s(\"%w\", %s%s)", comma,
+	else if (r == store_reference_of_unit(table))
+		sqlite3_str_appendf(lists->values, "%srow_%s(\"%w\", %s%s)", comma,
 				    store_numbered_tables[r->to], column, lists->packets,
 				    sqlite3_str_value(lists->counts));
 	else if (r != NULL)
@@ -296,19 +315,16 @@ static void add_to_lists(const char *table, const char *column, const char *type
 		sqlite3_str_appendf(lists->values, "%sknown_%s(\"%w\")", comma, verdicts, column);
 	else
 		sqlite3_str_appendf(lists->values, "%s\"%w\"", comma, column);
-	lists->has_counted |= r != NULL;
 }
 
 /* INSERT INTO main.TABLE ... SELECT ...; NULL: no memory, or error is set. */
 static char *taking_sql(struct taker *t, const char *table, int *code)
 {
 	struct lists lists = {sqlite3_str_new(NULL), sqlite3_str_new(NULL), sqlite3_str_new(NULL),
-			      "0", false};
-	const struct store_reference *owner = store_reference_by_kind(table, STORE_OWNER);
+			      "0"};
+	const struct store_reference *unit = store_reference_of_unit(table);
 	char *from = store_taker_from(table), *where, *sql = NULL;
 
-	if (owner == NULL)
-		owner = store_reference_by_kind(table, STORE_OWN_NUMBER);
 	t->balance = NULL;
 	for (size_t i = 0; i < STORE_BALANCES; i++) {
 		if (strcmp(balances[i].table, table) == 0) {
@@ -320,8 +336,8 @@ static char *taking_sql(struct taker *t, const char *table, int *code)
 	if (*code == 0)
 		*code = each_column(t, table, add_to_lists, &lists);
 	where = t->source->has_unwanted
-			? sqlite3_mprintf("WHERE has_%s(%s)", store_numbered_tables[owner->to],
-					  owner->column)
+			? sqlite3_mprintf("WHERE has_%s(%s)", store_numbered_tables[unit->to],
+					  unit->column)
 			: sqlite3_mprintf("");
 	if (*code == 0 && from != NULL && where != NULL &&
 	    sqlite3_str_errcode(lists.columns) == SQLITE_OK &&

@@ -26,6 +26,7 @@ struct taker {
 		enum store_numbered to;
 		size_t hint;
 	} ids[STORE_NUMBERED];
+	uint32_t unit;	  /* of the row in hand */
 	int64_t *balance; /* of the table in hand; NULL: it has none */
 	int64_t balances[STORE_BALANCES];
 	int failed; /* what a function of ours met that is no damage; error says it */

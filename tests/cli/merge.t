@@ -395,6 +395,18 @@ sqlite3 lies.db "UPDATE process_bucket SET sent_bytes = 1 << 62; DELETE FROM pro
 merge new.db a.db b.db lies.db
 ok "sums by process are made anew, whatever it says they are" cmp new.db abc.db
 rm new.db
+# Of two hosts in one database each keeps to itself.
+two_hosts() { # NAME SQL: run in a copy of ab.db
+	cp ab.db hostile.db
+	sqlite3 hostile.db "PRAGMA foreign_keys = OFF; $2"
+	refused 1 "^pcapwho merge: hostile.db: .*it points into other evidence, to" "$1" new.db hostile.db c.db
+	is "$(echo new.db*)" "new.db*" "$1: no database"
+}
+others="(SELECT max(process_id) FROM process)"
+two_hosts "an owner of another host" "UPDATE connection SET process_id = $others WHERE process_id = (SELECT min(process_id) FROM connection)"
+two_hosts "a parent of another host" "UPDATE process SET parent_process_id = $others WHERE process_id = 2"
+two_hosts "a holder of another host" "UPDATE holder SET process_id = $others WHERE holder_id = 1"
+two_hosts "a flow in another host's packets" "UPDATE flow SET segment_id = (SELECT max(segment_id) FROM segment) WHERE flow_id = 1"
 # An index that has what the table had before it was changed.
 cp c.db hostile.db
 sqlite3 hostile.db "CREATE INDEX before ON other (segment_id, packets); ANALYZE"

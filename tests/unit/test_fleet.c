@@ -140,14 +140,18 @@ static void every_reference_is_in_the_schema_and_comes_after_its_target(void **s
 	}
 }
 
-/* That is how it reads them (store_taker_from). */
-static void a_table_has_numbers_of_rows_or_is_an_index(void **state)
+/* That is how it reads them (store_taker_from), and takes them column by column. */
+static void a_table_has_numbers_or_is_an_index_and_begins_with_its_unit(void **state)
 {
 	(void)state;
 	rows_make_small(rows_target);
 	for (const struct store_reference *r = store_references; r->table != NULL; r++) {
 		char sql[128];
 
+		snprintf(sql, sizeof(sql),
+			 "SELECT name FROM pragma_table_info('%s') ORDER BY cid LIMIT 1", r->table);
+		assert_string_equal(rows_ask(rows_target, sql),
+				    store_reference_of_unit(r->table)->column);
 		snprintf(sql, sizeof(sql), "SELECT wr FROM pragma_table_list WHERE name = '%s'",
 			 r->table);
 		assert_string_equal(
@@ -366,8 +370,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			every_reference_is_in_the_schema_and_comes_after_its_target, rows_set_up,
 			rows_tear_down),
-		cmocka_unit_test_setup_teardown(a_table_has_numbers_of_rows_or_is_an_index,
-						rows_set_up, rows_tear_down),
+		cmocka_unit_test_setup_teardown(
+			a_table_has_numbers_or_is_an_index_and_begins_with_its_unit, rows_set_up,
+			rows_tear_down),
 		cmocka_unit_test(ids_that_follow_each_other_are_one_run),
 		cmocka_unit_test(ids_out_of_order_are_refused),
 		cmocka_unit_test(the_part_that_has_all_of_another_counts),
