@@ -133,11 +133,18 @@ struct store_owner {
 	int64_t connection_id, process_id; /* connection_id: 0 is none; process_id: 0 is nobody */
 };
 
+#define STORE_RECENT 16384 /* buckets of all processes that go on at a time: 128 KiB */
+
 /* Not yet written. What is written agrees with tables traffic and connection, but for the
  * periods that stand in temp.touched. */
 struct store_sums {
 	struct store_sum *held;
 	size_t held_count, held_capacity;
+	/* Where the row of a process and bucket may stand in held: rows of
+	 * connections that go on beside each other meet before they are sorted. */
+	struct store_recent {
+		uint32_t tag, place;
+	} recent[STORE_RECENT];
 	int64_t connection_id, process_id; /* whose the last row of traffic was */
 	struct store_owner *owners;	   /* as table connection has them, as far as is known */
 	int64_t shortest;		   /* of table period, in buckets */

@@ -318,9 +318,30 @@ static int flush(struct store *store, size_t most, struct error *error)
 	return code;
 }
 
+/* The row of this process and bucket, or a new one; NULL: no memory. */
+static struct store_sum *find_held(struct store_sums *sums, const struct store_sum *key)
+{
+	/* Buckets that follow each other stand beside each other. Who prepares keys that meet
+	 * has more rows sorted, and no more. */
+	uint64_t spread = (uint64_t)key->process_id * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+	uint64_t slot = (uint64_t)key->bucket + spread;
+	struct store_recent *recent = &sums->recent[slot % STORE_RECENT];
+	uint32_t tag = (uint32_t)(slot / STORE_RECENT);
+
+	if (recent->tag == tag && recent->place < sums->held_count &&
+	    compare(&sums->held[recent->place], key) == 0)
+		return &sums->held[recent->place];
+	if (grow_one(&sums->held, sums->held_count, &sums->held_capacity, sizeof *sums->held) != 0)
+		return NULL;
+	*recent = (struct store_recent){.tag = tag, .place = (uint32_t)sums->held_count};
+	sums->held[sums->held_count] = *key;
+	return &sums->held[sums->held_count++];
+}
+
 int store_sums_add(struct store *store, const struct store_traffic *row, struct error *error)
 {
 	struct store_sums *sums = &store->sums;
+	struct store_sum key = {.bucket = row->bucket}, *held;
 	int code = 0;
 
 	/* Rows come by connection. */
@@ -330,17 +351,17 @@ int store_sums_add(struct store *store, const struct store_traffic *row, struct 
 	}
 	if (code == 0 && sums->held_count == MOST_HELD)
 		code = flush(store, MOST_HELD / 2, error);
-	if (code == 0 &&
-	    grow_one(&sums->held, sums->held_count, &sums->held_capacity, sizeof *sums->held) != 0)
-		code = storefile_fail(NULL, store->path, "process_bucket", error);
-	if (code == 0)
-		sums->held[sums->held_count++] = (struct store_sum){
-			.process_id = sums->process_id,
-			.bucket = row->bucket,
-			.count = {row->sent_packets, row->sent_bytes, row->received_packets,
-				  row->received_bytes},
-		};
-	return code;
+	if (code != 0)
+		return code;
+	key.process_id = sums->process_id;
+	held = find_held(sums, &key);
+	if (!held)
+		return storefile_fail(NULL, store->path, "process_bucket", error);
+	held->count[0] += row->sent_packets;
+	held->count[1] += row->sent_bytes;
+	held->count[2] += row->received_packets;
+	held->count[3] += row->received_bytes;
+	return 0;
 }
 
 /* ------------------------------------------------------------ other owners -- */
