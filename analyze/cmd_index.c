@@ -129,7 +129,12 @@ static void index_path(const char *path, enum exit_status *outcome)
 		note_failure(outcome, &error);
 		return;
 	}
-	if (stat(path, &file) == 0 && S_ISDIR(file.st_mode)) {
+	if (stat(path, &file) != 0) {
+		error_errno(&error, path, "cannot open");
+		note_failure(outcome, &error);
+		goto out;
+	}
+	if (S_ISDIR(file.st_mode)) {
 		index_directory(path, outcome);
 		goto out;
 	}
