@@ -35,7 +35,7 @@ for name in few live; do
 	count=$live
 	[ "$name" = live ] || count=$sockets
 	made segments=1 "packets=$((live * 8))" "flows=$count" "sockets=$count" rate=100000
-	rm "$evidence"/*.snap.gz
+	rm "$evidence"/*.snap.gz "$evidence/custody.log"
 	peak "$name" "-j$jobs" "$evidence"/*.pcap
 	found[$name]=$(sqlite3 -readonly "$TMP/db" 'SELECT count(*) FROM flow')
 done
