@@ -1,6 +1,7 @@
 /*
- * load_internal.h - what the files of the loader share: load.c (which evidence, and
- * merging it in order) and load_work.c (the workers, and what each does next).
+ * load_internal.h - what the files of the loader share: load.c (which evidence),
+ * load_merge.c (merging it in order), load_job.c (the files of a segment or capture) and
+ * load_work.c (the workers, and what each does next).
  *
  * A job is a segment or a bare capture. Its parts begin where the capture alone says
  * (replay.h), so that the result is the same for any number of workers. Usually one
@@ -127,10 +128,27 @@ static inline bool load_interrupted(const struct load *load)
 	return load->options->stop != NULL && *load->options->stop != 0;
 }
 
+/* load.c */
+void load_report(struct load *load, const struct error *error);
+
+/* load_merge.c: all jobs in order, and what is wrong with any as remarks and rows. */
+int load_merge_all(struct load *load, struct error *error);
+
+/* load_job.c */
+
 /* Opens a job's capture; *in is NULL if it has none, or is no capture: then *error says why. */
 int load_open_capture(const struct job *job, struct pcapin **in, struct error *error);
 /* The same, of a divisible job, after somebody opened it first: that very file. */
 int load_open_again(const struct job *job, struct pcapin **in, struct error *error);
+
+/* What all of its workers need, by the first of them. */
+int load_prepare_job(struct worker *worker, struct job *job);
+/* NULL: it is not divided by an index. */
+const struct members *load_members_of(const struct job *job);
+/* What it was read with; of one that nobody reads. */
+void load_forget_job(struct job *job);
+
+/* load_work.c */
 
 int load_start_workers(struct load *load, struct error *error);
 void load_stop_workers(struct load *load);
@@ -144,8 +162,8 @@ bool load_wait_piece(struct load *load, struct slot *slot);
 void load_free_slot(struct load *load, struct slot *slot);
 /* No part of it is left to the workers that they have not begun: the merger reads them. */
 void load_end_sharing(struct load *load, struct job *job);
-/* What it was read with; of one that nobody reads. */
-void load_forget_job(struct job *job);
+/* Under the lock: nothing of it is left to be taken. */
+void load_end_job(struct load *load, struct job *job);
 /* The merger is done with a job. */
 void load_job_merged(struct load *load, struct job *job);
 

@@ -1,11 +1,9 @@
 /* The workers of a load, and what each of them does next. */
 #include "analyze/load_internal.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "snapshot/format/quantity.h"
 
@@ -19,186 +17,12 @@
 
 /* ---------------------------------------------------------------- the job -- */
 
-static void read_snapshots(struct job *job, const volatile sig_atomic_t *stop)
-{
-	const struct input *input = job->input;
-	struct snapfile_reader *reader = NULL;
-	int status;
-
-	timeline_init(&job->timeline);
-	if (input->snap == NULL)
-		return;
-	job->snap_error = (struct error)ERROR_NONE;
-	status = snapfile_open(input->dirfd, input->snap, &reader, &job->snap_error);
-	if (status == 0)
-		status = timeline_read(reader, stop, &job->timeline, &job->snap_error);
-	snapfile_close(reader);
-	if (status == ERROR_DAMAGED) {
-		job->snap_damaged = true;
-	} else if (status != 0) {
-		job->status = status;
-		job->error = job->snap_error;
-	}
-}
-
-int load_open_capture(const struct job *job, struct pcapin **in, struct error *error)
-{
-	*in = NULL;
-	if (job->input->pcap == NULL)
-		return 0;
-	/* What the log says is believed of what is in a capture as it is of the capture. */
-	return job->input->content_sha256[0] != '\0'
-		       ? pcapin_open(job->input->dirfd, job->input->pcap, in, error)
-		       : pcapin_open_hashed(job->input->dirfd, job->input->pcap, in, error);
-}
-
-int load_open_again(const struct job *job, struct pcapin **in, struct error *error)
-{
-	*in = NULL;
-	return pcapin_open_anew(job->capture_fd, job->input->pcap, in, error);
-}
-
-static void read_capture_head(struct job *job, struct pcapin **in)
-{
-	int status;
-
-	job->link_type = -1;
-	job->pcap_error = (struct error)ERROR_NONE;
-	status = load_open_capture(job, in, &job->pcap_error);
-	if (status == ERROR_DAMAGED) {
-		job->pcap_damaged = true;
-	} else if (status != 0) {
-		job->status = status;
-		job->error = job->pcap_error;
-	} else if (*in != NULL) {
-		job->link_type = pcapin_link_type(*in);
-		job->pcap_is_plain = !pcapin_is_gzip(*in);
-	}
-}
-
-static struct trace *wanted_trace(struct load *load, const struct job *job)
-{
-	struct trace *trace = NULL;
-
-	if (load->options->trace == NULL || job->input->pcap == NULL)
-		return NULL;
-	pthread_mutex_lock(&load->lock);
-	trace = load->options->trace(job->input->pcap, load->options->context);
-	pthread_mutex_unlock(&load->lock);
-	return trace;
-}
-
-/* Whether there is an index, and nobody has to read all of the capture in a row, to hash it. */
-static bool prepare_members(struct job *job, const struct pcapin *in)
-{
-	const struct input *input = job->input;
-	int status;
-
-	job->index_error = (struct error)ERROR_NONE;
-	/* A pcapng, which is read from its beginning only, has no offset there. */
-	if (input->content_sha256[0] == '\0' || pcapin_where(in).offset_bytes == 0)
-		return false;
-	status = members_places(input->dirfd, input->pcap, &job->members, &job->index_error);
-	if (status != ERROR_DAMAGED) /* without it one worker does */
-		job->index_error = (struct error)ERROR_NONE;
-	return status == 0 && job->members.count > 0;
-}
-
-/* The name of a capture may be another file's before all have opened it, or nobody's: recorders
- * compress and remove what they have. */
-static bool keep_file(struct job *job, const struct pcapin *in)
-{
-	if (!pcapin_can_open_anew())
-		return false;
-	job->capture_fd = fcntl(pcapin_descriptor(in), F_DUPFD_CLOEXEC, 0);
-	return job->capture_fd >= 0;
-}
-
-/* Whether parts may go to several workers: what is asked of one flow goes from part to part. */
-static bool prepare_parts(struct load *load, struct job *job, const struct pcapin *in)
-{
-	struct pcapin_layout layout;
-	struct pcapin_place first;
-
-	if (load->worker_count == 1 || load->options->trace != NULL || in == NULL)
-		return false;
-	if (pcapin_is_gzip(in))
-		return keep_file(job, in) && prepare_members(job, in);
-	if (!pcapin_layout(in, &layout))
-		return false;
-	first = pcapin_where(in);
-	/* Without memory for it, one worker does. */
-	return keep_file(job, in) && pcapwalk_init(&job->walk) == 0 &&
-	       pcapwalk_begin(&job->walk, &first, NULL) == 0;
-}
-
-/* Under the lock: nothing is left to be taken. */
-static void end_job(struct load *load, struct job *job)
+void load_end_job(struct load *load, struct job *job)
 {
 	load->open_jobs -= !job->ended;
 	job->ended = true;
 	job->holder = NULL;
 	pthread_cond_broadcast(&load->changed);
-}
-
-static const struct members *members_of(const struct job *job)
-{
-	return job->members.count > 0 ? &job->members : NULL;
-}
-
-/* By the names that its files have now. */
-static void read_files(struct job *job, struct pcapin **in, const volatile sig_atomic_t *stop)
-{
-	int followed;
-
-	do {
-		followed = 0;
-		job->status = 0;
-		read_snapshots(job, stop);
-		if (job->status == 0)
-			read_capture_head(job, in);
-		if (job->status == ERROR_NO_INPUT)
-			followed = input_follow(job->input, &job->error);
-		if (followed == 1)
-			timeline_release(&job->timeline);
-		else if (followed < 0)
-			job->status = followed;
-	} while (followed == 1);
-}
-
-/* What all of its workers need, by the first of them. */
-static int prepare(struct worker *worker, struct job *job)
-{
-	struct load *load = worker->load;
-	bool divisible = false;
-
-	read_files(job, &worker->in, load->options->stop);
-	if (job->status == 0)
-		job->status = replay_init(&worker->replay, &job->timeline, worker->in,
-					  &load->replay, &job->error);
-	if (job->status == 0) {
-		worker->replay.trace = wanted_trace(load, job);
-		divisible = prepare_parts(load, job, worker->in);
-		worker->replay.members = members_of(job);
-	}
-	pthread_mutex_lock(&load->lock);
-	job->divisible = divisible;
-	job->state = job->status == 0 ? JOB_READY : JOB_FAILED;
-	if (job->status != 0)
-		end_job(load, job);
-	pthread_cond_broadcast(&load->changed);
-	pthread_mutex_unlock(&load->lock);
-	return job->status;
-}
-
-void load_forget_job(struct job *job)
-{
-	timeline_release(&job->timeline);
-	pcapwalk_release(&job->walk);
-	members_release(&job->members);
-	if (job->capture_fd >= 0)
-		close(job->capture_fd);
-	job->capture_fd = -1;
 }
 
 static void leave_job(struct worker *worker)
@@ -223,7 +47,7 @@ static void leave_job(struct worker *worker)
 void load_end_sharing(struct load *load, struct job *job)
 {
 	pthread_mutex_lock(&load->lock);
-	end_job(load, job);
+	load_end_job(load, job);
 	pthread_mutex_unlock(&load->lock);
 }
 
@@ -245,7 +69,7 @@ void load_job_merged(struct load *load, struct job *job)
 
 	pthread_mutex_lock(&load->lock);
 	job->merged = true;
-	end_job(load, job);
+	load_end_job(load, job);
 	for (unsigned i = 0; i < LOAD_PARTS_AHEAD * load->worker_count; i++) {
 		if (load->slots[i].job == job && load->slots[i].full)
 			give_up(&load->slots[i]);
@@ -404,12 +228,12 @@ static int open_job(struct worker *worker, struct job *job, struct error *error)
 	leave_job(worker);
 	worker->job = job;
 	if (job->state == JOB_WAITING) /* none but its holder changes that */
-		return prepare(worker, job);
+		return load_prepare_job(worker, job);
 	status = load_open_again(job, &worker->in, error);
 	if (status == 0)
 		status = replay_init(&worker->replay, &job->timeline, worker->in, &load->replay,
 				     error);
-	worker->replay.members = members_of(job);
+	worker->replay.members = load_members_of(job);
 	return status;
 }
 
@@ -467,7 +291,7 @@ static void walk_ahead(struct worker *worker, struct job *job)
 		return;
 	pthread_mutex_lock(&load->lock);
 	if (status == PCAPWALK_END)
-		end_job(load, job);
+		load_end_job(load, job);
 	job->holder = NULL;
 	pthread_cond_broadcast(&load->changed);
 	pthread_mutex_unlock(&load->lock);
@@ -569,7 +393,7 @@ static void announce(struct worker *worker, struct job *job, struct slot *slot)
 	    pcapwalk_begin(&job->walk, &slot->part.next, slot->part.after.fragments) != 0)
 		job->divisible = false;
 	if (slot->status != 1)
-		end_job(load, job);
+		load_end_job(load, job);
 	slot->full = true;
 	if (slot->unwanted || job->merged || job->state == JOB_FAILED)
 		slot->job = NULL;
