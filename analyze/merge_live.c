@@ -202,14 +202,16 @@ int merge_forget_live(struct merge *merge)
 	merge->hand_place = NONE;
 	for (size_t i = 0; i < merge->flows_count; i++) {
 		const struct merge_flow *flow = &merge->hand;
+		uint8_t *packed = merge->flows[i];
 
 		if (merge_take_live(merge, (uint32_t)i) != 0)
 			return -1;
+		merge->flows[i] = NULL; /* one that moves stands in one place also on failure */
 		if (is_finished(merge, flow)) {
-			free(merge->flows[i]);
+			free(packed);
 			continue;
 		}
-		merge->flows[kept] = merge->flows[i];
+		merge->flows[kept] = packed;
 		if (hashindex_add(&merge->flows_index,
 				  hash_live(flow->recording_id, &flow->flow.key), (uint32_t)kept++,
 				  hash_of_place, merge) != 0)
