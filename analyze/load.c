@@ -7,7 +7,6 @@
 
 #include "analyze/load_copies.h"
 #include "analyze/load_internal.h"
-#include "snapshot/format/pcapindex.h"
 #include "snapshot/format/quantity.h"
 
 void load_report(struct load *load, const struct error *error)

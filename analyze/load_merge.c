@@ -284,7 +284,7 @@ static int merge_parts(struct load *load, struct job *job, struct error *error)
 /* Half of a pair: what it would have shown is not there, and the log says that it was. */
 static int note_missing(struct load *load, const struct input *input, struct error *error)
 {
-	struct merge_damage damage = {.kind = input->missing_expired ? "expired" : "missing",
+	struct merge_damage damage = {.kind = input->missing_expired ? "expired" : "missing-file",
 				      .subject = input->missing,
 				      .detail = "custody.log has it, and it is not here",
 				      .is_whole = true};

@@ -66,7 +66,7 @@ like "$err" "${snap##*/}: wanted what custody.log has of it" "is always told"
 is "$(altered)" "${snap##*/}" "and in coverage"
 
 # ---- files that are not there ----
-missing() { sql "$dir.db" "SELECT subject FROM coverage WHERE kind = 'missing'"; }
+missing() { sql "$dir.db" "SELECT subject FROM coverage WHERE kind = 'missing-file'"; }
 for gone in pcap snap; do
 	copy "without-$gone"
 	rm "${!gone}"
@@ -74,6 +74,7 @@ for gone in pcap snap; do
 	is "$status" 2 "a $gone file that the log has and the directory has not"
 	like "$err" "${!gone##*/}: custody.log has it" "is told"
 	is "$(missing)" "${!gone##*/}" "and in coverage"
+	is "$(sql "$dir.db" "SELECT count(*) FROM coverage WHERE kind = 'missing'")" 0 "no segment is missing before it"
 done
 copy first
 rm "$pcap" "$snap"

@@ -155,7 +155,7 @@ static const char *load(void (*what)(void), unsigned workers)
 	"SELECT number, pcap_name LIKE '%.pcap.gz', snap_name IS NOT NULL, packets FROM segment"
 #define GONE_ROWS                                                                                  \
 	"SELECT kind, substr(subject, 1, 6), substr(subject, 34) FROM coverage "                   \
-	"WHERE kind IN ('missing', 'expired')"
+	"WHERE kind IN ('missing-file', 'expired')"
 
 static void compress_two(void)
 {
@@ -204,7 +204,7 @@ static void what_is_removed_meanwhile_is_missing(void **state)
 	database = load(remove_files, 2);
 	assert_int_equal(loading_result.damaged, 2);
 	answers(database, SEGMENT_ROWS, "1||1|0\n2|0|1|2\n3|0|0|2\n");
-	answers(database, GONE_ROWS, "missing|000001|.pcap\nmissing|000003|.snap.gz\n");
+	answers(database, GONE_ROWS, "missing-file|000001|.pcap\nmissing-file|000003|.snap.gz\n");
 }
 
 static void expire_capture(void)
