@@ -264,13 +264,23 @@ static int64_t read_since(const struct timeline *tl, const struct bridge_verdict
 		       : v->first_ns;
 }
 
-/* A use by another process than readings name, and later than their first of the socket. */
+/* Whether the close of a socket was told in (from, until]. */
+static bool closed_until(const struct timeline *tl, uint32_t socket, int64_t from_ns,
+			 int64_t until_ns)
+{
+	return socket != TIMELINE_NONE && tl->sockets[socket].closed.closed_ns > from_ns &&
+	       tl->sockets[socket].closed.closed_ns <= until_ns;
+}
+
+/* A use by another process than readings name, and later than their first of the socket; not one
+ * that came when the socket had closed. */
 static bool contradicts(const struct timeline *tl, uint32_t use, int64_t t_ns,
 			const struct bridge_verdict *v)
 {
 	int64_t apart_ns;
 
-	if (use == TIMELINE_NONE || tl->uses[use].process == v->process)
+	if (use == TIMELINE_NONE || tl->uses[use].process == v->process ||
+	    closed_until(tl, v->socket, t_ns, tl->uses[use].at_ns))
 		return false;
 	apart_ns = tl->uses[use].at_ns - t_ns;
 	return tl->uses[use].at_ns >= read_since(tl, v) && apart_ns <= BRIDGE_ANSWER_NS &&
@@ -401,6 +411,13 @@ static void judge_by_uses(struct bridge *bridge, const struct bridge_subject *su
 	}
 	if (v->reason == BRIDGE_OWNED && !subject->sent && bridge_is_gone(tl, v->process, t_ns))
 		drop_ended(bridge, v);
+	if (v->reason == BRIDGE_OWNED && v->by_tuple && subject->sent && has_ports) {
+		/* Its own look-up: the kernel told of whom readings name. */
+		named = choose_sender(tl, subject, &around, t_ns);
+		if (named != TIMELINE_NONE && tl->uses[named].process == v->process &&
+		    t_ns - tl->uses[named].at_ns <= BRIDGE_AT_ONCE_NS)
+			return;
+	}
 	if (v->reason == BRIDGE_OWNED && (v->by_tuple || !subject->sent)) {
 		doubt_reading(bridge, subject, &around, t_ns, v);
 		if (v->reason != BRIDGE_OWNED || !is_raw(tl, v->socket))

@@ -508,6 +508,48 @@ static void whom_readings_show_later_did_not_send_what_was_sent_before(void **st
 	assert_sender(1500, BRIDGE_EXACT, 11);
 }
 
+/* Readings at 300 and 500 have the socket of the one that looked up at 100, and at 2000 another
+ * one goes the same way. */
+static void use_way_again(bool is_closed)
+{
+	scene_frame("event", 150, 160);
+	scene_use(USE_QUERY, NEVER, "route", 100, NEVER, 10, OLD);
+	scene_frame("poll", 300, 301);
+	scene_process('+', 10, OLD, "first");
+	scene_socket('+', "udp " HOST " 40000 " PEER " 53 1", 500);
+	scene_holder('+', 500, 10, OLD, 3);
+	scene_frame("poll", 500, 501);
+	scene_frame("event", 1000, 1010);
+	if (is_closed)
+		scene_say("closed ! 1 udp " HOST " 40000 " PEER " 53 0 0 %lld 0 0 0 0 0 0 0 0",
+			  (long long)T(600));
+	scene_frame("poll", 1500, 1501);
+	if (is_closed) {
+		scene_holder('-', 500, 10, OLD, 3);
+		scene_socket('-', "udp " HOST " 40000 " PEER " 53 1", 500);
+	}
+	scene_frame("event", 2050, 2060);
+	scene_use(USE_QUERY, NEVER, "route", 2000, 100, 11, OLD);
+	settle();
+	ask_host(IPPROTO_UDP, 40000, 53);
+}
+
+static void whom_its_own_look_up_and_readings_name_no_later_one_disputes(void **state)
+{
+	(void)state;
+	use_way_again(false);
+	assert_sender(101, BRIDGE_AHEAD, 10);
+	assert_nobody_sends(400); /* the other may have had the socket too */
+}
+
+static void who_comes_after_the_close_disputes_nothing(void **state)
+{
+	(void)state;
+	use_way_again(true);
+	assert_sender(101, BRIDGE_AHEAD, 10);
+	assert_sender(400, BRIDGE_EXACT, 10);
+}
+
 /* With the interface or its own address named, no way is looked up. */
 static void to_a_group_a_look_up_does_not_tell_who_sends(void **state)
 {
@@ -548,6 +590,8 @@ int main(void)
 		FACT(who_has_another_socket_of_the_port_is_no_rival),
 		FACT(of_sockets_that_are_not_told_apart_all_users_are_rivals),
 		FACT(after_its_close_a_port_is_in_other_hands),
+		FACT(whom_its_own_look_up_and_readings_name_no_later_one_disputes),
+		FACT(who_comes_after_the_close_disputes_nothing),
 		FACT(a_use_after_the_close_says_nothing_of_before),
 		FACT(who_had_ended_or_was_not_there_is_no_rival),
 		FACT(who_answers_need_not_be_who_received),
