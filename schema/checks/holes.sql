@@ -10,7 +10,10 @@ WITH open AS (
 	-- What a segment lacks that is not whole lies between what was read of it and the first
 	-- packet of all that come after it. So where one that began before does, it ends there.
 	SELECT
+		g.segment_id,
 		g.recording_id,
+		g.number,
+		g.pcap_name,
 		g.state,
 		g.first_packet_ns,
 		min(g.first_packet_ns) OVER (PARTITION BY g.recording_id ORDER BY g.number DESC
@@ -28,6 +31,10 @@ WITH open AS (
 	CROSS JOIN open o ON o.recording_id = g.recording_id
 	WHERE v.kind = 'missing'
 		AND coalesce(g.first_packet_ns, 9223372036854775807) >= o.since_ns
+), absent AS MATERIALIZED (
+	-- Only its snapshots are there: it lacks all between the packets of those around it.
+	SELECT segment_id, recording_id, next_ns FROM tail
+	WHERE pcap_name IS NULL AND number IS NOT NULL
 ), preceded AS (
 	SELECT
 		segment_id,
@@ -36,7 +43,8 @@ WITH open AS (
 		max(last_packet_ns) OVER (PARTITION BY recording_id ORDER BY number
 			GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS previous_ns
 	FROM segment
-	WHERE number IS NOT NULL AND recording_id IN (SELECT recording_id FROM missing)
+	WHERE number IS NOT NULL AND recording_id IN
+		(SELECT recording_id FROM missing UNION SELECT recording_id FROM absent)
 ), found (recording_id, kind, begin_ns, end_ns) AS (
 	SELECT v.recording_id, 'dropped', v.begin_ns, v.end_ns
 	FROM open o
@@ -64,6 +72,14 @@ WITH open AS (
 		coalesce(first_packet_ns, 9223372036854775807)
 	FROM preceded
 	WHERE segment_id IN (SELECT segment_id FROM missing)
+	UNION ALL
+	SELECT
+		a.recording_id,
+		'cut',
+		coalesce(p.previous_ns, 0),
+		coalesce(a.next_ns, 9223372036854775807)
+	FROM absent a
+	CROSS JOIN preceded p ON p.segment_id = a.segment_id
 	UNION ALL
 	SELECT recording_id, 'cut', 0, coalesce(first_packet_ns, 9223372036854775807)
 	FROM missing

@@ -76,6 +76,18 @@ WITH spread AS (
 	JOIN segment g ON g.segment_id = v.segment_id
 	WHERE v.kind = 'missing'
 	UNION ALL
+	SELECT
+		g.recording_id,
+		'cut',
+		coalesce((SELECT max(n.last_packet_ns) FROM segment n
+			WHERE n.recording_id = g.recording_id AND n.number < g.number), 0),
+		coalesce((SELECT min(n.first_packet_ns) FROM segment n
+			WHERE n.recording_id = g.recording_id AND n.number > g.number),
+			9223372036854775807),
+		0
+	FROM segment g
+	WHERE g.pcap_name IS NULL AND g.number IS NOT NULL
+	UNION ALL
 	SELECT g.recording_id, 'cut', g.first_packet_ns, g.last_packet_ns, 0
 	FROM other o
 	JOIN segment g ON g.segment_id = o.segment_id

@@ -170,6 +170,7 @@ static void put_segment(struct store *store)
 	}
 	row.state = draw(8) == 0 ? states[draw(2)] : "whole";
 	row.first_packet_ns = row.last_packet_ns = STORE_NULL;
+	row.pcap_name = draw(10) == 0 ? NULL : "a.pcap";
 	if (draw(6) > 0) {
 		row.first_packet_ns =
 			row.number == STORE_NULL ? draw_time() : row.number * 2 * NS_PER_SECOND;
@@ -477,6 +478,33 @@ static void mend_bare(struct store *store)
 {
 	move_segment(store, 4, 70, "whole");
 }
+static void put_other(struct store *store, int64_t id, int64_t number, int64_t first_s, bool insert)
+{
+	struct store_segment row = numbered(id, first_s, "whole");
+
+	row.number = number;
+	OK(store_segment(store, &row, insert, &rows_error));
+}
+/* Another second one, of which only the snapshots are there. */
+static void lose_capture(struct store *store)
+{
+	struct store_segment row = numbered(5, 0, "whole");
+
+	row.number = 2;
+	row.pcap_name = NULL;
+	row.first_packet_ns = row.last_packet_ns = STORE_NULL;
+	OK(store_segment(store, &row, true, &rows_error));
+}
+/* Another first one: what the lost one had begins behind it. */
+static void precede(struct store *store)
+{
+	put_other(store, 6, 1, 52, true);
+}
+static void find_capture(struct store *store)
+{
+	put_other(store, 5, 2, 20, false);
+	put_other(store, 6, 1, 20, false);
+}
 static void leave_out(struct store *store)
 {
 	const struct store_other row = {2, "fragment", 1, 28};
@@ -498,6 +526,9 @@ static void each_change_shows(void **state)
 		{damage, "1 cut 2 cut"},
 		{mend, "1 differs 2 differs"},
 		{put_back, "1 differs 2 differs"},
+		{lose_capture, "1 cut 2 cut"},
+		{precede, "1 differs 2 differs"},
+		{find_capture, "1 differs 2 differs"},
 		{miss, "1 cut 2 cut"},
 		{mend, "1 differs 2 differs"},
 		{share, "1 cut 2 cut"},
