@@ -36,22 +36,15 @@ int bridge_init(struct bridge *bridge, const struct timeline *timeline)
 		.full_until_ns = INT64_MIN,
 	};
 	bridge->stamps = calloc(timeline->count.processes + 1, sizeof(*bridge->stamps));
-	return bridge->stamps == NULL || bridge_note_told(bridge) != 0 ||
-			       bridge_note_listeners(bridge) != 0
+	return bridge->stamps == NULL || bridge_note_told(bridge) != 0
 		       ? -1
-		       : bridge_note_accepted(bridge);
+		       : bridge_note_serving(bridge);
 }
 
 void bridge_release(struct bridge *bridge)
 {
 	bridge_release_crowds(bridge);
-	free(bridge->listeners);
-	free(bridge->listened);
-	free(bridge->handed);
-	free(bridge->fathers);
-	hashindex_release(&bridge->fathering);
-	hashindex_release(&bridge->listening);
-	free(bridge->accepted);
+	bridge_release_serving(bridge);
 	free(bridge->told);
 	free(bridge->stamps);
 	free(bridge->pool);

@@ -116,9 +116,7 @@ struct bridge {
 	const struct bridge_observer *observer; /* borrowed; NULL: nobody asks why */
 	bool addresses_known; /* the snapshots say which addresses are this host's */
 	/* private */
-	uint32_t *accepted; /* by local TCP port: the one process that was seen to hold accepted
-			       connections; NONE: nobody, or several */
-	uint32_t *told;	    /* lifetimes told of, that can be this host's, by tuple and time */
+	uint32_t *told; /* lifetimes told of, that can be this host's, by tuple and time */
 	struct bridge_candidate *pool;
 	size_t pool_count, pool_capacity;
 	uint32_t *stamps;  /* by process: the pool that it was last put into */
@@ -130,20 +128,31 @@ struct bridge {
 	struct hashindex crowd_index;
 	struct bridge_near near[BRIDGE_CHAINS]; /* scratch */
 	bool crowded;				/* something was cut in this judgement */
+	/* Who serves on TCP ports (bridge_serving.c), and from when on each of it counts;
+	 * INT64_MAX: never. */
 	struct hashindex listening; /* holders of listening sockets, by port and process */
 	struct bridge_listener {
-		uint16_t port;
+		int64_t since_ns;
 		uint32_t process;
+		uint16_t port;
 	} * listeners;
 	size_t listener_count, listener_capacity;
-	uint8_t *listened; /* by TCP port: whether a listening socket was seen */
-	uint8_t *handed;   /* whether one that never held it was seen with what it accepts */
-	struct hashindex fathering; /* whose children were, by port and pid */
+	struct hashindex fathering; /* whose children were seen with what a port accepted */
 	struct bridge_father {
-		uint16_t port;
+		int64_t since_ns;
 		uint32_t pid;
+		uint16_t port;
 	} * fathers;
 	size_t father_count, father_capacity;
+	uint32_t *port_places; /* by port, from 1; 0: nobody was seen to listen there */
+	struct bridge_port {
+		int64_t listened_ns;
+		uint32_t server, inode; /* who was first seen with a connection, and which */
+		int64_t again_ns;	/* the same one with another, or with that for long */
+		int64_t others_ns;	/* another one with any */
+		int64_t handed_ns;	/* one that was not seen to listen until then */
+	} * ports;
+	size_t port_count, port_capacity;
 	int64_t full_from_ns, full_until_ns; /* between two full readings: the last one looked up */
 	bool failed; /* out of memory: the verdicts since are not to be used */
 };

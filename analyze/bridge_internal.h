@@ -2,10 +2,10 @@
  * bridge_internal.h - what the files of the bridge share. bridge.c has the order of a judgement
  * and what is said of an owner. Who is named, by readings: bridge_tuple.c by the sockets of the
  * very five-tuple, bridge_port.c by those of the port that are not connected, bridge_holders.c by
- * who held a socket, bridge_crowd.c knows what of a long chain can matter, bridge_place.c whose
- * an address is. By what the kernel told of uses: bridge_told.c of a connection,
- * bridge_sharing.c who used one at the same time, bridge_datagram.c of datagrams, bridge_echo.c of
- * echoes, bridge_hands.c who else has a socket of datagrams.
+ * who held a socket, bridge_serving.c who serves on a port, bridge_crowd.c knows what of a long
+ * chain can matter, bridge_place.c whose an address is. By what the kernel told of uses:
+ * bridge_told.c of a connection, bridge_sharing.c who used one at the same time, bridge_datagram.c
+ * of datagrams, bridge_echo.c of echoes, bridge_hands.c who else has a socket of datagrams.
  */
 #ifndef ANALYZE_BRIDGE_INTERNAL_H
 #define ANALYZE_BRIDGE_INTERNAL_H
@@ -98,15 +98,28 @@ void bridge_near_clear(struct bridge *bridge, enum bridge_chain chain);
 uint32_t bridge_held_since(struct bridge *bridge, uint32_t head, uint32_t process, bool *standard);
 void bridge_release_crowds(struct bridge *bridge);
 
-/* Whether process was seen to hold a socket that listens on the port. */
-bool bridge_held_listener(const struct bridge *bridge, uint16_t port, uint32_t process);
 /* Whether readings had the socket whose holders were collected last in a process's hands twice,
  * and not only once or for an event. */
 bool bridge_kept(const struct bridge *bridge, uint32_t process);
+
+/* bridge_serving.c: what counts at t, and the moments at which that changes, as edges of *v. */
+
+/* Whether somebody was seen to listen on a TCP port. */
+bool bridge_listened(const struct bridge *bridge, uint16_t port, int64_t t_ns,
+		     struct bridge_verdict *v);
+/* Whether process was seen to hold a socket that listens on the port. */
+bool bridge_held_listener(const struct bridge *bridge, uint16_t port, uint32_t process,
+			  int64_t t_ns, struct bridge_verdict *v);
+/* Whether it was seen with several connections that the port accepted, or with one in two complete
+ * readings, and nobody else with any. */
+bool bridge_serves(const struct bridge *bridge, uint16_t port, uint32_t process, int64_t t_ns,
+		   struct bridge_verdict *v);
 /* Whether process, that accepts on the port, was seen to leave to others what it accepts. */
-bool bridge_hands_on(const struct bridge *bridge, uint16_t port, uint32_t process);
-/* Fills bridge->listeners. 0, or -1 without memory. */
-int bridge_note_listeners(struct bridge *bridge);
+bool bridge_hands_on(const struct bridge *bridge, uint16_t port, uint32_t process, int64_t t_ns,
+		     struct bridge_verdict *v);
+/* Notes it all. 0, or -1 without memory. */
+int bridge_note_serving(struct bridge *bridge);
+void bridge_release_serving(struct bridge *bridge);
 
 void bridge_empty_pool(struct bridge *bridge);
 /* Once for each process. */
@@ -138,8 +151,6 @@ struct bridge_holding bridge_collect_holders(struct bridge *bridge, uint32_t soc
 					     struct bridge_verdict *v);
 /* Which of the pool is named for a connected socket. */
 size_t bridge_pick_holder(struct bridge *bridge, uint32_t inode);
-/* Fills bridge->accepted. 0, or -1 without memory. */
-int bridge_note_accepted(struct bridge *bridge);
 
 /* Whether complete readings stand on both sides of t (a segment begins and ends
  * with one). Outside, only what one connection's own packets show holds. */

@@ -192,7 +192,7 @@ bool bridge_judge_unconnected(struct bridge *bridge, const struct bridge_subject
 		bridge_say_lapsed(v);
 	}
 	if (v->reason == BRIDGE_OWNED && rule == BRIDGE_LISTENER &&
-	    bridge->accepted[port] != v->process) {
+	    !bridge_serves(bridge, port, v->process, t_ns, v)) {
 		bridge_tell(bridge, BRIDGE_WHY_NOT_ACCEPTOR, v->socket);
 		bridge_say_ambiguous(bridge, subject, v);
 	}

@@ -5,18 +5,20 @@
 
 /* An accepted connection whose first known holder was there before it and has
  * never held the listening socket was handed over by somebody who had it first. */
-static bool was_passed(const struct bridge *bridge, const struct bridge_subject *subject)
+static bool was_passed(const struct bridge *bridge, const struct bridge_subject *subject,
+		       int64_t t_ns, struct bridge_verdict *v)
 {
 	const struct timeline *tl = bridge->timeline;
 	uint16_t port = subject->local.port;
 	bool older = false;
 
-	if (!subject->responder || subject->protocol != IPPROTO_TCP || !bridge->listened[port])
+	if (!subject->responder || subject->protocol != IPPROTO_TCP ||
+	    !bridge_listened(bridge, port, t_ns, v))
 		return false;
 	for (size_t i = 0; i < bridge->pool_count; i++) {
 		uint32_t process = bridge->pool[i].process;
 
-		if (bridge_held_listener(bridge, port, process))
+		if (bridge_held_listener(bridge, port, process, t_ns, v))
 			return false;
 		older = older || subject->began_ns == INT64_MIN ||
 			tl->processes[process].start_ns < subject->began_ns;
@@ -27,11 +29,11 @@ static bool was_passed(const struct bridge *bridge, const struct bridge_subject 
 /* Who accepts and hands on may have been caught in between: unless readings had it in its hands
  * twice, it is not known who serves. One that began after the connection was made for it. */
 static bool was_caught_accepting(const struct bridge *bridge, const struct bridge_subject *subject,
-				 uint32_t process)
+				 uint32_t process, int64_t t_ns, struct bridge_verdict *v)
 {
 	return (subject->began_ns == INT64_MIN ||
 		timeline_began(bridge->timeline, process, false) < subject->began_ns) &&
-	       bridge_hands_on(bridge, subject->local.port, process) &&
+	       bridge_hands_on(bridge, subject->local.port, process, t_ns, v) &&
 	       !bridge_kept(bridge, process);
 }
 
@@ -61,7 +63,7 @@ static void judge_connected(struct bridge *bridge, const struct bridge_subject *
 	if (holding.rule > rule)
 		rule = holding.rule;
 	bridge_rest_on(bridge, socket, &holding, rule, t_ns, v);
-	v->passed = was_passed(bridge, subject);
+	v->passed = was_passed(bridge, subject, t_ns, v);
 	if (rule == BRIDGE_AHEAD && v->passed)
 		holding.moved = true;
 	if (holding.moved) {
@@ -74,8 +76,8 @@ static void judge_connected(struct bridge *bridge, const struct bridge_subject *
 	/* Who was caught accepting it may hand it on at once. */
 	if (subject->responder && subject->protocol == IPPROTO_TCP &&
 	    ((!in_full_reading(bridge->timeline, &s->life) &&
-	      bridge->accepted[port] != v->process) ||
-	     was_caught_accepting(bridge, subject, v->process))) {
+	      !bridge_serves(bridge, port, v->process, t_ns, v)) ||
+	     was_caught_accepting(bridge, subject, v->process, t_ns, v))) {
 		bridge_tell(bridge, BRIDGE_WHY_MAY_HAND_ON, socket);
 		bridge_say_ambiguous(bridge, subject, v);
 	}

@@ -372,6 +372,13 @@ size_t timeline_fulls_between(const struct timeline *timeline, uint32_t first, u
 	return fulls_before(timeline, last + 1) - fulls_before(timeline, first);
 }
 
+uint32_t timeline_full_after(const struct timeline *timeline, uint32_t frame, size_t count)
+{
+	size_t place = fulls_before(timeline, frame) + count;
+
+	return place < timeline->full_count ? timeline->full[place] : TIMELINE_NONE;
+}
+
 uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns)
 {
 	size_t count = timeline_fulls_until(timeline, t_ns);

@@ -408,6 +408,8 @@ uint32_t timeline_full_at(const struct timeline *timeline, int64_t t_ns);
 size_t timeline_fulls_until(const struct timeline *timeline, int64_t t_ns);
 /* How many such frames lie between two, themselves included. */
 size_t timeline_fulls_between(const struct timeline *timeline, uint32_t first, uint32_t last);
+/* From a frame on, itself included, the one behind so many of them; NONE: there are not so many. */
+uint32_t timeline_full_after(const struct timeline *timeline, uint32_t frame, size_t count);
 
 /* The image that a process ran at t: the latest seen by then, else its first; NONE: no facts. */
 uint32_t timeline_image_at(const struct timeline *timeline, uint32_t process, int64_t t_ns);

@@ -20,6 +20,7 @@
 #define ROW_CLIENT   "tcp " HOST " 40000 " PEER " 80 1"
 #define ROW_ACCEPTED "tcp " HOST " 80 " PEER " 40000 1"
 #define ROW_OTHERS   "tcp " HOST " 80 " PEER " 40001 1"
+#define ROW_THIRD    "tcp " HOST " 80 " PEER " 40002 1"
 #define ROW_LISTENER "tcp 0.0.0.0 80 0.0.0.0 0 10"
 #define ROW_DNS	     "udp 0.0.0.0 53 0.0.0.0 0 7"
 /* The same ends, and those of datagrams, as the kernel tells of their uses. */

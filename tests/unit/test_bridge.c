@@ -133,6 +133,71 @@ static void a_listener_that_was_not_seen_to_serve_is_a_candidate(void **state)
 	assert_int_equal(tl.processes[v.candidates[0].process].pid, 10);
 }
 
+/* 10 listens, and a look-up at 600 finds it with a connection. */
+static void serve_once(void)
+{
+	scene_socket('+', ROW_LISTENER, 500);
+	hold(500, 10, "nginx");
+	scene_process('+', 11, OLD, "worker");
+	scene_frame("event", 600, 601);
+	scene_socket('!', ROW_OTHERS, 502);
+	scene_holder('!', 502, 10, OLD, 6);
+}
+
+static void ask_unseen_of(int64_t ms)
+{
+	ask_server(UNSEEN);
+	subject.began_ns = T(ms);
+}
+
+/* That it was caught with one may be before it hands it on. */
+static void who_was_once_seen_with_a_connection_need_not_serve(void **state)
+{
+	(void)state;
+	serve_once();
+	scene_frame("poll", 1000, 1001);
+	settle();
+	ask_unseen_of(700);
+	assert_nobody(700, BRIDGE_AMBIGUOUS);
+}
+
+static void who_was_seen_with_two_connections_serves(void **state)
+{
+	(void)state;
+	serve_once();
+	scene_frame("event", 900, 901);
+	scene_socket('!', ROW_THIRD, 503);
+	scene_holder('!', 503, 10, OLD, 6);
+	scene_frame("poll", 1000, 1001);
+	settle();
+	ask_unseen_of(700);
+	assert_owner(700, BRIDGE_LISTENER, 10);
+}
+
+/* Readings that begin after the one behind a packet say nothing of it, for or against. */
+static void what_shows_much_later_counts_not(void **state)
+{
+	(void)state;
+	serve_once();
+	scene_frame("poll", 1000, 1001);
+	scene_frame("poll", 2000, 2001);
+	scene_socket('+', ROW_THIRD, 503);
+	scene_holder('+', 503, 10, OLD, 6);
+	scene_frame("poll", 3000, 3001);
+	scene_frame("poll", 4000, 4001);
+	scene_socket('+', "tcp " HOST " 80 " PEER " 50003 1", 504);
+	scene_holder('+', 504, 11, OLD, 6);
+	settle();
+	ask_unseen_of(700);
+	assert_nobody(700, BRIDGE_AMBIGUOUS);
+	ask_unseen_of(1500);
+	assert_owner(1500, BRIDGE_LISTENER, 10);
+	ask_unseen_of(2500);
+	assert_owner(2500, BRIDGE_LISTENER, 10);
+	ask_unseen_of(3500);
+	assert_nobody(3500, BRIDGE_AMBIGUOUS); /* another one serves too */
+}
+
 static void a_listener_whose_children_serve_is_a_candidate(void **state)
 {
 	(void)state;
@@ -179,6 +244,8 @@ static void a_listener_that_one_reading_has_not_may_listen_still(void **state)
 	hold(501, 11, "new");
 	scene_socket('+', ROW_OTHERS, 502);
 	scene_holder('+', 502, 11, OLD, 6);
+	scene_socket('+', ROW_THIRD, 503);
+	scene_holder('+', 503, 11, OLD, 7);
 	settle();
 	ask_server(1500);
 	assert_nobody(1500, BRIDGE_GAP); /* the next reading has neither */
@@ -486,6 +553,9 @@ int main(void)
 		FACT(an_unconnected_socket_is_ahead_too),
 		FACT(listener_for_what_comes_in),
 		FACT(a_listener_that_was_not_seen_to_serve_is_a_candidate),
+		FACT(who_was_once_seen_with_a_connection_need_not_serve),
+		FACT(who_was_seen_with_two_connections_serves),
+		FACT(what_shows_much_later_counts_not),
 		FACT(a_listener_whose_children_serve_is_a_candidate),
 		FACT(before_a_descriptor_was_passed_it_was_anothers),
 		FACT(a_listener_that_one_reading_has_not_may_listen_still),

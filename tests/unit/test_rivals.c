@@ -307,13 +307,13 @@ static void a_listener_that_came_after_the_syn_accepted_nothing(void **state)
 	(void)state;
 	scene_socket('+', ROW_LISTENER, 500);
 	hold(500, 10, "old");
+	scene_socket('+', ROW_OTHERS, 502);
+	scene_holder('+', 502, 10, OLD, 6);
 	scene_frame("poll", 1000, 1001);
 	scene_frame("poll", 2000, 2001);
 	scene_socket('-', ROW_LISTENER, 500);
 	scene_socket('+', ROW_LISTENER, 501);
 	hold(501, 11, "new");
-	scene_socket('+', ROW_OTHERS, 502);
-	scene_holder('+', 502, 10, OLD, 6);
 	scene_frame("poll", 3000, 3001);
 	settle();
 	ask_server(UNSEEN);
