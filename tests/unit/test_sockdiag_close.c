@@ -75,6 +75,7 @@ static void test_a_close_tells_the_kernel_s_byte_counts(void **state)
 	int64_t before_ns = quantity_now_ns(CLOCK_REALTIME);
 	struct snap_closed closed;
 	char bytes[700] = {0};
+	bool sent_again; /* TCP does so when a processor is away for long */
 
 	(void)state;
 	send_all(client, bytes, 300);
@@ -87,8 +88,9 @@ static void test_a_close_tells_the_kernel_s_byte_counts(void **state)
 	/* Into TIME_WAIT, which the socket itself does not live to see. */
 	await_close(closes, connecting, &closed);
 	assert_int_equal(closed.bytes_received, 700 + 1);
-	assert_int_equal(closed.bytes_sent, 300);
+	assert_int_equal(closed.bytes_sent, 300 + closed.bytes_retransmitted);
 	assert_int_equal(closed.bytes_acked, 1 + 300 + 1); /* SYN and FIN */
+	sent_again = closed.bytes_retransmitted > 0;
 	await_close(closes, cookie, &closed);
 	assert_int_equal(closed.table, SNAP_TCP);
 	assert_true(endpoint_equal(&closed.local.address, &local.address));
@@ -97,11 +99,11 @@ static void test_a_close_tells_the_kernel_s_byte_counts(void **state)
 	assert_int_equal(closed.remote.port, remote.port);
 	assert_int_equal(closed.inode, 0);
 	assert_int_equal(closed.bytes_received, 300 + 1); /* the FIN counts */
-	assert_int_equal(closed.bytes_sent, 700);
+	assert_int_equal(closed.bytes_sent, 700 + closed.bytes_retransmitted);
 	assert_int_equal(closed.bytes_acked, 700 + 1);
-	assert_int_equal(closed.bytes_retransmitted, 0);
-	assert_int_equal(closed.data_segments_in, 1);
-	assert_int_equal(closed.data_segments_out, 1);
+	assert_true(closed.bytes_retransmitted % 700 == 0);
+	assert_true(closed.data_segments_in == 1 || sent_again);
+	assert_int_equal(closed.data_segments_out, 1 + closed.bytes_retransmitted / 700);
 	assert_true(closed.segments_in >= 3 && closed.segments_out >= 2);
 	assert_true(closed.closed_ns >= before_ns &&
 		    closed.closed_ns <= quantity_now_ns(CLOCK_REALTIME));
