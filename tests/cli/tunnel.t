@@ -75,18 +75,51 @@ spawn SERVER in_netns "$PEER" socat TCP6-LISTEN:8080,ipv6only=0,reuseaddr,fork E
 spawn DATAGRAMS in_netns "$PEER" socat UDP6-RECVFROM:8081,ipv6only=0,fork EXEC:cat
 wait_until 20 listening 8080 "$PEER"
 wait_until 20 listening 8081 "$PEER"
+serving() { pgrep -g "$SERVER,$DATAGRAMS" | wc -l; }
+SERVERS=$(serving)
+SPEAKERS=()
 speak() { until [ -e "$TMP/done" ]; do echo "$1" && sleep 0.05; done; }
 for words in "${TUNNELS[@]}" "${PROGRAMS[@]}"; do
 	number=${words%% *}
 	[[ $words == *" sit" || $number == 22 ]] && to="[fd09:$number::2]" || to="10.9.$number.2"
 	speak "$number" > >(socat - "TCP:$to:8080" >/dev/null 2>&1) &
+	SPEAKERS+=($!)
 	speak "$number" > >(socat - "UDP:$to:8081" >/dev/null 2>&1) &
+	SPEAKERS+=($!)
 done
 # What WireGuard's packets of data look like, and a datagram to VXLAN's port that is none.
 perl -e 'print pack("V V Q< a96", 4, 7, 1, "x" x 96)' | socat -u - UDP4:192.0.2.2:51820
 echo "this is no tunnel, though it goes to its port" | socat -u - UDP4:192.0.2.2:4789,sourceport=4999
 wait_until 20 more_segments 3
+# What is in a tunnel and what carries it are two packets: the recording ends when nothing is on
+# its way. All have ended at both ends, and behind what they said an echo went and came back.
 touch "$TMP/done"
+wait "${SPEAKERS[@]}"
+all_ended() {
+	[ "$(serving)" -eq "$SERVERS" ] && ! ss -Htuan "dport = :8080 or dport = :8081" | grep -Ev 'TIME-WAIT|UNCONN'
+}
+echo_from() { # ADDRESS
+	perl -MSocket=:all -e '
+		my ($to, $ident) = ($ARGV[0], $$ & 0xffff);
+		my $six = $to =~ /:/;
+		my $packet = pack "CCnnn", $six ? 128 : 8, 0, 0, $ident, 1;
+		my $sum = 0x0800 + $ident + 1; # of IPv6 the kernel makes it
+		substr $packet, 2, 2, pack "n", ~(($sum & 0xffff) + ($sum >> 16)) unless $six;
+		socket my $socket, $six ? AF_INET6 : AF_INET, SOCK_RAW, $six ? IPPROTO_ICMPV6 : IPPROTO_ICMP or die;
+		send $socket, $packet, 0, $six ? pack_sockaddr_in6(0, inet_pton(AF_INET6, $to))
+			: pack_sockaddr_in(0, inet_aton($to)) or die;
+		alarm 20;
+		do {
+			recv $socket, $packet, 2000, 0 // die;
+			substr $packet, 0, 20, "" unless $six;
+		} until (unpack "C", $packet) == ($six ? 129 : 0) && (unpack "x4n", $packet) == $ident' "$1"
+}
+wait_until 20 all_ended
+for words in "${TUNNELS[@]}" "${PROGRAMS[@]}"; do
+	number=${words%% *}
+	[[ $words == *" sit" || $number == 22 ]] && to="fd09:$number::2" || to="10.9.$number.2"
+	echo_from "$to" || diag "no echo from $to"
+done
 kill -TERM "$RECORDER"
 wait "$RECORDER"
 
