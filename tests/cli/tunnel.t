@@ -227,10 +227,11 @@ is "$(grep -Ec ',(tcp|udp),' <<<"$out")" "$(sql "SELECT count(DISTINCT tunnel_ty
 is "$(grep -E '^.*,(tcp|udp),' <<<"$out" | awk -F, '$(NF - 3) == 0 || $(NF - 1) == 0')" "" "with both of its directions"
 
 # ---- explained ----
-# A packet of the last conversation that began in the first segment, as tshark has it.
+# A packet of the last conversation that began in the first segment with any, as tshark has it.
 IFS='|' read -r flow number pcap inner < <(sql "SELECT t.flow_id, t.first_packet_number, g.pcap_name,
 	t.orig_address || ' port ' || t.orig_port || ' > ' || t.resp_address || ' port ' || t.resp_port
-	FROM tunnel t JOIN segment g USING (segment_id) WHERE t.protocol = 'udp' AND t.segment_id = 1
+	FROM tunnel t JOIN segment g USING (segment_id) WHERE t.protocol = 'udp'
+		AND t.segment_id = (SELECT min(segment_id) FROM tunnel WHERE protocol = 'udp')
 	ORDER BY t.tunnel_id DESC LIMIT 1")
 run "$PCAPWHO" explain "$TMP/traffic.db" --packet "$pcap:$number" --evidence "$TMP/evidence"
 is "$status" 0 "a packet is explained" || diag "$err"
