@@ -89,6 +89,10 @@ void recorder_count_frame(struct recorder *recorder, const struct snap_frame *he
 /* Frees the event frames kept that were written before before_ns (CLOCK_MONOTONIC). */
 void recorder_forget_recent(struct recorder *recorder, int64_t before_ns);
 
+/* With the lock. May the offered segment be taken before this block (NULL: the link is silent)?
+ * Its snap file begins with the last reading, so its packets must all be later than that. */
+bool recorder_may_switch(const struct recorder *recorder, const struct capture_block *block);
+
 /* The threads; context is the recorder. */
 void *recorder_writer_thread(void *context);
 void *recorder_poll_thread(void *context);

@@ -9,7 +9,7 @@
 #include "snapshot/format/quantity.h"
 
 /* A rotation waits until the packets that come are later than the snapshot
- * that the new segment begins with; when the clock was set back, no longer than this. */
+ * that the new segment begins with; where the clock was set back, no longer than this. */
 #define SWITCH_LIMIT_NS (2 * NS_PER_SECOND)
 /* On a silent link: packets may be this late out of the ring. */
 #define SWITCH_IDLE_NS (3 * CAPTURE_TIMEOUT_MS * NS_PER_MS)
@@ -47,16 +47,23 @@ static void wait_until(struct recorder *recorder, int64_t monotonic_ns)
 
 /* -------------------------------------------------------------- writer -- */
 
-/* With the lock. May the offered segment be taken before this block (NULL: the
- * link is silent)? Its snap file begins with the last reading, so its packets
- * must all be later than that. */
-static bool may_switch(struct recorder *recorder, const struct capture_block *block)
+/* With the lock. Whether CLOCK_REALTIME was set back since the last reading, which was before the
+ * offer: less of its time has passed than of the other clock's. */
+static bool was_set_back(const struct recorder *recorder, int64_t offered_for_ns)
 {
+	return quantity_now_ns(CLOCK_REALTIME) - recorder->snapshot_end_ns <
+	       offered_for_ns - CLOCK_STEP_NS;
+}
+
+bool recorder_may_switch(const struct recorder *recorder, const struct capture_block *block)
+{
+	int64_t offered_for_ns = quantity_now_ns(CLOCK_MONOTONIC) - recorder->offered_ns;
 	struct capture_counters counters;
 
 	if (!recorder->offered)
 		return false;
-	if (quantity_now_ns(CLOCK_MONOTONIC) - recorder->offered_ns > SWITCH_LIMIT_NS)
+	/* A disk that stalled for as long is no reason: what comes then is from before. */
+	if (offered_for_ns > SWITCH_LIMIT_NS && was_set_back(recorder, offered_for_ns))
 		return true;
 	if (block)
 		return block->first_ns > recorder->snapshot_end_ns;
@@ -105,7 +112,7 @@ static void switch_segment(struct recorder *recorder, const struct capture_block
 	bool may;
 
 	pthread_mutex_lock(&recorder->lock);
-	may = may_switch(recorder, block);
+	may = recorder_may_switch(recorder, block);
 	pthread_mutex_unlock(&recorder->lock);
 	if (!may)
 		return;
