@@ -96,7 +96,7 @@ snap=$(zcat "$TMP/descent"/*.snap.gz)
 if [ "$(meta watcher)" = on ]; then
 	is "$(awk -F'\t' '
 		$1 == "born" { parent[$3] = $5 }
-		$1 == "use" && $8 == 9 { user = $(NF - 2) }
+		$1 == "use" && $7 == "127.0.0.1" && $8 == 9 { user = $(NF - 2) }
 		END { while (user in parent) { forks++; user = parent[user] }; print forks }' <<<"$snap")" 2 \
 		"who uses a socket is told with all the forks that it descends from"
 else
