@@ -96,6 +96,17 @@ WHERE NOT EXISTS (SELECT 1 FROM use u WHERE u.pid = p.pid)
 	AND p.pid NOT IN (SELECT pid FROM found.process WHERE comm = 'talk');
 CREATE INDEX strangers_connection ON strangers (connection_id);
 
+-- Rows of a port that by the kernel's account a process of another kind uses as well. Kinds share
+-- no sockets: the socket of that one got the place of this one in memory, and was used before a
+-- way was looked up for it, which alone tells its port.
+CREATE TABLE elsewhere AS
+SELECT DISTINCT j.connection_id
+FROM judged j JOIN found.connections c USING (connection_id)
+JOIN told t ON t.protocol = c.protocol AND t.port = c.local_port
+WHERE EXISTS (SELECT 1 FROM truth x WHERE x.pid = t.pid)
+	AND NOT EXISTS (SELECT 1 FROM truth x WHERE x.pid = t.pid AND j.kind GLOB x.kind || ' *');
+CREATE INDEX elsewhere_connection ON elsewhere (connection_id);
+
 -- A right process that is given more bytes than it moved has another's.
 -- Retransmitted and lost ones were on the wire without having been moved.
 CREATE TABLE excess AS
@@ -125,7 +136,9 @@ SELECT e.*,
 	EXISTS (SELECT 1 FROM judged j WHERE j.end_id = e.end_id AND j.verdict = 'wrong')
 		OR EXISTS (SELECT 1 FROM excess x WHERE x.end_id = e.end_id) AS misnamed,
 	coalesce((SELECT j.reason || CASE WHEN j.connection_id IN (SELECT connection_id FROM strangers)
-		THEN ' with a stranger' ELSE '' END FROM judged j WHERE j.end_id = e.end_id AND j.verdict = 'none'
+		THEN ' with a stranger' WHEN j.reason = 'ambiguous'
+			AND j.connection_id IN (SELECT connection_id FROM elsewhere)
+		THEN ' with another kind' ELSE '' END FROM judged j WHERE j.end_id = e.end_id AND j.verdict = 'none'
 		ORDER BY j.packets DESC, j.connection_id LIMIT 1), 'unseen') AS reason,
 	coalesce((SELECT sum(j.sent + j.received) FROM judged j WHERE j.end_id = e.end_id
 		AND (j.verdict = 'right' OR e.sharing = 'kernel' AND j.verdict = 'none')), 0)
