@@ -201,8 +201,8 @@ $(ARCHIVE): $(O)/tests/bench/archive.o $(ANALYZE_LIB) $(FORMAT_LIB)
 
 CLI_TESTS := $(sort $(wildcard tests/cli/*.t))
 TESTS     ?= $(UNIT_BIN) $(REPLAY_BIN) $(MODEL) $(CLI_TESTS) tests/truth/truth.t
-# Units run side by side, and tests of commands that do not record; the others one after
-# the other (tests/rules.yml). One summary closes all.
+# Units run side by side, and tests of commands; those that record the host's own network one
+# after the other (tests/rules.yml). One summary closes all.
 prove = BUILD=$(O) CC='$(CC)' LC_ALL=C TZ=UTC CMOCKA_MESSAGE_OUTPUT=TAP \
         ASAN_OPTIONS=$${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0} \
         UBSAN_OPTIONS=$${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1} \
