@@ -17,38 +17,27 @@ WITH wanted AS MATERIALIZED (
 	FROM setting
 	WHERE key = 'bucket_ns'
 ), seen AS NOT MATERIALIZED (
-	-- What began and ended within the window counts whole.
+	-- All that overlaps the window, whole; of what reaches over an end of it, what
+	-- it may have within is open.
 	SELECT
-		c.process_id,
-		c.remote_address,
-		CASE WHEN c.start_ns >= (SELECT first_ns FROM range) OR c.end_ns < (SELECT end_ns FROM range)
-			THEN 1
-			ELSE EXISTS (SELECT 1 FROM traffic t
-				WHERE t.connection_id = c.connection_id
-					AND t.bucket >= (SELECT first FROM range) AND t.bucket < (SELECT "end" FROM range))
-		END AS connections,
-		CASE WHEN c.start_ns >= (SELECT first_ns FROM range) AND c.end_ns < (SELECT end_ns FROM range)
-			THEN c.sent_bytes
-			ELSE (SELECT sum(t.sent_bytes) FROM traffic t
-				WHERE t.connection_id = c.connection_id
-					AND t.bucket >= (SELECT first FROM range) AND t.bucket < (SELECT "end" FROM range))
-		END AS sent_bytes,
-		CASE WHEN c.start_ns >= (SELECT first_ns FROM range) AND c.end_ns < (SELECT end_ns FROM range)
-			THEN c.received_bytes
-			ELSE (SELECT sum(t.received_bytes) FROM traffic t
-				WHERE t.connection_id = c.connection_id
-					AND t.bucket >= (SELECT first FROM range) AND t.bucket < (SELECT "end" FROM range))
-		END AS received_bytes
-	FROM connection c INDEXED BY connection_process
-	WHERE c.start_ns < (SELECT end_ns FROM range) AND c.end_ns >= (SELECT first_ns FROM range)
-), pair AS (
+		process_id,
+		remote_address,
+		sent_bytes,
+		received_bytes,
+		CASE WHEN start_ns < (SELECT first_ns FROM range) OR end_ns >= (SELECT end_ns FROM range)
+			THEN sent_bytes + received_bytes
+		END AS open_bytes
+	FROM connection INDEXED BY connection_process
+	WHERE start_ns < (SELECT end_ns FROM range) AND end_ns >= (SELECT first_ns FROM range)
+), pair AS MATERIALIZED (
 	-- All connections in the order of the index, or those of some processes.
 	SELECT
 		process_id,
 		remote_address,
-		sum(connections) AS connections,
+		count(*) AS connections,
 		sum(sent_bytes) AS sent_bytes,
-		sum(received_bytes) AS received_bytes
+		sum(received_bytes) AS received_bytes,
+		sum(open_bytes) AS open_bytes
 	FROM seen
 	WHERE :process IS NULL
 	GROUP BY process_id, remote_address
@@ -56,16 +45,67 @@ WITH wanted AS MATERIALIZED (
 	SELECT
 		c.process_id,
 		c.remote_address,
-		sum(c.connections) AS connections,
+		count(*) AS connections,
 		sum(c.sent_bytes) AS sent_bytes,
-		sum(c.received_bytes) AS received_bytes
+		sum(c.received_bytes) AS received_bytes,
+		sum(c.open_bytes) AS open_bytes
 	FROM wanted w
 	CROSS JOIN seen c ON c.process_id = w.process_id
 	WHERE :process IS NOT NULL
 	GROUP BY c.process_id, c.remote_address
-), shown AS MATERIALIZED (
+), least AS MATERIALIZED (
+	-- As many pairs as are asked for have at least so much, whatever is open: traffic
+	-- is read of those alone that may come up to it.
+	SELECT sent_bytes + received_bytes - coalesce(open_bytes, 0) AS bytes
+	FROM pair
+	ORDER BY bytes DESC
+	LIMIT 1 OFFSET coalesce(:limit - 1, 9223372036854775807)
+), near AS NOT MATERIALIZED (
 	SELECT *
 	FROM pair
+	WHERE sent_bytes + received_bytes >= coalesce((SELECT bytes FROM least), 0)
+), part AS MATERIALIZED (
+	-- What of a pair's connections reaches over an end, and what it had within. Compared
+	-- with a table: by conditions on itself SQLite would read all of the index for a filter.
+	SELECT
+		n.process_id,
+		n.remote_address,
+		n.connections,
+		n.sent_bytes,
+		n.received_bytes,
+		c.sent_bytes AS whole_sent_bytes,
+		c.received_bytes AS whole_received_bytes,
+		(SELECT sum(t.sent_bytes) FROM traffic t
+			WHERE t.connection_id = c.connection_id
+				AND t.bucket >= (SELECT first FROM range) AND t.bucket < (SELECT "end" FROM range))
+			AS part_sent_bytes,
+		(SELECT sum(t.received_bytes) FROM traffic t
+			WHERE t.connection_id = c.connection_id
+				AND t.bucket >= (SELECT first FROM range) AND t.bucket < (SELECT "end" FROM range))
+			AS part_received_bytes
+	FROM near n
+	CROSS JOIN range r
+	CROSS JOIN connection c INDEXED BY connection_process ON c.process_id IS n.process_id
+		AND c.remote_address IS n.remote_address
+		AND c.start_ns < r.end_ns AND c.end_ns >= r.first_ns
+		AND (c.start_ns < r.first_ns OR c.end_ns >= r.end_ns)
+	WHERE n.open_bytes IS NOT NULL
+), shown AS MATERIALIZED (
+	SELECT *
+	FROM (
+		SELECT process_id, remote_address, connections, sent_bytes, received_bytes
+		FROM near
+		WHERE open_bytes IS NULL
+		UNION ALL
+		SELECT
+			process_id,
+			remote_address,
+			connections - sum(part_sent_bytes IS NULL) AS connections,
+			sent_bytes - sum(whole_sent_bytes) + coalesce(sum(part_sent_bytes), 0),
+			received_bytes - sum(whole_received_bytes) + coalesce(sum(part_received_bytes), 0)
+		FROM part
+		GROUP BY process_id, remote_address, connections, sent_bytes, received_bytes
+	)
 	WHERE connections > 0
 	ORDER BY sent_bytes + received_bytes DESC, process_id IS NULL, process_id, remote_address
 	LIMIT coalesce(:limit, -1)
