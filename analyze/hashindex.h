@@ -124,8 +124,16 @@ static inline uint32_t hashindex_next(const struct hashindex *index, uint64_t ha
 	}
 }
 
+/* A hash whose halves are alike, so that a slot has all of it: for what is dear to hash anew. In
+ * an index of millions some ten bits of it are left to tell neighbours apart. */
+static inline uint64_t hashindex_double(uint64_t hash)
+{
+	return (hash >> 32) * UINT64_C(0x100000001);
+}
+
 /* Adds a position (equal keys may stand there already; the newest is not
- * first). hash_of gives the hashes anew when it grows. 0, or -1 without memory. */
+ * first). hash_of gives the hashes anew when it grows; NULL: all are of hashindex_double.
+ * 0, or -1 without memory. */
 static inline int hashindex_add(struct hashindex *index, uint64_t hash, uint32_t position,
 				uint64_t (*hash_of)(const void *context, uint32_t position),
 				const void *context)
@@ -146,7 +154,8 @@ static inline int hashindex_add(struct hashindex *index, uint64_t hash, uint32_t
 
 			if (old->place == 0)
 				continue;
-			probe = (uint32_t)hash_of(context, old->place - 1);
+			probe = hash_of != NULL ? (uint32_t)hash_of(context, old->place - 1)
+						: old->tag;
 			while (slots[probe & mask].place != 0)
 				probe++;
 			slots[probe & mask] = *old;

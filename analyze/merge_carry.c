@@ -237,6 +237,7 @@ static int take_flow(struct merge *merge, struct merge_codec *c)
 	bool is_there = false;
 
 	merge->hand_place = UINT32_MAX;
+	merge->hand = (struct merge_flow){0};
 	if (merge_read_live(c, merge) != 0)
 		return -1;
 	if (c->failed)

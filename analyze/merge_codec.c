@@ -9,34 +9,58 @@
 /* Seven bits a byte. */
 #define MOST_BYTES 10
 
-static bool make_room(struct merge_codec *c)
+__attribute__((noinline)) static bool make_room(struct merge_codec *c)
 {
 	while (c->capacity - c->length < MOST_BYTES && !c->failed)
 		c->failed = grow_one(&c->bytes, c->capacity, &c->capacity, 1) != 0;
 	return !c->failed;
 }
 
+/* Bytes may lie anywhere, the codec itself included: what changes from one to the next is held
+ * apart from it, or it would be read again after each. */
 static inline void put_bits(struct merge_codec *c, uint64_t bits)
 {
+	uint8_t *out;
+
 	if (c->capacity - c->length < MOST_BYTES && !make_room(c))
 		return;
+	out = c->bytes + c->length;
 	for (; bits >= 0x80; bits >>= 7)
-		c->bytes[c->length++] = (uint8_t)(bits | 0x80);
-	c->bytes[c->length++] = (uint8_t)bits;
+		*out++ = (uint8_t)(bits | 0x80);
+	*out++ = (uint8_t)bits;
+	c->length = (size_t)(out - c->bytes);
 }
 
-static inline uint64_t take_bits(struct merge_codec *c)
+__attribute__((noinline)) static uint64_t take_long(struct merge_codec *c)
 {
+	const uint8_t *in = c->in;
+	size_t left = c->length;
 	uint64_t bits = 0;
 
-	for (unsigned shift = 0; shift < 64 && c->length > 0; shift += 7) {
-		bits |= (uint64_t)(*c->in & 0x7f) << shift;
-		c->length--;
-		if ((*c->in++ & 0x80) == 0)
+	for (unsigned shift = 0; shift < 64 && left > 0; shift += 7) {
+		uint8_t byte = *in++;
+
+		left--;
+		bits |= (uint64_t)(byte & 0x7f) << shift;
+		if ((byte & 0x80) == 0) {
+			c->in = in;
+			c->length = left;
 			return bits;
+		}
 	}
 	c->failed = true;
+	c->in = in;
+	c->length = left;
 	return 0;
+}
+
+/* Most are one byte. */
+static inline uint64_t take_bits(struct merge_codec *c)
+{
+	if (c->length == 0 || (*c->in & 0x80) != 0)
+		return take_long(c);
+	c->length--;
+	return *c->in++;
 }
 
 static inline uint64_t number(struct merge_codec *c, uint64_t value)
@@ -50,12 +74,13 @@ static inline uint64_t number(struct merge_codec *c, uint64_t value)
 	before = &c->before[c->place++];
 	if (c->writing) {
 		step = value - *before;
+		*before = value;
 		put_bits(c, step << 1 ^ (step >> 63 ? UINT64_MAX : 0));
 	} else {
 		step = take_bits(c);
 		value = *before + (step >> 1 ^ (0 - (step & 1)));
+		*before = value;
 	}
-	*before = value;
 	return value;
 }
 
@@ -304,7 +329,6 @@ int merge_read_live(struct merge_codec *c, struct merge *merge)
 	struct merge_flow *flow = &merge->hand;
 	uint32_t count = 0;
 
-	*flow = (struct merge_flow){0};
 	merge->connection_count = 0;
 	merge_code_flow(c, flow, &count);
 	flow->connections = count > 0 ? 0 : UINT32_MAX;

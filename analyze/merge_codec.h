@@ -69,7 +69,8 @@ void merge_code_packets(struct merge_codec *c, struct flow *flow);
 void merge_code_flow(struct merge_codec *c, struct merge_flow *flow, uint32_t *connections);
 /* The live flow in hand (merge_live.c), with its connections. */
 void merge_write_live(struct merge_codec *c, struct merge *merge);
-/* What is read is checked by merge_check.c. 0, or -1 without memory. */
+/* Into the hand, of which other fields stay as they are. What is read is checked by
+ * merge_check.c. 0, or -1 without memory. */
 int merge_read_live(struct merge_codec *c, struct merge *merge);
 
 #endif

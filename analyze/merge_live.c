@@ -10,12 +10,12 @@
 
 static uint64_t hash_live(int64_t recording_id, const struct flow_key *key)
 {
-	return hashindex_mix(flow_key_hash(key) ^ (uint64_t)recording_id * 31);
+	return hashindex_double(hashindex_mix(flow_key_hash(key) ^ (uint64_t)recording_id * 31));
 }
 
 /* --------------------------------------------------------------- packing -- */
 
-/* What is not carried to the next load. */
+/* What is not carried to the next load. It comes first, so that a look needs no connections. */
 static void code_rest(struct merge_codec *c, struct merge_flow *f)
 {
 	c->place = MERGE_FLOW_NUMBERS - 4;
@@ -52,9 +52,10 @@ int merge_take_live(struct merge *merge, uint32_t place)
 		return 0;
 	merge->hand_place = NONE;
 	begin_reading(merge, place, &c);
+	merge->hand = (struct merge_flow){0};
+	code_rest(&c, &merge->hand);
 	if (merge_read_live(&c, merge) != 0)
 		return -1;
-	code_rest(&c, &merge->hand);
 	merge->hand_place = place;
 	return 0;
 }
@@ -64,8 +65,8 @@ static int pack(struct merge *merge)
 	struct merge_codec *c = &merge->packing;
 
 	begin_writing(merge, c);
-	merge_write_live(c, merge);
 	code_rest(c, &merge->hand);
+	merge_write_live(c, merge);
 	return c->failed ? -1 : 0;
 }
 
@@ -97,7 +98,7 @@ static bool is_of(const struct merge_flow *f, int64_t recording_id, const struct
 	return f->recording_id == recording_id && flow_key_equal(&f->flow.key, key);
 }
 
-/* Without taking it in hand. */
+/* Without its connections, and without taking it in hand. */
 static struct merge_flow look_at(const struct merge *merge, uint32_t place)
 {
 	struct merge_flow flow = {0};
@@ -105,15 +106,14 @@ static struct merge_flow look_at(const struct merge *merge, uint32_t place)
 	uint32_t connections = 0;
 
 	begin_reading(merge, place, &c);
+	code_rest(&c, &flow);
 	merge_code_flow(&c, &flow, &connections);
 	return flow;
 }
 
-static uint64_t hash_of_place(const void *context, uint32_t place)
+static int add_to_index(struct merge *merge, uint64_t hash, uint32_t place)
 {
-	const struct merge_flow flow = look_at(context, place);
-
-	return hash_live(flow.recording_id, &flow.flow.key);
+	return hashindex_add(&merge->flows_index, hash, place, NULL, NULL);
 }
 
 int merge_find_live(struct merge *merge, const struct flow_key *key, uint32_t *place)
@@ -164,8 +164,7 @@ int merge_begin_live(struct merge *merge, const struct flow *flow, uint32_t repl
 		.reading_ns = INT64_MAX,
 	};
 	if (replaced == NONE)
-		return hashindex_add(&merge->flows_index, hash, merge->hand_place, hash_of_place,
-				     merge);
+		return add_to_index(merge, hash, merge->hand_place);
 	hashindex_move(&merge->flows_index, hash, replaced, merge->hand_place);
 	return 0;
 }
@@ -186,7 +185,7 @@ int merge_add_live(struct merge *merge, bool *is_there)
 		return 0;
 	if (add_place(merge) != 0 || merge_keep_live(merge) != 0)
 		return -1;
-	return hashindex_add(&merge->flows_index, hash, merge->hand_place, hash_of_place, merge);
+	return add_to_index(merge, hash, merge->hand_place);
 }
 
 static bool is_finished(const struct merge *merge, const struct merge_flow *live)
@@ -201,20 +200,17 @@ int merge_forget_live(struct merge *merge)
 	hashindex_clear(&merge->flows_index);
 	merge->hand_place = NONE;
 	for (size_t i = 0; i < merge->flows_count; i++) {
-		const struct merge_flow *flow = &merge->hand;
+		const struct merge_flow flow = look_at(merge, (uint32_t)i);
 		uint8_t *packed = merge->flows[i];
 
-		if (merge_take_live(merge, (uint32_t)i) != 0)
-			return -1;
 		merge->flows[i] = NULL; /* one that moves stands in one place also on failure */
-		if (is_finished(merge, flow)) {
+		if (is_finished(merge, &flow)) {
 			free(packed);
 			continue;
 		}
 		merge->flows[kept] = packed;
-		if (hashindex_add(&merge->flows_index,
-				  hash_live(flow->recording_id, &flow->flow.key), (uint32_t)kept++,
-				  hash_of_place, merge) != 0)
+		if (add_to_index(merge, hash_live(flow.recording_id, &flow.flow.key),
+				 (uint32_t)kept++) != 0)
 			return -1;
 	}
 	merge->flows_count = kept;
