@@ -5,7 +5,7 @@
 
 #include "analyze/fetch.h"
 #include "analyze/grow.h"
-#include "analyze/hashindex.h"
+#include "analyze/walk.h"
 
 void ledger_init(struct ledger *ledger, int64_t bucket_ns, bool keep_packets)
 {
@@ -14,6 +14,7 @@ void ledger_init(struct ledger *ledger, int64_t bucket_ns, bool keep_packets)
 
 void ledger_clear(struct ledger *ledger)
 {
+	hashindex_clear(&ledger->long_ends);
 	ledger->span_count = 0;
 	ledger->traffic_count = 0;
 	ledger->candidate_count = 0;
@@ -23,6 +24,7 @@ void ledger_clear(struct ledger *ledger)
 
 void ledger_release(struct ledger *ledger)
 {
+	hashindex_release(&ledger->long_ends);
 	free(ledger->spans);
 	free(ledger->traffic);
 	free(ledger->candidates);
@@ -37,30 +39,76 @@ uint32_t ledger_final(const struct ledger *ledger, uint32_t span)
 	return span;
 }
 
-/* An owner is a program image; without one, the reason stands for it. */
-static bool same_owner(const struct ledger_span *span, const struct bridge_verdict *v)
+/* Of an end; an owner is a program image, and without one the reason stands for it. */
+struct owner {
+	uint32_t flow;
+	uint8_t side;
+	enum bridge_reason reason;
+	uint32_t process, image;
+};
+
+static bool is_owners(const struct ledger_span *span, const struct owner *o)
 {
-	if (span->reason != v->reason)
-		return false;
-	return v->reason != BRIDGE_OWNED ||
-	       (span->process == v->process && span->image == v->image);
+	return span->folded == LEDGER_NONE && span->reason == o->reason &&
+	       (o->reason != BRIDGE_OWNED ||
+		(span->process == o->process && span->image == o->image));
 }
 
-static uint32_t find_span(const struct ledger *ledger, const struct flow_end *end,
-			  const struct bridge_verdict *v)
+static uint64_t hash_owner(const struct owner *o)
 {
-	uint32_t i = end->first_span;
+	const bool any = o->reason == BRIDGE_OWNED;
+	const uint64_t words[5] = {o->flow, o->side, o->reason, any ? o->process : 0,
+				   any ? o->image : 0};
 
-	while (i != LEDGER_NONE &&
-	       (ledger->spans[i].folded != LEDGER_NONE || !same_owner(&ledger->spans[i], v)))
-		i = ledger->spans[i].next;
-	return i;
+	return hashindex_double(hashindex_keyed_5(words));
+}
+
+/* So many stretches of an end are looked at one by one, more than most have; those after them
+ * stand in the index too. */
+#define SHORT_END 8
+
+/* Once more where its owner is another one: what is found is compared. */
+static int index_span(struct ledger *ledger, uint32_t place)
+{
+	const struct ledger_span *span = &ledger->spans[place];
+	const struct owner owner = {span->flow, span->side, span->reason, span->process,
+				    span->image};
+
+	return hashindex_add(&ledger->long_ends, hash_owner(&owner), place, NULL, NULL);
+}
+
+/* The stretch of an owner, but for one: there is one at most. */
+static uint32_t find_span(const struct ledger *ledger, const struct flow_end *end,
+			  const struct owner *owner, uint32_t except)
+{
+	uint32_t i = end->first_span, probe;
+	uint64_t hash;
+
+	for (int n = 0; i != LEDGER_NONE && n < SHORT_END; n++, i = ledger->spans[i].next) {
+		walk_step();
+		if (i != except && is_owners(&ledger->spans[i], owner))
+			return i;
+	}
+	if (i == LEDGER_NONE)
+		return i;
+	hash = hash_owner(owner);
+	probe = (uint32_t)hash;
+	while ((i = hashindex_next(&ledger->long_ends, hash, &probe)) != HASHINDEX_NONE) {
+		const struct ledger_span *span = &ledger->spans[i];
+
+		walk_step();
+		if (i != except && span->flow == owner->flow && span->side == owner->side &&
+		    is_owners(span, owner))
+			return i;
+	}
+	return LEDGER_NONE;
 }
 
 static uint32_t new_span(struct ledger *ledger, struct flow_end *end, uint32_t flow, uint8_t side,
 			 const struct bridge_verdict *v)
 {
-	uint32_t place = (uint32_t)ledger->span_count, *link = &end->first_span;
+	uint32_t place = (uint32_t)ledger->span_count;
+	struct ledger_span *first;
 
 	if (ledger->span_count >= LEDGER_NONE ||
 	    grow_one(&ledger->spans, ledger->span_count, &ledger->span_capacity,
@@ -69,6 +117,7 @@ static uint32_t new_span(struct ledger *ledger, struct flow_end *end, uint32_t f
 	ledger->spans[ledger->span_count++] = (struct ledger_span){
 		.next = LEDGER_NONE,
 		.folded = LEDGER_NONE,
+		.last = place,
 		.flow = flow,
 		.side = side,
 		.reason = v->reason,
@@ -79,10 +128,13 @@ static uint32_t new_span(struct ledger *ledger, struct flow_end *end, uint32_t f
 		.start_ns = INT64_MAX,
 		.end_ns = INT64_MIN,
 	};
-	while (*link != LEDGER_NONE)
-		link = &ledger->spans[*link].next;
-	*link = place;
-	return place;
+	if (end->first_span == LEDGER_NONE)
+		end->first_span = place;
+	first = &ledger->spans[end->first_span];
+	if (first->count++ > 0)
+		ledger->spans[first->last].next = place;
+	first->last = place;
+	return first->count > SHORT_END && index_span(ledger, place) != 0 ? LEDGER_NONE : place;
 }
 
 static bool has_candidate(const struct ledger *ledger, const struct ledger_span *span,
@@ -131,9 +183,12 @@ int ledger_turn(struct ledger *ledger, struct flow *flow, uint32_t flow_place, u
 		const struct bridge_verdict *v)
 {
 	struct flow_end *end = &flow->end[side];
-	uint32_t place = find_span(ledger, end, v);
+	const struct owner owner = {flow_place, side, v->reason, v->process, v->image};
+	uint32_t place = find_span(ledger, end, &owner, LEDGER_NONE);
 	struct ledger_span *span;
 
+	if (ledger->lacks_memory)
+		return -1;
 	if (place == LEDGER_NONE)
 		place = new_span(ledger, end, flow_place, side, v);
 	if (place == LEDGER_NONE)
@@ -272,15 +327,25 @@ static void fold(struct ledger *ledger, struct flow *flow, uint32_t place, uint3
 		flow->end[span->side].span = into;
 }
 
+/* A stretch has another owner: into that one's, if there is one. */
+static void fold_or_index(struct ledger *ledger, struct flow *flow, uint32_t place, uint32_t into)
+{
+	const struct ledger_span *first =
+		&ledger->spans[flow->end[ledger->spans[place].side].first_span];
+
+	if (into != LEDGER_NONE)
+		fold(ledger, flow, place, into);
+	else if (first->count > SHORT_END && index_span(ledger, place) != 0)
+		ledger->lacks_memory = true;
+}
+
 void ledger_disown(struct ledger *ledger, struct flow *flow, uint32_t place,
 		   enum bridge_reason reason)
 {
 	struct ledger_span *span = &ledger->spans[place];
-	uint32_t i = flow->end[span->side].first_span;
+	const struct owner none = {.flow = span->flow, .side = span->side, .reason = reason};
+	uint32_t i = find_span(ledger, &flow->end[span->side], &none, place);
 
-	while (i != LEDGER_NONE && (i == place || ledger->spans[i].folded != LEDGER_NONE ||
-				    ledger->spans[i].reason != reason))
-		i = ledger->spans[i].next;
 	span->reason = reason;
 	span->rule = BRIDGE_NO_RULE;
 	span->socket = span->process = span->image = span->frame = TIMELINE_NONE;
@@ -289,21 +354,17 @@ void ledger_disown(struct ledger *ledger, struct flow *flow, uint32_t place,
 	span->candidate_count = 0;
 	span->by_tuple = false;
 	memset(span->rule_packets, 0, sizeof(span->rule_packets));
-	if (i != LEDGER_NONE)
-		fold(ledger, flow, place, i);
+	fold_or_index(ledger, flow, place, i);
 }
 
 void ledger_own(struct ledger *ledger, struct flow *flow, uint32_t place,
 		const struct bridge_candidate *owner, enum bridge_rule rule, int64_t distance_ns)
 {
 	struct ledger_span *span = &ledger->spans[place];
-	uint32_t i = flow->end[span->side].first_span;
+	const struct owner new = {span->flow, span->side, BRIDGE_OWNED, owner->process,
+				  owner->image};
+	uint32_t i = find_span(ledger, &flow->end[span->side], &new, place);
 
-	while (i != LEDGER_NONE && (i == place || ledger->spans[i].folded != LEDGER_NONE ||
-				    ledger->spans[i].reason != BRIDGE_OWNED ||
-				    ledger->spans[i].process != owner->process ||
-				    ledger->spans[i].image != owner->image))
-		i = ledger->spans[i].next;
 	span->reason = BRIDGE_OWNED;
 	span->rule = rule;
 	span->socket = owner->socket;
@@ -313,6 +374,5 @@ void ledger_own(struct ledger *ledger, struct flow *flow, uint32_t place,
 	span->candidate_count = 0;
 	span->distance_ns = distance_ns;
 	span->rule_packets[rule] = span->sent.packets + span->received.packets;
-	if (i != LEDGER_NONE)
-		fold(ledger, flow, place, i);
+	fold_or_index(ledger, flow, place, i);
 }

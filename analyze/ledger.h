@@ -13,6 +13,7 @@
 #include "analyze/bridge.h"
 #include "analyze/decode.h"
 #include "analyze/flow.h"
+#include "analyze/hashindex.h"
 
 #define LEDGER_NONE UINT32_MAX
 
@@ -20,6 +21,8 @@
 struct ledger_span {
 	uint32_t next;	 /* next of the same end */
 	uint32_t folded; /* what this one became part of; NONE */
+	uint32_t last;	 /* of the first of an end: the last, and how many they are */
+	uint32_t count;
 	uint32_t flow;
 	uint8_t side; /* of the flow's key */
 	bool by_tuple, passed, refused;
@@ -60,6 +63,7 @@ struct ledger_other {
 struct ledger {
 	struct ledger_span *spans;
 	size_t span_count, span_capacity;
+	struct hashindex long_ends; /* stretches by owner, of ends that have many */
 	struct ledger_traffic *traffic;
 	size_t traffic_count, traffic_capacity;
 	struct bridge_candidate *candidates;
@@ -70,6 +74,7 @@ struct ledger {
 	struct ledger_other other[DECODE_OUTCOME_END];
 	int64_t bucket_ns;
 	bool keep_packets;
+	bool lacks_memory; /* for long_ends: no more turns */
 };
 
 void ledger_init(struct ledger *ledger, int64_t bucket_ns, bool keep_packets);

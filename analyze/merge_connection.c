@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "analyze/grow.h"
+#include "analyze/walk.h"
 #include "snapshot/format/quantity.h"
 
 #define NONE UINT32_MAX
@@ -40,39 +41,119 @@ void merge_add_count(struct flow_count *to, const struct flow_count *from)
 	to->payload_bytes += from->payload_bytes;
 }
 
-struct merge_connection *merge_find_connection(struct merge *merge, const struct merge_flow *live,
-					       uint8_t side, enum bridge_reason reason,
-					       int64_t process_id)
-{
-	for (uint32_t i = live->connections; i != NONE; i = merge->connections[i].next) {
-		struct merge_connection *c = &merge->connections[i];
+/* -------------------------------------------------------------- finding -- */
 
-		if (c->side == side && c->reason == reason &&
-		    (reason != BRIDGE_OWNED || c->process_id == process_id))
-			return c;
+/* So many of a flow's rows are looked at one by one, more than most flows have; those after them
+ * stand in an index too, once they are asked for. */
+#define SHORT_LIST 8
+
+static bool is_owners(const struct merge_connection *c, uint8_t side, enum bridge_reason reason,
+		      int64_t process_id)
+{
+	return c->side == side && c->reason == reason &&
+	       (reason != BRIDGE_OWNED || c->process_id == process_id);
+}
+
+static uint64_t hash_owner(uint8_t side, enum bridge_reason reason, int64_t process_id)
+{
+	const uint64_t key[2] = {(uint64_t)reason << 1 | side,
+				 reason == BRIDGE_OWNED ? (uint64_t)process_id : 0};
+
+	return hashindex_double(hashindex_keyed(key, sizeof(key)));
+}
+
+/* Of one whose owner was another one, what stood there before stays: what is found is compared. */
+int merge_note_owner(struct merge *merge, const struct merge_connection *c)
+{
+	if (!merge->connections_indexed)
+		return 0;
+	walk_step();
+	return hashindex_add(&merge->connections_index,
+			     hash_owner(c->side, c->reason, c->process_id),
+			     (uint32_t)(c - merge->connections), NULL, NULL);
+}
+
+void merge_forget_owners(struct merge *merge)
+{
+	if (merge->connections_indexed)
+		hashindex_release(&merge->connections_index);
+	merge->connections_indexed = false;
+}
+
+static int note_owners(struct merge *merge)
+{
+	int status = 0;
+
+	merge->connections_indexed = true;
+	for (uint32_t i = merge->hand.connections; i != NONE && status == 0;
+	     i = merge->connections[i].next)
+		status = merge_note_owner(merge, &merge->connections[i]);
+	return status;
+}
+
+int merge_find_connection(struct merge *merge, uint8_t side, enum bridge_reason reason,
+			  int64_t process_id, struct merge_connection **out)
+{
+	const uint64_t hash = hash_owner(side, reason, process_id);
+	uint32_t i = merge->hand.connections, probe = (uint32_t)hash, found = NONE;
+
+	*out = NULL;
+	for (int n = 0; i != NONE && n < SHORT_LIST; n++, i = merge->connections[i].next) {
+		walk_step();
+		if (is_owners(&merge->connections[i], side, reason, process_id)) {
+			*out = &merge->connections[i];
+			return 0;
+		}
 	}
-	return NULL;
+	if (i == NONE)
+		return 0;
+	if (!merge->connections_indexed && note_owners(merge) != 0)
+		return -1;
+	while ((i = hashindex_next(&merge->connections_index, hash, &probe)) != HASHINDEX_NONE) {
+		walk_step();
+		if (i < found && is_owners(&merge->connections[i], side, reason, process_id))
+			found = i;
+	}
+	if (found != NONE)
+		*out = &merge->connections[found];
+	return 0;
 }
 
-const struct merge_connection *merge_by_id(const struct merge *merge, const struct merge_flow *live,
-					   int64_t connection_id)
+/* Ids are given in the order of the list. */
+const struct merge_connection *merge_by_id(const struct merge *merge, int64_t connection_id)
 {
-	uint32_t i = live->connections;
+	size_t low = 0, high = merge->connection_count;
 
-	while (merge->connections[i].connection_id != connection_id)
-		i = merge->connections[i].next;
-	return &merge->connections[i];
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		walk_step();
+		if (merge->connections[middle].connection_id < connection_id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < merge->connection_count &&
+			       merge->connections[low].connection_id == connection_id
+		       ? &merge->connections[low]
+		       : NULL;
 }
 
-struct merge_connection *merge_new_connection(struct merge *merge, struct merge_flow *live,
-					      uint8_t side)
+struct merge_connection *merge_new_connection(struct merge *merge, uint8_t side)
 {
-	uint32_t place = (uint32_t)merge->connection_count, *link = &live->connections;
+	size_t last = merge->connection_count;
+	uint32_t *link;
 
 	if (grow_one(&merge->connections, merge->connection_count, &merge->connection_capacity,
 		     sizeof(*merge->connections)) != 0)
 		return NULL;
-	merge->connections[merge->connection_count++] = (struct merge_connection){
+	while (last > 0 && merge->connections[last - 1].reason == BRIDGE_REASONS) {
+		walk_step();
+		last--;
+	}
+	link = last > 0 ? &merge->connections[last - 1].next : &merge->hand.connections;
+	*link = (uint32_t)merge->connection_count;
+	merge->connections[merge->connection_count] = (struct merge_connection){
 		.next = NONE,
 		.side = side,
 		.connection_id = ++merge->connection_id,
@@ -82,10 +163,15 @@ struct merge_connection *merge_new_connection(struct merge *merge, struct merge_
 		.sighted_first_ns = INT64_MAX,
 		.sighted_last_ns = STORE_NULL,
 	};
-	while (*link != NONE)
-		link = &merge->connections[*link].next;
-	*link = place;
-	return &merge->connections[place];
+	return &merge->connections[merge->connection_count++];
+}
+
+void merge_unlink_connection(struct merge *merge, uint32_t *link)
+{
+	struct merge_connection *c = &merge->connections[*link];
+
+	*link = c->next;
+	c->reason = BRIDGE_REASONS;
 }
 
 void merge_own(struct merge *merge, struct merge_connection *c, const struct ledger_span *span,
@@ -178,16 +264,12 @@ int merge_note_answered(struct merge *merge, const struct replay_part *part,
 {
 	for (size_t i = 0; i < part->ledger.span_count; i++) {
 		const struct ledger_span *s = &part->ledger.spans[i];
-		const struct merge_flow *live = &merge->hand;
-		uint32_t c;
+		const struct merge_connection *c;
 
 		if (merge_take_live(merge, map->places[s->flow]) != 0)
 			return merge_no_memory(error);
-		c = live->connections;
-		while (c != NONE && merge->connections[c].connection_id != map->span_ids[i])
-			c = merge->connections[c].next;
-		if (s->folded == LEDGER_NONE && c != NONE &&
-		    merge_is_answered(live, &merge->connections[c]))
+		c = merge_by_id(merge, map->span_ids[i]);
+		if (s->folded == LEDGER_NONE && c != NULL && merge_is_answered(&merge->hand, c))
 			map->reasons[i] = BRIDGE_NO_SOCKET;
 	}
 	return 0;

@@ -139,8 +139,12 @@ struct merge {
 	bool packed_any;
 	struct merge_flow hand;
 	uint32_t hand_place; /* NONE: it is none of them */
+	/* In the order of their list and of their ids; one that is in it no more has no reason
+	 * (BRIDGE_REASONS), and nothing finds it. */
 	struct merge_connection *connections;
 	size_t connection_count, connection_capacity;
+	struct hashindex connections_index; /* by end and owner, once many were asked for */
+	bool connections_indexed;	    /* those of the flow in hand are in it */
 	MERGE_ARRAY(merge_tunnel, tunnels);
 	uint32_t *stale; /* flows whose rows are to be rewritten at the end of this round */
 	size_t stale_count, stale_capacity;
@@ -215,16 +219,20 @@ struct merge_stretch {
 };
 struct merge_stretch merge_describe(const struct merge *merge, const struct replay_part *part,
 				    uint32_t span);
-/* The row of one owner, or of one reason; NULL: there is none. */
-struct merge_connection *merge_find_connection(struct merge *merge, const struct merge_flow *live,
-					       uint8_t side, enum bridge_reason reason,
-					       int64_t process_id);
-/* The one of that id, which there is. */
-const struct merge_connection *merge_by_id(const struct merge *merge, const struct merge_flow *live,
-					   int64_t connection_id);
-/* NULL without memory. */
-struct merge_connection *merge_new_connection(struct merge *merge, struct merge_flow *live,
-					      uint8_t side);
+/* The row of one owner, or of one reason, of the flow in hand; the first one, if there are several.
+ * 0, or -1 without memory. *out: NULL if there is none. */
+int merge_find_connection(struct merge *merge, uint8_t side, enum bridge_reason reason,
+			  int64_t process_id, struct merge_connection **out);
+/* The one of that id; NULL: there is none. */
+const struct merge_connection *merge_by_id(const struct merge *merge, int64_t connection_id);
+/* NULL without memory. It has no owner until merge_own. */
+struct merge_connection *merge_new_connection(struct merge *merge, uint8_t side);
+/* Takes the one that *link leads to out of the list. */
+void merge_unlink_connection(struct merge *merge, uint32_t *link);
+/* After each change of whose a row is, of the flow in hand. 0, or -1 without memory. */
+int merge_note_owner(struct merge *merge, const struct merge_connection *c);
+/* Another flow is in hand. */
+void merge_forget_owners(struct merge *merge);
 void merge_own(struct merge *merge, struct merge_connection *c, const struct ledger_span *span,
 	       const struct merge_stretch *stretch);
 /* Adds a stretch to its row. */

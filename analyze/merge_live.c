@@ -51,6 +51,7 @@ int merge_take_live(struct merge *merge, uint32_t place)
 	if (merge->hand_place == place)
 		return 0;
 	merge->hand_place = NONE;
+	merge_forget_owners(merge);
 	begin_reading(merge, place, &c);
 	merge->hand = (struct merge_flow){0};
 	code_rest(&c, &merge->hand);
@@ -154,6 +155,7 @@ int merge_begin_live(struct merge *merge, const struct flow *flow, uint32_t repl
 
 	if (add_place(merge) != 0)
 		return -1;
+	merge_forget_owners(merge);
 	merge->connection_count = 0;
 	merge->hand = (struct merge_flow){
 		.flow = *flow,
@@ -224,6 +226,7 @@ void merge_release_live(struct merge *merge)
 		free(merge->flows[i]);
 	free(merge->flows);
 	free(merge->connections);
+	merge_forget_owners(merge);
 	free(merge->packing.bytes);
 	hashindex_release(&merge->flows_index);
 }

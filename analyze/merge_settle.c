@@ -142,8 +142,8 @@ static void say_of_part(const struct merge *merge, const struct merge_flow *live
 }
 
 /* A row without a sighting has the first one that came. */
-static void settle_one(struct merge *merge, struct merge_connection *c, const struct ledger_span *s,
-		       const struct merge_stretch *stretch)
+static int settle_one(struct merge *merge, struct merge_connection *c, const struct ledger_span *s,
+		      const struct merge_stretch *stretch)
 {
 	memset(c->rule_packets, 0, sizeof(c->rule_packets));
 	c->rule_packets[BRIDGE_AHEAD] = (int64_t)(c->sent.packets + c->received.packets);
@@ -154,6 +154,7 @@ static void settle_one(struct merge *merge, struct merge_connection *c, const st
 	c->sighted_first_ns = stretch->sighted_first_ns;
 	c->sighted_last_ns = stretch->sighted_last_ns;
 	merge_own(merge, c, s, stretch);
+	return merge_note_owner(merge, c);
 }
 
 /* Whether a row is of packets that the socket of the stretch, absent in a reading at absent_ns,
@@ -194,7 +195,8 @@ static int settle_earlier(struct merge *merge, struct merge_flow *live,
 		if (owner == NULL) {
 			owner = c;
 			said.connection_id = c->connection_id;
-			settle_one(merge, c, s, &stretch);
+			if (settle_one(merge, c, s, &stretch) != 0)
+				return merge_no_memory(error);
 			say_of_part(merge, live, part, map, c->connection_id, &said);
 			link = &c->next;
 			continue;
@@ -209,7 +211,7 @@ static int settle_earlier(struct merge *merge, struct merge_flow *live,
 			status = store_fold_connection(merge->store, c->connection_id,
 						       owner->connection_id, error);
 		say_of_part(merge, live, part, map, c->connection_id, &said);
-		*link = c->next;
+		merge_unlink_connection(merge, link);
 	}
 	return owner != NULL && status == 0 ? merge_restate(merge, owner, false, error) : status;
 }
@@ -225,7 +227,8 @@ static int take_away(struct merge *merge, struct merge_flow *live, uint32_t *lin
 			     ? store_drop_candidates(merge->store, from_id, error)
 			     : 0;
 
-	gap = merge_find_connection(merge, live, c->side, BRIDGE_GAP, 0);
+	if (merge_find_connection(merge, c->side, BRIDGE_GAP, 0, &gap) != 0)
+		return merge_no_memory(error);
 	/* It may be one already, of a socket that nobody is named for. */
 	if (gap == NULL || gap == c) {
 		gap = c;
@@ -233,6 +236,8 @@ static int take_away(struct merge *merge, struct merge_flow *live, uint32_t *lin
 		c->by_tuple = false;
 		c->socket_id = c->shared_by = 0;
 		c->sighted_first_ns = INT64_MAX;
+		if (merge_note_owner(merge, c) != 0)
+			return merge_no_memory(error);
 	} else {
 		merge_add_count(&gap->sent, &c->sent);
 		merge_add_count(&gap->received, &c->received);
@@ -240,7 +245,7 @@ static int take_away(struct merge *merge, struct merge_flow *live, uint32_t *lin
 			gap->start_ns = c->start_ns;
 		if (c->end_ns > gap->end_ns)
 			gap->end_ns = c->end_ns;
-		*link = c->next;
+		merge_unlink_connection(merge, link);
 		if (status == 0)
 			status = store_fold_connection(merge->store, from_id, gap->connection_id,
 						       error);
@@ -422,11 +427,11 @@ static int64_t rest_distance(const struct merge *merge, const struct rest *rest,
 	return from_ns != STORE_NULL && s->end_ns > from_ns ? s->end_ns - from_ns : 0;
 }
 
-/* Finds or makes the row for a stretch and adds it. Returns its connection id, negative on failure.
- */
-static int64_t take_span(struct merge *merge, struct merge_flow *live, const struct rest *rest,
-			 const struct replay_part *part, uint32_t span, bool swapped,
-			 struct merge_mapping *map, bool *fresh)
+/* Finds or makes the row for a stretch and adds it. NULL without memory. */
+static struct merge_connection *take_span(struct merge *merge, const struct merge_flow *live,
+					  const struct rest *rest, const struct replay_part *part,
+					  uint32_t span, bool swapped, struct merge_mapping *map,
+					  bool *fresh)
 {
 	const struct ledger_span *s = &part->ledger.spans[span];
 	struct merge_stretch stretch = merge_describe(merge, part, span);
@@ -446,7 +451,7 @@ static int64_t take_span(struct merge *merge, struct merge_flow *live, const str
 		if (rest->rule == BRIDGE_NO_RULE)
 			map->reasons[span] = (uint8_t)c->reason;
 		add_span_as(c, s, rest->rule, rest_distance(merge, rest, s));
-		return c->connection_id;
+		return c;
 	}
 	if (predates(merge, live, s)) {
 		map->reasons[span] = BRIDGE_GAP;
@@ -460,16 +465,19 @@ static int64_t take_span(struct merge *merge, struct merge_flow *live, const str
 						 .sighted_first_ns = INT64_MAX,
 						 .sighted_last_ns = STORE_NULL};
 	}
-	c = merge_find_connection(merge, live, s->side, s->reason, stretch.process_id);
+	if (merge_find_connection(merge, s->side, s->reason, stretch.process_id, &c) != 0)
+		return NULL;
 	if (c == NULL) {
-		c = merge_new_connection(merge, live, s->side);
+		c = merge_new_connection(merge, s->side);
 		if (c == NULL)
-			return ERROR_MEMORY;
+			return NULL;
 		merge_own(merge, c, s, &stretch);
+		if (merge_note_owner(merge, c) != 0)
+			return NULL;
 		*fresh = true;
 	}
 	merge_add_span(c, s, &stretch);
-	return c->connection_id;
+	return c;
 }
 
 int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part *part,
@@ -509,11 +517,10 @@ int merge_flow_end(struct merge *merge, uint32_t place, const struct replay_part
 		if (s->folded != LEDGER_NONE)
 			continue;
 		map->swapped[i] = swapped;
-		map->span_ids[i] = take_span(merge, live, &rest, part, i, swapped, map, &fresh);
-		if (map->span_ids[i] < 0)
+		c = take_span(merge, live, &rest, part, i, swapped, map, &fresh);
+		if (c == NULL)
 			return merge_no_memory(error);
-		c = fresh ? &merge->connections[merge->connection_count - 1]
-			  : merge_by_id(merge, live, map->span_ids[i]);
+		map->span_ids[i] = c->connection_id;
 		/* One that is not fresh may be a row that this very part has made. */
 		status = fresh ? merge_put_connection(merge, live, c, STORE_INSERT, error)
 			       : merge_note_stale(merge, place, error);

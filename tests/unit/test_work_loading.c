@@ -6,12 +6,15 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "analyze/ledger.h"
 #include "analyze/load.h"
 #include "analyze/walk.h"
+#include "snapshot/format/quantity.h"
 #include "tests/unit/loading.h"
 #include "tests/unit/work.h"
 
@@ -102,6 +105,81 @@ static void many_segments_without_packets(void **state)
 	work_compare(12, segment_steps_for(12), segment_steps_for(48));
 }
 
+/* A connection that goes from process to process, and back to each of them. */
+static uint64_t owners_steps_for(unsigned n)
+{
+	const char *where = "6 " HOST " 40000 " PEER " 80";
+	const struct scene_packet handshake[] = {HANDSHAKE(5, 40000)};
+	struct scene_packet *packets = calloc(2 * n + 3, sizeof(*packets));
+	char name[16], database[16], wanted[32];
+	uint64_t before;
+
+	assert_non_null(packets);
+	snprintf(name, sizeof(name), "of%u", n);
+	snprintf(database, sizeof(database), "%u.db", n);
+	snprintf(wanted, sizeof(wanted), "%u|%u\n", n, n);
+	loading_directory(name);
+	loading_header(1);
+	scene_frame("key", 0, 1);
+	loading_addresses();
+	scene_frame("event", 2, 3);
+	memcpy(packets, handshake, sizeof(handshake));
+	for (unsigned i = 0; i < 2 * n; i++) {
+		int64_t at_ms = 10 + (int64_t)i;
+
+		scene_use(where, 4, "send", at_ms, i == 0 ? SCENE_NEVER : at_ms - 1, 100 + i % n,
+			  OLD);
+		packets[3 + i] = (struct scene_packet)OUT(at_ms, 40000, ACK, 101, 901, 0);
+	}
+	scene_frame("poll", 1000000, 1000001);
+	loading_write(name, 1, packets, 2 * n + 3);
+	free(packets);
+	before = walk_steps;
+	loading_part_packets = n; /* so that they are found again in the next one */
+	loading_run(database, 1, true, (const char *const[]){name, NULL});
+	loading_part_packets = 0;
+	answers(loading_path("%s", database),
+		"SELECT count(*), count(DISTINCT process_id) FROM connection WHERE rule IS NOT "
+		"NULL",
+		wanted);
+	return walk_steps - before;
+}
+
+static void many_owners_of_one_flow(void **state)
+{
+	(void)state;
+	work_compare(1000, owners_steps_for(1000), owners_steps_for(4000));
+}
+
+static uint64_t turns_steps_for(unsigned n)
+{
+	struct flow flow = {
+		.end = {{.first_span = LEDGER_NONE, .bucket = INT64_MIN, .span = LEDGER_NONE}}};
+	struct bridge_verdict v = {.reason = BRIDGE_OWNED, .rule = BRIDGE_EXACT};
+	struct ledger ledger;
+	uint64_t before = walk_steps;
+
+	ledger_init(&ledger, NS_PER_SECOND, false);
+	for (unsigned i = 0; i < 2 * n; i++) {
+		v.process = v.image = i % n;
+		assert_int_equal(ledger_turn(&ledger, &flow, 0, 0, &v), 0);
+		assert_int_equal(flow.end[0].span, i % n);
+	}
+	assert_int_equal(ledger.span_count, n);
+	for (unsigned i = 0; i < n; i++) {
+		ledger_disown(&ledger, &flow, i, i < n / 2 ? BRIDGE_GAP : BRIDGE_AMBIGUOUS);
+		assert_int_equal(ledger_final(&ledger, i), i < n / 2 ? 0 : n / 2);
+	}
+	ledger_release(&ledger);
+	return walk_steps - before;
+}
+
+static void many_turns_of_one_end(void **state)
+{
+	(void)state;
+	work_compare(1000, turns_steps_for(1000), turns_steps_for(4000));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -109,6 +187,9 @@ int main(void)
 		cmocka_unit_test(many_processes_of_one_pid),
 		cmocka_unit_test_setup_teardown(many_segments_without_packets, loading_begin,
 						loading_end),
+		cmocka_unit_test_setup_teardown(many_owners_of_one_flow, loading_begin,
+						loading_end),
+		cmocka_unit_test(many_turns_of_one_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
