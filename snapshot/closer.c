@@ -2,34 +2,23 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "snapshot/compress.h"
+#include "snapshot/compressor.h"
 #include "snapshot/format/quantity.h"
 
 #define QUOTA_EVERY_NS (10 * NS_PER_SECOND) /* others fill the disk too */
-#define CLOSER_NICE    10
-
-struct compression {
-	struct compression *next;
-	char name[EVIDENCE_NAME_SIZE];
-	char sha256[CUSTODY_HEX_SIZE];
-};
 
 struct closer {
 	struct closer_config config;
 	pthread_t thread;
 	bool joined;
-	atomic_bool skip_compression;
+	struct compressor *compressor; /* NULL: nothing is compressed */
 
-	/* The thread's own. */
-	struct compression *compressions, **compressions_tail;
-	int64_t quota_due_ns; /* CLOCK_MONOTONIC; 0 at first: what was left there counts */
+	/* The thread's own: CLOCK_MONOTONIC; 0 at first, as what was left there counts. */
+	int64_t quota_due_ns;
 
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t changed;
@@ -40,37 +29,15 @@ struct closer {
 
 static void finish_segment(struct closer *closer, struct segment *segment)
 {
-	struct compression *job = closer->config.compress ? calloc(1, sizeof *job) : NULL;
-	char sha256[CUSTODY_HEX_SIZE];
+	char pcap[EVIDENCE_NAME_SIZE], sha256[CUSTODY_HEX_SIZE];
+	uint64_t bytes = segment->packets.bytes;
 	struct error error = ERROR_NONE;
 
-	if (job)
-		memcpy(job->name, segment->pcap, sizeof job->name);
-	if (segment_finish(closer->config.store, segment, sha256, &error)) {
+	memcpy(pcap, segment->pcap, sizeof pcap);
+	if (segment_finish(closer->config.store, segment, sha256, &error))
 		closer->config.failed(closer->config.context, &error);
-		free(job);
-	} else if (job) {
-		memcpy(job->sha256, sha256, sizeof job->sha256);
-		*closer->compressions_tail = job;
-		closer->compressions_tail = &job->next;
-	}
-}
-
-static void compress_one(struct closer *closer)
-{
-	struct compression *job = closer->compressions;
-	struct error error = ERROR_NONE;
-	int status;
-
-	closer->compressions = job->next;
-	if (!closer->compressions)
-		closer->compressions_tail = &closer->compressions;
-	status = compress_segment(closer->config.store, job->name, job->sha256,
-				  &closer->skip_compression, &error);
-	/* Not compressed is still whole evidence. */
-	if (status && status != ERROR_INTERRUPTED)
-		closer->config.notice(closer->config.context, &error);
-	free(job);
+	else if (closer->compressor)
+		compressor_push(closer->compressor, pcap, sha256, bytes);
 }
 
 static void apply_quota(struct closer *closer)
@@ -80,6 +47,10 @@ static void apply_quota(struct closer *closer)
 
 	if (quota_apply(&closer->config.quota, closer->config.store, &expired, &error))
 		closer->config.notice(closer->config.context, &error);
+	/* Of each file that comes or goes there is a line, also when the disk is full. */
+	segment_store_reserve_log(closer->config.store);
+	if (closer->compressor)
+		compressor_look_again(closer->compressor, expired > 0);
 	closer->quota_due_ns = quantity_now_ns(CLOCK_MONOTONIC) + QUOTA_EVERY_NS;
 	pthread_mutex_lock(&closer->lock);
 	closer->expired += expired;
@@ -108,7 +79,7 @@ static void run(struct closer *closer)
 		bool quota = segment || closer->quota_wanted ||
 			     closer->quota_due_ns <= quantity_now_ns(CLOCK_MONOTONIC);
 
-		if (!quota && !closer->compressions) {
+		if (!quota) {
 			struct timespec until = {closer->quota_due_ns / NS_PER_SECOND,
 						 closer->quota_due_ns % NS_PER_SECOND};
 
@@ -121,10 +92,7 @@ static void run(struct closer *closer)
 		pthread_mutex_unlock(&closer->lock);
 		if (segment)
 			finish_segment(closer, segment);
-		if (quota)
-			apply_quota(closer);
-		else
-			compress_one(closer);
+		apply_quota(closer);
 		pthread_mutex_lock(&closer->lock);
 	}
 	pthread_mutex_unlock(&closer->lock);
@@ -134,14 +102,16 @@ static void *closer_thread(void *context)
 {
 	struct closer *closer = context;
 
-	setpriority(PRIO_PROCESS, (id_t)gettid(), CLOSER_NICE);
 	run(closer);
+	if (closer->compressor)
+		compressor_wait(closer->compressor);
 	closer->config.ended(closer->config.context);
 	return NULL;
 }
 
 static void release(struct closer *closer)
 {
+	compressor_free(closer->compressor);
 	pthread_cond_destroy(&closer->changed);
 	pthread_mutex_destroy(&closer->lock);
 	free(closer);
@@ -149,23 +119,30 @@ static void release(struct closer *closer)
 
 int closer_start(const struct closer_config *config, struct closer **out, struct error *error)
 {
+	const struct compressor_config compressor = {
+		.store = config->store,
+		.notice = config->notice,
+		.context = config->context,
+	};
 	struct closer *closer = calloc(1, sizeof *closer);
 	pthread_condattr_t monotonic;
+	int status = 0;
 
 	if (!closer)
 		return error_errno(error, NULL, "starting the closer thread");
 	closer->config = *config;
 	closer->segments_tail = &closer->segments;
-	closer->compressions_tail = &closer->compressions;
 	pthread_mutex_init(&closer->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&closer->changed, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	errno = pthread_create(&closer->thread, NULL, closer_thread, closer);
-	if (errno) {
-		int status = error_errno(error, NULL, "starting the closer thread");
-
+	if (config->compress)
+		status = compressor_start(&compressor, &closer->compressor, error);
+	errno = status ? 0 : pthread_create(&closer->thread, NULL, closer_thread, closer);
+	if (errno)
+		status = error_errno(error, NULL, "starting the closer thread");
+	if (status) {
 		release(closer);
 		return status;
 	}
@@ -201,7 +178,8 @@ void closer_end(struct closer *closer)
 
 void closer_skip_compression(struct closer *closer)
 {
-	atomic_store(&closer->skip_compression, true);
+	if (closer->compressor)
+		compressor_skip(closer->compressor);
 }
 
 uint64_t closer_expired(struct closer *closer)

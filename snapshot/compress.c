@@ -28,24 +28,84 @@ struct job {
 	const atomic_bool *cancel;
 	int plain, compressed; /* descriptors */
 	char part[EVIDENCE_NAME_SIZE + 16];
+	EVP_MD_CTX *hash; /* of what is written */
 	struct pcapindex index;
 };
 
-/* The packets that come need the room more. Files expire when a segment ends, and the next one
- * gets about as large as this one is: so much is left to it, whatever it has by now, and a
- * member. Looked at until it is done, as giving up makes room. */
-static int look_for_room(const struct job *job, struct error *error)
+/* ------------------------------------------------------------------ room -- */
+
+int compress_look_for_room(struct segment_store *store, const char *name, uint64_t bytes,
+			   uint64_t more_bytes, struct error *error)
 {
 	struct statvfs fs;
+
+	pthread_mutex_lock(&store->finished);
+	if (bytes < store->last_pcap_bytes)
+		bytes = store->last_pcap_bytes;
+	pthread_mutex_unlock(&store->finished);
+	if (fstatvfs(store->dirfd, &fs) != 0)
+		return error_errno(error, store->path, "compressing %s", name);
+	if (bytes + more_bytes + GZMEMBER_MOST_BYTES <= (uint64_t)fs.f_bavail * fs.f_frsize)
+		return 0;
+	return error_set(error, ERROR_LIMIT, store->path, -1,
+			 "no room to compress %s and to record as much again: it stays as it is "
+			 "until there is",
+			 name);
+}
+
+/* Looked at until it is done, as giving up makes room. */
+static int look_for_room(const struct job *job, struct error *error)
+{
 	struct stat file;
 
-	if (fstat(job->plain, &file) != 0 || fstatvfs(job->plain, &fs) != 0)
+	if (fstat(job->plain, &file) != 0)
 		return error_errno(error, job->store->path, "compressing %s", job->name);
-	if ((uint64_t)file.st_size + GZMEMBER_MOST_BYTES <= (uint64_t)fs.f_bavail * fs.f_frsize)
-		return 0;
-	return error_set(error, ERROR_LIMIT, job->store->path, -1,
-			 "no room to compress %s and to record as much again: it stays as it is",
-			 job->name);
+	return compress_look_for_room(job->store, job->name, (uint64_t)file.st_size, 0, error);
+}
+
+/* Also when a link of another name is left. */
+static int look_for_plain(const struct job *job, struct error *error)
+{
+	return faccessat(job->store->dirfd, job->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0
+		       ? 0
+		       : error_set(error, ERROR_NO_INPUT, job->name, -1, "has expired");
+}
+
+static void begin_lending(struct job *job)
+{
+	struct segment_store *store = job->store;
+
+	pthread_mutex_lock(&store->finished);
+	snprintf(store->compressing, sizeof store->compressing, "%s", job->name);
+	store->lent_bytes = 0;
+	pthread_mutex_unlock(&store->finished);
+}
+
+/* With the lock, and when nothing is open any more. */
+static void end_lending(struct segment_store *store)
+{
+	*store->compressing = '\0';
+	store->lent_bytes = 0;
+}
+
+/* What is written is on its way to the disk at once: the sync at the end, and with it each one
+ * that others wait for, is short then. */
+static int write_compressed(struct job *job, const uint8_t *bytes, size_t length,
+			    struct error *error)
+{
+	struct segment_store *store = job->store;
+
+	if (EVP_DigestUpdate(job->hash, bytes, length) != 1)
+		return error_set(error, ERROR_MEMORY, job->name, -1, "SHA-256 failed");
+	if (evidence_write_all(job->compressed, bytes, length) != 0)
+		return error_errno(error, store->path, "writing %s", job->part);
+	(void)sync_file_range(job->compressed, (off_t)job->index.file_bytes, (off_t)length,
+			      SYNC_FILE_RANGE_WRITE);
+	job->index.file_bytes += length;
+	pthread_mutex_lock(&store->finished);
+	store->lent_bytes += length;
+	pthread_mutex_unlock(&store->finished);
+	return 0;
 }
 
 static int read_full(const struct job *job, uint8_t *bytes, size_t wanted, uint64_t at, size_t *got,
@@ -56,6 +116,8 @@ static int read_full(const struct job *job, uint8_t *bytes, size_t wanted, uint6
 	*got = 0;
 	if (atomic_load(job->cancel))
 		return error_set(error, ERROR_INTERRUPTED, job->name, -1, "not compressed");
+	if (!status)
+		status = look_for_plain(job, error);
 	if (status)
 		return status;
 	while (*got < wanted) {
@@ -149,9 +211,9 @@ static int write_members(struct job *job, struct cutter *cutter, struct gzmember
 		if (status)
 			return status;
 		bytes = gzmember_make(maker, cutter->bytes, length, out);
-		if (evidence_write_all(job->compressed, out, bytes) != 0)
-			return error_errno(error, job->store->path, "writing %s", job->part);
-		job->index.file_bytes += bytes;
+		status = write_compressed(job, out, bytes, error);
+		if (status)
+			return status;
 		cutter->at += length;
 		cutter->held -= length;
 		memmove(cutter->bytes, cutter->bytes + length, cutter->held);
@@ -209,14 +271,25 @@ static int compare(struct job *job, gzFile from, EVP_MD_CTX *hash, uint8_t *byte
 	}
 }
 
+static int end_hash(const struct job *job, EVP_MD_CTX *hash, char hex[CUSTODY_HEX_SIZE],
+		    struct error *error)
+{
+	uint8_t digest[EVP_MAX_MD_SIZE];
+	unsigned length;
+
+	if (EVP_DigestFinal_ex(hash, digest, &length) != 1 || 2 * length + 1 != CUSTODY_HEX_SIZE)
+		return error_set(error, ERROR_MEMORY, job->name, -1, "SHA-256 failed");
+	custody_hex(digest, length, hex);
+	return 0;
+}
+
 static int check(struct job *job, const char *sha256, struct error *error)
 {
 	EVP_MD_CTX *hash = EVP_MD_CTX_new();
-	uint8_t *bytes = malloc(2 * CHECK_BYTES), digest[EVP_MAX_MD_SIZE];
+	uint8_t *bytes = malloc(2 * CHECK_BYTES);
 	int fd = openat(job->store->dirfd, job->part, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	gzFile from = fd < 0 ? NULL : gzdopen(fd, "rb");
 	char hex[CUSTODY_HEX_SIZE];
-	unsigned length;
 	int status;
 
 	if (fd < 0)
@@ -225,16 +298,11 @@ static int check(struct job *job, const char *sha256, struct error *error)
 		status = error_set(error, ERROR_MEMORY, job->name, -1, "no memory to compress it");
 	else
 		status = compare(job, from, hash, bytes, error);
-	if (!status && EVP_DigestFinal_ex(hash, digest, &length) == 1 &&
-	    2 * length + 1 == sizeof hex) {
-		custody_hex(digest, length, hex);
-		if (strcmp(hex, sha256) != 0)
-			status =
-				error_damage(error, job->name, -1, "what " CUSTODY_LOG " has of it",
-					     "another SHA-256, %s: not compressed", hex);
-	} else if (!status) {
-		status = error_set(error, ERROR_MEMORY, job->name, -1, "SHA-256 failed");
-	}
+	if (!status)
+		status = end_hash(job, hash, hex, error);
+	if (!status && strcmp(hex, sha256) != 0)
+		status = error_damage(error, job->name, -1, "what " CUSTODY_LOG " has of it",
+				      "another SHA-256, %s: not compressed", hex);
 	if (from)
 		gzclose(from);
 	else if (fd >= 0)
@@ -246,13 +314,15 @@ static int check(struct job *job, const char *sha256, struct error *error)
 
 /* ------------------------------------------------------------------ file -- */
 
-static int make(struct job *job, const char *compressed, const char *sha256, struct error *error)
+static int make(struct job *job, const char *sha256, char hex[CUSTODY_HEX_SIZE],
+		struct error *error)
 {
-	char detail[EVIDENCE_NAME_SIZE + 64];
 	int status = look_for_room(job, error);
 
 	if (status)
 		return status;
+	if (!job->hash || EVP_DigestInit_ex(job->hash, EVP_sha256(), NULL) != 1)
+		return error_set(error, ERROR_MEMORY, job->name, -1, "no memory to compress it");
 	job->compressed = openat(job->store->dirfd, job->part,
 				 O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (job->compressed < 0)
@@ -260,37 +330,63 @@ static int make(struct job *job, const char *compressed, const char *sha256, str
 	status = compress_all(job, error);
 	if (!status)
 		status = check(job, sha256, error);
+	return status ? status : end_hash(job, job->hash, hex, error);
+}
+
+/* With the lock: whatever expires does so before, or finds the compressed one. */
+static int replace(struct job *job, const char *hex, struct error *error)
+{
+	char detail[EVIDENCE_NAME_SIZE + 64], compressed[EVIDENCE_NAME_SIZE + 8];
+	char index[PCAPINDEX_NAME_SIZE];
+	struct segment_store *store = job->store;
+	int status = look_for_plain(job, error);
+
+	snprintf(compressed, sizeof compressed, "%s.gz", job->name);
 	snprintf(detail, sizeof detail, "replaces %s", job->name);
 	if (!status)
-		status = segment_publish(job->store, job->part, compressed, "compress", detail,
-					 error);
-	if (status)
-		unlinkat(job->store->dirfd, job->part, 0);
-	/* It is on the disk; what else the host has in its memory is needed more. */
-	posix_fadvise(job->compressed, 0, 0, POSIX_FADV_DONTNEED);
-	close(job->compressed);
+		status = segment_publish_hashed(store, job->part, compressed, "compress", hex,
+						job->index.file_bytes, detail, error);
+	if (!status && (unlinkat(store->dirfd, job->name, 0) != 0 || fsync(store->dirfd) != 0))
+		status = error_errno(error, store->path, "removing %s", job->name);
+	pcapindex_name(compressed, index);
+	if (!status && job->index.count < PCAPINDEX_MAX_MEMBERS)
+		status = pcapindex_write(&job->index, store->dirfd, index, error);
 	return status;
+}
+
+/* With the lock. */
+static void clean_up(struct job *job)
+{
+	if (job->compressed >= 0) {
+		unlinkat(job->store->dirfd, job->part, 0); /* unless it has its name */
+		/* It is on the disk; what else the host has in its memory is needed more. */
+		posix_fadvise(job->compressed, 0, 0, POSIX_FADV_DONTNEED);
+		close(job->compressed);
+	}
+	close(job->plain);
+	end_lending(job->store);
 }
 
 int compress_segment(struct segment_store *store, const char *name, const char *sha256,
 		     const atomic_bool *cancel, struct error *error)
 {
 	struct job job = {.store = store, .name = name, .cancel = cancel, .compressed = -1};
-	char compressed[EVIDENCE_NAME_SIZE + 8], index[PCAPINDEX_NAME_SIZE];
+	char hex[CUSTODY_HEX_SIZE];
 	int status;
 
 	job.plain = evidence_open_file(store->dirfd, name, O_RDONLY | O_NOFOLLOW, name, error);
 	if (job.plain < 0)
 		return job.plain == ERROR_NO_INPUT ? 0 : job.plain;
-	snprintf(compressed, sizeof compressed, "%s.gz", name);
-	pcapindex_name(compressed, index);
-	snprintf(job.part, sizeof job.part, "%s" EVIDENCE_PART, compressed);
-	status = make(&job, compressed, sha256, error);
-	close(job.plain);
-	if (!status && (unlinkat(store->dirfd, name, 0) != 0 || fsync(store->dirfd) != 0))
-		status = error_errno(error, store->path, "removing %s", name);
-	if (!status && job.index.count < PCAPINDEX_MAX_MEMBERS)
-		status = pcapindex_write(&job.index, store->dirfd, index, error);
+	snprintf(job.part, sizeof job.part, "%s.gz" EVIDENCE_PART, name);
+	job.hash = EVP_MD_CTX_new();
+	begin_lending(&job);
+	status = make(&job, sha256, hex, error);
+	pthread_mutex_lock(&store->finished);
+	if (!status)
+		status = replace(&job, hex, error);
+	clean_up(&job);
+	pthread_mutex_unlock(&store->finished);
+	EVP_MD_CTX_free(job.hash);
 	pcapindex_release(&job.index);
-	return status;
+	return status == ERROR_NO_INPUT ? 0 : status;
 }

@@ -14,9 +14,17 @@
 #include "snapshot/format/error.h"
 #include "snapshot/segment.h"
 
+/* Whether a finished pcap of so many bytes can be compressed (0), or the packets that come need
+ * the room more (ERROR_LIMIT): files expire when a segment ends, and the next one gets about as
+ * large as this one or the last, so that much, and a member, stays free for it. more_bytes: on
+ * top of that. */
+int compress_look_for_room(struct segment_store *store, const char *name, uint64_t bytes,
+			   uint64_t more_bytes, struct error *error);
+
 /* name is that of a finished pcap; sha256 what custody.log has of it: one that is another
- * by now is left as it is (ERROR_DAMAGED). So is one beside which not as much as it has, and
- * a member, stays free for what is being recorded (ERROR_LIMIT).
+ * by now is left as it is (ERROR_DAMAGED). So is one for which there is no room any more
+ * (ERROR_LIMIT), which is looked at with each member. While it runs, the store says what giving
+ * up would free.
  * Gives up without a trace when *cancel becomes true (ERROR_INTERRUPTED). A file that
  * has expired meanwhile is no error. On failure the plain file is there, unless only
  * its index could not be written, which error then names. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -131,22 +132,31 @@ static int expire_other(struct segment_store *store, const struct evidence_segme
 	return expire_file(store, name, segment->both_bytes, reason, error);
 }
 
-/* One segment at a time, and the limits looked at anew: the reason is each one's own. */
+/* What a compression holds is not there for long, and no reason that anything else goes. */
+static struct quota_space look_at_space(const struct segment_store *store)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(store->dirfd, &fs) != 0)
+		return (struct quota_space){0, UINT64_MAX};
+	return (struct quota_space){(uint64_t)fs.f_blocks * fs.f_frsize,
+				    (uint64_t)fs.f_bavail * fs.f_frsize + store->lent_bytes};
+}
+
+/* One segment at a time, and the limits looked at anew: the reason is each one's own. With the
+ * store's lock. */
 static int expire_first(const struct quota *quota, struct segment_store *store, bool *done,
 			struct error *error)
 {
 	const struct evidence_segment *first;
 	struct evidence_list list;
-	struct quota_space space = {0, UINT64_MAX};
-	struct statvfs fs;
+	struct quota_space space;
 	const char *reason;
 	int status = evidence_list_read(store->dirfd, store->path, &list, error);
 
 	if (status)
 		return status;
-	if (fstatvfs(store->dirfd, &fs) == 0)
-		space = (struct quota_space){(uint64_t)fs.f_blocks * fs.f_frsize,
-					     (uint64_t)fs.f_bavail * fs.f_frsize};
+	space = look_at_space(store);
 	*done = quota_choose(quota, &list, &space, quantity_now_ns(CLOCK_REALTIME), &first,
 			     &reason) == 0;
 	if (*done)
@@ -156,6 +166,9 @@ static int expire_first(const struct quota *quota, struct segment_store *store, 
 		status = expire_other(store, first, reason, error);
 	if (!status)
 		status = expire_file(store, first->pcap, first->pcap_bytes, reason, error);
+	/* Whoever compresses it has it open until he sees that it is gone. */
+	if (!status && *first->pcap && strcmp(first->pcap, store->compressing) == 0)
+		store->lent_bytes += first->pcap_bytes;
 	if (!status)
 		status = expire_file(store, first->snap, first->snap_bytes, reason, error);
 	if (!status && fsync(store->dirfd) != 0)
@@ -176,7 +189,9 @@ int quota_apply(const struct quota *quota, struct segment_store *store, uint64_t
 	    !quota->keep_free_ppm)
 		return 0;
 	while (!status && !done) {
+		pthread_mutex_lock(&store->finished);
 		status = expire_first(quota, store, &done, error);
+		pthread_mutex_unlock(&store->finished);
 		if (!status && !done)
 			++*expired;
 	}

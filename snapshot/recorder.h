@@ -5,7 +5,8 @@
  *   capture   takes packets from the ring into blocks of memory
  *   writer    writes blocks into the open pcap; decides rotation by size
  *   poll      reads /proc; the only writer of snap files; opens segments
- *   closer    syncs, hashes, renames, compresses, expires (low priority)
+ *   closer    syncs, hashes, renames, expires; a thread of its own, of low priority,
+ *             compresses what is finished
  *
  * Stopping runs down this list from capture on: each thread ends once the one
  * before it has, and has nothing left to do; the writer, before it ends, stops

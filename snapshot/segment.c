@@ -140,7 +140,7 @@ int segment_store_open(int dirfd, const char *path, struct segment_store *store,
 {
 	int status;
 
-	*store = (struct segment_store){.dirfd = dirfd};
+	*store = (struct segment_store){.dirfd = dirfd, .finished = PTHREAD_MUTEX_INITIALIZER};
 	set_path(store, path);
 	/* Some network file systems cannot lock a directory: there, O_EXCL alone guards. */
 	if (flock(dirfd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
@@ -173,20 +173,31 @@ static uint64_t free_bytes(int fd)
 	return (uint64_t)fs.f_bavail * fs.f_frsize;
 }
 
-void segment_store_reserve(struct segment_store *store)
+/* At most so much, and an eighth of what is free. */
+static uint64_t reserve_bytes(const struct segment_store *store, uint64_t most)
 {
 	uint64_t share = free_bytes(store->dirfd) / 8;
-	struct stat status;
-	int fd;
 
-	store->snap_reserve = share < SEGMENT_SNAP_RESERVE ? share : SEGMENT_SNAP_RESERVE;
-	fd = evidence_open_file(store->dirfd, CUSTODY_LOG, O_WRONLY | O_NOFOLLOW, NULL, NULL);
+	return share < most ? share : most;
+}
+
+void segment_store_reserve_log(struct segment_store *store)
+{
+	uint64_t share = reserve_bytes(store, SEGMENT_CUSTODY_RESERVE);
+	struct stat status;
+	int fd = evidence_open_file(store->dirfd, CUSTODY_LOG, O_WRONLY | O_NOFOLLOW, NULL, NULL);
+
 	if (fd < 0)
 		return;
-	share = share < SEGMENT_CUSTODY_RESERVE ? share : SEGMENT_CUSTODY_RESERVE;
 	if (share > 0 && fstat(fd, &status) == 0)
 		(void)fallocate(fd, FALLOC_FL_KEEP_SIZE, status.st_size, (off_t)share);
 	close(fd);
+}
+
+void segment_store_reserve(struct segment_store *store)
+{
+	store->snap_reserve = reserve_bytes(store, SEGMENT_SNAP_RESERVE);
+	segment_store_reserve_log(store);
 }
 
 int segment_log(struct segment_store *store, const char *event, const char *file, int64_t bytes,
@@ -374,9 +385,9 @@ int segment_write_event(struct segment *segment, const struct snapframe *frame, 
 
 /* -------------------------------------------------------------- finish -- */
 
-static int publish(struct segment_store *store, const char *part, const char *name,
-		   const char *event, const char *sha256, uint64_t bytes, const char *detail,
-		   struct error *error)
+int segment_publish_hashed(struct segment_store *store, const char *part, const char *name,
+			   const char *event, const char *sha256, uint64_t bytes,
+			   const char *detail, struct error *error)
 {
 	int status = segment_log(store, event, name, (int64_t)bytes, sha256, detail, error);
 
@@ -401,7 +412,9 @@ int segment_publish(struct segment_store *store, const char *part, const char *n
 	uint64_t bytes;
 	int status = custody_hash_file(store->dirfd, part, sha256, &bytes, error);
 
-	return status ? status : publish(store, part, name, event, sha256, bytes, detail, error);
+	return status ? status
+		      : segment_publish_hashed(store, part, name, event, sha256, bytes, detail,
+					       error);
 }
 
 static int finish_pcap(struct segment_store *store, struct segment *segment,
@@ -420,8 +433,12 @@ static int finish_pcap(struct segment_store *store, struct segment *segment,
 	part_name(segment->pcap, part);
 	if (!hashed)
 		status = custody_hash_file(store->dirfd, part, sha256, &bytes, error);
+	pthread_mutex_lock(&store->finished);
+	store->last_pcap_bytes = bytes;
+	pthread_mutex_unlock(&store->finished);
 	return status ? status
-		      : publish(store, part, segment->pcap, "close", sha256, bytes, detail, error);
+		      : segment_publish_hashed(store, part, segment->pcap, "close", sha256, bytes,
+					       detail, error);
 }
 
 /* A snap file whose last write failed: its gzip stream has no end. It is

@@ -8,6 +8,7 @@
 #ifndef SNAPSHOT_SEGMENT_H
 #define SNAPSHOT_SEGMENT_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,6 +37,15 @@ struct segment_store {
 	 * was none), and what is wrong with it. */
 	char damaged_log[32];
 	struct error log_damage;
+
+	/* Held while finished files go or take another's place, so that each decision sees them
+	 * as they are; and for what is below. */
+	pthread_mutex_t finished;
+	uint64_t last_pcap_bytes; /* of the capture that was finished last */
+	/* The capture that is being compressed ("": none), and what is free again as soon as that
+	 * is given up: its .part, and its own bytes once it has expired. */
+	char compressing[EVIDENCE_NAME_SIZE];
+	uint64_t lent_bytes;
 };
 
 struct segment_meta {
@@ -69,8 +79,11 @@ int segment_directory_open(const char *path, bool *made, int *dirfd, struct erro
 int segment_store_open(int dirfd, const char *path, struct segment_store *store,
 		       uint64_t *repaired_bytes, struct error *error);
 void segment_store_close(struct segment_store *store); /* dirfd too */
-/* Keeps room for the log, as far as the file system allows; call after space came back. */
+/* Keeps room for the log and the snap files to come, as far as the file system allows; call
+ * after space came back. */
 void segment_store_reserve(struct segment_store *store);
+/* Of that the log's part, which each line takes from. From any thread. */
+void segment_store_reserve_log(struct segment_store *store);
 
 int segment_log(struct segment_store *store, const char *event, const char *file, int64_t bytes,
 		const char *sha256, const char *detail, struct error *error);
@@ -103,5 +116,9 @@ int segment_finish(struct segment_store *store, struct segment *segment,
 /* Renames name.part to name after logging event with its hash; never replaces a file. */
 int segment_publish(struct segment_store *store, const char *part, const char *name,
 		    const char *event, const char *detail, struct error *error);
+/* The same of a file that was hashed as it was written. */
+int segment_publish_hashed(struct segment_store *store, const char *part, const char *name,
+			   const char *event, const char *sha256, uint64_t bytes,
+			   const char *detail, struct error *error);
 
 #endif

@@ -35,7 +35,7 @@ is "$status" 0 "it records"
 compressed=("$TMP"/evidence/*.pcap.gz)
 ok "several segments" [ ${#compressed[@]} -ge 2 ]
 is "$(find "$TMP/evidence" -name '*.pcap' -o -name '*.part')" "" "and nothing plain, or half done"
-is "$(events "$TMP/evidence" compress)" "$(printf '%s\n' "${compressed[@]##*/}")" "the log has each"
+is "$(events "$TMP/evidence" compress | sort)" "$(printf '%s\n' "${compressed[@]##*/}")" "the log has each"
 is "$(cut -f 4,6 "$TMP/evidence/custody.log" | sed -n 's/^\(.*pcap.gz\)\t\(.*\)/\2  \1/p' |
 	(cd "$TMP/evidence" && sha256sum -c --quiet 2>&1))" "" "with the hash of what lies there"
 

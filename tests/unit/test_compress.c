@@ -4,7 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -286,6 +288,106 @@ static void test_given_up_it_leaves_no_trace(void **state)
 	assert_int_equal(compress_it(), 0); /* it is gone: no matter */
 }
 
+/* ------------------------------------------------- begun, and then another thing -- */
+
+static void *compress_thread(void *status)
+{
+	*(int *)status = compress_it();
+	return NULL;
+}
+
+/* A descriptor of this process is open for it. */
+static bool is_open(const char *name)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	char link[300];
+	bool found = false;
+
+	for (struct dirent *entry; !found && (entry = readdir(directory));) {
+		ssize_t bytes = readlinkat(dirfd(directory), entry->d_name, link, sizeof link - 1);
+
+		link[bytes > 0 ? bytes : 0] = '\0';
+		found = strstr(link, name) != NULL;
+	}
+	closedir(directory);
+	return found;
+}
+
+/* What compressing comes to when, once it has begun, change is called. */
+static int compress_and(void (*change)(void))
+{
+	pthread_t thread;
+	int status;
+
+	put_many(0xa1b23c4d);
+	write_plain();
+	pthread_mutex_lock(&store.finished);
+	assert_int_equal(pthread_create(&thread, NULL, compress_thread, &status), 0);
+	while (!is_open(NAME))
+		sched_yield();
+	change();
+	pthread_mutex_unlock(&store.finished);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_string_equal(store.compressing, "");
+	assert_int_equal(store.lent_bytes, 0);
+	return status;
+}
+
+static void note_compress(const struct custody_entry *entry, void *context)
+{
+	*(bool *)context |= strcmp(entry->event, "compress") == 0;
+}
+
+static bool is_logged(void)
+{
+	bool logged = false;
+
+	assert_int_equal(custody_verify(store.dirfd, path, note_compress, &logged, NULL, &error),
+			 0);
+	return logged;
+}
+
+static void expire(void)
+{
+	assert_int_equal(unlinkat(store.dirfd, NAME, 0), 0);
+}
+
+static void expire_and_keep(void)
+{
+	assert_int_equal(linkat(store.dirfd, NAME, store.dirfd, "kept", 0), 0);
+	expire();
+}
+
+static void test_what_expires_meanwhile_does_not_come_back(void **state)
+{
+	(void)state;
+	assert_int_equal(compress_and(expire), 0);
+	assert_false(exists(NAME ".gz") || exists(NAME ".gz.part") || exists(NAME ".gz.idx"));
+	assert_false(is_logged());
+	/* Also when its bytes have another name. */
+	assert_int_equal(compress_and(expire_and_keep), 0);
+	assert_false(exists(NAME ".gz") || exists(NAME ".gz.part") || exists(NAME ".gz.idx"));
+	assert_false(is_logged());
+}
+
+static void record_much(void)
+{
+	store.last_pcap_bytes = INT64_MAX;
+}
+
+/* As much as was recorded last is to be recorded next. */
+static void test_it_gives_way_to_what_is_recorded(void **state)
+{
+	(void)state;
+	assert_int_equal(compress_and(record_much), ERROR_LIMIT);
+	assert_left();
+	assert_false(is_logged());
+	store.last_pcap_bytes = 0;
+	assert_int_equal(compress_it(), 0);
+	assert_gives_what_was_plain();
+	assert_true(is_logged());
+}
+
 /* What a compression of another process, or a user, put there is not written over. */
 static void test_a_file_in_the_way_stays(void **state)
 {
@@ -368,6 +470,8 @@ int main(void)
 		EACH(test_what_is_no_record_is_kept),
 		EACH(test_an_altered_one_stays_as_it_is),
 		EACH(test_given_up_it_leaves_no_trace),
+		EACH(test_what_expires_meanwhile_does_not_come_back),
+		EACH(test_it_gives_way_to_what_is_recorded),
 		EACH(test_a_file_in_the_way_stays),
 		EACH(test_without_its_index_it_is_compressed),
 		EACH(test_its_places_are_believed_of_this_file_only),
