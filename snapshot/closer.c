@@ -78,6 +78,7 @@ static void run(struct closer *closer)
 		struct segment *segment = pop_segment(closer);
 		bool quota = segment || closer->quota_wanted ||
 			     closer->quota_due_ns <= quantity_now_ns(CLOCK_MONOTONIC);
+		bool full;
 
 		if (!quota) {
 			struct timespec until = {closer->quota_due_ns / NS_PER_SECOND,
@@ -88,8 +89,11 @@ static void run(struct closer *closer)
 			pthread_cond_timedwait(&closer->changed, &closer->lock, &until);
 			continue;
 		}
+		full = closer->quota_wanted;
 		closer->quota_wanted = false;
 		pthread_mutex_unlock(&closer->lock);
+		if (full)
+			segment_take_back(closer->config.store);
 		if (segment)
 			finish_segment(closer, segment);
 		apply_quota(closer);

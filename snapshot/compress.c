@@ -26,7 +26,7 @@ struct job {
 	struct segment_store *store;
 	const char *name;
 	const atomic_bool *cancel;
-	int plain, compressed; /* descriptors */
+	int compressed; /* a descriptor; -1: not made */
 	char part[EVIDENCE_NAME_SIZE + 16];
 	EVP_MD_CTX *hash; /* of what is written */
 	struct pcapindex index;
@@ -39,10 +39,10 @@ int compress_look_for_room(struct segment_store *store, const char *name, uint64
 {
 	struct statvfs fs;
 
-	pthread_mutex_lock(&store->finished);
+	pthread_mutex_lock(&store->lending);
 	if (bytes < store->last_pcap_bytes)
 		bytes = store->last_pcap_bytes;
-	pthread_mutex_unlock(&store->finished);
+	pthread_mutex_unlock(&store->lending);
 	if (fstatvfs(store->dirfd, &fs) != 0)
 		return error_errno(error, store->path, "compressing %s", name);
 	if (bytes + more_bytes + GZMEMBER_MOST_BYTES <= (uint64_t)fs.f_bavail * fs.f_frsize)
@@ -53,39 +53,33 @@ int compress_look_for_room(struct segment_store *store, const char *name, uint64
 			 name);
 }
 
-/* Looked at until it is done, as giving up makes room. */
-static int look_for_room(const struct job *job, struct error *error)
+/* Opens the plain file, for a moment only: once it has expired its room is needed. Looks for
+ * room each time, as giving up makes room. */
+static int open_plain(const struct job *job, struct error *error)
 {
+	int fd = evidence_open_file(job->store->dirfd, job->name, O_RDONLY | O_NOFOLLOW, job->name,
+				    error);
 	struct stat file;
+	int status;
 
-	if (fstat(job->plain, &file) != 0)
-		return error_errno(error, job->store->path, "compressing %s", job->name);
-	return compress_look_for_room(job->store, job->name, (uint64_t)file.st_size, 0, error);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &file) != 0)
+		status = error_errno(error, job->store->path, "compressing %s", job->name);
+	else
+		status = compress_look_for_room(job->store, job->name, (uint64_t)file.st_size, 0,
+						error);
+	if (!status)
+		return fd;
+	close(fd);
+	return status;
 }
 
-/* Also when a link of another name is left. */
-static int look_for_plain(const struct job *job, struct error *error)
+static int no_room_left(const struct job *job, struct error *error)
 {
-	return faccessat(job->store->dirfd, job->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0
-		       ? 0
-		       : error_set(error, ERROR_NO_INPUT, job->name, -1, "has expired");
-}
-
-static void begin_lending(struct job *job)
-{
-	struct segment_store *store = job->store;
-
-	pthread_mutex_lock(&store->finished);
-	snprintf(store->compressing, sizeof store->compressing, "%s", job->name);
-	store->lent_bytes = 0;
-	pthread_mutex_unlock(&store->finished);
-}
-
-/* With the lock, and when nothing is open any more. */
-static void end_lending(struct segment_store *store)
-{
-	*store->compressing = '\0';
-	store->lent_bytes = 0;
+	return error_set(error, ERROR_LIMIT, job->store->path, -1,
+			 "no room to compress %s and to record: it stays as it is until there is",
+			 job->name);
 }
 
 /* What is written is on its way to the disk at once: the sync at the end, and with it each one
@@ -98,40 +92,39 @@ static int write_compressed(struct job *job, const uint8_t *bytes, size_t length
 	if (EVP_DigestUpdate(job->hash, bytes, length) != 1)
 		return error_set(error, ERROR_MEMORY, job->name, -1, "SHA-256 failed");
 	if (evidence_write_all(job->compressed, bytes, length) != 0)
-		return error_errno(error, store->path, "writing %s", job->part);
+		return errno == ENOSPC || errno == EDQUOT
+			       ? no_room_left(job, error)
+			       : error_errno(error, store->path, "writing %s", job->part);
 	(void)sync_file_range(job->compressed, (off_t)job->index.file_bytes, (off_t)length,
 			      SYNC_FILE_RANGE_WRITE);
 	job->index.file_bytes += length;
-	pthread_mutex_lock(&store->finished);
-	store->lent_bytes += length;
-	pthread_mutex_unlock(&store->finished);
-	return 0;
+	return segment_lend_more(store, length) ? 0 : no_room_left(job, error);
 }
 
 static int read_full(const struct job *job, uint8_t *bytes, size_t wanted, uint64_t at, size_t *got,
 		     struct error *error)
 {
-	int status = look_for_room(job, error);
+	int fd, status = 0;
 
 	*got = 0;
 	if (atomic_load(job->cancel))
 		return error_set(error, ERROR_INTERRUPTED, job->name, -1, "not compressed");
-	if (!status)
-		status = look_for_plain(job, error);
-	if (status)
-		return status;
-	while (*got < wanted) {
-		ssize_t length = pread(job->plain, bytes + *got, wanted - *got, (off_t)(at + *got));
+	fd = open_plain(job, error);
+	if (fd < 0)
+		return fd;
+	while (!status && *got < wanted) {
+		ssize_t length = pread(fd, bytes + *got, wanted - *got, (off_t)(at + *got));
 
 		if (length < 0 && errno == EINTR)
 			continue;
 		if (length < 0)
-			return error_errno(error, job->name, "reading");
+			status = error_errno(error, job->name, "reading");
 		if (length == 0)
 			break;
-		*got += (size_t)length;
+		*got += length > 0 ? (size_t)length : 0;
 	}
-	return 0;
+	close(fd);
+	return status;
 }
 
 /* --------------------------------------------------------------- members -- */
@@ -317,19 +310,21 @@ static int check(struct job *job, const char *sha256, struct error *error)
 static int make(struct job *job, const char *sha256, char hex[CUSTODY_HEX_SIZE],
 		struct error *error)
 {
-	int status = look_for_room(job, error);
+	int status;
 
-	if (status)
-		return status;
 	if (!job->hash || EVP_DigestInit_ex(job->hash, EVP_sha256(), NULL) != 1)
 		return error_set(error, ERROR_MEMORY, job->name, -1, "no memory to compress it");
 	job->compressed = openat(job->store->dirfd, job->part,
 				 O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (job->compressed < 0)
 		return error_errno(error, job->store->path, "cannot create %s", job->part);
+	segment_lend(job->store, job->compressed);
 	status = compress_all(job, error);
 	if (!status)
 		status = check(job, sha256, error);
+	/* From here on it is evidence. */
+	if (!segment_end_lending(job->store))
+		status = no_room_left(job, error);
 	return status ? status : end_hash(job, job->hash, hex, error);
 }
 
@@ -339,13 +334,14 @@ static int replace(struct job *job, const char *hex, struct error *error)
 	char detail[EVIDENCE_NAME_SIZE + 64], compressed[EVIDENCE_NAME_SIZE + 8];
 	char index[PCAPINDEX_NAME_SIZE];
 	struct segment_store *store = job->store;
-	int status = look_for_plain(job, error);
+	int status;
 
+	if (faccessat(store->dirfd, job->name, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+		return error_set(error, ERROR_NO_INPUT, job->name, -1, "has expired");
 	snprintf(compressed, sizeof compressed, "%s.gz", job->name);
 	snprintf(detail, sizeof detail, "replaces %s", job->name);
-	if (!status)
-		status = segment_publish_hashed(store, job->part, compressed, "compress", hex,
-						job->index.file_bytes, detail, error);
+	status = segment_publish_hashed(store, job->part, compressed, "compress", hex,
+					job->index.file_bytes, detail, error);
 	if (!status && (unlinkat(store->dirfd, job->name, 0) != 0 || fsync(store->dirfd) != 0))
 		status = error_errno(error, store->path, "removing %s", job->name);
 	pcapindex_name(compressed, index);
@@ -354,7 +350,6 @@ static int replace(struct job *job, const char *hex, struct error *error)
 	return status;
 }
 
-/* With the lock. */
 static void clean_up(struct job *job)
 {
 	if (job->compressed >= 0) {
@@ -363,8 +358,8 @@ static void clean_up(struct job *job)
 		posix_fadvise(job->compressed, 0, 0, POSIX_FADV_DONTNEED);
 		close(job->compressed);
 	}
-	close(job->plain);
-	end_lending(job->store);
+	EVP_MD_CTX_free(job->hash);
+	pcapindex_release(&job->index);
 }
 
 int compress_segment(struct segment_store *store, const char *name, const char *sha256,
@@ -372,21 +367,20 @@ int compress_segment(struct segment_store *store, const char *name, const char *
 {
 	struct job job = {.store = store, .name = name, .cancel = cancel, .compressed = -1};
 	char hex[CUSTODY_HEX_SIZE];
-	int status;
+	int fd, status;
 
-	job.plain = evidence_open_file(store->dirfd, name, O_RDONLY | O_NOFOLLOW, name, error);
-	if (job.plain < 0)
-		return job.plain == ERROR_NO_INPUT ? 0 : job.plain;
+	fd = open_plain(&job, error);
+	if (fd < 0)
+		return fd == ERROR_NO_INPUT ? 0 : fd;
+	close(fd);
 	snprintf(job.part, sizeof job.part, "%s.gz" EVIDENCE_PART, name);
 	job.hash = EVP_MD_CTX_new();
-	begin_lending(&job);
 	status = make(&job, sha256, hex, error);
-	pthread_mutex_lock(&store->finished);
-	if (!status)
+	if (!status) {
+		pthread_mutex_lock(&store->finished);
 		status = replace(&job, hex, error);
+		pthread_mutex_unlock(&store->finished);
+	}
 	clean_up(&job);
-	pthread_mutex_unlock(&store->finished);
-	EVP_MD_CTX_free(job.hash);
-	pcapindex_release(&job.index);
 	return status == ERROR_NO_INPUT ? 0 : status;
 }

@@ -23,8 +23,8 @@ int compress_look_for_room(struct segment_store *store, const char *name, uint64
 
 /* name is that of a finished pcap; sha256 what custody.log has of it: one that is another
  * by now is left as it is (ERROR_DAMAGED). So is one for which there is no room any more
- * (ERROR_LIMIT), which is looked at with each member. While it runs, the store says what giving
- * up would free.
+ * (ERROR_LIMIT), which is looked at with each member. What it writes is lent (segment.h) until
+ * it is whole.
  * Gives up without a trace when *cancel becomes true (ERROR_INTERRUPTED). A file that
  * has expired meanwhile is no error. On failure the plain file is there, unless only
  * its index could not be written, which error then names. */

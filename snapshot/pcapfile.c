@@ -172,6 +172,16 @@ static int cut_back(struct pcapfile *file, int status, uint64_t *lost, struct er
 	return status;
 }
 
+/* errno stays what the write left. */
+static bool make_room(struct pcapfile *file)
+{
+	int reason = errno;
+	bool made = file->make_room && file->make_room(file->room_context);
+
+	errno = reason;
+	return made;
+}
+
 static int write_cached(struct pcapfile *file, struct error *error)
 {
 	while (file->settled < file->held) {
@@ -183,6 +193,8 @@ static int write_cached(struct pcapfile *file, struct error *error)
 			continue;
 		if (bytes == 0)
 			errno = ENOSPC;
+		if (bytes <= 0 && make_room(file))
+			continue;
 		if (bytes <= 0)
 			return error_errno(error, file->path, "writing %s", file->name);
 		file->settled += (size_t)bytes;

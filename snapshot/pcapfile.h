@@ -43,6 +43,10 @@ struct pcapfile {
 	size_t settled;		    /* of these already in the file */
 	uint64_t base;		    /* a multiple of the alignment while direct_fd is used */
 	struct evp_md_ctx_st *hash; /* of what was taken; NULL: unknown */
+	/* Asked when a write finds no room; true: there is more now. NULL: nobody is. Set by
+	 * whoever created the file. */
+	bool (*make_room)(void *context);
+	void *room_context;
 };
 
 /* Makes name in dirfd, which must not exist, and writes the header. Fails when

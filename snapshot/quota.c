@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -133,14 +132,18 @@ static int expire_other(struct segment_store *store, const struct evidence_segme
 }
 
 /* What a compression holds is not there for long, and no reason that anything else goes. */
-static struct quota_space look_at_space(const struct segment_store *store)
+static struct quota_space look_at_space(struct segment_store *store)
 {
+	struct quota_space space = {0, UINT64_MAX};
 	struct statvfs fs;
 
-	if (fstatvfs(store->dirfd, &fs) != 0)
-		return (struct quota_space){0, UINT64_MAX};
-	return (struct quota_space){(uint64_t)fs.f_blocks * fs.f_frsize,
-				    (uint64_t)fs.f_bavail * fs.f_frsize + store->lent_bytes};
+	pthread_mutex_lock(&store->lending);
+	if (fstatvfs(store->dirfd, &fs) == 0)
+		space = (struct quota_space){(uint64_t)fs.f_blocks * fs.f_frsize,
+					     (uint64_t)fs.f_bavail * fs.f_frsize +
+						     store->lent_bytes};
+	pthread_mutex_unlock(&store->lending);
+	return space;
 }
 
 /* One segment at a time, and the limits looked at anew: the reason is each one's own. With the
@@ -166,9 +169,6 @@ static int expire_first(const struct quota *quota, struct segment_store *store, 
 		status = expire_other(store, first, reason, error);
 	if (!status)
 		status = expire_file(store, first->pcap, first->pcap_bytes, reason, error);
-	/* Whoever compresses it has it open until he sees that it is gone. */
-	if (!status && *first->pcap && strcmp(first->pcap, store->compressing) == 0)
-		store->lent_bytes += first->pcap_bytes;
 	if (!status)
 		status = expire_file(store, first->snap, first->snap_bytes, reason, error);
 	if (!status && fsync(store->dirfd) != 0)

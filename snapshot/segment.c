@@ -140,7 +140,9 @@ int segment_store_open(int dirfd, const char *path, struct segment_store *store,
 {
 	int status;
 
-	*store = (struct segment_store){.dirfd = dirfd, .finished = PTHREAD_MUTEX_INITIALIZER};
+	*store = (struct segment_store){.dirfd = dirfd, .lent_fd = -1};
+	pthread_mutex_init(&store->finished, NULL);
+	pthread_mutex_init(&store->lending, NULL);
 	set_path(store, path);
 	/* Some network file systems cannot lock a directory: there, O_EXCL alone guards. */
 	if (flock(dirfd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
@@ -200,6 +202,54 @@ void segment_store_reserve(struct segment_store *store)
 	segment_store_reserve_log(store);
 }
 
+/* --------------------------------------------------------------- lending -- */
+
+void segment_lend(struct segment_store *store, int fd)
+{
+	pthread_mutex_lock(&store->lending);
+	store->lent_fd = fd;
+	store->lent_bytes = 0;
+	pthread_mutex_unlock(&store->lending);
+}
+
+bool segment_lend_more(struct segment_store *store, uint64_t bytes)
+{
+	bool is_lent;
+
+	pthread_mutex_lock(&store->lending);
+	is_lent = store->lent_fd >= 0;
+	if (is_lent)
+		store->lent_bytes += bytes;
+	pthread_mutex_unlock(&store->lending);
+	return is_lent;
+}
+
+bool segment_end_lending(struct segment_store *store)
+{
+	bool was_lent;
+
+	pthread_mutex_lock(&store->lending);
+	was_lent = store->lent_fd >= 0;
+	store->lent_fd = -1;
+	store->lent_bytes = 0;
+	pthread_mutex_unlock(&store->lending);
+	return was_lent;
+}
+
+bool segment_take_back(struct segment_store *store)
+{
+	bool taken;
+
+	pthread_mutex_lock(&store->lending);
+	taken = store->lent_fd >= 0 && ftruncate(store->lent_fd, 0) == 0;
+	if (taken) {
+		store->lent_fd = -1;
+		store->lent_bytes = 0;
+	}
+	pthread_mutex_unlock(&store->lending);
+	return taken;
+}
+
 int segment_log(struct segment_store *store, const char *event, const char *file, int64_t bytes,
 		const char *sha256, const char *detail, struct error *error)
 {
@@ -253,13 +303,22 @@ static void keep_snap_reserve(struct segment_store *store, struct segment *segme
 	segment->snap_reserved = segment->snap_bytes + store->snap_reserve;
 }
 
+static bool make_room(void *store)
+{
+	return segment_take_back(store);
+}
+
 static int begin_pcap(struct segment_store *store, struct segment *segment,
 		      const uint8_t header[PCAPHEAD_FILE_BYTES], struct error *error)
 {
 	char part[EVIDENCE_NAME_SIZE + 8];
+	int status;
 
 	part_name(segment->pcap, part);
-	return pcapfile_create(&segment->packets, store->dirfd, store->path, part, header, error);
+	status = pcapfile_create(&segment->packets, store->dirfd, store->path, part, header, error);
+	segment->packets.make_room = make_room;
+	segment->packets.room_context = store;
+	return status;
 }
 
 static int begin_snap(struct segment_store *store, struct segment *segment,
@@ -308,9 +367,9 @@ void segment_abandon(struct segment_store *store, struct segment *segment)
 	release(segment);
 }
 
-int segment_open(struct segment_store *store, const uint8_t pcap_header[24],
-		 const struct segment_meta *meta, size_t meta_count, const struct snapframe *key,
-		 struct segment **out, struct error *error)
+static int open_once(struct segment_store *store, const uint8_t pcap_header[24],
+		     const struct segment_meta *meta, size_t meta_count,
+		     const struct snapframe *key, struct segment **out, struct error *error)
 {
 	struct segment *segment = calloc(1, sizeof *segment);
 	int status;
@@ -332,6 +391,17 @@ int segment_open(struct segment_store *store, const uint8_t pcap_header[24],
 	}
 	*out = segment;
 	return 0;
+}
+
+int segment_open(struct segment_store *store, const uint8_t pcap_header[24],
+		 const struct segment_meta *meta, size_t meta_count, const struct snapframe *key,
+		 struct segment **out, struct error *error)
+{
+	int status = open_once(store, pcap_header, meta, meta_count, key, out, error);
+
+	if (status && segment_take_back(store))
+		status = open_once(store, pcap_header, meta, meta_count, key, out, error);
+	return status;
 }
 
 int segment_commit(struct segment_store *store, struct segment *segment, struct error *error)
@@ -433,9 +503,9 @@ static int finish_pcap(struct segment_store *store, struct segment *segment,
 	part_name(segment->pcap, part);
 	if (!hashed)
 		status = custody_hash_file(store->dirfd, part, sha256, &bytes, error);
-	pthread_mutex_lock(&store->finished);
+	pthread_mutex_lock(&store->lending);
 	store->last_pcap_bytes = bytes;
-	pthread_mutex_unlock(&store->finished);
+	pthread_mutex_unlock(&store->lending);
 	return status ? status
 		      : segment_publish_hashed(store, part, segment->pcap, "close", sha256, bytes,
 					       detail, error);

@@ -39,12 +39,13 @@ struct segment_store {
 	struct error log_damage;
 
 	/* Held while finished files go or take another's place, so that each decision sees them
-	 * as they are; and for what is below. */
+	 * as they are. */
 	pthread_mutex_t finished;
+	pthread_mutex_t lending;  /* held for a moment only; what is below */
 	uint64_t last_pcap_bytes; /* of the capture that was finished last */
-	/* The capture that is being compressed ("": none), and what is free again as soon as that
-	 * is given up: its .part, and its own bytes once it has expired. */
-	char compressing[EVIDENCE_NAME_SIZE];
+	/* What a compression has written so far, and nothing vouches for: room that can be had
+	 * back at any time. */
+	int lent_fd; /* -1: nothing */
 	uint64_t lent_bytes;
 };
 
@@ -84,6 +85,16 @@ void segment_store_close(struct segment_store *store); /* dirfd too */
 void segment_store_reserve(struct segment_store *store);
 /* Of that the log's part, which each line takes from. From any thread. */
 void segment_store_reserve_log(struct segment_store *store);
+
+/* A new file, open for writing, becomes what is lent. Until segment_end_lending it can be emptied
+ * at any time, by another thread. */
+void segment_lend(struct segment_store *store, int fd);
+/* So many bytes more were written. False: it was taken back, and is worth nothing. */
+bool segment_lend_more(struct segment_store *store, uint64_t bytes);
+/* It can no longer be taken back. False: it was. */
+bool segment_end_lending(struct segment_store *store);
+/* For who finds no room; empties what is lent. False: nothing was. */
+bool segment_take_back(struct segment_store *store);
 
 int segment_log(struct segment_store *store, const char *event, const char *file, int64_t bytes,
 		const char *sha256, const char *detail, struct error *error);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -169,9 +170,42 @@ static void test_segments_end_and_expire_while_one_is_compressed(void **state)
 	logged = read_log("expire");
 	assert_int_equal(logged.count, 2); /* its snap file too */
 	assert_string_equal(logged.files[0], large);
-	assert_string_equal(store.compressing, "");
 	assert_int_equal(store.lent_bytes, 0);
 	assert_int_equal(notices, 0);
+}
+
+static uint64_t log_room(void)
+{
+	struct stat file;
+
+	assert_int_equal(fstatat(store.dirfd, CUSTODY_LOG, &file, 0), 0);
+	return (uint64_t)file.st_blocks * 512 - (uint64_t)file.st_size;
+}
+
+/* Else nothing could expire once the disk is full. */
+static void test_each_end_of_a_segment_keeps_room_for_the_log(void **state)
+{
+	const struct closer_config config = {
+		.store = &store,
+		.failed = on_notice,
+		.notice = on_notice,
+		.ended = on_ended,
+	};
+	char pcap[EVIDENCE_NAME_SIZE], detail[4096];
+	struct closer *closer;
+
+	(void)state;
+	if (log_room() < SEGMENT_CUSTODY_RESERVE / 2)
+		skip(); /* not on this file system */
+	memset(detail, 'x', sizeof detail - 1);
+	detail[sizeof detail - 1] = '\0';
+	for (uint64_t bytes = 0; bytes < SEGMENT_CUSTODY_RESERVE; bytes += sizeof detail)
+		assert_int_equal(segment_log(&store, "start", NULL, -1, NULL, detail, &error), 0);
+	assert_true(log_room() < SEGMENT_CUSTODY_RESERVE / 2);
+	assert_int_equal(closer_start(&config, &closer, &error), 0);
+	closer_push(closer, open_segment(pcap));
+	closer_free(closer);
+	assert_true(log_room() > SEGMENT_CUSTODY_RESERVE / 2);
 }
 
 /* ------------------------------------------------------------ compressor -- */
@@ -201,9 +235,9 @@ static void push(struct compressor *compressor, const char *pcap)
 /* As large as what is recorded gets, by the one before. */
 static void set_last(uint64_t bytes)
 {
-	pthread_mutex_lock(&store.finished);
+	pthread_mutex_lock(&store.lending);
 	store.last_pcap_bytes = bytes;
-	pthread_mutex_unlock(&store.finished);
+	pthread_mutex_unlock(&store.lending);
 }
 
 static void wait_for_notice(unsigned count)
@@ -306,6 +340,7 @@ int main(void)
 #define EACH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		EACH(test_segments_end_and_expire_while_one_is_compressed),
+		EACH(test_each_end_of_a_segment_keeps_room_for_the_log),
 		EACH(test_the_newest_goes_first_once_there_is_room),
 		EACH(test_it_is_told_again_when_there_was_room_between),
 		EACH(test_what_finds_no_room_to_the_end_stays_plain),

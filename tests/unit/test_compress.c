@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -313,22 +314,30 @@ static bool is_open(const char *name)
 	return found;
 }
 
+static pthread_t begin(int *status)
+{
+	pthread_t thread;
+
+	put_many(0xa1b23c4d);
+	write_plain();
+	assert_int_equal(pthread_create(&thread, NULL, compress_thread, status), 0);
+	return thread;
+}
+
 /* What compressing comes to when, once it has begun, change is called. */
 static int compress_and(void (*change)(void))
 {
 	pthread_t thread;
 	int status;
 
-	put_many(0xa1b23c4d);
-	write_plain();
-	pthread_mutex_lock(&store.finished);
-	assert_int_equal(pthread_create(&thread, NULL, compress_thread, &status), 0);
+	pthread_mutex_lock(&store.lending);
+	thread = begin(&status);
 	while (!is_open(NAME))
 		sched_yield();
 	change();
-	pthread_mutex_unlock(&store.finished);
+	pthread_mutex_unlock(&store.lending);
 	assert_int_equal(pthread_join(thread, NULL), 0);
-	assert_string_equal(store.compressing, "");
+	assert_int_equal(store.lent_fd, -1);
 	assert_int_equal(store.lent_bytes, 0);
 	return status;
 }
@@ -373,6 +382,61 @@ static void test_what_expires_meanwhile_does_not_come_back(void **state)
 static void record_much(void)
 {
 	store.last_pcap_bytes = INT64_MAX;
+}
+
+static bool is_lent(void)
+{
+	return segment_lend_more(&store, 0);
+}
+
+/* When all but its last step is done. */
+static void test_what_expires_at_last_does_not_come_back(void **state)
+{
+	pthread_t thread;
+	int status;
+
+	(void)state;
+	pthread_mutex_lock(&store.finished);
+	thread = begin(&status);
+	while (!exists(NAME ".gz.part") || is_lent())
+		sched_yield();
+	expire();
+	pthread_mutex_unlock(&store.finished);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(status, 0);
+	assert_false(exists(NAME ".gz") || exists(NAME ".gz.part") || exists(NAME ".gz.idx"));
+	assert_false(is_logged());
+}
+
+static void resize_plain(uint64_t bytes)
+{
+	int fd = openat(store.dirfd, NAME, O_WRONLY | O_CLOEXEC);
+
+	assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+	close(fd);
+}
+
+/* Whoever finds no room has it back at once. */
+static void test_what_it_wrote_is_taken_back(void **state)
+{
+	pthread_t thread;
+	struct statvfs fs;
+	int status;
+
+	(void)state;
+	put_many(0xa1b23c4d);
+	write_plain();
+	/* Zeros that take no room, and many seconds to compress. */
+	assert_int_equal(fstatvfs(store.dirfd, &fs), 0);
+	resize_plain(fs.f_bavail * fs.f_frsize / 4);
+	assert_int_equal(pthread_create(&thread, NULL, compress_thread, &status), 0);
+	while (!segment_take_back(&store))
+		sched_yield();
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(status, ERROR_LIMIT);
+	resize_plain(length);
+	assert_left();
+	assert_false(is_logged() || segment_take_back(&store));
 }
 
 /* As much as was recorded last is to be recorded next. */
@@ -471,6 +535,8 @@ int main(void)
 		EACH(test_an_altered_one_stays_as_it_is),
 		EACH(test_given_up_it_leaves_no_trace),
 		EACH(test_what_expires_meanwhile_does_not_come_back),
+		EACH(test_what_expires_at_last_does_not_come_back),
+		EACH(test_what_it_wrote_is_taken_back),
 		EACH(test_it_gives_way_to_what_is_recorded),
 		EACH(test_a_file_in_the_way_stays),
 		EACH(test_without_its_index_it_is_compressed),

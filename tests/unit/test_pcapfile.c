@@ -264,6 +264,32 @@ static void test_full_within_a_later_piece(void **state)
 	fill_to(2 * PCAPFILE_PIECE_BYTES + 4096);
 }
 
+static unsigned rooms;
+
+/* Twice there is more, the second time enough. */
+static bool more_room(void *context)
+{
+	assert_ptr_equal(context, &rooms);
+	limit_size(rooms++ ? 0 : PCAPFILE_PIECE_BYTES / 2);
+	return rooms <= 2;
+}
+
+static void test_who_finds_no_room_asks_for_it_and_loses_nothing(void **state)
+{
+	(void)state;
+	rooms = 0;
+	file.make_room = more_room;
+	file.room_context = &rooms;
+	limit_size(PCAPFILE_PIECE_BYTES / 2 - 4096);
+	while (file.bytes < PCAPFILE_PIECE_BYTES)
+		put_well(BATCH, true);
+	put_well(1, false);
+	limit_size(0);
+	assert_int_equal(rooms, 2);
+	assert_records(file.packets);
+	close_and_compare_hash(true);
+}
+
 static void test_a_name_is_not_taken_twice(void **state)
 {
 	struct pcapfile second;
@@ -287,6 +313,7 @@ int main(void)
 		EACH(test_full_within_the_first_piece),
 		EACH(test_full_where_a_piece_begins),
 		EACH(test_full_within_a_later_piece),
+		EACH(test_who_finds_no_room_asks_for_it_and_loses_nothing),
 		EACH(test_a_name_is_not_taken_twice),
 	};
 
