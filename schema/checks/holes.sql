@@ -85,6 +85,12 @@ WITH open AS (
 	FROM missing
 	WHERE number IS NULL
 	UNION ALL
+	-- Nobody knows what comes behind the last segment.
+	SELECT g.recording_id, 'cut', max(g.last_packet_ns), 9223372036854775807
+	FROM open o
+	CROSS JOIN segment g ON g.recording_id = o.recording_id AND g.number IS NOT NULL
+	GROUP BY g.recording_id
+	UNION ALL
 	SELECT g.recording_id, 'cut', g.first_packet_ns, g.last_packet_ns
 	FROM open o
 	CROSS JOIN segment g ON g.recording_id = o.recording_id AND g.last_packet_ns >= o.since_ns

@@ -88,6 +88,11 @@ WITH spread AS (
 	FROM segment g
 	WHERE g.pcap_name IS NULL AND g.number IS NOT NULL
 	UNION ALL
+	SELECT recording_id, 'cut', max(last_packet_ns), 9223372036854775807, 0
+	FROM segment
+	WHERE number IS NOT NULL
+	GROUP BY recording_id
+	UNION ALL
 	SELECT g.recording_id, 'cut', g.first_packet_ns, g.last_packet_ns, 0
 	FROM other o
 	JOIN segment g ON g.segment_id = o.segment_id
