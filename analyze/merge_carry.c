@@ -13,16 +13,16 @@
 #include "analyze/grow.h"
 
 enum carry_kind { /* a shipped record keeps its fields; a changed one is a new kind */
-		  CARRY_RECORDING = 11,
-		  CARRY_PROCESS,
-		  CARRY_SOCKET,
+		  CARRY_SOCKET = 13,
 		  CARRY_HOLDER,
-		  CARRY_ADDRESS,
-		  CARRY_INTERFACE,
-		  CARRY_SNAPSHOT,
+		  CARRY_SNAPSHOT = 17,
 		  CARRY_COUNTERS = 19, /* folding leaves ids unused; they stay so */
 		  CARRY_TUNNEL = 23,
 		  CARRY_FLOW, /* with the connections that belong to it */
+		  CARRY_RECORDING,
+		  CARRY_PROCESS,
+		  CARRY_ADDRESS,
+		  CARRY_INTERFACE,
 };
 
 #define BLOB_BYTES (64u << 10) /* a blob ends with the record that reaches this */
@@ -33,14 +33,18 @@ static void endpoint(struct merge_codec *c, struct endpoint *e)
 	merge_code_u16(c, &e->port);
 }
 
+static void digest(struct merge_codec *c, struct merge_digest *d)
+{
+	merge_code_u64(c, &d->words[0]);
+	merge_code_u64(c, &d->words[1]);
+}
+
 static void code_recording(struct merge_codec *c, struct merge_recording *r)
 {
 	merge_code_i64(c, &r->recording_id);
 	merge_code_i64(c, &r->boot);
-	for (int i = 0; i < 2; i++) {
-		merge_code_u64(c, &r->uuid_hash[i]);
-		merge_code_u64(c, &r->boot_hash[i]);
-	}
+	digest(c, &r->uuid);
+	digest(c, &r->boot_name);
 	merge_code_u64(c, &r->last_number);
 }
 
@@ -50,14 +54,14 @@ static void code_process(struct merge_codec *c, struct merge_process *p)
 	merge_code_i64(c, &p->recording_id);
 	merge_code_u32(c, &p->pid);
 	merge_code_u64(c, &p->start_ticks);
-	merge_code_u64(c, &p->facts);
+	digest(c, &p->facts);
 	merge_code_i64(c, &p->process_id);
 	merge_code_i64(c, &p->row_recording_id);
 	merge_code_i64(c, &p->image);
 	merge_code_i64(c, &p->parent_process_id);
 	merge_code_i64(c, &p->start_ns);
 	merge_code_i64(c, &p->first_seen_ns);
-	merge_code_u64(c, &p->previous_facts);
+	digest(c, &p->previous_facts);
 	merge_code_i64(c, &p->previous_id);
 }
 
@@ -97,7 +101,7 @@ static void code_place(struct merge_codec *c, struct merge_place *p)
 {
 	merge_code_i64(c, &p->recording_id);
 	merge_code_u64(c, &p->netns);
-	merge_code_u64(c, &p->name);
+	digest(c, &p->name);
 	merge_code_u32(c, &p->ifindex);
 	merge_code_u32(c, &p->prefix_length);
 	merge_code_address(c, p->address.bytes);
@@ -446,7 +450,7 @@ int merge_carry_read(struct merge *merge, struct error *error)
 	int status = store_carry_each(merge->store, take_carried, merge, error);
 
 	UNIQUE(merge_recording, merge->recordings, merge->recording_count, recording_id);
-	UNIQUE(merge_recording, merge->recordings, merge->recording_count, uuid_hash);
+	UNIQUE(merge_recording, merge->recordings, merge->recording_count, uuid);
 	UNIQUE(merge_process, merge->processes, merge->processes_count, process_id);
 	UNIQUE(merge_socket, merge->sockets, merge->sockets_count, socket_id);
 	UNIQUE(merge_holder, merge->holders, merge->holders_count, holder_id);

@@ -2,10 +2,10 @@
  * merge_internal.h - what the files of the merger share: merge.c (flows), merge_live.c (those that
  * packets may still come of, kept small),
  * merge_connection.c (their owners), merge_settle.c (owners over segments), merge_state.c,
- * merge_process.c and merge_socket.c (what snapshots tell), merge_traffic.c, merge_tunnel.c (what
- * flows carry for others), merge_packet.c (single packets), merge_coverage.c (what is missing), and
- * merge_carry.c, merge_codec.c and merge_check.c (writing it down for the next load, and reading
- * it).
+ * merge_process.c and merge_socket.c (what snapshots tell), merge_digest.c, merge_traffic.c,
+ * merge_tunnel.c (what flows carry for others), merge_packet.c (single packets), merge_coverage.c
+ * (what is missing), and merge_carry.c, merge_codec.c and merge_check.c (writing it down for the
+ * next load, and reading it).
  */
 #ifndef ANALYZE_MERGE_INTERNAL_H
 #define ANALYZE_MERGE_INTERNAL_H
@@ -15,10 +15,16 @@
 #include "analyze/merge.h"
 #include "analyze/merge_codec.h"
 
+/* Stands for texts that are not kept, also in the next load: who writes them can make two agree in
+ * any short hash. */
+struct merge_digest {
+	uint64_t words[2];
+};
+
 struct merge_recording {
 	int64_t recording_id;
 	int64_t boot; /* the first recording of the same boot: processes live by boot */
-	uint64_t uuid_hash[2], boot_hash[2];
+	struct merge_digest uuid, boot_name;
 	uint64_t last_number; /* of its segments */
 };
 
@@ -26,12 +32,13 @@ struct merge_recording {
 struct merge_process {
 	int64_t boot, recording_id; /* recording: the one that last saw it */
 	uint32_t pid;
-	uint64_t start_ticks, facts; /* facts: hash of the image's texts */
+	uint64_t start_ticks;
+	struct merge_digest facts; /* of the image's texts; all zero: it has none */
 	int64_t process_id, row_recording_id, image, parent_process_id;
 	int64_t start_ns, first_seen_ns;
 	/* The image before: a segment begins with a reading that the one before has
 	 * gone beyond. 0: none. */
-	uint64_t previous_facts;
+	struct merge_digest previous_facts;
 	int64_t previous_id;
 	bool seen;
 };
@@ -58,7 +65,8 @@ struct merge_holder {
 /* An address or an interface. */
 struct merge_place {
 	int64_t recording_id;
-	uint64_t netns, name; /* name: hash of an interface's; 0 for addresses */
+	uint64_t netns;
+	struct merge_digest name; /* of an interface; all zero for addresses */
 	uint32_t ifindex, prefix_length;
 	struct endpoint_address address;
 	int64_t place_id, first_seen_ns;
@@ -188,9 +196,21 @@ bool merge_same_holder(const void *a, const void *b);
 bool merge_same_place(const void *a, const void *b);
 
 int64_t merge_meta_number(const struct merge *merge, const char *key); /* STORE_NULL: none */
-uint64_t merge_hash_text(const char *text, uint64_t seed);	       /* the same in every run */
 int64_t merge_seen_first(const struct merge *merge, const struct timeline_life *life);
 int64_t merge_seen_last(const struct merge *merge, const struct timeline_life *life);
+
+/* merge_digest.c */
+
+/* bytes: NULL: not known, which is another text than an empty one. */
+struct merge_text {
+	const void *bytes;
+	size_t length;
+};
+struct merge_text merge_text(const char *text);
+/* The same in every run. */
+int merge_digest(const struct merge_text *texts, size_t count, struct merge_digest *out,
+		 struct error *error);
+bool merge_same_digest(const struct merge_digest *a, const struct merge_digest *b);
 
 /* merge_process.c, merge_socket.c: the timeline's, as rows */
 int merge_processes(struct merge *merge, struct error *error);

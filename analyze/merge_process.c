@@ -42,15 +42,21 @@ static struct merge_process *find_process(struct merge *merge, uint32_t pid, uin
 	return NULL;
 }
 
-static uint64_t image_facts(const struct timeline_image *image)
+static int image_facts(const struct timeline_image *image, struct merge_digest *out,
+		       struct error *error)
 {
-	uint64_t hash = merge_hash_text(image->comm, image->uid);
+	const struct merge_text texts[] = {{&image->uid, sizeof(image->uid)},
+					   merge_text(image->comm),
+					   merge_text(image->exe),
+					   {image->cmdline, image->cmdline_length}};
 
-	hash = merge_hash_text(image->exe, hash);
-	return image->cmdline == NULL
-		       ? hash
-		       : hashindex_mix(hash ^
-				       hashindex_bytes(image->cmdline, image->cmdline_length));
+	return merge_digest(texts, sizeof(texts) / sizeof(*texts), out, error);
+}
+
+/* The one before, gone beyond: it is met again where a segment begins. */
+static bool is_previous(const struct merge_process *have, const struct merge_digest *facts)
+{
+	return have->previous_id != 0 && merge_same_digest(&have->previous_facts, facts);
 }
 
 static int put_process(struct merge *merge, const struct merge_process *p, uint32_t process,
@@ -107,22 +113,24 @@ static int merge_image(struct merge *merge, uint32_t process, uint32_t image, in
 {
 	const struct timeline *tl = merge->timeline;
 	const struct timeline_process *tp = &tl->processes[process];
-	uint64_t facts = image == TIMELINE_NONE ? 0 : image_facts(&tl->images[image]);
+	struct merge_digest facts = {0};
 	struct merge_process *have = find_process(merge, tp->pid, tp->start_ticks);
-	bool insert = have == NULL || have->facts != facts;
+	bool insert;
 
+	if (image != TIMELINE_NONE && image_facts(&tl->images[image], &facts, error) != 0)
+		return error->code;
+	insert = have == NULL || !merge_same_digest(&have->facts, &facts);
 	if (have != NULL && image == TIMELINE_NONE)
 		insert = false; /* its facts were seen before */
 	/* A frame that stands in two segments tells nothing new the second time. */
 	if (insert && have != NULL && is_repeated(merge, tl->images[image].life.first)) {
 		have->recording_id = merge->recording->recording_id;
 		have->seen = true;
-		*id = have->previous_id != 0 && have->previous_facts == facts ? have->previous_id
-									      : have->process_id;
+		*id = is_previous(have, &facts) ? have->previous_id : have->process_id;
 		return 0;
 	}
-	if (insert && have != NULL && have->previous_id != 0 && have->previous_facts == facts &&
-	    tl->frames[0].restated && tl->images[image].life.first == 0) {
+	if (insert && have != NULL && is_previous(have, &facts) && tl->frames[0].restated &&
+	    tl->images[image].life.first == 0) {
 		have->recording_id = merge->recording->recording_id;
 		have->seen = true;
 		*id = have->previous_id;

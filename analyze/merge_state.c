@@ -15,12 +15,6 @@ int merge_no_memory(struct error *error)
 	return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory while merging segments");
 }
 
-uint64_t merge_hash_text(const char *text, uint64_t seed)
-{
-	return text == NULL ? hashindex_mix(seed ^ 1)
-			    : hashindex_mix(hashindex_bytes(text, strlen(text)) ^ (seed << 1));
-}
-
 /* ----------------------------------------------------------- recording -- */
 
 /* Of the segment's header; NULL. */
@@ -106,22 +100,25 @@ static int need_recording(struct merge *merge, const struct merge_segment *segme
 {
 	const char *boot = meta(merge, "boot_id");
 	struct merge_recording fresh = {.recording_id = merge->recording_id + 1};
+	struct merge_text text;
 	char uuid[80];
 
 	recording_uuid(merge, segment, uuid);
-	fresh.uuid_hash[0] = merge_hash_text(uuid, 2);
-	fresh.uuid_hash[1] = merge_hash_text(uuid, 3);
-	fresh.boot_hash[0] = merge_hash_text(boot != NULL ? boot : uuid, 4);
-	fresh.boot_hash[1] = merge_hash_text(boot != NULL ? boot : uuid, 5);
+	text = merge_text(uuid);
+	if (merge_digest(&text, 1, &fresh.uuid, error) != 0)
+		return error->code;
+	text = merge_text(boot != NULL ? boot : uuid);
+	if (merge_digest(&text, 1, &fresh.boot_name, error) != 0)
+		return error->code;
 	fresh.boot = fresh.recording_id;
 	for (size_t i = 0; i < merge->recording_count; i++) {
 		struct merge_recording *have = &merge->recordings[i];
 
-		if (memcmp(have->uuid_hash, fresh.uuid_hash, sizeof(fresh.uuid_hash)) == 0) {
+		if (merge_same_digest(&have->uuid, &fresh.uuid)) {
 			merge->recording = have;
 			return 0;
 		}
-		if (memcmp(have->boot_hash, fresh.boot_hash, sizeof(fresh.boot_hash)) == 0)
+		if (merge_same_digest(&have->boot_name, &fresh.boot_name))
 			fresh.boot = have->boot;
 	}
 	if (grow_one(&merge->recordings, merge->recording_count, &merge->recording_capacity,
@@ -233,7 +230,7 @@ static uint64_t hash_place(const struct merge_place *p)
 	uint64_t hash = hashindex_keyed(p->address.bytes, 16);
 
 	hash = hashindex_mix(hashindex_mix(hash ^ p->netns) ^ (uint64_t)p->recording_id);
-	return hashindex_mix(hashindex_mix(hash ^ p->name) ^
+	return hashindex_mix(hashindex_mix(hash ^ p->name.words[0]) ^
 			     ((uint64_t)p->ifindex << 16 | p->prefix_length));
 }
 
@@ -252,7 +249,7 @@ bool merge_same_place(const void *left, const void *right)
 	const struct merge_place *a = left, *b = right;
 
 	return a->recording_id == b->recording_id && a->netns == b->netns &&
-	       a->ifindex == b->ifindex && a->name == b->name &&
+	       a->ifindex == b->ifindex && merge_same_digest(&a->name, &b->name) &&
 	       a->prefix_length == b->prefix_length && endpoint_equal(&a->address, &b->address);
 }
 
@@ -334,15 +331,17 @@ static int merge_interfaces(struct merge *merge, struct error *error)
 			.recording_id = merge->recording->recording_id,
 			.netns = f->netns,
 			.ifindex = f->ifindex,
-			.name = merge_hash_text(f->name, 6),
 			.place_id = merge->interface_id + 1,
 			.first_seen_ns = merge_seen_first(merge, &f->life),
 			.seen = true,
 		};
-		struct merge_place *have =
-			find_place(merge->interfaces, &merge->interfaces_index, &place);
+		const struct merge_text name = merge_text(f->name);
+		struct merge_place *have;
 		struct store_interface row;
 
+		if (merge_digest(&name, 1, &place.name, error) != 0)
+			return error->code;
+		have = find_place(merge->interfaces, &merge->interfaces_index, &place);
 		if (have == NULL) {
 			if (grow_one(&merge->interfaces, merge->interfaces_count,
 				     &merge->interfaces_capacity, sizeof(*merge->interfaces)) != 0)

@@ -109,7 +109,7 @@ load_altered() { # DIRECTORY
 }
 same_as_before() { [ "$(grep " $1\.db\$" <<<"$before")" = "$(grep " $1\.db\$" <<<"$after")" ]; }
 
-RECORDING=11 PROCESS=12 SOCKET=13 HOLDER=14 ADDRESS=15 INTERFACE=16 SNAPSHOT=17 COUNTERS=19 FLOW=24
+SOCKET=13 HOLDER=14 SNAPSHOT=17 COUNTERS=19 FLOW=24 RECORDING=25 PROCESS=26 ADDRESS=27 INTERFACE=28
 for kind in $RECORDING $PROCESS $SOCKET $HOLDER $ADDRESS $INTERFACE $SNAPSHOT $FLOW; do
 	perl "$TMP/carry.pl" change "$TMP/records" <<<"$kind same" >"$TMP/same"
 	is "$(cp "$TMP/first.db" "$TMP/altered.db"; sql "$TMP/altered.db" "$(<"$TMP/same") SELECT hex(state) FROM carry")" \
