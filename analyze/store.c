@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -164,20 +165,41 @@ static int fail_to_create(const char *path, struct error *error)
 	return error_errno(error, path, "create");
 }
 
-/* Makes an empty file that nobody else has, on the way to path, which is what an
- * error names. name is NULL where there was no memory for it. One of this name is what a process of
- * our number left when it crashed. */
-static int create_empty(const char *name, const char *path, struct error *error)
+/* Makes an empty file that nobody else has, on the way to path, which is what an error names.
+ * Whoever looks for what dead processes left (store_stale.c) may not see ours, if it is in another
+ * PID namespace, but sees the lock. SQLite locks other bytes, and loses its locks when any
+ * descriptor of the file is closed: so *fd stays open until the file is done with. */
+static int create_empty(const char *name, const char *path, int *fd, struct error *error)
 {
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+
 	if (!name)
 		return storefile_fail(NULL, path, "open", error);
-	if (unlink(name) != 0 && errno != ENOENT)
-		return error_errno(error, path, "remove %s, which an earlier run left", name);
-	int fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-	if (fd < 0)
-		return fail_to_create(path, error);
-	close(fd);
+	*fd = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+	if (*fd < 0)
+		return errno == EEXIST ? error_errno(error, path, "create %s", name)
+				       : fail_to_create(path, error);
+	/* A file system without locks has none to respect either. */
+	(void)fcntl(*fd, F_OFD_SETLK, &lock);
 	return 0;
+}
+
+/* Whether name still is the file that was made under it. */
+static bool is_still(const char *name, int fd)
+{
+	struct stat made, found;
+
+	return fstat(fd, &made) == 0 && lstat(name, &found) == 0 && made.st_dev == found.st_dev &&
+	       made.st_ino == found.st_ino;
+}
+
+static int check_still(const char *name, int fd, const char *path, struct error *error)
+{
+	if (is_still(name, fd))
+		return 0;
+	return error_set(error, ERROR_SYSTEM, path, -1,
+			 "somebody removed or replaced %s, which was to be put in place: try again",
+			 name);
 }
 
 /* It is made beside itself and put in its place at the end: what cannot be done then is told
@@ -204,14 +226,18 @@ static int name_fill(struct store *store, struct error *error)
 	char *named = slash ? sqlite3_mprintf("%.*s/", (int)(slash - store->path), store->path)
 			    : sqlite3_mprintf(".");
 	char *directory = named ? realpath(named, NULL) : NULL;
+	uint32_t random;
 	int code = 0;
 
 	if (named && !directory) {
 		code = fail_to_create(store->path, error);
+	} else if (directory && getrandom(&random, sizeof random, 0) != sizeof random) {
+		code = error_errno(error, store->path, "draw a random number");
 	} else if (directory) {
-		store->fill_path =
-			sqlite3_mprintf("%s/%s.tmp-%d", strcmp(directory, "/") ? directory : "",
-					slash ? slash + 1 : store->path, (int)getpid());
+		/* In two PID namespaces, two processes have one number. */
+		store->fill_path = sqlite3_mprintf(
+			"%s/%s.tmp-%d-%08x", strcmp(directory, "/") ? directory : "",
+			slash ? slash + 1 : store->path, (int)getpid(), random);
 		if (store->fill_path)
 			store->copy_path = sqlite3_mprintf("%s-copy", store->fill_path);
 	}
@@ -233,14 +259,9 @@ static int open_new(struct store *store, int64_t bucket_ns, bool with_packets, s
 		code = name_fill(store, error);
 	if (code != 0)
 		return code;
-	code = create_empty(store->fill_path, store->path, error);
-	if (code != 0) {
-		/* What stands there is not ours to remove. */
-		sqlite3_free(store->fill_path);
-		sqlite3_free(store->copy_path);
-		store->fill_path = store->copy_path = NULL;
+	code = create_empty(store->fill_path, store->path, &store->fill_fd, error);
+	if (code != 0)
 		return code;
-	}
 	if (sqlite3_open_v2(store->fill_path, &store->db,
 			    store->is_merged ? MERGED_FLAGS : FILL_FLAGS, NULL) != SQLITE_OK)
 		return storefile_fail(store->db, store->path, "open", error);
@@ -330,6 +351,16 @@ static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packe
 	return 0;
 }
 
+/* What else stands there is not ours to remove. */
+static void remove_ours(const char *name, int fd)
+{
+	if (fd < 0)
+		return;
+	if (is_still(name, fd))
+		unlink(name);
+	close(fd);
+}
+
 static void release(struct store *store)
 {
 	store_finalize_all(store);
@@ -337,10 +368,8 @@ static void release(struct store *store)
 	store_packets_release(store);
 	store_sums_release(store);
 	sqlite3_close(store->db);
-	if (store->fill_path)
-		unlink(store->fill_path);
-	if (store->copy_path)
-		unlink(store->copy_path);
+	remove_ours(store->fill_path, store->fill_fd);
+	remove_ours(store->copy_path, store->copy_fd);
 	sqlite3_free(store->fill_path);
 	sqlite3_free(store->copy_path);
 	free(store->path);
@@ -355,8 +384,10 @@ int store_open(const char *path, int64_t bucket_ns, bool with_packets, struct st
 	int code;
 
 	storefile_configure();
-	if (store)
+	if (store) {
+		store->fill_fd = store->copy_fd = -1;
 		store->path = strdup(path);
+	}
 	if (!store || !store->path) {
 		free(store);
 		return error_set(error, ERROR_MEMORY, path, -1, "open: out of memory");
@@ -392,8 +423,10 @@ int store_open_merged(const char *path, bool replaces, int64_t bucket_ns, bool w
 	struct store *store = calloc(1, sizeof *store);
 	int code;
 
-	if (store)
+	if (store) {
+		store->fill_fd = store->copy_fd = -1;
 		store->path = strdup(path);
+	}
 	if (!store || !store->path) {
 		free(store);
 		return error_set(error, ERROR_MEMORY, path, -1, "open: out of memory");
@@ -467,7 +500,7 @@ void store_rollback(struct store *store)
 static int copy_database(struct store *store, struct error *error)
 {
 	sqlite3_stmt *statement = NULL;
-	int code = create_empty(store->copy_path, store->path, error);
+	int code = create_empty(store->copy_path, store->path, &store->copy_fd, error);
 
 	if (code == 0)
 		code = store_execute(store, copy_pragma, error);
@@ -481,18 +514,17 @@ static int copy_database(struct store *store, struct error *error)
 	return code;
 }
 
-static int seal_copy(const char *name, const char *path, struct error *error)
+/* Through the descriptor: the file that was made, whatever has its name now. */
+static int seal_copy(const struct store *store, struct error *error)
 {
 	static const unsigned char version[4] = HEADER_WRITER_VERSION;
-	int code = 0, fd = open(name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int fd = store->copy_fd;
+	int code = check_still(store->copy_path, fd, store->path, error);
 
-	if (fd < 0)
-		return error_errno(error, path, "open");
-	if (pwrite(fd, version, sizeof version, HEADER_WRITER) != (ssize_t)sizeof version ||
-	    fsync(fd) != 0)
-		code = error_errno(error, path, "write");
-	if (close(fd) != 0 && code == 0)
-		code = error_errno(error, path, "close");
+	if (code == 0 &&
+	    (pwrite(fd, version, sizeof version, HEADER_WRITER) != (ssize_t)sizeof version ||
+	     fsync(fd) != 0))
+		code = error_errno(error, store->path, "write");
 	return code;
 }
 
@@ -514,31 +546,32 @@ static int sync_directory_of(const char *path, struct error *error)
 }
 
 /* With the permissions of the file that it replaces, and its owner where that is allowed. */
-static int replace(const char *from, const char *to, struct error *error)
+static int replace(const char *from, int fd, const char *to, struct error *error)
 {
 	struct stat status;
-	int code = 0, fd = open(from, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int code = 0;
 
-	if (fd < 0)
-		return error_errno(error, to, "open");
 	/* No set-user-ID bits and the like: a database is run by nobody. */
 	if (stat(to, &status) != 0 || fchmod(fd, status.st_mode & ACCESSPERMS) != 0)
 		code = error_errno(error, to, "keep its permissions");
 	else if (fchown(fd, status.st_uid, status.st_gid) != 0 && errno != EPERM)
 		code = error_errno(error, to, "keep its owner");
-	close(fd);
 	if (code == 0)
 		code = storefile_check_alone(to, error);
+	if (code == 0)
+		code = check_still(from, fd, to, error);
 	if (code == 0 && rename(from, to) != 0)
 		code = error_errno(error, to, "put the database in place");
 	return code == 0 ? sync_directory_of(to, error) : code;
 }
 
 /* link() and not rename(): a file that appeared there meanwhile is not ours to replace. */
-static int put_in_place(const char *from, const char *to, struct error *error)
+static int put_in_place(const char *from, int fd, const char *to, struct error *error)
 {
 	int code = storefile_check_alone(to, error);
 
+	if (code == 0)
+		code = check_still(from, fd, to, error);
 	if (code != 0)
 		return code;
 	if (link(from, to) != 0) {
@@ -587,10 +620,10 @@ int store_finish(struct store *store, struct error *error)
 	if (code == 0 && store->is_new) {
 		code = copy_database(store, error);
 		if (code == 0)
-			code = seal_copy(store->copy_path, store->path, error);
+			code = seal_copy(store, error);
 		if (code == 0)
-			code = (store->replaces ? replace : put_in_place)(store->copy_path,
-									  store->path, error);
+			code = (store->replaces ? replace : put_in_place)(
+				store->copy_path, store->copy_fd, store->path, error);
 	}
 	release(store);
 	return code;

@@ -152,9 +152,10 @@ struct store_sums {
 
 struct store {
 	sqlite3 *db;
-	char *path;	 /* the target */
-	char *fill_path; /* a new database is filled here; NULL: in place */
-	char *copy_path; /* and copied here before it is renamed */
+	char *path;	      /* the target */
+	char *fill_path;      /* a new database is filled here; NULL: in place */
+	char *copy_path;      /* and copied here before it is renamed */
+	int fill_fd, copy_fd; /* of these files as they were made, locked; -1: not yet */
 	bool is_new, with_packets;
 	bool is_merged; /* made of other databases */
 	bool replaces;	/* new, and takes the place of what stands at path */

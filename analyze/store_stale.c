@@ -11,9 +11,11 @@
 
 #include "snapshot/format/quantity.h"
 
-/* The process that made a file of this name; 0: it is none of ours. */
+/* The process that made a file of this name: BASE.tmp-PID-RANDOM and BASE.tmp-PID-RANDOM-copy,
+ * RANDOM of eight hexadecimal digits; 0: it is none of ours. */
 static pid_t maker_of(const char *name, const char *base)
 {
+	static const char hex[] = "0123456789abcdef";
 	size_t length = strlen(base);
 	char number[16];
 	const char *digits, *end;
@@ -23,9 +25,8 @@ static pid_t maker_of(const char *name, const char *base)
 		return 0;
 	digits = name + length + 5;
 	end = strchr(digits, '-');
-	if (end == NULL)
-		end = digits + strlen(digits);
-	else if (strcmp(end, "-copy") != 0)
+	if (end == NULL || strspn(end + 1, hex) != 8 ||
+	    (end[9] != '\0' && strcmp(end + 9, "-copy") != 0))
 		return 0;
 	if (end == digits || (size_t)(end - digits) >= sizeof(number))
 		return 0;

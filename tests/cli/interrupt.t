@@ -112,10 +112,12 @@ wait_until 60 begun
 kill -KILL "$pid"
 wait "$pid" 2>/dev/null
 ok "KILL leaves a file" begun
-touch "out.db.tmp-$pid-copy" "out.db.tmp-$$" "out.db.tmp-$pid-else" "out.db.tmp-" "other.db.tmp-$pid"
+left=$(echo out.db.tmp-"$pid"-*)
+theirs=(out.db.tmp-$$-0123cdef "out.db.tmp-$pid-else" "out.db.tmp-$pid-0123cde" "out.db.tmp-$pid-0123cdef-else" out.db.tmp- "other.db.tmp-$pid-0123cdef")
+touch "$left-copy" "${theirs[@]}"
 run "$PCAPWHO" analyze -q good.pcap -o out.db
 is "$status" 0 "the next run is a good one"
-is "$(LC_ALL=C ls -d out.db* other*)" "$(printf '%s\n' other.db.tmp-"$pid" out.db out.db.tmp- "out.db.tmp-$$" "out.db.tmp-$pid-else" | LC_ALL=C sort)" \
+is "$(LC_ALL=C ls -d out.db* other*)" "$(printf '%s\n' out.db "${theirs[@]}" | LC_ALL=C sort)" \
 	"it removes what the dead one left, and nothing else"
-like "$err" "out.db.tmp-$pid: left by a run that was killed \(process $pid\): removed" "and says so"
+like "$err" "$left: left by a run that was killed \(process $pid\): removed" "and says so"
 done_testing

@@ -504,7 +504,7 @@ for ((i = 0; i < 40 && (stopped == 0 || killed == 0); i++)); do
 	signal=$([ $((i % 2)) -eq 0 ] && echo TERM || echo KILL)
 	"$PCAPWHO" merge -q some.db large.db 2>signal.err &
 	pid=$!
-	until [ -e "some.db.tmp-$pid" ] || ! kill -0 "$pid" 2>/dev/null; do :; done
+	until compgen -G "some.db.tmp-$pid-*" >/dev/null || ! kill -0 "$pid" 2>/dev/null; do :; done
 	kill "-$signal" "$pid" 2>/dev/null
 	wait "$pid" 2>/dev/null
 	case $? in
