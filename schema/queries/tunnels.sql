@@ -3,6 +3,7 @@
 -- the owner of the outer packets, or why there is none. Where two outer flows of the
 -- recorded host carry the two directions, as of VXLAN, they are one row. --since and
 -- --until keep what overlaps the window; the totals are those of the whole conversation.
+-- --process keeps what that one has a part in: where others have too, no owner is named.
 -- human: orig_bytes,resp_bytes
 WITH once AS (
 	-- An end of the outer flow may have several owners.
@@ -11,6 +12,9 @@ WITH once AS (
 		CASE WHEN count(t.pid) = count(*) AND min(t.pid) = max(t.pid) THEN t.pid END AS owner,
 		CASE WHEN count(t.process) = count(*) AND min(t.process) = max(t.process)
 			THEN t.process END AS program,
+		max(:process IS NULL OR CAST(t.pid AS TEXT) IS :process
+			OR coalesce(t.process GLOB :process, 0) OR coalesce(t.exe GLOB :process, 0)
+			OR coalesce(t.exe GLOB '*/' || :process, 0)) AS is_wanted,
 		min(coalesce(t.rule, t.reason)) AS first_verdict,
 		max(coalesce(t.rule, t.reason)) AS last_verdict,
 		t.orig_address || ' ' || t.orig_port AS orig,
@@ -18,8 +22,6 @@ WITH once AS (
 	FROM tunnels t
 	WHERE t.end_ns >= coalesce(:since_ns, 0)
 		AND t.start_ns < coalesce(:until_ns, 9223372036854775807)
-		AND (:process IS NULL OR CAST(t.pid AS TEXT) = :process OR t.process GLOB :process
-			OR t.exe GLOB :process OR t.exe GLOB '*/' || :process)
 	GROUP BY t.tunnel_id, t.direction
 ), placed AS (
 	-- The first to speak in any of them is the originator.
@@ -60,5 +62,6 @@ SELECT
 	sum(CASE orig WHEN first_orig THEN resp_bytes ELSE orig_bytes END) AS resp_bytes
 FROM placed
 GROUP BY id, first_direction, local_address
+HAVING max(is_wanted)
 ORDER BY min(start_ns), id, first_direction
 LIMIT coalesce(:limit, -1)

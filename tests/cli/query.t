@@ -268,6 +268,24 @@ check 'read-only media, a load killed: refused' same '1 an interrupted load' \
 		echo "$? $(grep -o 'an interrupted load' "$work/err")")"
 chmod 755 "$work/kept" "$work/readonly"
 
+# The outer flow of a tunnel goes from curl (pid 900) to nginx (pid 412) at its originating end.
+cp "$db" "$work/tunnel.db"
+sqlite3 "$work/tunnel.db" <<'SQL'
+INSERT INTO connection SELECT 4, 1, 'orig', 1, 3, 'exact', NULL, 1, 0, 0, 0, 0, 0, 0, 1, NULL, 0,
+	1795290609000000000, 1795290609000000000, 1, 100, 0, 0, 0, 0, '198.51.100.2';
+INSERT INTO tunnel (tunnel_id, flow_id, depth, tunnel_type, segment_id, protocol, ip_version, orig_address,
+	resp_address, orig_port, resp_port, start_ns, end_ns, orig_packets, orig_bytes, orig_payload_bytes,
+	resp_packets, resp_bytes, resp_payload_bytes) VALUES
+	(1, 1, 1, 'Tunnel::IP', 1, 'udp', 4, '10.9.0.1', '10.9.0.2', 5000, 53, 1795290600000000000,
+	 1795290609000000000, 4, 200, 0, 4, 200, 0);
+SQL
+for wanted in '*' curl 412 '/usr/sbin/*' sshd; do
+	check "tunnels --process $wanted: of two owners, none is named" same \
+		"$([ "$wanted" = sshd ] && echo '[]' || echo '[{"id":1,"process":null,"pid":null}]')" \
+		"$("$pcapwho" query "$work/tunnel.db" tunnels --format json --process "$wanted" |
+			jq -c '[.[] | {id, process, pid}]')"
+done
+
 check 'schema/README.md says what columns.tsv says' same "$(sh schema/describe.sh readme)" "$(cat schema/README.md)"
 check 'schema/metadata.json says what columns.tsv says' same "$(sh schema/describe.sh metadata)" "$(cat schema/metadata.json)"
 
