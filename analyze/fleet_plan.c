@@ -370,6 +370,22 @@ static int by_nature(const void *left, const void *right, void *context)
 	return difference;
 }
 
+/* Its packets would count twice. */
+static int check_once(const struct fleet_plan *plan, const struct fleet_plan_unit *unit,
+		      char *const *paths, struct error *error)
+{
+	for (size_t i = 1; i < unit->segment_count; i++) {
+		const struct fleet_plan_segment *before = &plan->segments[unit->segments[i - 1]];
+		const struct fleet_plan_segment *segment = &plan->segments[unit->segments[i]];
+
+		if (before->same == segment->same)
+			return error_damage(error, paths[unit->source], -1, "each segment once",
+					    "%.80s twice, as %.80s: analyze the evidence anew",
+					    before->name, segment->name);
+	}
+	return 0;
+}
+
 static int choose_all(struct fleet_plan *plan, size_t *order, size_t *owners, char *const *paths,
 		      struct error *error)
 {
@@ -387,6 +403,9 @@ static int choose_all(struct fleet_plan *plan, size_t *order, size_t *owners, ch
 					    unit->host);
 		qsort_r(unit->segments, unit->segment_count, sizeof(*unit->segments), by_same,
 			plan->segments);
+		status = check_once(plan, unit, paths, error);
+		if (status != 0)
+			return status;
 		order[i] = i;
 	}
 	qsort_r(order, plan->unit_count, sizeof(*order), by_size, plan);

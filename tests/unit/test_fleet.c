@@ -358,6 +358,20 @@ static void a_capture_is_the_segment_that_has_its_packets(void **state)
 	fleet_plan_release(&plan);
 }
 
+static void a_segment_that_a_database_has_twice_is_refused(void **state)
+{
+	(void)state;
+	struct fleet_plan plan = {0};
+	struct error error = ERROR_NONE;
+
+	add(&plan, 0, "a", "12");
+	add(&plan, 1, "a", "122");
+	assert_int_equal(fleet_plan_make(&plan, paths, &error), ERROR_DAMAGED);
+	assert_string_equal(error.path, "two.db");
+	assert_non_null(strstr(error.message, "wanted each segment once"));
+	fleet_plan_release(&plan);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -382,6 +396,7 @@ int main(void)
 		cmocka_unit_test(a_segment_with_other_content_is_refused),
 		cmocka_unit_test(bare_captures_are_the_same_by_their_content),
 		cmocka_unit_test(a_capture_is_the_segment_that_has_its_packets),
+		cmocka_unit_test(a_segment_that_a_database_has_twice_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
