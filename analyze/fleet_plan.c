@@ -232,7 +232,8 @@ static int check_alike(const struct fleet_plan *plan, const struct fleet_plan_se
 			 mine[0] != '\0' ? mine : "none", theirs[0] != '\0' ? theirs : "none");
 }
 
-/* firsts: by number of a group, its first segment. */
+/* firsts: by number of a group, its first segment: of those with more than packets, where there
+ * are any, for packets alone are alike to what differs in all else. */
 static int check_all_alike(const struct fleet_plan *plan, size_t *firsts, char *const *paths,
 			   struct error *error)
 {
@@ -240,12 +241,18 @@ static int check_all_alike(const struct fleet_plan *plan, size_t *firsts, char *
 
 	for (size_t i = 0; i < plan->segment_count; i++)
 		firsts[i] = FLEET_NONE;
+	for (size_t i = 0; i < plan->segment_count; i++) {
+		const struct fleet_plan_segment *segment = &plan->segments[i];
+		size_t *first = &firsts[segment->same];
+
+		if (*first == FLEET_NONE ||
+		    (is_packets_alone(&plan->segments[*first]) && !is_packets_alone(segment)))
+			*first = i;
+	}
 	for (size_t i = 0; i < plan->segment_count && status == 0; i++) {
 		const struct fleet_plan_segment *segment = &plan->segments[i];
 
-		if (firsts[segment->same] == FLEET_NONE)
-			firsts[segment->same] = i;
-		else
+		if (firsts[segment->same] != i)
 			status = check_alike(plan, segment, &plan->segments[firsts[segment->same]],
 					     paths, error);
 	}

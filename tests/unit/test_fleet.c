@@ -372,6 +372,46 @@ static void a_segment_that_a_database_has_twice_is_refused(void **state)
 	fleet_plan_release(&plan);
 }
 
+/* In any order: what a capture alone is alike to need not be alike to what else is. */
+static void snapshots_that_differ_are_refused_beside_a_capture_alone(void **state)
+{
+	static const char *const orders[] = {"012", "021", "102", "120", "201", "210"};
+	const struct fleet_plan_facts bare = {.is_bare = true,
+					      .has_packets = true,
+					      .pcap_name = "x.pcap",
+					      .pcap_sha256 = "1-a",
+					      .content_sha256 = "1-a"};
+	const struct fleet_plan_facts altered = {.recording = "a",
+						 .has_packets = true,
+						 .pcap_name =
+							 "000001-20261121T203000.123456789Z.pcap",
+						 .pcap_sha256 = "1-a",
+						 .content_sha256 = "1-a",
+						 .snap_sha256 = "altered"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(orders) / sizeof(*orders); i++) {
+		struct fleet_plan plan = {0};
+		struct error error = ERROR_NONE;
+
+		for (size_t source = 0; source < 3; source++) {
+			char which = orders[i][source];
+
+			if (which == '0')
+				add(&plan, source, "a", "1");
+			else
+				OK(fleet_plan_segment(
+					&plan,
+					fleet_plan_unit(&plan, source, 1, "a",
+							which == '1' ? "pcap-1-a" : "a"),
+					which == '1' ? &bare : &altered, &rows_error));
+		}
+		assert_int_equal(fleet_plan_make(&plan, paths, &error), ERROR_DAMAGED);
+		assert_non_null(strstr(error.message, "other snapshots"));
+		fleet_plan_release(&plan);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +437,7 @@ int main(void)
 		cmocka_unit_test(bare_captures_are_the_same_by_their_content),
 		cmocka_unit_test(a_capture_is_the_segment_that_has_its_packets),
 		cmocka_unit_test(a_segment_that_a_database_has_twice_is_refused),
+		cmocka_unit_test(snapshots_that_differ_are_refused_beside_a_capture_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
