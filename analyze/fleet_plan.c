@@ -361,7 +361,21 @@ static int choose(struct fleet_plan *plan, struct fleet_plan_unit *unit, size_t 
 	return 0;
 }
 
-/* By what is the same wherever the unit was found. */
+/* The first in the order of keys, which hangs on nothing but the unit. */
+static const char *first_key(const struct fleet_plan *plan, const struct fleet_plan_unit *unit)
+{
+	const char *first = plan->segments[unit->segments[0]].key;
+
+	for (size_t i = 1; i < unit->segment_count; i++) {
+		const char *key = plan->segments[unit->segments[i]].key;
+
+		if (strcmp(key, first) < 0)
+			first = key;
+	}
+	return first;
+}
+
+/* By what is the same wherever the unit was found, and whatever else was. */
 static int by_nature(const void *left, const void *right, void *context)
 {
 	const struct fleet_plan *plan = context;
@@ -373,7 +387,7 @@ static int by_nature(const void *left, const void *right, void *context)
 		difference = strcmp(a->boot, b->boot);
 	/* No two wanted ones have a segment in common. */
 	if (difference == 0)
-		difference = by_same(&a->segments[0], &b->segments[0], plan->segments);
+		difference = strcmp(first_key(plan, a), first_key(plan, b));
 	return difference;
 }
 

@@ -412,6 +412,26 @@ static void snapshots_that_differ_are_refused_beside_a_capture_alone(void **stat
 	}
 }
 
+static void the_order_of_parts_hangs_on_nothing_beside_them(void **state)
+{
+	(void)state;
+	struct fleet_plan plan = {0};
+	const struct fleet_plan_facts facts = {.is_bare = true,
+					       .has_packets = true,
+					       .pcap_name = "x.pcap",
+					       .pcap_sha256 = "3-a",
+					       .content_sha256 = "3-a"};
+	size_t late = add(&plan, 0, "a", "34"), early = add(&plan, 1, "a", "12");
+
+	OK(fleet_plan_segment(&plan, fleet_plan_unit(&plan, 2, 1, NULL, "pcap-3-a"), &facts,
+			      &rows_error));
+	OK(fleet_plan_make(&plan, paths, &rows_error));
+	assert_int_equal(plan.wanted_count, 2);
+	assert_int_equal(plan.order[0], early);
+	assert_int_equal(plan.order[1], late);
+	fleet_plan_release(&plan);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -438,6 +458,7 @@ int main(void)
 		cmocka_unit_test(a_capture_is_the_segment_that_has_its_packets),
 		cmocka_unit_test(a_segment_that_a_database_has_twice_is_refused),
 		cmocka_unit_test(snapshots_that_differ_are_refused_beside_a_capture_alone),
+		cmocka_unit_test(the_order_of_parts_hangs_on_nothing_beside_them),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
