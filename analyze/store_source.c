@@ -364,7 +364,9 @@ int store_lock_open(const char *path, struct store_lock **out, struct error *err
 {
 	struct store_lock *lock = calloc(1, sizeof(*lock));
 	char *name = storefile_name(path);
-	int code = storefile_identify(path, error);
+	/* The log of one in WAL mode would stay beside the new file and be taken for its own; to
+	 * take it back is to change the file before anything is merged. */
+	int code = storefile_identify_plain(path, error);
 
 	if (lock == NULL || name == NULL) {
 		code = storefile_fail(NULL, path, "open", error);
@@ -380,14 +382,9 @@ int store_lock_open(const char *path, struct store_lock **out, struct error *err
 	}
 	sqlite3_busy_timeout(lock->db, 10000);
 	storefile_distrust(lock->db);
-	/* The log of a database that somebody put into WAL mode would stay beside the
-	 * new file and be taken for its own. */
 	if (sqlite3_db_readonly(lock->db, "main") == 1)
 		code = error_set(error, ERROR_SYSTEM, path, -1,
 				 "cannot be written, so nothing can be merged into it");
-	else if (sqlite3_exec(lock->db, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL) !=
-		 SQLITE_OK)
-		code = storefile_fail(lock->db, path, "lock", error);
 out:
 	sqlite3_free(name);
 	if (code == 0)

@@ -385,7 +385,7 @@ int storefile_open(const char *path, struct sqlite3 **out, struct error *error)
 	return code == 0 ? open_to_read(path, true, out, error) : code;
 }
 
-int storefile_open_untouched(const char *path, struct sqlite3 **out, struct error *error)
+int storefile_identify_plain(const char *path, struct error *error)
 {
 	uint8_t header[HEADER_BYTES];
 	int code = identify(path, header, error);
@@ -400,7 +400,14 @@ int storefile_open_untouched(const char *path, struct sqlite3 **out, struct erro
 				 "it is in WAL mode, in which pcapwho makes none, or has a log of "
 				 "that beside it (-wal): take it back with sqlite3, by PRAGMA "
 				 "journal_mode = DELETE, where it can be written");
-	return open_to_read(path, false, out, error);
+	return 0;
+}
+
+int storefile_open_untouched(const char *path, struct sqlite3 **out, struct error *error)
+{
+	int code = storefile_identify_plain(path, error);
+
+	return code == 0 ? open_to_read(path, false, out, error) : code;
 }
 
 static int attach_as(struct sqlite3 *db, const char *schema, const char *plain,

@@ -55,6 +55,9 @@ void storefile_detach(struct sqlite3 *db, const char *schema);
  * of a version that we know; else as above. */
 int storefile_identify(const char *path, struct error *error);
 
+/* And none in WAL mode, nor with a log of that beside it: ERROR_USAGE. */
+int storefile_identify_plain(const char *path, struct error *error);
+
 /* Before path is opened to write, which undoes an interrupted load: a journal can tell SQLite
  * to remove any other file, and one that does is refused. ERROR_DAMAGED. */
 int storefile_check_journal(const char *path, struct error *error);

@@ -309,6 +309,15 @@ echo log >media/wal.db-wal
 refused 64 "^pcapwho merge: media/wal.db: it .*has a log of that beside it" "a log beside it" new.db media/wal.db b.db
 is "$(cat media/wal.db-wal)" log "which stays"
 not_ok "and there is no database" test -e new.db
+# What is merged into is not taken back either, for the merge may fail.
+cp ab.db media/out.db
+sqlite3 media/out.db "PRAGMA journal_mode = WAL" >/dev/null
+refused 64 "^pcapwho merge: $TMP/media/out.db: it is in WAL mode" "into one in WAL mode" media/out.db c.db
+cp ab.db media/out.db
+echo log >media/out.db-wal
+refused 64 "^pcapwho merge: $TMP/media/out.db: it .*has a log of that beside it" "into one with a log beside it" media/out.db c.db
+is "$(cat media/out.db-wal)" log "which stays"
+rm media/out.db*
 # As a load leaves it that was killed while it wrote.
 cp b.db media/busy.db
 printf '%s\n' "PRAGMA cache_size = 1;" "BEGIN;" "UPDATE connection SET start_ns = 0;" \
