@@ -125,7 +125,7 @@ static int open_pcap(struct input *input, struct pcapin **in, struct error *erro
 	while (followed == 1) {
 		if (input->pcap == NULL)
 			return say_gone(input, error);
-		status = pcapin_open_hashed(input->dirfd, input->pcap, in, error);
+		status = pcapin_open_file(input->dirfd, input->pcap, true, in, error);
 		followed = status == ERROR_NO_INPUT ? input_follow(input, error) : 0;
 	}
 	return followed < 0 ? followed : status;

@@ -33,9 +33,8 @@ int load_open_capture(const struct job *job, struct pcapin **in, struct error *e
 	if (job->input->pcap == NULL)
 		return 0;
 	/* What the log says is believed of what is in a capture as it is of the capture. */
-	return job->input->content_sha256[0] != '\0'
-		       ? pcapin_open(job->input->dirfd, job->input->pcap, in, error)
-		       : pcapin_open_hashed(job->input->dirfd, job->input->pcap, in, error);
+	return pcapin_open_file(job->input->dirfd, job->input->pcap,
+				job->input->content_sha256[0] == '\0', in, error);
 }
 
 int load_open_again(const struct job *job, struct pcapin **in, struct error *error)

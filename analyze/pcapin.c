@@ -24,6 +24,7 @@
 #include "analyze/pcapng.h"
 #include "analyze/source.h"
 #include "snapshot/format/custody.h"
+#include "snapshot/format/evidence.h"
 #include "snapshot/format/gzmember.h"
 #include "snapshot/format/pcaphead.h"
 #include "snapshot/format/quantity.h"
@@ -204,17 +205,13 @@ static int open_fd(struct pcapin *in, int *fd, struct error *error)
 	return result;
 }
 
-/* name is opened, path is what messages call it. */
-static int open_as(int dirfd, const char *name, const char *path, bool hashed, struct pcapin **out,
-		   struct error *error)
+/* fd is taken over, path is what messages call it. */
+static int open_taken(int fd, const char *path, bool hashed, struct pcapin **out,
+		      struct error *error)
 {
-	struct pcapin *in;
-	int result, fd;
+	struct pcapin *in = calloc(1, sizeof(*in));
+	int result;
 
-	fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0)
-		return error_errno(error, path, "cannot open");
-	in = calloc(1, sizeof(*in));
 	if (in)
 		in->path = strdup(path);
 	if (!in || !in->path) {
@@ -239,6 +236,16 @@ out:
 	return result;
 }
 
+/* name is opened, of whatever kind it is. */
+static int open_as(int dirfd, const char *name, const char *path, bool hashed, struct pcapin **out,
+		   struct error *error)
+{
+	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	return fd < 0 ? error_errno(error, path, "cannot open")
+		      : open_taken(fd, path, hashed, out, error);
+}
+
 int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *error)
 {
 	return open_as(dirfd, path, path, false, out, error);
@@ -247,6 +254,14 @@ int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *
 int pcapin_open_hashed(int dirfd, const char *path, struct pcapin **out, struct error *error)
 {
 	return open_as(dirfd, path, path, true, out, error);
+}
+
+int pcapin_open_file(int dirfd, const char *name, bool hashed, struct pcapin **out,
+		     struct error *error)
+{
+	int fd = evidence_open_file(dirfd, name, O_RDONLY, name, error);
+
+	return fd < 0 ? fd : open_taken(fd, name, hashed, out, error);
 }
 
 int pcapin_open_anew(int fd, const char *path, struct pcapin **out, struct error *error)

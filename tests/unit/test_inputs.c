@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -275,6 +276,20 @@ static void remove_first(void)
 	take_away(1, ".snap.gz");
 }
 
+static void put_fifo(void)
+{
+	take_away(2, ".pcap");
+	assert_int_equal(mkfifoat(directory, name_of(2, ".pcap"), 0600), 0);
+}
+
+static void another_kind_of_file_is_not_waited_for(void **state)
+{
+	(void)state;
+	verify = true;
+	answers(load(put_fifo, 2), SEGMENT_ROWS, "1|0|1|2\n2|0|1|0\n3|0|1|2\n");
+	assert_int_equal(loading_result.damaged, 1);
+}
+
 static void nothing(void)
 {
 }
@@ -383,6 +398,7 @@ int main(void)
 		IN_A_DIRECTORY(what_expires_meanwhile_is_no_failure),
 		IN_A_DIRECTORY(of_whole_segments_there_is_no_row),
 		IN_A_DIRECTORY(nothing_is_no_result),
+		IN_A_DIRECTORY(another_kind_of_file_is_not_waited_for),
 		IN_A_DIRECTORY(what_went_stands_for_no_other),
 	};
 
