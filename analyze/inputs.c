@@ -204,8 +204,6 @@ static int read_custody(struct inputs *inputs, const struct input_directory *dir
 		inputs->broken_custody = error;
 	if (status != 0)
 		inputs->absent.count = noted;
-	for (size_t i = 0; i < list->count && !reading.failed; i++)
-		reading.failed = absent_note(&inputs->absent, &list->segments[i].stem, true) != 0;
 	for (size_t i = first; i < inputs->count && status != 0; i++)
 		forget_entries(&inputs->items[i]);
 	return reading.failed ? no_memory(failure) : 0;
@@ -219,6 +217,11 @@ static int add_segment(struct inputs *inputs, const struct input *group,
 	bool pcap = segment->pcap[0] != '\0' && (unfinished_too || !segment->pcap_is_part);
 	bool snap = segment->snap[0] != '\0' && (unfinished_too || !segment->snap_is_part);
 
+	/* Of some there is but an index. */
+	if (segment->pcap[0] == '\0' && segment->snap[0] == '\0')
+		return 0;
+	if (absent_note(&inputs->absent, &segment->stem, true) != 0)
+		return no_memory(error);
 	if (!unfinished_too && (segment->pcap_is_part || segment->snap_is_part)) {
 		if (inputs->unfinished++ == 0)
 			snprintf(inputs->unfinished_name, sizeof(inputs->unfinished_name), "%s",
@@ -226,8 +229,6 @@ static int add_segment(struct inputs *inputs, const struct input *group,
 		/* A pair of which one half is unfinished is loaded when both are done. */
 		return 0;
 	}
-	if (!pcap && !snap)
-		return 0;
 	item.has_both = segment->has_both;
 	item.number = segment->stem.number;
 	item.opened_ns = segment->stem.opened_ns;

@@ -85,6 +85,15 @@ run "$PCAPWHO" analyze -q -o "$TMP/both.db" "$dir" "$TMP/whole"
 is "$status$err" 0 "but not if another directory has it"
 run "$PCAPWHO" analyze -q -o "$TMP/one.db" "$dir"/000002-*.pcap
 is "$status$err" 0 "nor if one file was asked for"
+run "$PCAPWHO" analyze -q -o "$TMP/beside.db" "$dir" "$TMP"/whole/000002-*.pcap
+like "$err" "000001-[^ ]*: 1 segment that custody.log has" "one file of another directory is not all of it"
+copy index
+gzip "$pcap"
+run "$PCAPWHO" index "$pcap.gz"
+rm "$pcap.gz" "$snap"
+analyze
+ok "an index" test -s "$pcap.gz.idx"
+like "$err" "000001-[^ ]*: 1 segment that custody.log has" "is not the segment"
 copy live
 rm "$dir"/000002-*
 touch "$dir/000001-20261122T035254.187739684Z.pcap.part"
