@@ -364,6 +364,14 @@ static int hash(const struct input *input, const char *name, const struct input_
 	return status;
 }
 
+static void doubt_content(struct input *input)
+{
+	if (input->content_sha256[0] == '\0')
+		return;
+	memcpy(input->content_doubted, input->content_sha256, sizeof(input->content_doubted));
+	input->content_sha256[0] = '\0';
+}
+
 static int hash_pcap(struct input *input, struct error *error)
 {
 	int status = hash(input, input->pcap, &input->pcap_logged, input->pcap_sha256,
@@ -372,7 +380,10 @@ static int hash_pcap(struct input *input, struct error *error)
 	if (status != 0)
 		return status;
 	input->pcap_is_believed = false;
-	if (strcmp(input->pcap_sha256, input->pcap_logged.sha256) != 0)
+	/* Who compressed it told the log nothing: what is in it has to be read. */
+	if (input->pcap_logged.sha256[0] == '\0')
+		doubt_content(input);
+	else if (strcmp(input->pcap_sha256, input->pcap_logged.sha256) != 0)
 		input->content_sha256[0] = input->content_doubted[0] = '\0';
 	return 0;
 }
@@ -436,11 +447,8 @@ static int identify_files(struct input *input, struct error *error)
 	if (input->pcap != NULL) {
 		const struct input_logged *logged = &input->pcap_logged;
 
-		if (input->verify) {
-			memcpy(input->content_doubted, input->content_sha256,
-			       sizeof(input->content_doubted));
-			input->content_sha256[0] = '\0';
-		}
+		if (input->verify)
+			doubt_content(input);
 		status = input->verify ? 0 : has_logged_size(input, error);
 		input->pcap_is_believed = status == 1;
 		if (status == 1) {

@@ -47,6 +47,27 @@ analyze
 is "$status$err$(altered)" 0 "without --verify its size is trusted"
 is "$(pcap_hash)" "$logged" "the hash is the log's"
 
+# ---- compressed by somebody who told the log nothing ----
+copy zipped
+content=$(sum_of "$pcap")
+gzip "$pcap"
+for verify in "" --verify; do
+	analyze ${verify:+"$verify"}
+	is "$status$err" 0 "a capture that was compressed since verifies by what is in it"
+	is "$(sql "$dir.db" "SELECT content_sha256 FROM segment WHERE number = 1")" "$content" "its row has the hash"
+	rm "$dir.db"
+done
+copy zippedbyte
+flip_last_byte "$pcap"
+gzip "$pcap"
+for verify in "" --verify; do
+	analyze ${verify:+"$verify"}
+	is "$status" 2 "a byte that was changed before that"
+	like "$err" "${pcap##*/}.gz: wanted what custody.log has of it before it was compressed" "is told"
+	is "$(altered)" "${pcap##*/}.gz" "and in coverage"
+	rm "$dir.db"
+done
+
 # ---- another size ----
 copy size
 printf x >>"$pcap"
