@@ -144,6 +144,13 @@ static void note_missing(struct input *input, const struct custody_entry *entry,
 	input->missing_expired = has_expired(entry);
 }
 
+/* A chain that holds says nothing of what is in the fields. */
+static bool has_hash(const struct custody_entry *entry)
+{
+	return entry->sha256 != NULL && strlen(entry->sha256) == CUSTODY_HEX_SIZE - 1 &&
+	       strspn(entry->sha256, "0123456789abcdef") == CUSTODY_HEX_SIZE - 1;
+}
+
 /* The entry is of a segment of its number. */
 static void note_input(struct input *input, const struct custody_entry *entry,
 		       const struct evidence_stem *stem, const char *suffix)
@@ -152,14 +159,14 @@ static void note_input(struct input *input, const struct custody_entry *entry,
 	bool snap = input->snap != NULL && strcmp(input->snap, entry->file) == 0;
 	struct input_logged *logged = pcap ? &input->pcap_logged : &input->snap_logged;
 
-	if (entry->sha256 != NULL && is_content(input, entry->file))
+	if (has_hash(entry) && is_content(input, entry->file))
 		snprintf(input->content_sha256, sizeof(input->content_sha256), "%s", entry->sha256);
 	if (!pcap && !snap) {
 		note_missing(input, entry, stem, suffix);
 		return;
 	}
 	input->repaired |= strcmp(entry->event, "repair") == 0;
-	if (entry->sha256 != NULL && entry->bytes >= 0) {
+	if (has_hash(entry) && entry->bytes >= 0) {
 		logged->bytes = (uint64_t)entry->bytes;
 		snprintf(logged->sha256, sizeof(logged->sha256), "%s", entry->sha256);
 	}

@@ -137,4 +137,14 @@ analyze
 like "$err" "unbroken chain" "a log whose chain does not hold is told"
 is "$(altered)" "" "and vouches for nothing"
 is "$(pcap_hash)" "$(sum_of "$pcap")" "hashed too"
+# ---- a hash that is none ----
+for hash in "no hash <b>" "$(printf '%064d' 0 | tr 0 A)" "$(printf '%065d' 0)"; do
+	copy "hash-${#hash}-${hash:0:1}"
+	HASH=$hash perl -MDigest::SHA=sha256_hex -i -ne 'BEGIN { $chain = "0" x 64 } chomp; my @f = split /\t/, $_, -1;
+		$f[5] = $ENV{HASH} if $f[2] eq "close"; $chain = sha256_hex("$chain\n" . join "\t", @f[0 .. 6]);
+		print join("\t", @f[0 .. 6], $chain), "\n"' "$dir/custody.log"
+	analyze
+	is "$status$err" 0 "a log that holds, with \"${hash:0:11}\" for hashes"
+	is "$(pcap_hash)" "$(sum_of "$pcap")" "is not believed"
+done
 done_testing
