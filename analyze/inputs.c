@@ -161,6 +161,10 @@ static void note_input(struct input *input, const struct custody_entry *entry,
 
 	if (has_hash(entry) && is_content(input, entry->file))
 		snprintf(input->content_sha256, sizeof(input->content_sha256), "%s", entry->sha256);
+	if (has_hash(entry) && (is_content(input, entry->file) ||
+				(pcap && !evidence_has_suffix(entry->file, EVIDENCE_PCAP_GZ))))
+		snprintf(input->recorded_sha256, sizeof(input->recorded_sha256), "%s",
+			 entry->sha256);
 	if (!pcap && !snap) {
 		note_missing(input, entry, stem, suffix);
 		return;
@@ -190,7 +194,7 @@ static void forget_entries(struct input *input)
 {
 	input->pcap_logged = input->snap_logged = (struct input_logged){0};
 	input->content_sha256[0] = input->content_doubted[0] = '\0';
-	input->missing[0] = '\0';
+	input->recorded_sha256[0] = input->missing[0] = '\0';
 	input->missing_expired = false;
 }
 

@@ -43,6 +43,8 @@ struct input {
 		uint64_t bytes;
 		char sha256[CUSTODY_HEX_SIZE];
 	} pcap_logged, snap_logged;
+	/* And of the capture as it was recorded, compressed or not; "": nothing. */
+	char recorded_sha256[CUSTODY_HEX_SIZE];
 	/* What it says of the capture as it was before it was compressed; "": nothing, or the
 	 * capture is not what it says, or it is not believed: then content_doubted has it. */
 	char content_sha256[CUSTODY_HEX_SIZE], content_doubted[CUSTODY_HEX_SIZE];

@@ -1,5 +1,6 @@
 #include "analyze/load_copies.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 
 #include "analyze/grow.h"
 #include "analyze/hashindex.h"
+#include "analyze/load_begins.h"
 #include "analyze/merge.h"
 #include "analyze/pcapin.h"
 #include "analyze/walk.h"
@@ -28,6 +30,7 @@ struct copy {
 	char pcap[CUSTODY_HEX_SIZE], snap[CUSTODY_HEX_SIZE], content[CUSTODY_HEX_SIZE];
 	bool snap_tells; /* of which segment it is */
 	bool has_packets;
+	uint64_t packets;    /* of an input, up to its damage, once it was read */
 	bool says_nothing;   /* its capture has no packets, as those of other segments may have none
 			      */
 	bool in_doubt;	     /* an input: its capture is to be hashed */
@@ -154,6 +157,7 @@ static int read_pcap(struct copies *all, struct copy *copy, bool whole, struct e
 
 	while (status == 0 && (status = pcapin_next(in, &packet, error)) == 1) {
 		copy->has_packets = true;
+		copy->packets += whole;
 		status = 0;
 		if (!whole)
 			break;
@@ -212,6 +216,7 @@ static int read_copy(struct copies *all, struct copy *copy, struct error *error)
 	if (input == NULL || copy->read)
 		return 0;
 	copy->read = copy->looked = true;
+	copy->packets = 0;
 	copy->content[0] = '\0'; /* what its log says counts no more */
 	if (copy->pcap[0] != '\0')
 		status = read_pcap(all, copy, true, &found[FILE_PCAP]);
@@ -273,13 +278,40 @@ static int has_all(struct copies *all, struct copy *of, struct copy *in, struct 
 	return of->pcap[0] == '\0' ? 1 : in->pcap[0] == '\0' ? 0 : same_packets(all, of, in, error);
 }
 
+/* A capture that ends where some record does is whole to look at. A log knows better; else
+ * what can be read of the damaged one has to be how the whole one begins. */
+static int stands_for_pcap(struct copies *all, const struct copy *whole, const struct copy *damaged,
+			   struct error *error)
+{
+	const char *recorded = damaged->input->recorded_sha256;
+
+	if (recorded[0] != '\0' && whole->content[0] != '\0')
+		return same(recorded, whole->content);
+	if (whole->input == NULL)
+		return damaged->packets <= whole->packets;
+	if (same(whole->input->recorded_sha256, whole->content))
+		return 1;
+	return load_begins_pcap(damaged->input, whole->input, all->stop, error);
+}
+
+/* What the database has of snapshots is not what a file has. */
+static int stands_for_snap(struct copies *all, const struct copy *whole, const struct copy *damaged,
+			   struct error *error)
+{
+	if (whole->input == NULL || same(damaged->input->snap_logged.sha256, whole->snap) ||
+	    same(whole->input->snap_logged.sha256, whole->snap))
+		return 1;
+	return load_begins_snap(damaged->input, whole->input, all->stop, error);
+}
+
 /* A whole copy stands for a damaged one, unless that has a file more, or one that is not
- * damaged and differs. */
+ * damaged and differs, or more in one that is. */
 static int stands_for(struct copies *all, struct copy *whole, struct copy *damaged,
 		      struct error *error)
 {
 	int status = read_copy(all, whole, error);
 
+	assert(damaged->input != NULL);
 	if (status == 0)
 		status = read_copy(all, damaged, error);
 	if (status != 0)
@@ -288,12 +320,16 @@ static int stands_for(struct copies *all, struct copy *whole, struct copy *damag
 	    (whole->pcap[0] == '\0' && damaged->pcap[0] != '\0') ||
 	    (whole->snap[0] == '\0' && damaged->snap[0] != '\0'))
 		return 0;
-	if (damaged->snap[0] != '\0' && damaged->damage[FILE_SNAP].code == 0 &&
-	    !same(damaged->snap, whole->snap))
-		return 0;
-	if (damaged->pcap[0] == '\0' || damaged->damage[FILE_PCAP].code != 0)
-		return 1;
-	return same_packets(all, damaged, whole, error);
+	if (damaged->snap[0] != '\0' && !same(damaged->snap, whole->snap))
+		status = damaged->damage[FILE_SNAP].code == 0
+				 ? 0
+				 : stands_for_snap(all, whole, damaged, error);
+	else
+		status = 1;
+	if (status != 1 || damaged->pcap[0] == '\0')
+		return status;
+	return damaged->damage[FILE_PCAP].code == 0 ? same_packets(all, damaged, whole, error)
+						    : stands_for_pcap(all, whole, damaged, error);
 }
 
 /* ---------------------------------------------------------------- passes -- */
@@ -535,6 +571,7 @@ static int add_stored(const struct store_loaded *row, void *context, struct erro
 	struct copies *all = context;
 	struct copy copy = {
 		.has_packets = row->packets > 0,
+		.packets = (uint64_t)row->packets,
 		.is_sound = row->is_sound,
 	};
 

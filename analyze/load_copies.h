@@ -25,8 +25,8 @@ enum load_fate {
  * copies if they have the same snapshots, or the same packets (any at all), or one number and time
  * and are not known to be of two recordings. Those that differ are read to their ends.
  * ERROR_DAMAGED where two differ and not just one of them is damaged, or it has a sound file that
- * differs: it says which, and what to do; nothing is loaded then. report (may be NULL) is told what
- * is left out. database: for messages. */
+ * differs, or more than the other: it says which, and what to do; nothing is loaded then. report
+ * (may be NULL) is told what is left out. database: for messages. */
 int load_copies(struct inputs *inputs, struct store *store, const char *database,
 		const volatile sig_atomic_t *stop,
 		void (*report)(const struct error *error, void *context), void *context,

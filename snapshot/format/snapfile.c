@@ -51,6 +51,7 @@ struct snapfile_reader {
 	enum stage stage;
 	size_t frame_left; /* bytes of the open frame from `at` on */
 	struct snap_frame frame;
+	uint32_t frame_crc32; /* of the open frame */
 	uint64_t unknown;
 	int status; /* what DONE returns */
 	struct error failure;
@@ -367,6 +368,7 @@ static int load_frame(struct snapfile_reader *reader)
 		return damage(reader, ahead, reader->line + lines, "a frame's right CRC-32",
 			      "%08" PRIx32 " for content with %08lx", end.crc, crc);
 	reader->frame_left = ahead + length + 1;
+	reader->frame_crc32 = end.crc;
 	return 1;
 }
 
@@ -425,6 +427,7 @@ static int next_in_frame(struct snapfile_reader *reader, struct snap_record *rec
 			reader->frame = record->u.frame;
 		if (record->type == SNAP_TYPE_END) {
 			record->u.frame = reader->frame;
+			record->u.frame.crc32 = reader->frame_crc32;
 			reader->stage = STAGE_BETWEEN;
 		}
 		return status;

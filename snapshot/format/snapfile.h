@@ -260,6 +260,7 @@ struct snap_frame {
 	const char *cause; /* "start" "interval" "rotate" "miss" "connect" "exec" "restated" … */
 	int64_t begin_ns, end_ns;      /* CLOCK_REALTIME around the reading */
 	int64_t monotonic_ns, boot_ns; /* CLOCK_MONOTONIC and CLOCK_BOOTTIME at begin */
+	uint32_t crc32;		       /* of END that was read: of the frame's lines */
 };
 
 struct snap_record {

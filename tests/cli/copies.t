@@ -226,6 +226,48 @@ analyze cut-in-left-out "$TMP/cutalone" "$TMP/cut" "$TMP/whole"
 is "$status $(packets cut-in-left-out)" "2 $WHOLE" "a damaged capture alone, itself with its snapshots, and the whole one"
 is "$(grep -c 'left out' <<<"$err")" 2 "both are told"
 
+# ---- what ends at a record's end is whole to look at, and has less than the damaged one ----
+records() { # records FILE COUNT: no more than these
+	perl -e 'local $/; open my $f, "+<", shift; my ($all, $at) = (scalar <$f>, 24); $at += 16 + unpack "x8 L<", substr $all, $at for 1 .. shift; truncate $f, $at' "$1" "$2"
+}
+copy most && shorten "$pcap" 5
+copy ten && records "$pcap" 10
+for order in "most ten" "ten most"; do
+	read -r one two <<<"$order"
+	analyze "less-$one" "$TMP/$one" "$TMP/$two"
+	is "$status" 1 "a damaged copy with more packets than a whole one, $order: refused"
+	like "$err" "found other packets than in .* give one of the two" "and told"
+	not_ok "and there is no database" test -e "$TMP/less-$one.db"
+done
+analyze has-ten "$TMP/ten"
+before=$(sha256sum <"$TMP/has-ten.db")
+analyze has-ten "$TMP/most"
+is "$status $(sha256sum <"$TMP/has-ten.db")" "1 $before" "nor is it left out for what the database has"
+like "$err" "found other packets than in $TMP/has-ten.db" "and told"
+cp -r "$TMP/most" "$TMP/most-logged" && cp "$ROOT/samples/evidence/custody.log" "$TMP/most-logged"
+analyze most-ten "$TMP/most-logged" "$TMP/ten"
+is "$status" 1 "with a log that has another than either: refused"
+analyze most-logged "$TMP/most-logged" "$TMP/whole"
+is "$status $(packets most-logged)" "2 $WHOLE" "and with one that has the whole one, that is loaded"
+# Two bytes of a packet are others, and the end is cut.
+copy otherwise && perl -e 'open my $f, "+<", $ARGV[0]; seek $f, 90, 0; print $f "\xff\xfe"' "$pcap" && shorten "$pcap" 3000
+analyze otherwise "$TMP/otherwise" "$TMP/whole"
+is "$status" 1 "a damaged copy that does not begin as the whole one: refused, nothing says which is right"
+cp "$ROOT/samples/evidence/custody.log" "$TMP/otherwise"
+analyze otherwise "$TMP/otherwise" "$TMP/whole"
+is "$status $(packets otherwise)" "2 $WHOLE" "but its log does"
+# And of snapshots.
+copy fewframes
+zcat "$snap" | perl -ne '$ends += /^end\t/; print if $ends < 9 || ($ends == 9 && /^end\t/)' | gzip >"$TMP/few.gz"
+mv "$TMP/few.gz" "$snap"
+analyze fewframes-alone "$TMP/fewframes"
+is "$status" 0 "snapshots that end early are whole to look at"
+for order in "fewframes torn" "torn fewframes"; do
+	read -r one two <<<"$order"
+	analyze "few-$one" "$TMP/$one" "$TMP/$two"
+	is "$status" 1 "damaged snapshots with more frames than whole ones, $order: refused"
+done
+
 # ---- what only looks alike ----
 for number in 1 2; do
 	mkdir "$TMP/empty$number"
