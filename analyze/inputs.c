@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "analyze/grow.h"
-#include "analyze/hashindex.h"
 #include "analyze/pcapin.h"
 #include "snapshot/format/snapfile.h"
 
@@ -375,7 +374,7 @@ static int hash(const struct input *input, const char *name, const struct input_
 	return status;
 }
 
-static void doubt_content(struct input *input)
+void input_doubt_content(struct input *input)
 {
 	if (input->content_sha256[0] == '\0')
 		return;
@@ -393,7 +392,7 @@ static int hash_pcap(struct input *input, struct error *error)
 	input->pcap_is_believed = false;
 	/* Who compressed it told the log nothing: what is in it has to be read. */
 	if (input->pcap_logged.sha256[0] == '\0')
-		doubt_content(input);
+		input_doubt_content(input);
 	else if (strcmp(input->pcap_sha256, input->pcap_logged.sha256) != 0)
 		input->content_sha256[0] = input->content_doubted[0] = '\0';
 	return 0;
@@ -459,7 +458,7 @@ static int identify_files(struct input *input, struct error *error)
 		const struct input_logged *logged = &input->pcap_logged;
 
 		if (input->verify)
-			doubt_content(input);
+			input_doubt_content(input);
 		status = input->verify ? 0 : has_logged_size(input, error);
 		input->pcap_is_believed = status == 1;
 		if (status == 1) {
@@ -586,87 +585,18 @@ int input_follow(struct input *input, struct error *error)
 	return status != 0 ? status : followed;
 }
 
-/* --------------------------------------------------------------- sorting -- */
+/* -------------------------------------------------------------- releasing -- */
 
-static int compare_inputs(const void *a, const void *b)
-{
-	const struct input *p = a, *q = b;
-	int order;
-
-	if (p->group_ns != q->group_ns)
-		return p->group_ns < q->group_ns ? -1 : 1;
-	order = strcmp(p->group_name, q->group_name);
-	if (order != 0)
-		return order;
-	if (p->number != q->number)
-		return p->number < q->number ? -1 : 1;
-	if (p->opened_ns != q->opened_ns)
-		return p->opened_ns < q->opened_ns ? -1 : 1;
-	order = strcmp(p->pcap_sha256, q->pcap_sha256);
-	return order != 0 ? order : strcmp(p->snap_sha256, q->snap_sha256);
-}
-
-static void release_input(struct input *input)
+void input_release(struct input *input)
 {
 	free(input->pcap);
 	free(input->snap);
 }
 
-bool input_same_pcap(const struct input *a, const struct input *b)
-{
-	if (a->pcap == NULL || b->pcap == NULL || strcmp(a->pcap_sha256, b->pcap_sha256) != 0)
-		return false;
-	if (a->pcap_is_believed && b->pcap_is_believed && a->pcap_device == b->pcap_device &&
-	    a->pcap_inode == b->pcap_inode)
-		return true;
-	return !a->pcap_is_believed && !b->pcap_is_believed;
-}
-
-/* Two of one order that are perhaps not one file. 1: there were such, 0 none. */
-static int hash_doubtful(struct inputs *inputs, struct error *error)
-{
-	int status = 0, found = 0;
-
-	for (size_t i = 1; i < inputs->count && status == 0; i++) {
-		struct input *a = &inputs->items[i - 1], *b = &inputs->items[i];
-
-		if (compare_inputs(a, b) != 0 || a->pcap == NULL || input_same_pcap(a, b))
-			continue;
-		found = 1;
-		status = input_hash_believed(a, true, error);
-		if (status == 0)
-			status = input_hash_believed(b, true, error);
-	}
-	return status != 0 ? status : found;
-}
-
-int inputs_sort(struct inputs *inputs, struct error *error)
-{
-	size_t kept = 0;
-	int status;
-
-	if (inputs->count < 2)
-		return 0;
-	do {
-		qsort(inputs->items, inputs->count, sizeof(*inputs->items), compare_inputs);
-		status = hash_doubtful(inputs, error);
-	} while (status == 1);
-	if (status != 0)
-		return status;
-	for (size_t i = 0; i < inputs->count; i++) {
-		if (kept > 0 && compare_inputs(&inputs->items[kept - 1], &inputs->items[i]) == 0)
-			release_input(&inputs->items[i]);
-		else
-			inputs->items[kept++] = inputs->items[i];
-	}
-	inputs->count = kept;
-	return 0;
-}
-
 void inputs_release(struct inputs *inputs)
 {
 	for (size_t i = 0; i < inputs->count; i++)
-		release_input(&inputs->items[i]);
+		input_release(&inputs->items[i]);
 	for (size_t i = 0; i < inputs->directory_count; i++) {
 		close(inputs->directories[i].fd);
 		free(inputs->directories[i].path);

@@ -93,13 +93,19 @@ int input_hash_believed(struct input *input, bool follow, struct error *error);
 /* What is in a compressed capture that was read whole: if that is doubted, and not what the log
  * says, pcap_altered says so. sha256 "": not known. */
 void input_check_content(struct input *input, const char *sha256);
+/* What its log says of what is in a compressed capture is to be compared with what is read. */
+void input_doubt_content(struct input *input);
 /* A file's name in its directory as a path, for messages. */
 void input_path(const struct input *input, const char *name, char out[PATH_MAX]);
 /* Whether two captures are one file, or have one hash that neither only believes. */
 bool input_same_pcap(const struct input *a, const struct input *b);
+/* What the log beside a copy says holds for the one that counts in its place too: of its files,
+ * and of the other one that neither of them has. */
+void input_join(struct input *counts, const struct input *copy);
 /* Sorts, once all are identified, and drops what was named twice. Two files that are the same
  * by a hash that is believed are hashed before. */
 int inputs_sort(struct inputs *inputs, struct error *error);
+void input_release(struct input *input); /* what it owns */
 void inputs_release(struct inputs *inputs);
 
 #endif

@@ -502,6 +502,19 @@ static int pass(struct copies *all, visit *do_visit, struct error *error)
 	return status;
 }
 
+/* What the logs say of those that are passed over. */
+static void join(struct copies *all)
+{
+	for (size_t i = 0; i < all->inputs; i++) {
+		const struct copy *copy = &all->items[i], *there = copy;
+
+		while (there->fate == LOAD_THERE)
+			there = there->there;
+		if (there != copy && there->input != NULL)
+			input_join(there->input, copy->input);
+	}
+}
+
 static int decide(struct copies *all, struct error *error)
 {
 	int status = pass(all, drop_what_is_stored, error);
@@ -516,7 +529,11 @@ static int decide(struct copies *all, struct error *error)
 		if (status == 0)
 			status = pass(all, leave_out, error);
 	} while (status == 0 && revive(all));
-	return status == 0 ? pass(all, refuse, error) : status;
+	if (status == 0)
+		status = pass(all, refuse, error);
+	if (status == 0)
+		join(all);
+	return status;
 }
 
 /* ------------------------------------------------------------ collecting -- */

@@ -97,6 +97,29 @@ for gone in pcap snap; do
 	is "$(missing)" "${!gone##*/}" "and in coverage"
 	is "$(sql "$dir.db" "SELECT count(*) FROM coverage WHERE kind = 'missing'")" 0 "no segment is missing before it"
 done
+# What is the same counts once, and what any of their logs says of it.
+copy with-log
+rm "$snap" "$dir"/000002-*.snap.gz
+copy without-log
+rm "$snap" "$dir"/000002-*.snap.gz "$dir/custody.log"
+copy second # in another group
+rm "$dir"/000001-* "$dir"/000002-*.snap.gz "$dir/custody.log"
+copy byte-too
+flip_last_byte "$pcap"
+copy byte-without
+flip_last_byte "$pcap"
+rm "$dir/custody.log"
+for pair in "with-log without-log" "with-log second" "byte-too byte-without"; do
+	read -r one two <<<"$pair"
+	for order in "$one $two" "$two $one"; do
+		read -r one two <<<"$order"
+		run "$PCAPWHO" analyze -q --verify -o "$TMP/$one-$two.db" "$TMP/$one" "$TMP/$two"
+		is "$status" 2 "$order: what the log says counts in any order"
+	done
+	is "$(sum_of "$TMP/$one-$two.db")" "$(sum_of "$TMP/$two-$one.db")" "the same database"
+	like "$err" "(^|\n)pcapwho analyze: $TMP/(with-log|byte-too)/" "told of what has the log"
+done
+is "$(sql "$TMP/second-with-log.db" "SELECT count(*) FROM coverage WHERE kind = 'missing-file'")" 2 "in coverage"
 copy first
 rm "$pcap" "$snap"
 analyze
