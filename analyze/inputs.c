@@ -357,17 +357,24 @@ static int has_logged_size(struct input *input, struct error *error)
 		return 0;
 	if (fstatat(input->dirfd, input->pcap, &info, 0) != 0)
 		return error_errno(error, input->pcap, "cannot stat");
-	input->pcap_device = info.st_dev;
-	input->pcap_inode = info.st_ino;
+	input->pcap_file = input_file_of(&info);
 	return S_ISREG(info.st_mode) && (uint64_t)info.st_size == logged->bytes;
 }
 
 static int hash(const struct input *input, const char *name, const struct input_logged *logged,
-		char sha256[CUSTODY_HEX_SIZE], uint64_t *bytes, struct error *altered,
-		struct error *error)
+		struct input_file *file, char sha256[CUSTODY_HEX_SIZE], uint64_t *bytes,
+		struct error *altered, struct error *error)
 {
-	int status = custody_hash_file(input->dirfd, name, sha256, bytes, error);
+	int fd = evidence_open_file(input->dirfd, name, O_RDONLY, name, error), status;
+	struct stat info;
 
+	if (fd < 0)
+		return fd;
+	status = fstat(fd, &info) == 0 ? custody_hash_descriptor(fd, name, sha256, bytes, error)
+				       : error_errno(error, name, "cannot examine");
+	close(fd);
+	if (status == 0)
+		*file = input_file_of(&info);
 	if (status == 0 && logged->sha256[0] != '\0' && strcmp(sha256, logged->sha256) != 0)
 		error_damage(altered, name, -1, "what " CUSTODY_LOG " has of it",
 			     "another SHA-256: it was changed since, to %s", sha256);
@@ -384,8 +391,8 @@ void input_doubt_content(struct input *input)
 
 static int hash_pcap(struct input *input, struct error *error)
 {
-	int status = hash(input, input->pcap, &input->pcap_logged, input->pcap_sha256,
-			  &input->pcap_bytes, &input->pcap_altered, error);
+	int status = hash(input, input->pcap, &input->pcap_logged, &input->pcap_file,
+			  input->pcap_sha256, &input->pcap_bytes, &input->pcap_altered, error);
 
 	if (status != 0)
 		return status;
@@ -470,8 +477,8 @@ static int identify_files(struct input *input, struct error *error)
 		}
 	}
 	if (status == 0 && input->snap != NULL)
-		status = hash(input, input->snap, &input->snap_logged, input->snap_sha256,
-			      &input->snap_bytes, &input->snap_altered, error);
+		status = hash(input, input->snap, &input->snap_logged, &input->snap_file,
+			      input->snap_sha256, &input->snap_bytes, &input->snap_altered, error);
 	if (status == 0 && input->snap != NULL)
 		read_header(input);
 	return status;

@@ -9,15 +9,27 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "snapshot/format/custody.h"
 #include "analyze/absent.h"
+#include "analyze/pcapin.h"
 #include "snapshot/format/error.h"
 #include "snapshot/format/evidence.h"
+#include "snapshot/format/snapfile.h"
 
 /* Recorders write 32 hex digits; what is longer is cut. */
 #define INPUT_RECORDING_SIZE 80
+
+/* Which file it was that was hashed, or believed. */
+struct input_file {
+	dev_t device;
+	ino_t inode;
+	off_t bytes;
+	struct timespec modified, changed;
+};
 
 struct input {
 	int dirfd;	   /* of inputs.directories; borrowed */
@@ -33,8 +45,7 @@ struct input {
 	char pcap_sha256[CUSTODY_HEX_SIZE], snap_sha256[CUSTODY_HEX_SIZE];
 	/* pcap_sha256 is the log's, for the size alone: the file may have another. */
 	bool pcap_is_believed;
-	dev_t pcap_device; /* of one that is believed, as it was then */
-	ino_t pcap_inode;
+	struct input_file pcap_file, snap_file;
 	/* Of the snapshot file's header, which could be read: whose it is. */
 	bool snap_tells;
 	char recording[INPUT_RECORDING_SIZE]; /* "": it does not say */
@@ -82,6 +93,7 @@ int inputs_find(char *const *paths, size_t count, struct inputs *out, struct err
  * custody log has is taken for the one that was logged, and what is in a compressed one for what
  * was logged before that, unless verify: to hash it takes longer than to analyze it. */
 int input_identify(struct input *input, bool verify, struct error *error);
+struct input_file input_file_of(const struct stat *status);
 /* After a file was not found: a recorder at work compresses and removes what was listed. 1: the
  * input names, and has identified, what is there now under another name, and what is not is
  * missing; both files may be. 0: nothing changed. Names are freed. */
@@ -95,6 +107,12 @@ int input_hash_believed(struct input *input, bool follow, struct error *error);
 void input_check_content(struct input *input, const char *sha256);
 /* What its log says of what is in a compressed capture is to be compared with what is read. */
 void input_doubt_content(struct input *input);
+/* Opens a file that the input names, after it was identified. As pcapin_open and snapfile_open;
+ * ERROR_SYSTEM where another file has its name now, or it was changed: what is known of it, and
+ * what was decided by that, is not true of that one. */
+int input_open_pcap(const struct input *input, bool hashed, struct pcapin **out,
+		    struct error *error);
+int input_open_snap(const struct input *input, struct snapfile_reader **out, struct error *error);
 /* A file's name in its directory as a path, for messages. */
 void input_path(const struct input *input, const char *name, char out[PATH_MAX]);
 /* Whether two captures are one file, or have one hash that neither only believes. */

@@ -97,8 +97,8 @@ bool input_same_pcap(const struct input *a, const struct input *b)
 {
 	if (a->pcap == NULL || b->pcap == NULL || strcmp(a->pcap_sha256, b->pcap_sha256) != 0)
 		return false;
-	if (a->pcap_is_believed && b->pcap_is_believed && a->pcap_device == b->pcap_device &&
-	    a->pcap_inode == b->pcap_inode)
+	if (a->pcap_is_believed && b->pcap_is_believed &&
+	    a->pcap_file.device == b->pcap_file.device && a->pcap_file.inode == b->pcap_file.inode)
 		return true;
 	return !a->pcap_is_believed && !b->pcap_is_believed;
 }

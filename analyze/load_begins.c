@@ -41,12 +41,10 @@ int load_begins_pcap(const struct input *damaged, const struct input *whole,
 	/* It went away. */
 	if (damaged->pcap == NULL)
 		return 1;
-	status = pcapin_open_file(damaged->dirfd, damaged->pcap, false, &of, error);
+	status = input_open_pcap(damaged, false, &of, error);
 	if (status != 0)
 		return status == ERROR_DAMAGED ? 1 : status;
-	opened = whole->pcap == NULL
-			 ? ERROR_NO_INPUT
-			 : pcapin_open_file(whole->dirfd, whole->pcap, false, &in, error);
+	opened = whole->pcap == NULL ? ERROR_NO_INPUT : input_open_pcap(whole, false, &in, error);
 	status = judge(1, opened == 0 ? 1 : opened, true);
 	while (status == 1) {
 		int of_damaged = pcapin_next(of, &a, error), of_whole = 1;
@@ -88,11 +86,10 @@ int load_begins_snap(const struct input *damaged, const struct input *whole,
 
 	if (damaged->snap == NULL)
 		return 1;
-	status = snapfile_open(damaged->dirfd, damaged->snap, &of, error);
+	status = input_open_snap(damaged, &of, error);
 	if (status != 0)
 		return status == ERROR_DAMAGED ? 1 : status;
-	opened = whole->snap == NULL ? ERROR_NO_INPUT
-				     : snapfile_open(whole->dirfd, whole->snap, &in, error);
+	opened = whole->snap == NULL ? ERROR_NO_INPUT : input_open_snap(whole, &in, error);
 	status = judge(1, opened == 0 ? 1 : opened, true);
 	while (status == 1) {
 		int of_damaged = next_frame(of, &a, error), of_whole = 1;

@@ -128,7 +128,7 @@ static int open_pcap(struct input *input, struct pcapin **in, struct error *erro
 	while (followed == 1) {
 		if (input->pcap == NULL)
 			return say_gone(input, error);
-		status = pcapin_open_file(input->dirfd, input->pcap, true, in, error);
+		status = input_open_pcap(input, true, in, error);
 		followed = status == ERROR_NO_INPUT ? input_follow(input, error) : 0;
 	}
 	return followed < 0 ? followed : status;
@@ -141,7 +141,7 @@ static int open_snap(struct input *input, struct snapfile_reader **reader, struc
 	while (followed == 1) {
 		if (input->snap == NULL)
 			return say_gone(input, error);
-		status = snapfile_open(input->dirfd, input->snap, reader, error);
+		status = input_open_snap(input, reader, error);
 		followed = status == ERROR_NO_INPUT ? input_follow(input, error) : 0;
 	}
 	return followed < 0 ? followed : status;

@@ -15,7 +15,7 @@ static void read_snapshots(struct job *job, const volatile sig_atomic_t *stop)
 	if (input->snap == NULL)
 		return;
 	job->snap_error = (struct error)ERROR_NONE;
-	status = snapfile_open(input->dirfd, input->snap, &reader, &job->snap_error);
+	status = input_open_snap(input, &reader, &job->snap_error);
 	if (status == 0)
 		status = timeline_read(reader, stop, &job->timeline, &job->snap_error);
 	snapfile_close(reader);
@@ -33,8 +33,7 @@ int load_open_capture(const struct job *job, struct pcapin **in, struct error *e
 	if (job->input->pcap == NULL)
 		return 0;
 	/* What the log says is believed of what is in a capture as it is of the capture. */
-	return pcapin_open_file(job->input->dirfd, job->input->pcap,
-				job->input->content_sha256[0] == '\0', in, error);
+	return input_open_pcap(job->input, job->input->content_sha256[0] == '\0', in, error);
 }
 
 int load_open_again(const struct job *job, struct pcapin **in, struct error *error)

@@ -24,7 +24,6 @@
 #include "analyze/pcapng.h"
 #include "analyze/source.h"
 #include "snapshot/format/custody.h"
-#include "snapshot/format/evidence.h"
 #include "snapshot/format/gzmember.h"
 #include "snapshot/format/pcaphead.h"
 #include "snapshot/format/quantity.h"
@@ -205,9 +204,8 @@ static int open_fd(struct pcapin *in, int *fd, struct error *error)
 	return result;
 }
 
-/* fd is taken over, path is what messages call it. */
-static int open_taken(int fd, const char *path, bool hashed, struct pcapin **out,
-		      struct error *error)
+int pcapin_open_descriptor(int fd, const char *path, bool hashed, struct pcapin **out,
+			   struct error *error)
 {
 	struct pcapin *in = calloc(1, sizeof(*in));
 	int result;
@@ -243,7 +241,7 @@ static int open_as(int dirfd, const char *name, const char *path, bool hashed, s
 	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
 	return fd < 0 ? error_errno(error, path, "cannot open")
-		      : open_taken(fd, path, hashed, out, error);
+		      : pcapin_open_descriptor(fd, path, hashed, out, error);
 }
 
 int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *error)
@@ -254,14 +252,6 @@ int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *
 int pcapin_open_hashed(int dirfd, const char *path, struct pcapin **out, struct error *error)
 {
 	return open_as(dirfd, path, path, true, out, error);
-}
-
-int pcapin_open_file(int dirfd, const char *name, bool hashed, struct pcapin **out,
-		     struct error *error)
-{
-	int fd = evidence_open_file(dirfd, name, O_RDONLY, name, error);
-
-	return fd < 0 ? fd : open_taken(fd, name, hashed, out, error);
 }
 
 int pcapin_open_anew(int fd, const char *path, struct pcapin **out, struct error *error)

@@ -38,10 +38,10 @@ struct pcapin_place {
 int pcapin_open(int dirfd, const char *path, struct pcapin **out, struct error *error);
 /* The same, and hashes what gzip gives as it is read. */
 int pcapin_open_hashed(int dirfd, const char *path, struct pcapin **out, struct error *error);
-/* Either of the two of a file of an evidence directory: ERROR_DAMAGED where another kind of file
- * has the name; never waits, as opening a FIFO would. */
-int pcapin_open_file(int dirfd, const char *name, bool hashed, struct pcapin **out,
-		     struct error *error);
+/* Either of the two of an open file, which is taken over, also on failure; path is for
+ * messages. */
+int pcapin_open_descriptor(int fd, const char *path, bool hashed, struct pcapin **out,
+			   struct error *error);
 /* Its file, borrowed: to be kept by dup(2), not read. */
 int pcapin_descriptor(const struct pcapin *in);
 /* Opens the file of a descriptor once more, to be read by itself from its beginning, whatever

@@ -72,29 +72,26 @@ static int make_chain(const char *previous, const char *fields, size_t length,
 	return done ? 0 : error_set(error, ERROR_MEMORY, path, -1, "no memory for SHA-256");
 }
 
-int custody_hash_file(int dirfd, const char *name, char hex[CUSTODY_HEX_SIZE], uint64_t *bytes,
-		      struct error *error)
+int custody_hash_descriptor(int fd, const char *path, char hex[CUSTODY_HEX_SIZE], uint64_t *bytes,
+			    struct error *error)
 {
 	EVP_MD_CTX *context = NULL;
 	uint8_t *buffer = NULL;
 	uint64_t total = 0;
 	ssize_t length;
 	int status = 0;
-	int fd = evidence_open_file(dirfd, name, O_RDONLY, name, error);
 
-	if (fd < 0)
-		return fd;
 	context = EVP_MD_CTX_new();
 	buffer = malloc(READ_SIZE);
 	if (!context || !buffer || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1) {
-		status = error_set(error, ERROR_MEMORY, name, -1, "no memory for SHA-256");
+		status = error_set(error, ERROR_MEMORY, path, -1, "no memory for SHA-256");
 		goto out;
 	}
-	while ((length = read(fd, buffer, READ_SIZE)) != 0) {
+	while ((length = pread(fd, buffer, READ_SIZE, (off_t)total)) != 0) {
 		if (length < 0 && errno == EINTR)
 			continue;
 		if (length < 0) {
-			status = error_errno(error, name, "cannot read");
+			status = error_errno(error, path, "cannot read");
 			goto out;
 		}
 		if (EVP_DigestUpdate(context, buffer, (size_t)length) != 1)
@@ -102,13 +99,24 @@ int custody_hash_file(int dirfd, const char *name, char hex[CUSTODY_HEX_SIZE], u
 		total += (uint64_t)length;
 	}
 	if (length != 0 || !finish_hash(context, hex)) {
-		status = error_set(error, ERROR_MEMORY, name, -1, "SHA-256 failed");
+		status = error_set(error, ERROR_MEMORY, path, -1, "SHA-256 failed");
 		goto out;
 	}
 	*bytes = total;
 out:
 	free(buffer);
 	EVP_MD_CTX_free(context);
+	return status;
+}
+
+int custody_hash_file(int dirfd, const char *name, char hex[CUSTODY_HEX_SIZE], uint64_t *bytes,
+		      struct error *error)
+{
+	int fd = evidence_open_file(dirfd, name, O_RDONLY, name, error), status;
+
+	if (fd < 0)
+		return fd;
+	status = custody_hash_descriptor(fd, name, hex, bytes, error);
 	close(fd);
 	return status;
 }

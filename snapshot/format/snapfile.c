@@ -504,8 +504,8 @@ static int start(struct snapfile_reader *reader, struct snapfile_reader **out, s
 	return 0;
 }
 
-static int open_file(int dirfd, const char *name, int flags, struct snapfile_reader **out,
-		     struct error *error)
+int snapfile_open_descriptor(int fd, const char *name, struct snapfile_reader **out,
+			     struct error *error)
 {
 	struct snapfile_reader *reader = new_reader(name);
 
@@ -513,15 +513,19 @@ static int open_file(int dirfd, const char *name, int flags, struct snapfile_rea
 		reader->source.input = malloc(INPUT_SIZE);
 	if (!reader || !reader->source.input) {
 		snapfile_close(reader);
+		close(fd);
 		return error_set(error, ERROR_MEMORY, name, -1, "no memory to read snapshots");
-	}
-	int fd = evidence_open_file(dirfd, name, O_RDONLY | flags, name, error);
-	if (fd < 0) {
-		snapfile_close(reader);
-		return fd;
 	}
 	reader->source.fd = fd;
 	return start(reader, out, error);
+}
+
+static int open_file(int dirfd, const char *name, int flags, struct snapfile_reader **out,
+		     struct error *error)
+{
+	int fd = evidence_open_file(dirfd, name, O_RDONLY | flags, name, error);
+
+	return fd < 0 ? fd : snapfile_open_descriptor(fd, name, out, error);
 }
 
 int snapfile_open(int dirfd, const char *name, struct snapfile_reader **out, struct error *error)

@@ -341,6 +341,9 @@ struct snapfile_reader;
 /* Opens gzip or plain text. Fails with ERROR_DAMAGED when it is no regular file,
  * or the first line is not a snapshot's of a version we read. */
 int snapfile_open(int dirfd, const char *name, struct snapfile_reader **out, struct error *error);
+/* The same of an open file, which is taken over, also on failure; name is for messages. */
+int snapfile_open_descriptor(int fd, const char *name, struct snapfile_reader **out,
+			     struct error *error);
 /* The same over memory, for tests and fuzzing; the bytes are borrowed. */
 int snapfile_open_memory(const void *bytes, size_t length, const char *path,
 			 struct snapfile_reader **out, struct error *error);

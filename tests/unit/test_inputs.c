@@ -25,12 +25,15 @@ static void (*meanwhile)(void);
 
 /* -------------------------------------------------------------- a recorder -- */
 
+/* Valid for the next three calls. */
 static const char *name_of(unsigned number, const char *suffix)
 {
-	static char name[EVIDENCE_NAME_SIZE];
+	static char names[4][EVIDENCE_NAME_SIZE];
+	static unsigned next;
 	const char *stem = loading_stem("evidence", number);
+	char *name = names[next++ % 4];
 
-	snprintf(name, sizeof(name), "%s%s", strrchr(stem, '/') + 1, suffix);
+	snprintf(name, EVIDENCE_NAME_SIZE, "%s%s", strrchr(stem, '/') + 1, suffix);
 	return name;
 }
 
@@ -284,10 +287,77 @@ static void put_fifo(void)
 
 static void another_kind_of_file_is_not_waited_for(void **state)
 {
+	struct error error = ERROR_NONE;
+
 	(void)state;
-	verify = true;
-	answers(load(put_fifo, 2), SEGMENT_ROWS, "1|0|1|2\n2|0|1|0\n3|0|1|2\n");
-	assert_int_equal(loading_result.damaged, 1);
+	assert_int_equal(try_load(put_fifo, 2, &error), ERROR_SYSTEM);
+	assert_non_null(strstr(error.path, name_of(2, ".pcap")));
+}
+
+static void copy_capture(unsigned number, const char *to, bool whole)
+{
+	static uint8_t bytes[1 << 16];
+	size_t length = read_capture(number, bytes, sizeof(bytes)) - !whole;
+	int fd = openat(directory, to, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_int_equal(write(fd, bytes, length), length);
+	close(fd);
+}
+
+static void put_another(void)
+{
+	take_away(2, ".pcap");
+	copy_capture(1, name_of(2, ".pcap"), true);
+}
+
+static void put_another_snapshot(void)
+{
+	take_away(2, ".snap.gz");
+	assert_int_equal(
+		linkat(directory, name_of(1, ".snap.gz"), directory, name_of(2, ".snap.gz"), 0), 0);
+}
+
+static void write_into(void)
+{
+	int fd = openat(directory, name_of(2, ".pcap"), O_WRONLY | O_CLOEXEC);
+
+	assert_int_equal(pwrite(fd, "x", 1, 60), 1);
+	close(fd);
+}
+
+/* What is known of a file is not true of another. */
+static void what_is_replaced_meanwhile_is_not_loaded(void **state)
+{
+	void (*const changes[])(void) = {put_another, put_another_snapshot, write_into};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		/* Two changes within a tick of its clock have one time. */
+		static const struct timespec long_ago[2] = {{1, 0}, {1, 0}};
+		struct error error = ERROR_NONE;
+
+		assert_int_equal(utimensat(directory, name_of(2, ".pcap"), long_ago, 0), 0);
+		assert_int_equal(try_load(changes[i], 2, &error), ERROR_SYSTEM);
+		assert_non_null(
+			strstr(error.path, i == 1 ? name_of(2, ".snap.gz") : name_of(2, ".pcap")));
+		assert_non_null(strstr(error.message, "analyze it again"));
+		assert_int_equal(access(loading_path("out.db"), F_OK), -1);
+		end(state);
+		begin(state);
+	}
+}
+
+static void touch(void)
+{
+	copy_capture(2, "copy", true);
+	assert_int_equal(renameat(directory, "copy", directory, name_of(2, ".pcap")), 0);
+	assert_int_equal(fchmodat(directory, name_of(3, ".snap.gz"), 0400, 0), 0);
+}
+
+static void of_the_same_content_it_is(void **state)
+{
+	(void)state;
+	answers(load(touch, 2), SEGMENT_ROWS, "1|0|1|2\n2|0|1|2\n3|0|1|2\n");
 }
 
 static void nothing(void)
@@ -399,6 +469,8 @@ int main(void)
 		IN_A_DIRECTORY(of_whole_segments_there_is_no_row),
 		IN_A_DIRECTORY(nothing_is_no_result),
 		IN_A_DIRECTORY(another_kind_of_file_is_not_waited_for),
+		IN_A_DIRECTORY(what_is_replaced_meanwhile_is_not_loaded),
+		IN_A_DIRECTORY(of_the_same_content_it_is),
 		IN_A_DIRECTORY(what_went_stands_for_no_other),
 	};
 

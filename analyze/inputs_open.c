@@ -1,0 +1,93 @@
+/* The files of inputs, opened: those that were identified, and no others. */
+#include "analyze/inputs.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+struct input_file input_file_of(const struct stat *status)
+{
+	return (struct input_file){
+		.device = status->st_dev,
+		.inode = status->st_ino,
+		.bytes = status->st_size,
+		.modified = status->st_mtim,
+		.changed = status->st_ctim,
+	};
+}
+
+static bool same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static int say_replaced(const char *name, struct error *error)
+{
+	return error_set(error, ERROR_SYSTEM, name, -1,
+			 "it was replaced or changed after it was hashed: analyze it again when "
+			 "nobody changes it");
+}
+
+/* A link that was made, or an owner, changes a file's times too. */
+static int compare_content(int fd, const char *name, const char *sha256, struct error *error)
+{
+	char found[CUSTODY_HEX_SIZE];
+	uint64_t bytes;
+	int status = custody_hash_descriptor(fd, name, found, &bytes, error);
+
+	if (status != 0)
+		return status;
+	return strcmp(found, sha256) == 0 ? 0 : say_replaced(name, error);
+}
+
+/* 0: it is that file, with what was in it. */
+static int compare(int fd, const char *name, const struct input_file *file, const char *sha256,
+		   struct error *error)
+{
+	struct input_file found;
+	struct stat info;
+
+	if (fstat(fd, &info) != 0)
+		return error_errno(error, name, "cannot examine");
+	found = input_file_of(&info);
+	if (found.device == file->device && found.inode == file->inode) {
+		/* One that is being recorded grows. */
+		if (evidence_has_suffix(name, EVIDENCE_PART))
+			return 0;
+		if (found.bytes == file->bytes && same_time(&found.modified, &file->modified) &&
+		    same_time(&found.changed, &file->changed))
+			return 0;
+	}
+	return compare_content(fd, name, sha256, error);
+}
+
+/* The descriptor, or negative. */
+static int open_identified(const struct input *input, const char *name,
+			   const struct input_file *file, const char *sha256, struct error *error)
+{
+	int fd = evidence_open_file(input->dirfd, name, O_RDONLY, name, error), status;
+
+	/* It was a regular file. */
+	if (fd < 0)
+		return fd == ERROR_DAMAGED ? say_replaced(name, error) : fd;
+	status = compare(fd, name, file, sha256, error);
+	if (status == 0)
+		return fd;
+	close(fd);
+	return status;
+}
+
+int input_open_pcap(const struct input *input, bool hashed, struct pcapin **out,
+		    struct error *error)
+{
+	int fd = open_identified(input, input->pcap, &input->pcap_file, input->pcap_sha256, error);
+
+	return fd < 0 ? fd : pcapin_open_descriptor(fd, input->pcap, hashed, out, error);
+}
+
+int input_open_snap(const struct input *input, struct snapfile_reader **out, struct error *error)
+{
+	int fd = open_identified(input, input->snap, &input->snap_file, input->snap_sha256, error);
+
+	return fd < 0 ? fd : snapfile_open_descriptor(fd, input->snap, out, error);
+}
