@@ -272,6 +272,11 @@ static int find_segments(struct inputs *inputs, const char *path, const struct e
 	}
 	if (status == 0)
 		status = read_custody(inputs, &directory, before, &list, only == NULL, error);
+	if (only == NULL && list.odd_count > 0) {
+		if (inputs->odd == 0 || strcmp(list.odd_name, inputs->odd_name) < 0)
+			memcpy(inputs->odd_name, list.odd_name, sizeof(inputs->odd_name));
+		inputs->odd += list.odd_count;
+	}
 	evidence_list_release(&list);
 	if (status == 0 && inputs->count == before && inputs->unfinished == passed)
 		return error_set(error, ERROR_NO_INPUT, path, -1,

@@ -84,6 +84,8 @@ struct inputs {
 	struct absent absent;	     /* of directories that were given as a whole */
 	size_t unfinished;	     /* .part files that were passed over */
 	char unfinished_name[EVIDENCE_NAME_SIZE];
+	size_t odd; /* names of segments' files that no regular file has, and the first */
+	char odd_name[EVIDENCE_NAME_SIZE];
 };
 
 /* Finds everything that paths name. A missing path is ERROR_NO_INPUT, a file

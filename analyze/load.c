@@ -170,6 +170,22 @@ static void report_unfinished(struct load *load)
 	load_report(load, &remark);
 }
 
+/* A link to nowhere, a FIFO: what they were to have is not here. */
+static void report_odd(struct load *load)
+{
+	const size_t count = load->inputs.odd;
+	struct error remark = ERROR_NONE;
+
+	if (count == 0)
+		return;
+	load->result->damaged += count;
+	error_set(&remark, ERROR_DAMAGED, load->inputs.odd_name, -1,
+		  "%zu file%s of segments passed over, which %s no regular file%s: this %s", count,
+		  count == 1 ? "" : "s", count == 1 ? "is" : "are", count == 1 ? "" : "s",
+		  count == 1 ? "one" : "is the first");
+	load_report(load, &remark);
+}
+
 /* Whole segments that a log has, and nobody gave. */
 static void report_absent(struct load *load)
 {
@@ -237,6 +253,7 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 	if (status != 0)
 		goto out;
 	report_unfinished(&load);
+	report_odd(&load);
 	report_absent(&load);
 	if (load.inputs.count == 0) {
 		status = error_set(error, ERROR_NO_INPUT, paths[0], -1,

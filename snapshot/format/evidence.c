@@ -231,8 +231,10 @@ static void sort_and_merge(struct evidence_list *list)
 	list->count = kept + 1;
 }
 
-/* A file of a segment as a segment with this file alone. 1, 0: it is none, or
- * has gone since it was listed, -1: errno. A name that parses fits, as
+#define NO_REGULAR_FILE 2
+
+/* A file of a segment as a segment with this file alone. 1, NO_REGULAR_FILE, 0: it is
+ * none, or has gone since it was listed, -1: errno. A name that parses fits, as
  * evidence_name() made it again. */
 static int examine(int dirfd, const char *name, struct evidence_segment *segment)
 {
@@ -243,11 +245,14 @@ static int examine(int dirfd, const char *name, struct evidence_segment *segment
 	if (evidence_parse_name(name, &segment->stem, &suffix) != 0 || *suffix == '\0')
 		return 0;
 	if (fstatat(dirfd, name, &status, 0) != 0) {
-		/* ENOENT too of a link to nowhere. */
-		return errno == ENOENT || errno == ELOOP ? 0 : -1;
+		if (errno != ENOENT && errno != ELOOP)
+			return -1;
+		/* A link to nowhere, or nothing. */
+		return fstatat(dirfd, name, &status, AT_SYMLINK_NOFOLLOW) == 0 ? NO_REGULAR_FILE
+									       : 0;
 	}
 	if (!S_ISREG(status.st_mode))
-		return 0;
+		return NO_REGULAR_FILE;
 	int found = find_suffix(suffix);
 	if (suffixes[found].kind == KIND_PCAP) {
 		memcpy(segment->pcap, name, strlen(name) + 1);
@@ -272,6 +277,11 @@ static int visit_take(int dirfd, const char *name, struct evidence_list *list)
 	struct evidence_segment segment;
 	int found = examine(dirfd, name, &segment);
 
+	if (found == NO_REGULAR_FILE) {
+		if (list->odd_count++ == 0 || strcmp(name, list->odd_name) < 0)
+			memcpy(list->odd_name, name, strlen(name) + 1);
+		return 1;
+	}
 	if (found <= 0)
 		return found < 0 ? -1 : 1;
 	return append(list, &segment) == 0 ? 1 : -1;
@@ -304,7 +314,7 @@ static int visit_compare(int dirfd, const char *name, struct evidence_list *list
 	if (listed && has_file(listed, suffixes[suffix_at].kind, suffixes[suffix_at].is_part))
 		return 1;
 	int found = examine(dirfd, name, &segment);
-	return found < 0 ? -1 : found == 0;
+	return found < 0 ? -1 : found != 1;
 }
 
 /* 1: all were visited; 0: it was stopped. */

@@ -44,6 +44,10 @@ struct evidence_segment {
 struct evidence_list {
 	struct evidence_segment *segments; /* by number, then time; owned */
 	size_t count, capacity;
+	/* Names of segments' files that no regular file has, such as a link to nowhere, and the
+	 * first of them; not among the segments. */
+	size_t odd_count;
+	char odd_name[EVIDENCE_NAME_SIZE];
 };
 
 /* "000001-20261121T203000.123456789Z" + suffix into name. */

@@ -4,7 +4,7 @@
 # shellcheck disable=SC2154
 . "${0%/*}/lib.sh"
 need_program "$PCAPWHO"
-need_command perl sqlite3 sha256sum
+need_command perl sqlite3 sha256sum mkfifo
 
 sql() { sqlite3 -readonly -batch "$@"; }
 sum_of() { sha256sum <"$1" | cut -d' ' -f1; }
@@ -145,6 +145,20 @@ analyze
 is "$status" 0 "beside a recorder at work"
 like "$err" "1 unfinished segment" "what is being recorded is told"
 unlike "$err" "custody.log has" "what it closes meanwhile is not missed"
+
+for kind in link fifo loop directory; do
+	copy "odd-$kind"
+	rm "$pcap" "$snap"
+	case $kind in
+	link) ln -s nowhere "$pcap" ;;
+	loop) ln -s "${pcap##*/}" "$pcap" ;;
+	fifo) mkfifo "$pcap" ;;
+	directory) mkdir "$pcap" ;;
+	esac
+	analyze
+	is "$status" 2 "a $kind in place of a capture"
+	like "$err" "^pcapwho analyze: ${pcap##*/}: 1 file of segments passed over, which is no regular file" "is told"
+done
 
 # ---- a log that says nothing ----
 copy missing

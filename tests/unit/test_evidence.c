@@ -219,6 +219,8 @@ static void pairs_are_found_in_order(void **state)
 		assert_true(list.segments[3].pcap_is_part && list.segments[3].snap_is_part);
 		assert_int_equal(list.segments[3].pcap_bytes, 6);
 		assert_int_equal(list.segments[3].snap_bytes, 5);
+		assert_int_equal(list.odd_count, 2);
+		assert_string_equal(list.odd_name, "000008-20261121T203000.000000000Z.pcap");
 		evidence_list_release(&list);
 	}
 }
