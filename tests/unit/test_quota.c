@@ -32,7 +32,7 @@ static struct evidence_list list(void)
 			.snap_bytes = 5,
 			.index_bytes = 5,
 		};
-	return (struct evidence_list){segments, COUNT, COUNT};
+	return (struct evidence_list){.segments = segments, .count = COUNT, .capacity = COUNT};
 }
 
 static size_t choose(const struct quota *quota, const struct evidence_list *of,
