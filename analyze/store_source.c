@@ -385,6 +385,10 @@ int store_lock_open(const char *path, struct store_lock **out, struct error *err
 	if (sqlite3_db_readonly(lock->db, "main") == 1)
 		code = error_set(error, ERROR_SYSTEM, path, -1,
 				 "cannot be written, so nothing can be merged into it");
+	/* Reading undoes what was interrupted. */
+	else if (sqlite3_exec(lock->db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL) !=
+		 SQLITE_OK)
+		code = storefile_fail(lock->db, path, "lock", error);
 out:
 	sqlite3_free(name);
 	if (code == 0)
