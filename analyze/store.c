@@ -14,6 +14,7 @@
 
 #include "analyze/schema_sql.h"
 #include "analyze/store_rows.h"
+#include "analyze/store_source.h"
 #include "analyze/storefile.h"
 #include "snapshot/format/quantity.h"
 
@@ -312,6 +313,18 @@ static int refuse_bucket(const struct store *store, int64_t wanted_ns, struct er
 			 quantity_format_duration(wanted_ns, wanted, sizeof wanted));
 }
 
+/* Whoever made it may have put a view that never ends in a table's place. */
+static int check_tables(struct store *store, struct error *error)
+{
+	struct store_ours *ours = NULL;
+	int code = store_ours_new(&ours, error);
+
+	if (code == 0)
+		code = store_ours_check(ours, store->db, store->path, error);
+	store_ours_free(ours);
+	return code;
+}
+
 static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packets,
 			 struct error *error)
 {
@@ -330,7 +343,9 @@ static int open_in_place(struct store *store, int64_t bucket_ns, bool with_packe
 		return error_set(error, ERROR_SYSTEM, store->path, -1,
 				 "cannot be written, so nothing can be added to it");
 	storefile_distrust(store->db);
-	code = refuse_merged(store, error);
+	code = check_tables(store, error);
+	if (code == 0)
+		code = refuse_merged(store, error);
 	if (code == 0)
 		code = store_execute(store, place_pragmas, error);
 	if (code == 0)

@@ -39,14 +39,18 @@ void store_source_close(struct store_source *source)
 }
 
 /* What the database itself is to blame for is damage. */
-static int fail(struct store_source *source, const char *what, struct error *error)
+static int fail_of(sqlite3 *db, const char *path, const char *what, struct error *error)
 {
-	int kind = sqlite3_errcode(source->db) & 0xff;
+	int kind = sqlite3_errcode(db) & 0xff;
 
 	if (kind == SQLITE_ERROR || kind == SQLITE_MISMATCH)
-		return error_damage(error, source->path, -1, what, "%s",
-				    sqlite3_errmsg(source->db));
-	return storefile_fail(source->db, source->path, what, error);
+		return error_damage(error, path, -1, what, "%s", sqlite3_errmsg(db));
+	return storefile_fail(db, path, what, error);
+}
+
+static int fail(struct store_source *source, const char *what, struct error *error)
+{
+	return fail_of(source->db, source->path, what, error);
 }
 
 static int prepare(struct store_source *source, const char *sql, sqlite3_stmt **out,
@@ -87,7 +91,7 @@ void store_ours_free(struct store_ours *ours)
 	free(ours);
 }
 
-static int check_table(struct store_source *source, sqlite3_stmt *theirs, const char *name,
+static int check_table(sqlite3 *db, const char *path, sqlite3_stmt *theirs, const char *name,
 		       const char *wanted, struct error *error)
 {
 	int code = 0, result;
@@ -95,15 +99,15 @@ static int check_table(struct store_source *source, sqlite3_stmt *theirs, const 
 	sqlite3_bind_text(theirs, 1, name, -1, SQLITE_STATIC);
 	result = sqlite3_step(theirs);
 	if (result == SQLITE_DONE) {
-		code = error_damage(error, source->path, -1, "the tables of this version",
-				    "no table %s", name);
+		code = error_damage(error, path, -1, "the tables of this version", "no table %s",
+				    name);
 	} else if (result != SQLITE_ROW) {
-		code = fail(source, "its tables", error);
+		code = fail_of(db, path, "its tables", error);
 	} else {
 		const char *found = (const char *)sqlite3_column_text(theirs, 0);
 
 		if (found == NULL || strcmp(found, wanted) != 0)
-			code = error_damage(error, source->path, -1, "the tables of this version",
+			code = error_damage(error, path, -1, "the tables of this version",
 					    "another table %s: analyze the evidence anew with "
 					    "this pcapwho",
 					    name);
@@ -112,25 +116,26 @@ static int check_table(struct store_source *source, sqlite3_stmt *theirs, const 
 	return code;
 }
 
-static int check_tables(struct store_source *source, struct error *error)
+int store_ours_check(const struct store_ours *ours_all, sqlite3 *db, const char *path,
+		     struct error *error)
 {
 	sqlite3_stmt *ours = NULL, *theirs = NULL;
-	int result = SQLITE_DONE;
-	int code =
-		prepare(source, "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1",
-			&theirs, error);
+	int code = 0, result = SQLITE_DONE;
 
-	if (code == 0 &&
-	    sqlite3_prepare_v2(source->ours->db,
-			       "SELECT name, sql FROM sqlite_schema WHERE type = 'table' "
-			       "AND name NOT LIKE 'sqlite!_%' ESCAPE '!'",
-			       -1, &ours, NULL) != SQLITE_OK)
-		code = storefile_fail(source->ours->db, source->path, "list the tables", error);
+	if (sqlite3_prepare_v2(db,
+			       "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+			       -1, &theirs, NULL) != SQLITE_OK)
+		code = fail_of(db, path, "the tables of this version", error);
+	else if (sqlite3_prepare_v2(ours_all->db,
+				    "SELECT name, sql FROM sqlite_schema WHERE type = 'table' "
+				    "AND name NOT LIKE 'sqlite!_%' ESCAPE '!'",
+				    -1, &ours, NULL) != SQLITE_OK)
+		code = storefile_fail(ours_all->db, path, "list the tables", error);
 	while (code == 0 && (result = sqlite3_step(ours)) == SQLITE_ROW)
-		code = check_table(source, theirs, (const char *)sqlite3_column_text(ours, 0),
+		code = check_table(db, path, theirs, (const char *)sqlite3_column_text(ours, 0),
 				   (const char *)sqlite3_column_text(ours, 1), error);
 	if (code == 0 && result != SQLITE_DONE)
-		code = storefile_fail(source->ours->db, source->path, "list the tables", error);
+		code = storefile_fail(ours_all->db, path, "list the tables", error);
 	sqlite3_finalize(ours);
 	sqlite3_finalize(theirs);
 	return code;
@@ -226,7 +231,7 @@ int store_source_open(const char *path, const struct store_ours *ours, struct st
 	    sqlite3_exec(source->db, STOREFILE_CHECK_PAGES "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
 		code = storefile_fail(source->db, path, "read", error);
 	if (code == 0)
-		code = check_tables(source, error);
+		code = store_ours_check(ours, source->db, path, error);
 	if (code == 0)
 		code = check_verdicts(source, error);
 	if (code == 0)

@@ -14,12 +14,17 @@
 
 #include "snapshot/format/error.h"
 
+struct sqlite3;
 struct store_source;
 
 /* What the tables, views and indexes are to be like. Made once for all sources. */
 struct store_ours;
 int store_ours_new(struct store_ours **out, struct error *error);
 void store_ours_free(struct store_ours *ours); /* NULL works */
+/* Whether each table of db is the very one that this version makes. ERROR_DAMAGED: the message
+ * says which is not. */
+int store_ours_check(const struct store_ours *ours, struct sqlite3 *db, const char *path,
+		     struct error *error);
 
 struct store_source_facts {
 	struct stat status; /* of the file when it was opened */
