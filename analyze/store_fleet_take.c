@@ -198,6 +198,20 @@ static void known_verdict(sqlite3_context *context, int count, sqlite3_value **v
 		result_error(context, "unknown", "verdict", values[0]);
 }
 
+/* told_time(value): a time, or its distance from another, as it is. */
+static void told_time(sqlite3_context *context, int count, sqlite3_value **values)
+{
+	int type = sqlite3_value_type(values[0]);
+	int64_t value = sqlite3_value_int64(values[0]);
+
+	(void)count;
+	if (type == SQLITE_NULL || (type == SQLITE_INTEGER && value <= QUANTITY_MAX_TIME_NS &&
+				    value >= -QUANTITY_MAX_TIME_NS))
+		sqlite3_result_value(context, values[0]);
+	else
+		result_error(context, "no time that can be told:", "ns", values[0]);
+}
+
 static int define(const struct taker *t, char *name, int arguments, void *context,
 		  void (*function)(sqlite3_context *, int, sqlite3_value **))
 {
@@ -220,6 +234,8 @@ static int define_functions(struct taker *t)
 	if (code == 0)
 		code = define(t, sqlite3_mprintf("known_reason"), 1, &t->store->reasons,
 			      known_verdict);
+	if (code == 0)
+		code = define(t, sqlite3_mprintf("told_time"), 1, t, told_time);
 	if (code == 0)
 		code = define(t, sqlite3_mprintf("sum_traffic"), TRAFFIC_COLUMNS,
 			      &t->ids[STORE_OF_CONNECTION], sum_traffic);
@@ -246,6 +262,16 @@ static bool is_count(const char *column, const char *type)
 	for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
 		found = found || strstr(column, counts[i]) != NULL;
 	return found && strcmp(type, "INTEGER") == 0 && strncmp(column, "offset", 6) != 0;
+}
+
+/* By the column's name, too. How often a recorder meant to read is added to nothing. */
+static bool is_time(const char *column, const char *type)
+{
+	size_t length = strlen(column);
+
+	return strcmp(type, "INTEGER") == 0 && strcmp(column, "interval_ns") != 0 &&
+	       (strncmp(column, "time_", 5) == 0 ||
+		(length > 3 && strcmp(column + length - 3, "_ns") == 0));
 }
 
 /* Calls each for the table's columns, as this version has them. */
@@ -299,7 +325,6 @@ static void add_to_lists(const char *table, const char *column, const char *type
 	const struct store_reference *r = store_reference_of(table, column);
 	const char *verdicts = verdicts_of(table, column);
 
-	(void)type;
 	sqlite3_str_appendf(lists->columns, "%s\"%w\"", comma, column);
 	if (r == store_reference_of_unit(table) && strcmp(table, "traffic") == 0)
 		sqlite3_str_appendf(lists->values, "%ssum_traffic(\"%w\", bucket%s)", comma, column,
@@ -313,6 +338,8 @@ static void add_to_lists(const char *table, const char *column, const char *type
 				    store_numbered_tables[r->to], column);
 	else if (verdicts != NULL)
 		sqlite3_str_appendf(lists->values, "%sknown_%s(\"%w\")", comma, verdicts, column);
+	else if (is_time(column, type))
+		sqlite3_str_appendf(lists->values, "%stold_time(\"%w\")", comma, column);
 	else
 		sqlite3_str_appendf(lists->values, "%s\"%w\"", comma, column);
 }

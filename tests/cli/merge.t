@@ -399,6 +399,11 @@ hostile "no time that can be told: bucket -9223372036854775808" "a bucket before
 	"UPDATE OR REPLACE traffic SET bucket = 1 << 63 WHERE connection_id = 2"
 hostile "no time that can be told: bucket 9223372037" "a bucket after all times" \
 	"UPDATE OR REPLACE traffic SET bucket = 9223372037 WHERE connection_id = 2"
+for column in flow.end_ns connection.start_ns process.exit_ns snapshot.begin_ns segment.last_packet_ns; do
+	hostile "table ${column%.*}: no time that can be told: ns 4611686018427387904" "a $column after all times" \
+		"UPDATE ${column%.*} SET ${column#*.} = 1 << 62"
+done
+hostile "table flow: no time that can be told: ns -9223372036854775808" "a time before all times" "UPDATE flow SET start_ns = 1 << 63"
 cp c.db lies.db
 sqlite3 lies.db "UPDATE process_bucket SET sent_bytes = 1 << 62; DELETE FROM process_period"
 merge new.db a.db b.db lies.db
@@ -449,6 +454,9 @@ wrong_packets "sizes that only add up" "UPDATE packet_row SET size_2 = size_2 - 
 wrong_packets "a packet of no size" "UPDATE packet_row SET size_2 = NULL WHERE place = 0"
 wrong_packets "a rule that is none" "UPDATE packet_row SET size_2 = size_2 & ~62 WHERE place = 0"
 wrong_packets "a reason that is none" "UPDATE packet_row SET size_2 = size_2 | 62 WHERE place = 0"
+cp c-packets.db hostile.db
+sqlite3 hostile.db "UPDATE packet_row SET time_2 = 1 << 62 WHERE place = 0"
+refused 1 "^pcapwho merge: hostile.db: .*table packet_row: no time that can be told: ns 46" "a packet after all times" new.db packets.db hostile.db
 cp c.db trap.db
 sqlite3 trap.db "CREATE TABLE trap (x); CREATE TRIGGER t AFTER INSERT ON connection BEGIN INSERT INTO trap VALUES (1); END;
 	CREATE VIEW pragma_table_info AS SELECT 'x' AS name; CREATE TABLE pragma_table_xinfo (name);
