@@ -12,18 +12,11 @@ int absent_note(struct absent *absent, const struct evidence_stem *stem, bool ac
 	return 0;
 }
 
-static int compare_stems(const struct evidence_stem *a, const struct evidence_stem *b)
-{
-	if (a->number != b->number)
-		return a->number < b->number ? -1 : 1;
-	return (a->opened_ns > b->opened_ns) - (a->opened_ns < b->opened_ns);
-}
-
 /* What accounts for a segment comes first of what is noted of it. */
 static int compare_notes(const void *left, const void *right)
 {
 	const struct absent_note *a = left, *b = right;
-	int order = compare_stems(&a->stem, &b->stem);
+	int order = evidence_compare(&a->stem, &b->stem);
 
 	return order != 0 ? order : (int)b->accounted - (int)a->accounted;
 }
@@ -37,7 +30,8 @@ size_t absent_count(struct absent *absent, struct evidence_stem *first)
 	for (size_t i = 0; i < absent->count; i++) {
 		const struct absent_note *note = &absent->notes[i];
 
-		if (note->accounted || (i > 0 && compare_stems(&note[-1].stem, &note->stem) == 0))
+		if (note->accounted ||
+		    (i > 0 && evidence_compare(&note[-1].stem, &note->stem) == 0))
 			continue;
 		if (count++ == 0)
 			*first = note->stem;

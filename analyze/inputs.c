@@ -72,20 +72,12 @@ struct custody_reading {
 	bool failed;   /* for want of memory */
 };
 
-/* A directory's inputs are by number: the first that is not below it. */
-static size_t first_of_number(const struct custody_reading *reading, uint64_t number)
+/* A directory's inputs are in the order of its listing. */
+static int compare_stem(const void *key, const void *element)
 {
-	size_t from = reading->first, until = reading->inputs->count;
+	const struct input *input = element;
 
-	while (from < until) {
-		size_t middle = from + (until - from) / 2;
-
-		if (reading->inputs->items[middle].number < number)
-			from = middle + 1;
-		else
-			until = middle;
-	}
-	return from;
+	return evidence_compare(key, &(struct evidence_stem){input->number, input->opened_ns});
 }
 
 /* Whether name is that of the capture before it was compressed. */
@@ -130,14 +122,12 @@ static void note_segment(struct custody_reading *reading, const struct custody_e
 }
 
 /* An entry tells of the other file of a pair. */
-static void note_missing(struct input *input, const struct custody_entry *entry,
-			 const struct evidence_stem *stem, const char *suffix)
+static void note_missing(struct input *input, const struct custody_entry *entry, const char *suffix)
 {
 	bool is_pcap = input->pcap == NULL && is_capture(suffix);
 	bool is_snap = input->snap == NULL && strcmp(suffix, EVIDENCE_SNAP) == 0;
 
-	if (stem->opened_ns != input->opened_ns || (!is_pcap && !is_snap) ||
-	    (entry->sha256 == NULL && !has_expired(entry)))
+	if ((!is_pcap && !is_snap) || (entry->sha256 == NULL && !has_expired(entry)))
 		return;
 	snprintf(input->missing, sizeof(input->missing), "%s", entry->file);
 	input->missing_expired = has_expired(entry);
@@ -150,9 +140,8 @@ static bool has_hash(const struct custody_entry *entry)
 	       strspn(entry->sha256, "0123456789abcdef") == CUSTODY_HEX_SIZE - 1;
 }
 
-/* The entry is of a segment of its number. */
-static void note_input(struct input *input, const struct custody_entry *entry,
-		       const struct evidence_stem *stem, const char *suffix)
+/* The entry is of its segment. */
+static void note_input(struct input *input, const struct custody_entry *entry, const char *suffix)
 {
 	bool pcap = input->pcap != NULL && strcmp(input->pcap, entry->file) == 0;
 	bool snap = input->snap != NULL && strcmp(input->snap, entry->file) == 0;
@@ -165,7 +154,7 @@ static void note_input(struct input *input, const struct custody_entry *entry,
 		snprintf(input->recorded_sha256, sizeof(input->recorded_sha256), "%s",
 			 entry->sha256);
 	if (!pcap && !snap) {
-		note_missing(input, entry, stem, suffix);
+		note_missing(input, entry, suffix);
 		return;
 	}
 	input->repaired |= strcmp(entry->event, "repair") == 0;
@@ -178,15 +167,20 @@ static void note_input(struct input *input, const struct custody_entry *entry,
 static void note_entry(const struct custody_entry *entry, void *context)
 {
 	struct custody_reading *reading = context;
+	struct input *input = NULL;
 	struct evidence_stem stem;
 	const char *suffix;
+	size_t count;
 
 	if (entry->file == NULL || evidence_parse_name(entry->file, &stem, &suffix) != 0)
 		return;
 	note_segment(reading, entry, &stem, suffix);
-	for (size_t i = first_of_number(reading, stem.number);
-	     i < reading->inputs->count && reading->inputs->items[i].number == stem.number; i++)
-		note_input(&reading->inputs->items[i], entry, &stem, suffix);
+	count = reading->inputs->count - reading->first;
+	if (count > 0)
+		input = bsearch(&stem, &reading->inputs->items[reading->first], count,
+				sizeof(*input), compare_stem);
+	if (input != NULL)
+		note_input(input, entry, suffix);
 }
 
 static void forget_entries(struct input *input)
@@ -246,42 +240,100 @@ static int add_segment(struct inputs *inputs, const struct input *group,
 			 error);
 }
 
-static int find_segments(struct inputs *inputs, const char *path, const struct evidence_stem *only,
+/* An argument that names a directory, or one of its segments. */
+struct wanted {
+	char *directory; /* owned */
+	bool is_whole;
+	struct evidence_stem stem; /* of one segment */
+	bool found;
+};
+
+static int compare_wanted(const void *left, const void *right)
+{
+	const struct wanted *a = left, *b = right;
+	int order = strcmp(a->directory, b->directory);
+
+	if (order == 0)
+		order = (int)b->is_whole - (int)a->is_whole;
+	return order != 0 ? order : evidence_compare(&a->stem, &b->stem);
+}
+
+/* Whatever of one directory is wanted, sorted: it is listed, and its log read, once. */
+struct wanted_directory {
+	struct wanted *items; /* borrowed */
+	size_t count;
+};
+
+static struct wanted *find_wanted(const struct wanted_directory *wanted,
+				  const struct evidence_stem *stem)
+{
+	const struct wanted key = {.directory = wanted->items[0].directory, .stem = *stem};
+
+	return bsearch(&key, wanted->items, wanted->count, sizeof(key), compare_wanted);
+}
+
+static int say_no_segments(const char *path, struct error *error)
+{
+	return error_set(error, ERROR_NO_INPUT, path, -1,
+			 "no segments here: wanted files such as "
+			 "000001-20261121T203000.123456789Z.pcap with their .snap.gz");
+}
+
+static int add_segments(struct inputs *inputs, const struct input_directory *directory,
+			const struct evidence_list *list, const struct wanted_directory *wanted,
+			struct error *error)
+{
+	const size_t before = inputs->count, passed = inputs->unfinished;
+	struct input group = {.dirfd = directory->fd, .path = directory->path};
+	int status = 0;
+
+	for (size_t i = 0; i < list->count && status == 0; i++) {
+		const struct evidence_segment *segment = &list->segments[i];
+		struct wanted *named = find_wanted(wanted, &segment->stem);
+		size_t count = inputs->count;
+
+		group.group_ns = list->segments[0].stem.opened_ns;
+		evidence_name(&list->segments[0].stem, "", group.group_name);
+		if (named == NULL && !wanted->items[0].is_whole)
+			continue;
+		status = add_segment(inputs, &group, segment, named != NULL, error);
+		if (named != NULL)
+			named->found = inputs->count > count;
+	}
+	if (status == 0 && wanted->items[0].is_whole && inputs->count == before &&
+	    inputs->unfinished == passed)
+		return say_no_segments(directory->path, error);
+	for (size_t i = 0; i < wanted->count && status == 0; i++) {
+		const struct wanted *item = &wanted->items[i];
+
+		if (!item->is_whole && !find_wanted(wanted, &item->stem)->found)
+			return say_no_segments(directory->path, error);
+	}
+	return status;
+}
+
+static int find_segments(struct inputs *inputs, const struct wanted_directory *wanted,
 			 struct error *error)
 {
+	const char *path = wanted->items[0].directory;
+	const bool is_whole = wanted->items[0].is_whole;
+	const size_t before = inputs->count;
 	struct input_directory directory;
 	struct evidence_list list = {0};
-	size_t before = inputs->count, passed = inputs->unfinished;
 	int status = add_directory(inputs, path, &directory, error);
 
 	if (status == 0)
 		status = evidence_list_read(directory.fd, path, &list, error);
-	for (size_t i = 0; i < list.count && status == 0; i++) {
-		const struct evidence_segment *segment = &list.segments[i];
-		struct input group = {
-			.dirfd = directory.fd,
-			.path = directory.path,
-			.group_ns = list.segments[0].stem.opened_ns,
-		};
-
-		evidence_name(&list.segments[0].stem, "", group.group_name);
-		if (only != NULL && (segment->stem.number != only->number ||
-				     segment->stem.opened_ns != only->opened_ns))
-			continue;
-		status = add_segment(inputs, &group, segment, only != NULL, error);
-	}
 	if (status == 0)
-		status = read_custody(inputs, &directory, before, &list, only == NULL, error);
-	if (only == NULL && list.odd_count > 0) {
+		status = add_segments(inputs, &directory, &list, wanted, error);
+	if (status == 0)
+		status = read_custody(inputs, &directory, before, &list, is_whole, error);
+	if (is_whole && list.odd_count > 0) {
 		if (inputs->odd == 0 || strcmp(list.odd_name, inputs->odd_name) < 0)
 			memcpy(inputs->odd_name, list.odd_name, sizeof(inputs->odd_name));
 		inputs->odd += list.odd_count;
 	}
 	evidence_list_release(&list);
-	if (status == 0 && inputs->count == before && inputs->unfinished == passed)
-		return error_set(error, ERROR_NO_INPUT, path, -1,
-				 "no segments here: wanted files such as "
-				 "000001-20261121T203000.123456789Z.pcap with their .snap.gz");
 	return status;
 }
 
@@ -316,35 +368,59 @@ static int find_capture(struct inputs *inputs, const char *path, struct error *e
 	return add_input(inputs, &item, name, NULL, error);
 }
 
-static int find_path(struct inputs *inputs, const char *path, struct error *error)
+/* The directory of a path, as far as its last slash; the caller frees it. */
+static char *directory_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (slash == NULL)
+		return strdup(".");
+	return strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+/* Bare captures are added, of all else *wanted gets one more. */
+static int find_path(struct inputs *inputs, const char *path, struct wanted *wanted, size_t *count,
+		     struct error *error)
 {
 	const char *slash = strrchr(path, '/'), *suffix;
-	struct evidence_stem stem;
+	struct wanted *item = &wanted[*count];
 	struct stat st;
-	char *parent;
-	int status;
 
 	if (stat(path, &st) != 0)
 		return error_errno(error, path, "cannot read it");
-	if (S_ISDIR(st.st_mode))
-		return find_segments(inputs, path, NULL, error);
-	if (evidence_parse_name(slash == NULL ? path : slash + 1, &stem, &suffix) != 0)
+	*item = (struct wanted){.is_whole = S_ISDIR(st.st_mode)};
+	if (!item->is_whole &&
+	    evidence_parse_name(slash == NULL ? path : slash + 1, &item->stem, &suffix) != 0)
 		return find_capture(inputs, path, error);
-	parent = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
-	if (parent == NULL)
+	item->directory = item->is_whole ? strdup(path) : directory_of(path);
+	if (item->directory == NULL)
 		return no_memory(error);
-	status = find_segments(inputs, parent, &stem, error);
-	free(parent);
-	return status;
+	++*count;
+	return 0;
 }
 
 int inputs_find(char *const *paths, size_t count, struct inputs *out, struct error *error)
 {
-	int status = 0;
+	struct wanted *wanted = calloc(count + 1, sizeof(*wanted));
+	size_t wanted_count = 0;
+	int status = wanted == NULL ? no_memory(error) : 0;
 
 	*out = (struct inputs){0};
 	for (size_t i = 0; i < count && status == 0; i++)
-		status = find_path(out, paths[i], error);
+		status = find_path(out, paths[i], wanted, &wanted_count, error);
+	if (status == 0 && wanted_count > 0)
+		qsort(wanted, wanted_count, sizeof(*wanted), compare_wanted);
+	for (size_t i = 0, next; i < wanted_count && status == 0; i = next) {
+		next = i + 1;
+		while (next < wanted_count &&
+		       strcmp(wanted[next].directory, wanted[i].directory) == 0)
+			next++;
+		status =
+			find_segments(out, &(struct wanted_directory){&wanted[i], next - i}, error);
+	}
+	for (size_t i = 0; i < wanted_count; i++)
+		free(wanted[i].directory);
+	free(wanted);
 	if (status != 0)
 		inputs_release(out);
 	return status;
@@ -498,8 +574,8 @@ static void note_again(const struct custody_entry *entry, void *context)
 	const char *suffix;
 
 	if (entry->file != NULL && evidence_parse_name(entry->file, &stem, &suffix) == 0 &&
-	    stem.number == input->number)
-		note_input(input, entry, &stem, suffix);
+	    compare_stem(&stem, input) == 0)
+		note_input(input, entry, suffix);
 }
 
 static bool is_there(const struct input *input, const char *name)

@@ -167,16 +167,17 @@ static int append(struct evidence_list *list, const struct evidence_segment *seg
 	return 0;
 }
 
+int evidence_compare(const struct evidence_stem *a, const struct evidence_stem *b)
+{
+	if (a->number != b->number)
+		return a->number < b->number ? -1 : 1;
+	return (a->opened_ns > b->opened_ns) - (a->opened_ns < b->opened_ns);
+}
+
 static int compare(const void *a, const void *b)
 {
-	const struct evidence_stem *x = &((const struct evidence_segment *)a)->stem;
-	const struct evidence_stem *y = &((const struct evidence_segment *)b)->stem;
-
-	if (x->number != y->number)
-		return x->number < y->number ? -1 : 1;
-	if (x->opened_ns != y->opened_ns)
-		return x->opened_ns < y->opened_ns ? -1 : 1;
-	return 0;
+	return evidence_compare(&((const struct evidence_segment *)a)->stem,
+				&((const struct evidence_segment *)b)->stem);
 }
 
 static int rank_of(const char *name)

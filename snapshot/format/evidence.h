@@ -50,6 +50,8 @@ struct evidence_list {
 	char odd_name[EVIDENCE_NAME_SIZE];
 };
 
+/* By number, then time; as strcmp. */
+int evidence_compare(const struct evidence_stem *a, const struct evidence_stem *b);
 /* "000001-20261121T203000.123456789Z" + suffix into name. */
 void evidence_name(const struct evidence_stem *stem, const char *suffix,
 		   char name[EVIDENCE_NAME_SIZE]);

@@ -160,6 +160,19 @@ for kind in link fifo loop directory; do
 	like "$err" "^pcapwho analyze: ${pcap##*/}: 1 file of segments passed over, which is no regular file" "is told"
 done
 
+# ---- files of one directory, beside it and each other ----
+copy named
+part=$(echo "$dir"/000002-*.pcap).part
+mv "${part%.part}" "$part"
+run "$PCAPWHO" analyze -q -o "$TMP/named-1.db" "$dir" "$part"
+is "$(sql "$TMP/named-1.db" "SELECT group_concat(packets) FROM segment")" "455,165" "an unfinished file that is named is loaded beside its directory"
+unlike "$err" "unfinished" "and not passed over"
+run "$PCAPWHO" analyze -q -o "$TMP/named-2.db" "$part" "$dir"/000001-*.snap.gz "$dir"/000002-*.snap.gz "$dir"/000001-*.pcap "$dir/"
+is "$(sum_of "$TMP/named-2.db")" "$(sum_of "$TMP/named-1.db")" "the same in any order, and however often it is named"
+run "$PCAPWHO" analyze -q -o "$TMP/named-3.db" "$part" "$dir/000001-"*.pcap "$TMP"/index/000001-*.idx
+is "$status" 66 "one that names no segment that is there"
+like "$err" "no segments here" "is an error"
+
 # ---- a log that says nothing ----
 copy missing
 rm "$dir/custody.log"
