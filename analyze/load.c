@@ -56,7 +56,10 @@ static int identify(struct load *load, struct error *error)
 {
 	struct identify all = {
 		.load = load, .lock = PTHREAD_MUTEX_INITIALIZER, .error = ERROR_NONE};
-	unsigned count = load->options->workers, started = 0;
+	/* No more than there is something to do for. */
+	unsigned count = load->inputs.count < load->options->workers ? (unsigned)load->inputs.count
+								     : load->options->workers;
+	unsigned started = 0;
 	pthread_t *threads = calloc(count, sizeof(*threads));
 
 	while (threads != NULL && started + 1 < count &&
