@@ -10,7 +10,6 @@
 
 #include "analyze/grow.h"
 #include "analyze/pcapin.h"
-#include "snapshot/format/snapfile.h"
 
 static int no_memory(struct error *error)
 {
@@ -509,22 +508,6 @@ void input_check_content(struct input *input, const char *sha256)
 		     "another SHA-256 of what is in it, %s", sha256);
 }
 
-/* Damage is found again when it is loaded. */
-static void read_header(struct input *input)
-{
-	struct snapfile_reader *reader = NULL;
-	struct snap_record record;
-
-	input->snap_tells = snapfile_open(input->dirfd, input->snap, &reader, NULL) == 0;
-	while (input->snap_tells && snapfile_next(reader, &record, NULL) == 1 &&
-	       record.type == SNAP_TYPE_META) {
-		if (strcmp(record.u.meta.key, "recording") == 0 && record.u.meta.value != NULL)
-			snprintf(input->recording, sizeof(input->recording), "%s",
-				 record.u.meta.value);
-	}
-	snapfile_close(reader);
-}
-
 void input_path(const struct input *input, const char *name, char out[PATH_MAX])
 {
 	size_t length = strlen(input->path);
@@ -541,7 +524,9 @@ static int identify_files(struct input *input, struct error *error)
 {
 	int status = 0;
 
-	input->pcap_altered = input->snap_altered = (struct error)ERROR_NONE;
+	input->pcap_altered = (struct error)ERROR_NONE;
+	if (!input->snap_is_foreign)
+		input->snap_altered = (struct error)ERROR_NONE;
 	if (input->pcap != NULL) {
 		const struct input_logged *logged = &input->pcap_logged;
 
@@ -561,7 +546,7 @@ static int identify_files(struct input *input, struct error *error)
 		status = hash(input, input->snap, &input->snap_logged, &input->snap_file,
 			      input->snap_sha256, &input->snap_bytes, &input->snap_altered, error);
 	if (status == 0 && input->snap != NULL)
-		read_header(input);
+		input_read_header(input);
 	return status;
 }
 

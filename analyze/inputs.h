@@ -64,6 +64,9 @@ struct input {
 	bool missing_expired; /* as the log says */
 	bool missing_went;    /* it was there when the directory was listed */
 	bool verify;	      /* nothing is believed of it */
+	/* The snapshot file beside the capture says that it is another segment's: it is not read,
+	 * snap is NULL, and snap_altered says so. */
+	bool snap_is_foreign;
 	/* Not what the log says; code 0: it is, or nothing is said. */
 	struct error pcap_altered, snap_altered;
 	char group_name[EVIDENCE_NAME_SIZE]; /* first stem in its directory; sorts what began at
@@ -96,6 +99,8 @@ int inputs_find(char *const *paths, size_t count, struct inputs *out, struct err
  * was logged before that, unless verify: to hash it takes longer than to analyze it. */
 int input_identify(struct input *input, bool verify, struct error *error);
 struct input_file input_file_of(const struct stat *status);
+/* Whose the snapshots are, as their header says. */
+void input_read_header(struct input *input);
 /* After a file was not found: a recorder at work compresses and removes what was listed. 1: the
  * input names, and has identified, what is there now under another name, and what is not is
  * missing; both files may be. 0: nothing changed. Names are freed. */

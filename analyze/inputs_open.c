@@ -2,8 +2,13 @@
 #include "analyze/inputs.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "snapshot/format/quantity.h"
 
 struct input_file input_file_of(const struct stat *status)
 {
@@ -90,4 +95,43 @@ int input_open_snap(const struct input *input, struct snapfile_reader **out, str
 	int fd = open_identified(input, input->snap, &input->snap_file, input->snap_sha256, error);
 
 	return fd < 0 ? fd : snapfile_open_descriptor(fd, input->snap, out, error);
+}
+
+/* Snapshots of another time and other processes would name wrong owners. */
+static void refuse_foreign(struct input *input, uint64_t number)
+{
+	char wanted[sizeof("snapshots of segment 18446744073709551615")];
+
+	snprintf(wanted, sizeof(wanted), "snapshots of segment %" PRIu64, input->number);
+	error_damage(&input->snap_altered, input->snap, -1, wanted,
+		     "those of segment %" PRIu64 ": the capture is loaded without them", number);
+	input->snap_is_foreign = true;
+	input->snap_tells = false;
+	input->recording[0] = input->snap_sha256[0] = '\0';
+	input->snap_bytes = 0;
+	free(input->snap);
+	input->snap = NULL;
+}
+
+/* Damage is found again when it is loaded. */
+void input_read_header(struct input *input)
+{
+	struct snapfile_reader *reader = NULL;
+	struct snap_record record;
+	uint64_t number = 0;
+
+	input->snap_tells = snapfile_open(input->dirfd, input->snap, &reader, NULL) == 0;
+	while (input->snap_tells && snapfile_next(reader, &record, NULL) == 1 &&
+	       record.type == SNAP_TYPE_META) {
+		const char *key = record.u.meta.key, *value = record.u.meta.value;
+
+		if (strcmp(key, "recording") == 0 && value != NULL)
+			snprintf(input->recording, sizeof(input->recording), "%s", value);
+		if (strcmp(key, "segment") == 0 && value != NULL &&
+		    quantity_parse_uint(value, EVIDENCE_MAX_NUMBER, &number) != 0)
+			number = 0;
+	}
+	snapfile_close(reader);
+	if (input->pcap != NULL && number != 0 && number != input->number)
+		refuse_foreign(input, number);
 }

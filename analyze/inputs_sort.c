@@ -89,7 +89,7 @@ void input_join(struct input *counts, const struct input *copy)
 		if (strcmp(counts->pcap_sha256, copy->pcap_sha256) == 0)
 			join_content(counts, copy);
 	}
-	if (counts->snap != NULL && copy->snap != NULL)
+	if ((counts->snap == NULL) == (copy->snap == NULL))
 		join_altered(copy, &copy->snap_altered, &counts->snap_altered);
 }
 

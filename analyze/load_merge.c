@@ -302,6 +302,13 @@ static int note_missing(struct load *load, const struct input *input, struct err
 	return merge_damaged(load->merge, &damage, error);
 }
 
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash != NULL ? slash + 1 : path;
+}
+
 static int note_damages(struct load *load, struct job *job, struct error *error)
 {
 	struct input *input = job->input;
@@ -318,7 +325,9 @@ static int note_damages(struct load *load, struct job *job, struct error *error)
 	if (!job->pcap_damaged)
 		input_check_content(input, job->content_sha256);
 	if (status == 0 && input->snap_altered.code != 0)
-		status = note_damage(load, input, &input->snap_altered, "altered", input->snap,
+		status = note_damage(load, input, &input->snap_altered, "altered",
+				     input->snap != NULL ? input->snap
+							 : base_name(input->snap_altered.path),
 				     true, error);
 	if (status == 0 && input->pcap_altered.code != 0)
 		status = note_damage(load, input, &input->pcap_altered, "altered", input->pcap,

@@ -86,6 +86,27 @@ is "$status" 2 "a snapshot file that was written anew"
 like "$err" "${snap##*/}: wanted what custody.log has of it" "is always told"
 is "$(altered)" "${snap##*/}" "and in coverage"
 
+# ---- snapshots of another segment ----
+copy foreign
+cp "$dir"/000002-*.snap.gz "$snap"
+copy foreign-too
+rm "$dir/custody.log"
+rewrite "$snap" 's/^(meta\tsegment\t).*/${1}77/'
+for name in foreign foreign-too; do
+	dir=$TMP/$name
+	analyze
+	is "$status" 2 "$name: snapshots that say they are another segment's"
+	like "$err" "$name/${snap##*/}: wanted snapshots of segment 1, found those of segment (2|77): the capture is loaded without them" "are told"
+	is "$(altered)" "${snap##*/}" "and in coverage"
+	is "$(sql "$dir.db" "SELECT packets, snap_name FROM segment WHERE number IS 1 OR pcap_name LIKE '000001%'")" "455|" "the capture is loaded without them"
+	is "$(sql "$dir.db" "SELECT count(*) FROM snapshot JOIN segment USING (segment_id) WHERE number = 1")" 0 "none of them is"
+done
+copy unsaid
+rm "$dir/custody.log"
+rewrite "$snap" '$_ = "" if /^meta\tsegment\t/'
+analyze
+is "$status$err" 0 "snapshots that do not say whose they are are taken"
+
 # ---- files that are not there ----
 missing() { sql "$dir.db" "SELECT subject FROM coverage WHERE kind = 'missing-file'"; }
 for gone in pcap snap; do
