@@ -309,6 +309,30 @@ static const char *base_name(const char *path)
 	return slash != NULL ? slash + 1 : path;
 }
 
+/* What goes on from a segment to the next is known only in their order. */
+static int note_late(struct load *load, const struct input *input, struct error *error)
+{
+	const char *name = input->pcap != NULL ? input->pcap : input->snap;
+	struct merge_damage damage = {.kind = "late",
+				      .subject = name,
+				      .detail =
+					      "loaded after later segments of its recording: what "
+					      "goes on from one to another may be two rows, or "
+					      "judged without the other, and a row that it is "
+					      "missing stays",
+				      .is_whole = true};
+	struct error said = ERROR_NONE;
+
+	error_set(
+		&said, ERROR_DAMAGED, name, -1,
+		"later segments of its recording are in the database already, so what goes on from "
+		"one to another may be told otherwise than in their order, and what said that it "
+		"is missing stays: analyze all of them into a new database");
+	say_path(input, &said);
+	load_report(load, &said);
+	return merge_damaged(load->merge, &damage, error);
+}
+
 static int note_damages(struct load *load, struct job *job, struct error *error)
 {
 	struct input *input = job->input;
@@ -316,6 +340,8 @@ static int note_damages(struct load *load, struct job *job, struct error *error)
 
 	if (input->missing[0] != '\0')
 		status = note_missing(load, input, error);
+	if (status == 0 && merge_is_late(load->merge))
+		status = note_late(load, input, error);
 	/* What is damaged is not the file that its log tells of: its row says which it is. What
 	 * is gone since it was read cannot be hashed any more. */
 	if (status == 0 && job->pcap_damaged)
@@ -359,6 +385,7 @@ static int merge_job(struct load *load, struct job *job, bool is_last, struct er
 		.repaired = input->repaired,
 		.timeline = &job->timeline,
 	};
+	bool is_late;
 	int status;
 
 	if (job->status != 0) {
@@ -372,6 +399,7 @@ static int merge_job(struct load *load, struct job *job, bool is_last, struct er
 		status = merge_begin(load->merge, &segment, error);
 	if (status == 0)
 		status = merge_parts(load, job, error);
+	is_late = status == 0 && merge_is_late(load->merge);
 	if (status == 0)
 		status = note_damages(load, job, error);
 	if (status == 0)
@@ -382,7 +410,8 @@ static int merge_job(struct load *load, struct job *job, bool is_last, struct er
 	if (status == 0)
 		status = store_commit(load->store, error);
 	if (job->snap_damaged || job->pcap_damaged || input->snap_altered.code != 0 ||
-	    input->pcap_altered.code != 0 || (input->missing[0] != '\0' && !input->missing_expired))
+	    input->pcap_altered.code != 0 || is_late ||
+	    (input->missing[0] != '\0' && !input->missing_expired))
 		load->result->damaged++;
 	return status;
 }

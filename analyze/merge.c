@@ -337,6 +337,11 @@ int merge_begin(struct merge *merge, const struct merge_segment *segment, struct
 	return merge_state_begin(merge, segment, error);
 }
 
+bool merge_is_late(const struct merge *merge)
+{
+	return merge->row.number > 0 && (uint64_t)merge->row.number < merge->recording->last_number;
+}
+
 int merge_damaged(struct merge *merge, const struct merge_damage *damage, struct error *error)
 {
 	struct store_coverage row = {

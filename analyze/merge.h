@@ -35,7 +35,7 @@ bool merge_uuid_is_made_up(const char *uuid);
 
 /* Something missing or skipped that only the loader knows. */
 struct merge_damage {
-	const char *kind; /* "damaged" "torn" "missing" "altered" */
+	const char *kind; /* "damaged" "torn" "missing" "altered" "late" */
 	const char *subject, *detail;
 	bool is_whole; /* all of the file was read */
 };
@@ -47,6 +47,9 @@ void merge_free(struct merge *merge);
 /* A segment is begin, its parts in order, end; the caller has a transaction open. */
 int merge_begin(struct merge *merge, const struct merge_segment *segment, struct error *error);
 int merge_part(struct merge *merge, const struct replay_part *part, struct error *error);
+/* Between begin and end: whether a segment of a higher number of its recording was loaded before,
+ * so that the rows may be others than those of one load of all. */
+bool merge_is_late(const struct merge *merge);
 int merge_damaged(struct merge *merge, const struct merge_damage *damage, struct error *error);
 /* content_sha256: of the capture as it was before gzip; NULL: not known. */
 int merge_end(struct merge *merge, const char *content_sha256, struct error *error);

@@ -91,4 +91,15 @@ for pcap in "${pcaps[@]}"; do
 done
 is "$(dump packetsteps | sha256sum)" "$(dump packets | sha256sum)" "with a row for each packet too" ||
 	diag "$(diff <(dump packets) <(dump packetsteps) | head -20)"
+
+# ---- out of order ----
+# What goes on from a segment to the next is known only in their order, so it is said.
+is "$(sqlite3 -readonly "$TMP/steps.db" "SELECT count(*) FROM coverage WHERE kind = 'late'")" 0 "in their order, none is late"
+analyze late "${pcaps[1]}"
+run "$PCAPWHO" analyze -q "${pcaps[0]}" -o "$TMP/late.db"
+is "$status" 2 "a segment after a later one: exit status 2"
+like "$err" "${pcaps[0]}: later segments of its recording are in the database already, .*: analyze all of them into a new database" "and what to do"
+is "$(sqlite3 -readonly "$TMP/late.db" "SELECT number, kind, subject FROM coverage JOIN segment USING (segment_id) WHERE kind = 'late';
+	SELECT sum(abs(difference)) FROM accounting")" "1|late|$(basename "${pcaps[0]}")
+0" "and the database tells which it is, and accounts for all packets"
 done_testing
