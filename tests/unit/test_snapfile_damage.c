@@ -166,8 +166,8 @@ static int read_times(int64_t begin_ns, int64_t end_ns, int64_t monotonic_ns, in
 	struct sample_blob blob;
 
 	snapframe_init(&frame, SNAP_KEY, "start");
-	frame.head =
-		(struct snap_frame){1, SNAP_KEY, "start", begin_ns, end_ns, monotonic_ns, boot_ns, 0};
+	frame.head = (struct snap_frame){1,	 SNAP_KEY,     "start", begin_ns,
+					 end_ns, monotonic_ns, boot_ns, 0};
 	assert_int_equal(snapfile_writer_open(dup(fd), "x", &writer, NULL), 0);
 	assert_int_equal(snapfile_writer_frame(writer, &frame, NULL), 0);
 	assert_int_equal(snapfile_writer_close(writer, NULL), 0);
