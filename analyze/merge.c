@@ -149,9 +149,7 @@ static int take_flow(struct merge *merge, const struct flow *flow, const struct 
 		merge->totals.flows++;
 		return status == 0 ? merge_put_flow(merge, live, STORE_INSERT, error) : status;
 	}
-	status = merge_say_answered(merge, live, false, error);
-	if (status != 0)
-		return status;
+	merge_note_said(merge, live);
 	flow_join(&live->flow, flow);
 	for (int e = 0; e < 2; e++)
 		live->flow.end[e].local |= flow->end[e].local;
@@ -181,7 +179,7 @@ static int merge_flow_part(struct merge *merge, const struct replay_part *part, 
 	if (!insert && status == 0)
 		status = merge_note_stale(merge, merge->hand_place, error);
 	if (!insert && status == 0)
-		status = merge_say_answered(merge, live, true, error);
+		status = merge_say_answered(merge, live, error);
 	if (status == 0 && merge_keep_live(merge) != 0)
 		status = merge_no_memory(error);
 	return status;

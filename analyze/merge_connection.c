@@ -232,27 +232,38 @@ bool merge_is_answered(const struct merge_flow *live, const struct merge_connect
 		(c->reason == BRIDGE_AMBIGUOUS && !c->by_tuple));
 }
 
-int merge_restate(struct merge *merge, const struct merge_connection *c, bool answered,
+int merge_restate(struct merge *merge, struct merge_connection *c, bool answered,
 		  struct error *error)
 {
 	enum bridge_reason reason = answered ? BRIDGE_NO_SOCKET : c->reason;
 
+	c->said = answered;
 	return store_restate_packets(merge->store, c->connection_id, bridge_reason_name(reason),
 				     c->by_tuple ? STORE_AHEAD : STORE_LISTENER, error);
 }
 
-int merge_say_answered(struct merge *merge, const struct merge_flow *live, bool answered,
-		       struct error *error)
+void merge_note_said(struct merge *merge, const struct merge_flow *live)
+{
+	for (uint32_t i = live->connections; i != NONE; i = merge->connections[i].next)
+		merge->connections[i].said = merge_is_answered(live, &merge->connections[i]);
+}
+
+int merge_say_answered(struct merge *merge, const struct merge_flow *live, struct error *error)
 {
 	int status = 0;
 
 	for (uint32_t i = live->connections; i != NONE && status == 0;
 	     i = merge->connections[i].next) {
-		const struct merge_connection *c = &merge->connections[i];
+		struct merge_connection *c = &merge->connections[i];
+		bool answered = merge_is_answered(live, c);
 
-		if (!merge_is_answered(live, c))
-			continue;
-		status = merge_restate(merge, c, answered, error);
+		if (answered && !c->said)
+			status = merge_restate(merge, c, true, error);
+		/* Those packets came before the five-tuple was seen, if it is by now. */
+		else if (!answered && c->said)
+			status = store_restate_packets(merge->store, c->connection_id,
+						       bridge_reason_name(c->reason),
+						       STORE_LISTENER, error);
 		if (status == 0 && answered && c->reason == BRIDGE_AMBIGUOUS)
 			status = store_drop_candidates(merge->store, c->connection_id, error);
 	}

@@ -83,6 +83,7 @@ struct merge_connection {
 	uint32_t next; /* of the same flow; NONE */
 	uint8_t side;
 	bool by_tuple, refused;
+	bool said; /* that it was answered, of its stored packets; while it is in hand */
 	enum bridge_reason reason;
 	int64_t connection_id, process_id, socket_id;
 	int64_t rule_packets[BRIDGE_RULES];
@@ -266,12 +267,14 @@ bool merge_is_listeners(const struct merge_connection *c);
  * connection keeps what it goes back to if more of the flow shows otherwise. */
 bool merge_is_answered(const struct merge_flow *live, const struct merge_connection *c);
 /* Says of the packets that are stored what the row says. */
-int merge_restate(struct merge *merge, const struct merge_connection *c, bool answered,
+int merge_restate(struct merge *merge, struct merge_connection *c, bool answered,
 		  struct error *error);
-/* Says so, or what the connections were without it, of the packets that are stored. Candidates
- * are gone with the first: who begins anew is judged anew. */
-int merge_say_answered(struct merge *merge, const struct merge_flow *live, bool answered,
-		       struct error *error);
+/* Before a flow goes on: notes which connections are said to be answered. */
+void merge_note_said(struct merge *merge, const struct merge_flow *live);
+/* After it: says so, or what the connections are without it, of the packets that are stored, where
+ * that changed: a flow goes on over many parts. Candidates are gone with the first: who begins anew
+ * is judged anew. */
+int merge_say_answered(struct merge *merge, const struct merge_flow *live, struct error *error);
 /* Which stretches of a part belong to such connections. */
 int merge_note_answered(struct merge *merge, const struct replay_part *part,
 			struct merge_mapping *map, struct error *error);
