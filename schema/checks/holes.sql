@@ -85,10 +85,14 @@ WITH open AS (
 	FROM missing
 	WHERE number IS NULL
 	UNION ALL
-	-- Nobody knows what comes behind the last segment.
+	-- Nobody knows what comes behind the last segment, unless the recording ends with it.
 	SELECT g.recording_id, 'cut', max(g.last_packet_ns), 9223372036854775807
 	FROM open o
 	CROSS JOIN segment g ON g.recording_id = o.recording_id AND g.number IS NOT NULL
+	WHERE NOT EXISTS (SELECT 1 FROM snapshot n
+		WHERE n.cause = 'stop' AND n.segment_id = (SELECT l.segment_id FROM segment l
+			WHERE l.recording_id = o.recording_id AND l.number IS NOT NULL
+			ORDER BY l.number DESC, l.segment_id DESC LIMIT 1))
 	GROUP BY g.recording_id
 	UNION ALL
 	SELECT g.recording_id, 'cut', g.first_packet_ns, g.last_packet_ns

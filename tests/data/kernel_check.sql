@@ -88,10 +88,14 @@ WITH spread AS (
 	FROM segment g
 	WHERE g.pcap_name IS NULL AND g.number IS NOT NULL
 	UNION ALL
-	SELECT recording_id, 'cut', max(last_packet_ns), 9223372036854775807, 0
-	FROM segment
-	WHERE number IS NOT NULL
-	GROUP BY recording_id
+	SELECT g.recording_id, 'cut', max(g.last_packet_ns), 9223372036854775807, 0
+	FROM segment g
+	WHERE g.number IS NOT NULL
+		AND NOT EXISTS (SELECT 1 FROM snapshot n
+			WHERE n.cause = 'stop' AND n.segment_id = (SELECT l.segment_id FROM segment l
+				WHERE l.recording_id = g.recording_id AND l.number IS NOT NULL
+				ORDER BY l.number DESC, l.segment_id DESC LIMIT 1))
+	GROUP BY g.recording_id
 	UNION ALL
 	SELECT g.recording_id, 'cut', g.first_packet_ns, g.last_packet_ns, 0
 	FROM other o

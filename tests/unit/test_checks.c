@@ -505,6 +505,28 @@ static void find_capture(struct store *store)
 	put_other(store, 5, 2, 20, false);
 	put_other(store, 6, 1, 20, false);
 }
+/* Both ends closed behind all packets. */
+static void end_before(struct store *store)
+{
+	move_segment(store, 3, 30, "whole");
+}
+/* The recording was stopped: there is no more. */
+static void stop_recording(struct store *store)
+{
+	const struct store_snapshot row = {.snapshot_id = 1,
+					   .segment_id = 3,
+					   .sequence = 1,
+					   .kind = "poll",
+					   .cause = "stop",
+					   .line = 1};
+
+	OK(store_snapshot(store, &row, true, &rows_error));
+	end_before(store);
+}
+static void end_behind(struct store *store)
+{
+	move_segment(store, 3, 60, "whole");
+}
 static void leave_out(struct store *store)
 {
 	const struct store_other row = {2, "fragment", 1, 28};
@@ -529,6 +551,9 @@ static void each_change_shows(void **state)
 		{lose_capture, "1 cut 2 cut"},
 		{precede, "1 differs 2 differs"},
 		{find_capture, "1 differs 2 differs"},
+		{end_before, "1 cut 2 cut"},
+		{stop_recording, "1 differs 2 differs"},
+		{end_behind, "1 differs 2 differs"},
 		{miss, "1 cut 2 cut"},
 		{mend, "1 differs 2 differs"},
 		{share, "1 cut 2 cut"},
