@@ -17,6 +17,7 @@
 #include "snapshot/closer.h"
 #include "snapshot/compressor.h"
 #include "snapshot/format/pcaphead.h"
+#include "tests/unit/storedir.h"
 
 #define NAMES 3
 
@@ -33,27 +34,16 @@ static char last_notice[sizeof error.message];
 
 static int set_up(void **state)
 {
-	uint64_t torn;
-	bool made;
-	int fd;
-
 	(void)state;
 	notices = 0;
 	*last_notice = '\0';
-	memcpy(path + sizeof path - 7, "XXXXXX", 6);
-	if (!mkdtemp(path) || segment_directory_open(path, &made, &fd, &error))
-		return -1;
-	return segment_store_open(fd, path, &store, &torn, &error);
+	return storedir_open(path, &store, &error);
 }
 
 static int tear_down(void **state)
 {
-	char command[96];
-
 	(void)state;
-	segment_store_close(&store);
-	snprintf(command, sizeof command, "rm -rf %s", path);
-	return system(command);
+	return storedir_remove(path, &store);
 }
 
 static void on_notice(void *context, const struct error *what)

@@ -21,6 +21,7 @@
 #include "snapshot/format/gzmember.h"
 #include "snapshot/format/pcapindex.h"
 #include "snapshot/format/quantity.h"
+#include "tests/unit/storedir.h"
 
 #define NAME "000001-20261121T203000.123456789Z.pcap"
 
@@ -35,26 +36,15 @@ static char sha256[CUSTODY_HEX_SIZE];
 
 static int set_up(void **state)
 {
-	uint64_t torn;
-	bool made;
-	int fd;
-
 	(void)state;
 	cancel = false;
-	memcpy(path + sizeof path - 7, "XXXXXX", 6);
-	if (!mkdtemp(path) || segment_directory_open(path, &made, &fd, &error))
-		return -1;
-	return segment_store_open(fd, path, &store, &torn, &error);
+	return storedir_open(path, &store, &error);
 }
 
 static int tear_down(void **state)
 {
-	char command[96];
-
 	(void)state;
-	segment_store_close(&store);
-	snprintf(command, sizeof command, "rm -rf %s", path);
-	return system(command);
+	return storedir_remove(path, &store);
 }
 
 static void put_words(const uint32_t *words, size_t count)

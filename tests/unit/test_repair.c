@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "snapshot/repair.h"
+#include "tests/unit/storedir.h"
 
 #define HEADER 24
 #define RECORD (16 + 60)
@@ -160,26 +161,15 @@ static unsigned notices;
 
 static int set_up(void **state)
 {
-	uint64_t torn;
-	bool made;
-	int fd;
-
 	(void)state;
-	memcpy(path + sizeof path - 7, "XXXXXX", 6);
-	if (!mkdtemp(path) || segment_directory_open(path, &made, &fd, &error))
-		return -1;
 	notices = 0;
-	return segment_store_open(fd, path, &store, &torn, &error);
+	return storedir_open(path, &store, &error);
 }
 
 static int tear_down(void **state)
 {
-	char command[96];
-
 	(void)state;
-	segment_store_close(&store);
-	snprintf(command, sizeof command, "rm -rf %s", path);
-	return system(command);
+	return storedir_remove(path, &store);
 }
 
 /* A pcap of three packets and a torn fourth one. */

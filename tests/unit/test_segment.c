@@ -13,6 +13,7 @@
 
 #include "snapshot/capture.h"
 #include "snapshot/segment.h"
+#include "tests/unit/storedir.h"
 
 #define RECORD (16 + 84)
 
@@ -24,25 +25,14 @@ static const uint8_t header[PCAPHEAD_FILE_BYTES] = {0x4d, 0x3c, 0xb2, 0xa1};
 
 static int set_up(void **state)
 {
-	uint64_t torn;
-	bool made;
-	int fd;
-
 	(void)state;
-	memcpy(path + sizeof path - 7, "XXXXXX", 6);
-	if (!mkdtemp(path) || segment_directory_open(path, &made, &fd, &error) || made)
-		return -1;
-	return segment_store_open(fd, path, &store, &torn, &error);
+	return storedir_open(path, &store, &error);
 }
 
 static int tear_down(void **state)
 {
-	char command[96];
-
 	(void)state;
-	segment_store_close(&store);
-	snprintf(command, sizeof command, "rm -rf %s", path);
-	return system(command);
+	return storedir_remove(path, &store);
 }
 
 static struct segment *open_segment(void)
