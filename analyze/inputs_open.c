@@ -29,8 +29,8 @@ static bool same_time(const struct timespec *a, const struct timespec *b)
 static int say_replaced(const char *name, struct error *error)
 {
 	return error_set(error, ERROR_SYSTEM, name, -1,
-			 "it was replaced or changed after it was hashed: analyze it again when "
-			 "nobody changes it");
+			 "it was replaced or changed after it was hashed: analyze it when nobody "
+			 "changes it any more, or a copy of it");
 }
 
 /* A link that was made, or an owner, changes a file's times too. */
