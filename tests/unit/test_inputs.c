@@ -340,7 +340,7 @@ static void what_is_replaced_meanwhile_is_not_loaded(void **state)
 		assert_int_equal(try_load(changes[i], 2, &error), ERROR_SYSTEM);
 		assert_non_null(
 			strstr(error.path, i == 1 ? name_of(2, ".snap.gz") : name_of(2, ".pcap")));
-		assert_non_null(strstr(error.message, "analyze it again"));
+		assert_non_null(strstr(error.message, "replaced or changed"));
 		assert_int_equal(access(loading_path("out.db"), F_OK), -1);
 		end(state);
 		begin(state);
