@@ -27,24 +27,23 @@ const char *bridge_reason_name(enum bridge_reason reason)
 	return reason < BRIDGE_REASONS ? names[reason] : NULL;
 }
 
-int bridge_init(struct bridge *bridge, const struct timeline *timeline)
+int bridge_init(struct bridge *bridge, const struct timeline *timeline,
+		const struct serving *serving)
 {
 	*bridge = (struct bridge){
 		.timeline = timeline,
+		.serving = serving,
 		.addresses_known = timeline->count.addresses > 0,
 		.full_from_ns = INT64_MAX,
 		.full_until_ns = INT64_MIN,
 	};
 	bridge->stamps = calloc(timeline->count.processes + 1, sizeof(*bridge->stamps));
-	return bridge->stamps == NULL || bridge_note_told(bridge) != 0
-		       ? -1
-		       : bridge_note_serving(bridge);
+	return bridge->stamps == NULL ? -1 : bridge_note_told(bridge);
 }
 
 void bridge_release(struct bridge *bridge)
 {
 	bridge_release_crowds(bridge);
-	bridge_release_serving(bridge);
 	free(bridge->told);
 	free(bridge->stamps);
 	free(bridge->pool);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "analyze/decode.h"
+#include "analyze/serving.h"
 #include "analyze/timeline.h"
 
 enum bridge_rule { /* strongest first; the order of enum store_rule */
@@ -113,6 +114,7 @@ struct bridge_observer; /* bridge_why.h */
 
 struct bridge {
 	const struct timeline *timeline;
+	const struct serving *serving;
 	const struct bridge_observer *observer; /* borrowed; NULL: nobody asks why */
 	bool addresses_known; /* the snapshots say which addresses are this host's */
 	/* private */
@@ -128,37 +130,13 @@ struct bridge {
 	struct hashindex crowd_index;
 	struct bridge_near near[BRIDGE_CHAINS]; /* scratch */
 	bool crowded;				/* something was cut in this judgement */
-	/* Who serves on TCP ports (bridge_serving.c), and from when on each of it counts;
-	 * INT64_MAX: never. */
-	struct hashindex listening; /* holders of listening sockets, by port and process */
-	struct bridge_listener {
-		int64_t since_ns;
-		uint32_t process;
-		uint16_t port;
-	} * listeners;
-	size_t listener_count, listener_capacity;
-	struct hashindex fathering; /* whose children were seen with what a port accepted */
-	struct bridge_father {
-		int64_t since_ns;
-		uint32_t pid;
-		uint16_t port;
-	} * fathers;
-	size_t father_count, father_capacity;
-	uint32_t *port_places; /* by port, from 1; 0: nobody was seen to listen there */
-	struct bridge_port {
-		int64_t listened_ns;
-		uint32_t server, inode; /* who was first seen with a connection, and which */
-		int64_t again_ns;	/* the same one with another, or with that for long */
-		int64_t others_ns;	/* another one with any */
-		int64_t handed_ns;	/* one that was not seen to listen until then */
-	} * ports;
-	size_t port_count, port_capacity;
 	int64_t full_from_ns, full_until_ns; /* between two full readings: the last one looked up */
 	bool failed; /* out of memory: the verdicts since are not to be used */
 };
 
-/* 0, or -1 without memory. */
-int bridge_init(struct bridge *bridge, const struct timeline *timeline);
+/* Both are borrowed. serving: of that timeline. 0, or -1 without memory. */
+int bridge_init(struct bridge *bridge, const struct timeline *timeline,
+		const struct serving *serving);
 void bridge_release(struct bridge *bridge);
 
 enum bridge_locality {

@@ -2,8 +2,8 @@
  * bridge_internal.h - what the files of the bridge share. bridge.c has the order of a judgement
  * and what is said of an owner. Who is named, by readings: bridge_tuple.c by the sockets of the
  * very five-tuple, bridge_port.c by those of the port that are not connected, bridge_holders.c by
- * who held a socket, bridge_serving.c who serves on a port, bridge_crowd.c knows what of a long
- * chain can matter, bridge_place.c whose an address is. By what the kernel told of uses:
+ * who held a socket, bridge_serving.c what it means who serves on a port, bridge_crowd.c knows what
+ * of a long chain can matter, bridge_place.c whose an address is. By what the kernel told of uses:
  * bridge_told.c of a connection, bridge_sharing.c who used one at the same time, bridge_datagram.c
  * of datagrams, bridge_echo.c of echoes, bridge_hands.c who else has a socket of datagrams.
  */
@@ -117,9 +117,6 @@ bool bridge_serves(const struct bridge *bridge, uint16_t port, uint32_t process,
 /* Whether process, that accepts on the port, was seen to leave to others what it accepts. */
 bool bridge_hands_on(const struct bridge *bridge, uint16_t port, uint32_t process, int64_t t_ns,
 		     struct bridge_verdict *v);
-/* Notes it all. 0, or -1 without memory. */
-int bridge_note_serving(struct bridge *bridge);
-void bridge_release_serving(struct bridge *bridge);
 
 void bridge_empty_pool(struct bridge *bridge);
 /* Once for each process. */

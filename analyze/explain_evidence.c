@@ -10,8 +10,10 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "analyze/explain_rows.h"
 #include "analyze/grow.h"
 #include "analyze/load.h"
+#include "analyze/serving.h"
 #include "analyze/storefile.h"
 #include "analyze/walk.h"
 #include "snapshot/format/evidence.h"
@@ -379,11 +381,31 @@ static void forward(const struct error *error, void *context)
 		options->report(error, options->context);
 }
 
+/* What the segments before those of the answer showed of who serves: as the database has it. */
+static int read_book(struct explain_report *report, struct serving_book *book, struct error *error)
+{
+	const struct chain_value recording = {.number = report->recording_id};
+	struct chain_rows rows;
+	int status = explain_ask(report, explain_recordings_sql, &recording, 1, &rows, error);
+
+	for (size_t i = 0; status == 0 && i < rows.count; i++) {
+		const char *uuid = chain_text(&rows.rows[i], "recording_uuid");
+
+		if (uuid != NULL)
+			status = storefile_serving(report->database, report->options->database,
+						   uuid, book, error);
+	}
+	chain_rows_release(&rows);
+	return status;
+}
+
 static int load_into(struct scratch *scratch, struct error *error)
 {
 	struct explain_report *report = scratch->report;
+	struct serving_book book = {0};
 	struct load_options options = {
 		.database = scratch->path,
+		.book = &book,
 		.workers = report->options->workers,
 		.limits = report->options->limits,
 		.begin = make_scratch,
@@ -404,6 +426,8 @@ static int load_into(struct scratch *scratch, struct error *error)
 				 &with_packets, error);
 	if (status == 0)
 		status = name_paths(report, &paths, &count, error);
+	if (status == 0)
+		status = read_book(report, &book, error);
 	if (status == 0) {
 		options.with_packets = with_packets != 0;
 		status = load_run(paths, count, &options, &result, &report->anew_error);
@@ -415,6 +439,7 @@ static int load_into(struct scratch *scratch, struct error *error)
 	for (size_t i = 0; paths != NULL && i < count; i++)
 		free(paths[i]);
 	free(paths);
+	serving_book_release(&book);
 	return status;
 }
 

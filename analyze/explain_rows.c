@@ -6,6 +6,11 @@ const char explain_segment_sql[] =
 
 /* Those of its packets, the next one (a new connection on the tuple may begin
  * there), those of its frames, and those that first saw who is named. */
+const char explain_recordings_sql[] =
+	"SELECT r.recording_uuid FROM recording mine JOIN recording r\n"
+	"ON r.recording_id = mine.recording_id OR r.boot_id = mine.boot_id\n"
+	"WHERE mine.recording_id = ?1";
+
 const char explain_segments_sql[] =
 	"WITH RECURSIVE\n"
 	" f AS (SELECT flow_id, recording_id, segment_id, start_ns, end_ns\n"

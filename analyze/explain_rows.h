@@ -8,6 +8,7 @@
 #define ANALYZE_EXPLAIN_ROWS_H
 
 extern const char explain_segment_sql[];	/* ?1 name: the segments of a capture */
+extern const char explain_recordings_sql[];	/* ?1 recording: it, and those of its boot */
 extern const char explain_segments_sql[];	/* ?1 flow, ?2 segment: those an answer rests on */
 extern const char explain_flow_sql[];		/* ?1 flow */
 extern const char explain_flow_by_packet_sql[]; /* ?1 capture, ?2 number of the first packet */

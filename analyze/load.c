@@ -136,7 +136,9 @@ static int load_jobs(struct load *load, struct error *error)
 		.limits = load->options->limits,
 		.stop = load->options->stop,
 	};
-	status = merge_new(load->store, &load->options->limits, &load->merge, error);
+	status = load_open_book(load, error);
+	if (status == 0)
+		status = merge_new(load->store, &load->options->limits, &load->merge, error);
 	if (status == ERROR_DAMAGED && error != NULL && error->path[0] == '\0')
 		snprintf(error->path, sizeof(error->path), "%s", load->options->database);
 	if (status == 0)
@@ -232,6 +234,7 @@ static void release(struct load *load)
 {
 	for (size_t i = 0; load->jobs != NULL && i < load->inputs.count; i++)
 		load_forget_job(&load->jobs[i]);
+	serving_book_release(&load->own_book);
 	free(load->jobs);
 	merge_free(load->merge);
 	inputs_release(&load->inputs);

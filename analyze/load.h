@@ -13,6 +13,8 @@
 #include "analyze/trace.h"
 #include "snapshot/format/error.h"
 
+struct serving_book;
+
 struct load_progress {
 	size_t segments, segments_done;
 	uint64_t packets;	    /* so far */
@@ -29,6 +31,8 @@ struct load_options {
 	uint64_t part_packets; /* of one capture for a worker at a time; 0: as replay.h has it */
 	uint32_t piece_flows;  /* of such a part for the merger at a time; 0: as replay.h has it */
 	struct flow_limits limits;
+	/* Who was known to serve, besides what the database says; filled further. NULL: nobody. */
+	struct serving_book *book;
 	/* Called when there is something to undo from here on: until then a signal may just
 	 * end the process. NULL: not wanted. */
 	void (*begin)(void *context);

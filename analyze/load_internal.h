@@ -26,6 +26,7 @@
 #include "analyze/pcapin.h"
 #include "analyze/pcapwalk.h"
 #include "analyze/replay.h"
+#include "analyze/serving.h"
 #include "analyze/store.h"
 #include "analyze/timeline.h"
 
@@ -45,6 +46,8 @@ struct job {
 	struct input *input;
 	bool skip; /* another copy of it counts */
 	struct timeline timeline;
+	uint32_t recording; /* in the book; SERVING_NONE: it does not tell */
+	struct serving serving;
 	int link_type;
 	int status; /* of JOB_FAILED */
 	struct error error;
@@ -111,6 +114,8 @@ struct load {
 	struct store *store;
 	struct merge *merge;
 	struct load_again again;
+	struct serving_book *book; /* of who noting says */
+	struct serving_book own_book;
 	struct load_result *result;
 	struct load_progress progress;
 	int64_t begun_ns;
@@ -118,6 +123,7 @@ struct load {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	size_t next_job;  /* no worker has it yet */
+	size_t noting;	  /* the job whose worker notes who serves: all before it have */
 	size_t merging;	  /* the job that the merger is at */
 	size_t open_jobs; /* of which parts are left to be taken */
 	bool stop;
@@ -135,6 +141,9 @@ void load_report(struct load *load, const struct error *error);
 int load_merge_all(struct load *load, struct error *error);
 
 /* load_job.c */
+
+/* The book as it is before the first job. */
+int load_open_book(struct load *load, struct error *error);
 
 /* Opens a job's capture; *in is NULL if it has none, or is no capture: then *error says why. */
 int load_open_capture(const struct job *job, struct pcapin **in, struct error *error);

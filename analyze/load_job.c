@@ -141,6 +141,63 @@ static void read_files(struct job *job, struct pcapin **in, const volatile sig_a
 	} while (followed == 1);
 }
 
+/* ------------------------------------------------------------- who serves -- */
+
+/* Under the lock. */
+static void skip_noted(struct load *load)
+{
+	while (load->noting < load->inputs.count && load->jobs[load->noting].skip)
+		load->noting++;
+}
+
+int load_open_book(struct load *load, struct error *error)
+{
+	load->book = load->options->book != NULL ? load->options->book : &load->own_book;
+	for (size_t i = 0; i < load->inputs.count; i++) {
+		const size_t before = load->book->recording_count;
+		struct job *job = &load->jobs[i];
+		int status = 0;
+
+		job->recording = SERVING_NONE;
+		if (job->skip || job->input->recording[0] == '\0')
+			continue;
+		job->recording = serving_recording(load->book, job->input->recording);
+		if (job->recording == SERVING_NONE)
+			return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
+		if (load->book->recording_count > before)
+			status = store_serving_read(load->store, job->input->recording, load->book,
+						    error);
+		if (status != 0)
+			return status;
+	}
+	skip_noted(load);
+	return 0;
+}
+
+/* In the order of the jobs, so that each knows what those before it showed. */
+static int note_serving(struct load *load, struct job *job)
+{
+	int status = job->status;
+	bool stopped;
+
+	pthread_mutex_lock(&load->lock);
+	while (&load->jobs[load->noting] != job && !load->stop)
+		pthread_cond_wait(&load->changed, &load->lock);
+	stopped = load->stop;
+	pthread_mutex_unlock(&load->lock);
+	if (stopped)
+		return error_set(&job->error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
+	if (status == 0 &&
+	    serving_note(&job->serving, &job->timeline, load->book, job->recording) != 0)
+		status = error_set(&job->error, ERROR_MEMORY, NULL, -1, "out of memory");
+	pthread_mutex_lock(&load->lock);
+	load->noting++;
+	skip_noted(load);
+	pthread_cond_broadcast(&load->changed);
+	pthread_mutex_unlock(&load->lock);
+	return status;
+}
+
 /* What all of its workers need, by the first of them. */
 int load_prepare_job(struct worker *worker, struct job *job)
 {
@@ -148,9 +205,10 @@ int load_prepare_job(struct worker *worker, struct job *job)
 	bool divisible = false;
 
 	read_files(job, &worker->in, load->options->stop);
+	job->status = note_serving(load, job);
 	if (job->status == 0)
-		job->status = replay_init(&worker->replay, &job->timeline, worker->in,
-					  &load->replay, &job->error);
+		job->status = replay_init(&worker->replay, &job->timeline, &job->serving,
+					  worker->in, &load->replay, &job->error);
 	if (job->status == 0) {
 		worker->replay.trace = wanted_trace(load, job);
 		divisible = prepare_parts(load, job, worker->in);
@@ -169,6 +227,7 @@ int load_prepare_job(struct worker *worker, struct job *job)
 void load_forget_job(struct job *job)
 {
 	timeline_release(&job->timeline);
+	serving_release(&job->serving);
 	pcapwalk_release(&job->walk);
 	members_release(&job->members);
 	if (job->capture_fd >= 0)

@@ -110,8 +110,8 @@ static int read_again(struct load *load, const struct job *job, uint64_t number,
 		again->job = job;
 		status = load_open_again(job, &again->in, error);
 		if (status == 0)
-			status = replay_init(&again->replay, &job->timeline, again->in,
-					     &load->replay, error);
+			status = replay_init(&again->replay, &job->timeline, &job->serving,
+					     again->in, &load->replay, error);
 		if (status == 0 && job->members.count > 0)
 			again->replay.members = &job->members;
 	}
@@ -384,6 +384,7 @@ static int merge_job(struct load *load, struct job *job, bool is_last, struct er
 		.number = input->number,
 		.repaired = input->repaired,
 		.timeline = &job->timeline,
+		.serving = &job->serving,
 	};
 	bool is_late;
 	int status;

@@ -231,8 +231,8 @@ static int open_job(struct worker *worker, struct job *job, struct error *error)
 		return load_prepare_job(worker, job);
 	status = load_open_again(job, &worker->in, error);
 	if (status == 0)
-		status = replay_init(&worker->replay, &job->timeline, worker->in, &load->replay,
-				     error);
+		status = replay_init(&worker->replay, &job->timeline, &job->serving, worker->in,
+				     &load->replay, error);
 	worker->replay.members = load_members_of(job);
 	return status;
 }

@@ -314,8 +314,40 @@ out:
 
 /* -------------------------------------------------------------- segments -- */
 
+static int64_t time_or_null(int64_t since_ns)
+{
+	return since_ns == SERVING_NEVER ? STORE_NULL : since_ns;
+}
+
+/* What the segment adds to the book. */
+static int put_serving(struct merge *merge, const struct serving *serving, struct error *error)
+{
+	int status = 0;
+
+	for (size_t i = 0; i < serving->told_count && status == 0; i++) {
+		const struct serving_row *told = &serving->told[i];
+		const struct serving_facts *facts = &told->facts;
+		struct store_serving row = {
+			.recording_id = merge->recording->recording_id,
+			.port = told->port,
+			.pid = told->pid,
+			.start_ticks = (int64_t)told->start_ticks,
+			.inode = facts->serves_ns == SERVING_NEVER ? STORE_NULL : facts->inode,
+			.listens_ns = time_or_null(facts->listens_ns),
+			.serves_ns = time_or_null(facts->serves_ns),
+			.again_ns = time_or_null(facts->again_ns),
+			.hands_ns = time_or_null(facts->hands_ns),
+		};
+
+		status = store_serving(merge->store, &row, error);
+	}
+	return status;
+}
+
 int merge_begin(struct merge *merge, const struct merge_segment *segment, struct error *error)
 {
+	int status;
+
 	merge->row = (struct store_segment){
 		.segment_id = ++merge->segment_id,
 		.number = segment->number != 0 ? (int64_t)segment->number : STORE_NULL,
@@ -332,7 +364,9 @@ int merge_begin(struct merge *merge, const struct merge_segment *segment, struct
 		.state = segment->repaired ? "repaired" : "whole",
 	};
 	merge->totals.segments++;
-	return merge_state_begin(merge, segment, error);
+	status = merge_state_begin(merge, segment, error);
+	return status == 0 && segment->serving != NULL ? put_serving(merge, segment->serving, error)
+						       : status;
 }
 
 bool merge_is_late(const struct merge *merge)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "analyze/replay.h"
+#include "analyze/serving.h"
 #include "analyze/store.h"
 #include "analyze/timeline.h"
 #include "snapshot/format/error.h"
@@ -28,6 +29,7 @@ struct merge_segment {
 	bool repaired;	 /* closed up after a crash of the recorder */
 	int link_type;
 	const struct timeline *timeline;
+	const struct serving *serving;
 };
 
 /* Whether recording.recording_uuid stands for evidence that does not tell its recording. */

@@ -9,7 +9,8 @@
 #include "analyze/decode_tunnel.h"
 #include "analyze/replay_internal.h"
 
-int replay_init(struct replay *replay, const struct timeline *timeline, struct pcapin *in,
+int replay_init(struct replay *replay, const struct timeline *timeline,
+		const struct serving *serving, struct pcapin *in,
 		const struct replay_options *options, struct error *error)
 {
 	*replay = (struct replay){
@@ -26,7 +27,7 @@ int replay_init(struct replay *replay, const struct timeline *timeline, struct p
 		replay->options.piece_flows = REPLAY_PIECE_FLOWS;
 	if (replay->fragments == NULL || replay->repeats == NULL)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
-	if (bridge_init(&replay->bridge, timeline) != 0)
+	if (bridge_init(&replay->bridge, timeline, serving) != 0)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	return 0;
 }

@@ -101,8 +101,10 @@ struct replay {
 void replay_part_init(struct replay_part *part, const struct replay_options *options);
 void replay_part_release(struct replay_part *part);
 
-/* in is borrowed and may be NULL (snapshots only); timeline is borrowed and may be empty. */
-int replay_init(struct replay *replay, const struct timeline *timeline, struct pcapin *in,
+/* in is borrowed and may be NULL (snapshots only); timeline is borrowed and may be empty, as may
+ * serving, which is of that timeline. */
+int replay_init(struct replay *replay, const struct timeline *timeline,
+		const struct serving *serving, struct pcapin *in,
 		const struct replay_options *options, struct error *error);
 /* Goes on with the part at place, the first of the capture having number 0, as behind border.
  * With members it reads up to there, from where it is: replay_seek_member. 0 or negative. */

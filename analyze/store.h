@@ -22,6 +22,7 @@
 #define STORE_NULL INT64_MIN
 
 struct store;
+struct serving_book;
 
 struct store_recording {
 	int64_t recording_id;
@@ -178,6 +179,13 @@ struct store_coverage {
 	const char *subject, *detail;
 };
 
+/* As struct serving_row has it (serving.h); times: STORE_NULL for never. */
+struct store_serving {
+	int64_t recording_id, port, pid, start_ticks;
+	int64_t inode; /* STORE_NULL: serves_ns is */
+	int64_t listens_ns, serves_ns, again_ns, hands_ns;
+};
+
 /* Opens path for adding. If it exists it must be ours (application_id,
  * user_version; the message says what was found) and is added to in place.
  * If not, a temporary file beside it is filled and store_finish puts it in place
@@ -216,6 +224,9 @@ int store_loaded_each(struct store *store,
 		      int (*each)(const struct store_loaded *row, void *context,
 				  struct error *error),
 		      void *context, struct error *error);
+/* Adds what is known of who serves in a recording to the book. */
+int store_serving_read(struct store *store, const char *uuid, struct serving_book *book,
+		       struct error *error);
 /* Highest id in a table ("flow", …), 0 if empty. Negative on failure. */
 int64_t store_last_id(struct store *store, const char *table, struct error *error);
 
@@ -268,6 +279,8 @@ int store_packet(struct store *store, const struct store_packet *row, struct err
 int store_other(struct store *store, const struct store_other *row,
 		struct error *error); /* adds up too */
 int store_coverage(struct store *store, const struct store_coverage *row, struct error *error);
+/* Or rewrites the row of that port and process. */
+int store_serving(struct store *store, const struct store_serving *row, struct error *error);
 /* Moves traffic, packets and candidates of connection from to connection to, then
  * deletes from: two stretches of one end turned out to have one owner. */
 int store_fold_connection(struct store *store, int64_t from_id, int64_t to_id, struct error *error);

@@ -59,6 +59,7 @@ const struct store_reference store_references[] = {
 	{"coverage", "coverage_id", STORE_OWN_NUMBER, STORE_OF_COVERAGE},
 	{"coverage", "recording_id", STORE_OWNER, STORE_OF_RECORDING},
 	{"coverage", "segment_id", STORE_POINTER, STORE_OF_SEGMENT},
+	{"serving", "recording_id", STORE_OWNER, STORE_OF_RECORDING},
 	{NULL, NULL, STORE_POINTER, STORE_NUMBERED},
 };
 

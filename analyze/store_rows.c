@@ -231,6 +231,13 @@ static const struct column candidate_columns[] = {
 static const struct column other_columns[] = {ID(other, segment_id), TEXT(other, reason),
 					      NUMBER(other, packets), NUMBER(other, bytes), END};
 
+static const struct column serving_columns[] = {
+	ID(serving, recording_id),  NUMBER(serving, port),
+	NUMBER(serving, pid),	    NUMBER(serving, start_ticks),
+	NUMBER(serving, inode),	    NUMBER(serving, listens_ns),
+	NUMBER(serving, serves_ns), NUMBER(serving, again_ns),
+	NUMBER(serving, hands_ns),  END};
+
 static const struct column coverage_columns[] = {
 	ID(coverage, coverage_id),  ID(coverage, recording_id),
 	ID(coverage, segment_id),   TEXT(coverage, kind),
@@ -269,6 +276,13 @@ const struct table store_tables[STORE_TABLES] = {
 		 0},
 	[STORE_INSERT_COVERAGE] = {"coverage", coverage_columns, "", 0},
 	[STORE_INSERT_TUNNEL] = {"tunnel", tunnel_columns, "", 0},
+	[STORE_INSERT_SERVING] =
+		{"serving", serving_columns,
+		 "ON CONFLICT (recording_id, port, pid, start_ticks) DO UPDATE SET "
+		 "inode = excluded.inode, listens_ns = excluded.listens_ns, "
+		 "serves_ns = excluded.serves_ns, again_ns = excluded.again_ns, "
+		 "hands_ns = excluded.hands_ns",
+		 0},
 };
 
 static char *insert_sql(const struct table *table)
@@ -576,6 +590,11 @@ int store_other(struct store *store, const struct store_other *row, struct error
 int store_coverage(struct store *store, const struct store_coverage *row, struct error *error)
 {
 	return write_row(store, STORE_INSERT_COVERAGE, row, true, error);
+}
+
+int store_serving(struct store *store, const struct store_serving *row, struct error *error)
+{
+	return write_row(store, STORE_INSERT_SERVING, row, true, error);
 }
 
 /* -------------------------------------------------------------- others -- */

@@ -30,6 +30,7 @@ enum store_statement {
 	STORE_INSERT_OTHER,
 	STORE_INSERT_COVERAGE,
 	STORE_INSERT_TUNNEL,
+	STORE_INSERT_SERVING,
 	STORE_TABLES, /* so many tables; UPDATE statements follow in the same order */
 	STORE_CARRY_PUT = 2 * STORE_TABLES,
 	STORE_COMPARE_FLOW,

@@ -11,13 +11,14 @@
 
 #include "snapshot/format/error.h"
 
+struct serving_book;
 struct sqlite3;
 
 /* For what comes from elsewhere: pages are checked as they are read. */
 #define STOREFILE_CHECK_PAGES "PRAGMA cell_size_check = ON;"
 
 #define STOREFILE_APPLICATION_ID 0x70637768 /* "pcwh" */
-#define STOREFILE_VERSION	 9	    /* user_version; raised when a table changes */
+#define STOREFILE_VERSION	 10	    /* user_version; raised when a table changes */
 /* The same, in quotes. */
 #define STOREFILE_TEXT_OF(number)     #number
 #define STOREFILE_TEXT(number)	      STOREFILE_TEXT_OF(number)
@@ -74,6 +75,10 @@ char *storefile_name(const char *path);
 /* Fills *error with what the last call on db said: "WHAT: SQLite's message".
  * Returns the code that belongs to it. db may be NULL (out of memory). */
 int storefile_fail(struct sqlite3 *db, const char *path, const char *what, struct error *error);
+
+/* Adds to the book what a database has of who serves in a recording (serving.h). */
+int storefile_serving(struct sqlite3 *db, const char *path, const char *uuid,
+		      struct serving_book *book, struct error *error);
 
 /* First column of the first row of sql; its absence and NULL give fallback. */
 int storefile_integer(struct sqlite3 *db, const char *path, const char *sql, int64_t fallback,

@@ -434,6 +434,21 @@ CREATE TABLE coverage (
 	detail TEXT
 ) STRICT;
 
+-- Who listened on a TCP port, and from when on it counts what was seen of that: what the next
+-- segments are judged by, and what an explanation needs of those before its own.
+CREATE TABLE serving (
+	recording_id INTEGER NOT NULL REFERENCES recording,
+	port INTEGER NOT NULL,
+	pid INTEGER NOT NULL,
+	start_ticks INTEGER NOT NULL,
+	inode INTEGER,
+	listens_ns INTEGER,
+	serves_ns INTEGER,
+	again_ns INTEGER,
+	hands_ns INTEGER,
+	PRIMARY KEY (recording_id, port, pid, start_ticks)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE carry (
 	seq INTEGER PRIMARY KEY,
 	kind INTEGER NOT NULL,

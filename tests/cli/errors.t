@@ -79,7 +79,7 @@ done
 # ---- analyze: where it is to go ----
 sqlite3 foreign.db "CREATE TABLE t (x); INSERT INTO t VALUES (1)"
 cp good.db newer.db
-sqlite3 newer.db "PRAGMA user_version = 10"
+sqlite3 newer.db "PRAGMA user_version = 1000"
 head -c 6000 good.db >short.db
 printf '%s\n' "1795290600000000001 udp 192.0.2.1 4000 192.0.2.2 53 21" |
 	perl "$ROOT/tests/make_pcap.pl" ether >second.pcap

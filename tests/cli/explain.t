@@ -230,7 +230,7 @@ fails 64 "wanted text or json" "another format" "$DB" --flow 1 --format xml
 fails 66 "nowhere.db" "a database that is not there" "$TMP/nowhere.db" --flow 1
 fails 1 "pcapwho database" "something else" "$EVIDENCE/custody.log" --flow 1
 cp "$DB" "$TMP/other.db"
-sql "$TMP/other.db" "PRAGMA user_version = 10"
+sql "$TMP/other.db" "PRAGMA user_version = 1000"
 fails 1 "wanted a database of version [0-9]+, found version 10.*analyze the evidence anew" "a database of another version" \
 	"$TMP/other.db" --flow 1
 cp "$DB" "$TMP/other.db"

@@ -31,7 +31,8 @@ is "$err" "abc.db: 3 recordings with 6 segments, $(ask abc.db "SELECT (SELECT co
 	+ (SELECT count(*) FROM address) + (SELECT count(*) FROM process) + (SELECT count(*) FROM socket)
 	+ (SELECT count(*) FROM holder) + (SELECT count(*) FROM flow) + (SELECT count(*) FROM tunnel)
 	+ (SELECT count(*) FROM connection) + (SELECT count(*) FROM candidate) + (SELECT count(*) FROM traffic)
-	+ (SELECT count(*) FROM packet) + (SELECT count(*) FROM other) + (SELECT count(*) FROM coverage)") rows" \
+	+ (SELECT count(*) FROM packet) + (SELECT count(*) FROM other) + (SELECT count(*) FROM coverage)
+	+ (SELECT count(*) FROM serving)") rows" \
 	"which is said, with the number of rows"
 is "$(ask abc.db "PRAGMA foreign_key_check; PRAGMA integrity_check")" ok "every pointer points to a row"
 is "$(ask abc.db "SELECT DISTINCT type || name || coalesce(sql, '') FROM sqlite_schema ORDER BY 1")" \

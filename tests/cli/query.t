@@ -38,7 +38,7 @@ gives() { # STATUS TEXT ARGUMENTS: exit status, and text in what it says to stde
 db=$work/traffic.db
 cat schema/schema.sql schema/views.sql schema/indexes.sql - <<'SQL' | sqlite3 "$db" || exit 1
 PRAGMA application_id = 0x70637768;
-PRAGMA user_version = 9;
+PRAGMA user_version = 10;
 INSERT INTO setting VALUES ('bucket_ns', 1000000000), ('with_packets', 0);
 INSERT INTO recording (recording_id, hostname) VALUES (1, 'alpha');
 INSERT INTO segment (segment_id, recording_id, pcap_name, first_packet_ns, last_packet_ns, packets,
@@ -219,8 +219,8 @@ check 'no database at all: 1' gives 1 'found a file that is not a database' READ
 sqlite3 "$work/foreign.db" 'CREATE TABLE t (a)'
 check 'a foreign database: 1' gives 1 'application_id 0x00000000' "$work/foreign.db" top
 check 'a directory: 1' gives 1 'found a directory' "$work" top
-cp "$db" "$work/new.db" && sqlite3 "$work/new.db" 'PRAGMA user_version = 10'
-check 'a newer database: 1' gives 1 'version 10' "$work/new.db" top
+cp "$db" "$work/new.db" && sqlite3 "$work/new.db" 'PRAGMA user_version = 1000'
+check 'a newer database: 1' gives 1 'found version 1000' "$work/new.db" top
 cp "$db" "$work/short.db" && truncate -s 8192 "$work/short.db"
 check 'a database cut off: 1' gives 1 'found the end of the file, which was cut off: take another copy of it' "$work/short.db" top
 check 'a full device: 1' bash -c '"$1" query "$2" top >/dev/full 2>/dev/null; [ $? -eq 1 ]' - "$pcapwho" "$db"

@@ -22,7 +22,7 @@
 #define ENDS_ENOUGH	     5000
 /* Of the ends in histories with rotations, so many may be told otherwise without them: a little
  * more than are, in the histories that make check plays. */
-#define MOST_BY_ROTATION_PERCENT 0.6
+#define MOST_BY_ROTATION_PERCENT 0.4
 
 /* Each of these showed a fault once; they are played before the others. */
 static const uint64_t kept[] = {469,  569,  1061, 1022, 1289, 1607, 1964,  2139,  2184,	 2279, 4913,

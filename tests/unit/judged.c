@@ -11,6 +11,7 @@
 
 struct timeline tl;
 struct bridge bridge;
+static struct serving serving;
 struct bridge_subject subject;
 struct bridge_verdict v;
 
@@ -34,6 +35,7 @@ int judged_end(void **state)
 {
 	(void)state;
 	bridge_release(&bridge);
+	serving_release(&serving);
 	timeline_release(&tl);
 	scene_free();
 	return 0;
@@ -57,7 +59,7 @@ void look_up(const char *row)
 void settle_torn(void)
 {
 	scene_read_whole(&tl);
-	assert_int_equal(bridge_init(&bridge, &tl), 0);
+	scene_join(&tl, &serving, &bridge);
 }
 
 void settle_at(int64_t ms)

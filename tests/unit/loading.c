@@ -178,7 +178,7 @@ void same_rows(const char *a, const char *b)
 	static const char *const tables[] = {
 		"recording", "segment", "snapshot", "interface",  "address",   "process",
 		"socket",    "holder",	"flow",	    "connection", "candidate", "traffic",
-		"packet",    "other",	"coverage", "tunnel",
+		"packet",    "other",	"coverage", "tunnel",	  "serving",
 	};
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {

@@ -206,6 +206,12 @@ void scene_read_whole(struct timeline *out)
 	assert_int_equal(scene_read(out), 0);
 }
 
+void scene_join(const struct timeline *tl, struct serving *serving, struct bridge *bridge)
+{
+	assert_int_equal(serving_note(serving, tl, NULL, SERVING_NONE), 0);
+	assert_int_equal(bridge_init(bridge, tl, serving), 0);
+}
+
 void scene_write_snap(const char *path)
 {
 	size_t length;

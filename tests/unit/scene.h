@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "analyze/bridge.h"
+#include "analyze/serving.h"
 #include "analyze/timeline.h"
 
 #define SCENE_ZERO_NS INT64_C(1795290600000000000)
@@ -58,6 +60,8 @@ const char *scene_text(size_t *length);
 /* The timeline of it; what timeline_read returns. */
 int scene_read(struct timeline *out);
 void scene_read_whole(struct timeline *out); /* asserts that there is no damage */
+/* The join of a segment that stands alone. */
+void scene_join(const struct timeline *tl, struct serving *serving, struct bridge *bridge);
 /* As a gzip file. */
 void scene_write_snap(const char *path);
 void scene_free(void);

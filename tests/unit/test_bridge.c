@@ -511,9 +511,11 @@ static void what_could_not_be_read_is_said(void **state)
 
 static void without_snapshots_all_is_gap(void **state)
 {
+	const struct serving nothing = {0};
+
 	(void)state;
 	timeline_init(&tl);
-	assert_int_equal(bridge_init(&bridge, &tl), 0);
+	assert_int_equal(bridge_init(&bridge, &tl, &nothing), 0);
 	ask_client(UNSEEN);
 	assert_nobody(500, BRIDGE_GAP);
 	assert_true(v.from_ns == INT64_MIN && v.until_ns == INT64_MAX);

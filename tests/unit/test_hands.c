@@ -20,6 +20,7 @@ enum { READ = 20, OTHER }; /* who readings name; another one */
 
 static struct timeline tl;
 static struct bridge bridge;
+static struct serving serving;
 static struct bridge_verdict v;
 static struct bridge_subject subject;
 
@@ -49,6 +50,7 @@ static int end(void **state)
 {
 	(void)state;
 	bridge_release(&bridge);
+	serving_release(&serving);
 	timeline_release(&tl);
 	scene_free();
 	return 0;
@@ -58,7 +60,7 @@ static void settle(void)
 {
 	scene_frame("poll", 100000, 100001);
 	scene_read_whole(&tl);
-	assert_int_equal(bridge_init(&bridge, &tl), 0);
+	scene_join(&tl, &serving, &bridge);
 }
 
 static void ended(uint32_t pid, int64_t ms)

@@ -263,10 +263,10 @@ static void a_file_that_is_not_ours_is_left_alone(void **state)
 	sqlite3_close(db);
 	refused("application_id 0x00000000");
 	assert_int_equal(sqlite3_open(rows_target, &db), SQLITE_OK);
-	sqlite3_exec(db, "PRAGMA application_id = 0x70637768; PRAGMA user_version = 10", NULL, NULL,
-		     NULL);
+	sqlite3_exec(db, "PRAGMA application_id = 0x70637768; PRAGMA user_version = 1000", NULL,
+		     NULL, NULL);
 	sqlite3_close(db);
-	refused("wanted a database of version " STOREFILE_VERSION_TEXT ", found version 10");
+	refused("wanted a database of version " STOREFILE_VERSION_TEXT ", found version 1000");
 	unlink(rows_target);
 	assert_int_equal(mkdir(rows_target, 0700), 0);
 	refused("a directory");

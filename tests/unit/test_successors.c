@@ -19,6 +19,7 @@
 
 static struct timeline tl;
 static struct bridge bridge;
+static struct serving serving;
 static struct bridge_verdict v;
 static struct bridge_subject subject;
 
@@ -36,6 +37,7 @@ static int end(void **state)
 {
 	(void)state;
 	bridge_release(&bridge);
+	serving_release(&serving);
 	timeline_release(&tl);
 	scene_free();
 	return 0;
@@ -45,7 +47,7 @@ static void settle(void)
 {
 	scene_frame("poll", 10000, 10001);
 	scene_read_whole(&tl);
-	assert_int_equal(bridge_init(&bridge, &tl), 0);
+	scene_join(&tl, &serving, &bridge);
 }
 
 static void closed(uint16_t port, uint16_t remote_port, int64_t ms, unsigned cookie)

@@ -27,6 +27,7 @@ struct work {
 static uint64_t steps_for(const struct work *work, unsigned n)
 {
 	struct timeline tl;
+	struct serving serving;
 	struct bridge bridge;
 	uint64_t before = walk_steps;
 
@@ -37,9 +38,10 @@ static uint64_t steps_for(const struct work *work, unsigned n)
 	work->make(n);
 	scene_frame("poll", 1000000, 1000001);
 	scene_read_whole(&tl);
-	assert_int_equal(bridge_init(&bridge, &tl), 0);
+	scene_join(&tl, &serving, &bridge);
 	work->ask(&bridge, n);
 	bridge_release(&bridge);
+	serving_release(&serving);
 	timeline_release(&tl);
 	scene_free();
 	return walk_steps - before;
@@ -500,6 +502,7 @@ static void a_connection_of_thousands_is_nobodys(void **state)
 	struct bridge_subject subject = connection(40000, 80);
 	struct bridge_verdict v;
 	struct timeline tl;
+	struct serving serving;
 	struct bridge bridge;
 
 	(void)state;
@@ -511,11 +514,12 @@ static void a_connection_of_thousands_is_nobodys(void **state)
 		scene_holder('+', 1, 100 + i, OLD, 5);
 	scene_frame("poll", 1000, 1001);
 	scene_read_whole(&tl);
-	assert_int_equal(bridge_init(&bridge, &tl), 0);
+	scene_join(&tl, &serving, &bridge);
 	bridge_judge(&bridge, &subject, T(500), &v);
 	assert_int_equal(v.reason, BRIDGE_GAP);
 	assert_true(v.refused);
 	bridge_release(&bridge);
+	serving_release(&serving);
 	timeline_release(&tl);
 	scene_free();
 }
