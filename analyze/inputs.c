@@ -190,8 +190,15 @@ static void forget_entries(struct input *input)
 	input->missing_expired = false;
 }
 
-/* Evidence without its log is evidence too; a log that does not hold is worth a
- * remark, and vouches for nothing. */
+static bool has_log_name(int dirfd)
+{
+	struct stat info;
+
+	return fstatat(dirfd, CUSTODY_LOG, &info, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Evidence without its log is evidence too; a log that does not hold, or cannot be read, is worth
+ * a remark, and vouches for nothing. */
 static int read_custody(struct inputs *inputs, const struct input_directory *directory,
 			size_t first, const struct evidence_list *list, bool is_whole,
 			struct error *failure)
@@ -203,13 +210,17 @@ static int read_custody(struct inputs *inputs, const struct input_directory *dir
 	int status =
 		custody_verify(directory->fd, directory->path, note_entry, &reading, NULL, &error);
 
-	if (status == ERROR_DAMAGED && inputs->broken_custody.code == 0)
+	if (status == ERROR_MEMORY || reading.failed)
+		return no_memory(failure);
+	/* A link to nowhere is no log that is not there. */
+	if (status != 0 && (status != ERROR_NO_INPUT || has_log_name(directory->fd)) &&
+	    inputs->broken_custody.code == 0)
 		inputs->broken_custody = error;
 	if (status != 0)
 		inputs->absent.count = noted;
 	for (size_t i = first; i < inputs->count && status != 0; i++)
 		forget_entries(&inputs->items[i]);
-	return reading.failed ? no_memory(failure) : 0;
+	return 0;
 }
 
 static int add_segment(struct inputs *inputs, const struct input *group,

@@ -83,7 +83,8 @@ struct inputs {
 	size_t count, capacity;
 	struct input_directory *directories;
 	size_t directory_count, directory_capacity;
-	struct error broken_custody; /* the first log whose chain does not hold; code 0: none */
+	struct error broken_custody; /* the first log that does not hold, or cannot be read; code 0:
+					none */
 	struct absent absent;	     /* of directories that were given as a whole */
 	size_t unfinished;	     /* .part files that were passed over */
 	char unfinished_name[EVIDENCE_NAME_SIZE];

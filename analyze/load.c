@@ -160,12 +160,24 @@ static int load_jobs(struct load *load, struct error *error)
 	return status;
 }
 
+/* What it says of the files of its directory is not known. */
+static void report_custody(struct load *load)
+{
+	const struct error *broken = &load->inputs.broken_custody;
+	struct error remark = ERROR_NONE;
+
+	if (broken->code == 0)
+		return;
+	load->result->damaged++;
+	error_set(&remark, ERROR_DAMAGED, broken->path, broken->offset_bytes,
+		  "%s: no file was held against it", broken->message);
+	load_report(load, &remark);
+}
+
 static void report_unfinished(struct load *load)
 {
 	struct error remark = ERROR_NONE;
 
-	if (load->inputs.broken_custody.code != 0)
-		load_report(load, &load->inputs.broken_custody);
 	if (load->inputs.unfinished == 0)
 		return;
 	error_set(&remark, ERROR_DAMAGED, load->inputs.unfinished_name, -1,
@@ -258,6 +270,7 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 	*result = (struct load_result){0};
 	if (status != 0)
 		goto out;
+	report_custody(&load);
 	report_unfinished(&load);
 	report_odd(&load);
 	report_absent(&load);

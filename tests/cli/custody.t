@@ -205,9 +205,53 @@ copy broken
 flip_last_byte "$pcap"
 perl -pi -e 's/^1\t/9\t/' "$dir/custody.log"
 analyze
-like "$err" "unbroken chain" "a log whose chain does not hold is told"
+is "$status" 2 "a log whose chain does not hold"
+like "$err" "^pcapwho analyze: $dir/custody.log: at byte 0: wanted the unbroken chain.*: no file was held against it" "is told"
 is "$(altered)" "" "and vouches for nothing"
 is "$(pcap_hash)" "$(sum_of "$pcap")" "hashed too"
+
+# ---- a log that cannot be read ----
+# unread WHAT ERROR COMMAND…: the log is told of, with ERROR, and nothing rests on it.
+unread() {
+	local what=$1 error=$2
+	shift 2
+	run "$@" "$TMP/program" analyze -q --verify -o "$dir.db" "$dir"
+	is "$status" 2 "$what"
+	is "$err" "pcapwho analyze: $dir/custody.log: $error: no file was held against it" "is told"
+	is "$(sql "$dir.db" "SELECT count(*) FROM segment; SELECT count(*) FROM coverage")" $'2\n0' "everything loads"
+	rm "$dir.db"
+}
+cp "$PCAPWHO" "$TMP/program"
+copy unreadable
+flip_last_byte "$pcap"
+as_another=()
+if [ "$(id -u)" -eq 0 ]; then
+	need_command setpriv
+	as_another=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+	chmod 755 "$TMP" "$TMP/program"
+	chown -R 65534 "$dir"
+	mkdir "$TMP/theirs"
+	chown 65534 "$TMP/theirs"
+	mv "$dir" "$TMP/theirs"
+	dir=$TMP/theirs/${dir##*/}
+fi
+chmod 000 "$dir/custody.log"
+unread "a log without permission" "cannot open: Permission denied" "${as_another[@]}"
+for kind in error fifo directory nowhere; do
+	copy "log-$kind"
+	flip_last_byte "$pcap"
+	rm "$dir/custody.log"
+	error="wanted a regular file, found another kind"
+	case $kind in
+	# Its own memory, of which there is none at the beginning.
+	error) ln -s /proc/self/mem "$dir/custody.log" && error="cannot read: Input/output error" ;;
+	fifo) mkfifo "$dir/custody.log" ;;
+	directory) mkdir "$dir/custody.log" && error="wanted a regular file, found a directory" ;;
+	nowhere) ln -s nowhere "$dir/custody.log" && error="cannot open: No such file or directory" ;;
+	esac
+	unread "a log that is: $kind" "$error"
+done
+
 # ---- a hash that is none ----
 for hash in "no hash <b>" "$(printf '%064d' 0 | tr 0 A)" "$(printf '%065d' 0)"; do
 	copy "hash-${#hash}-${hash:0:1}"
