@@ -5,14 +5,13 @@
 #ifndef ANALYZE_ABSENT_H
 #define ANALYZE_ABSENT_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "snapshot/format/evidence.h"
 
 struct absent_note {
 	struct evidence_stem stem;
-	bool accounted; /* it is here, or it expired */
+	const char *directory; /* whose log has it; borrowed; NULL: it is here, or it expired */
 };
 
 struct absent {
@@ -20,11 +19,12 @@ struct absent {
 	size_t count, capacity;
 };
 
-/* One segment was closed, or is accounted for; in any order, as often as wanted. 0, or -1 without
- * memory. */
-int absent_note(struct absent *absent, const struct evidence_stem *stem, bool accounted);
-/* How many were closed and are not accounted for, and the first of them. Sorts. */
-size_t absent_count(struct absent *absent, struct evidence_stem *first);
+/* One segment was closed, as the log of a directory says, or is accounted for (directory NULL); in
+ * any order, as often as wanted. 0, or -1 without memory. */
+int absent_note(struct absent *absent, const struct evidence_stem *stem, const char *directory);
+/* Leaves those that were closed and are not accounted for, each once, by directory and segment; of
+ * one that several logs have, the first directory. */
+void absent_reduce(struct absent *absent);
 void absent_release(struct absent *absent);
 
 #endif

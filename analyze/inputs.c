@@ -18,14 +18,15 @@ static int no_memory(struct error *error)
 
 /* ------------------------------------------------------------- finding -- */
 
-static int add_directory(struct inputs *inputs, const char *path, struct input_directory *out,
+/* *out is valid until the next one is added. */
+static int add_directory(struct inputs *inputs, const char *path, struct input_directory **out,
 			 struct error *error)
 {
-	struct input_directory directory;
+	struct input_directory directory = {.log = ERROR_NONE};
 
 	for (size_t i = 0; i < inputs->directory_count; i++) {
 		if (strcmp(inputs->directories[i].path, path) == 0) {
-			*out = inputs->directories[i];
+			*out = &inputs->directories[i];
 			return 0;
 		}
 	}
@@ -40,8 +41,8 @@ static int add_directory(struct inputs *inputs, const char *path, struct input_d
 		free(directory.path);
 		return no_memory(error);
 	}
-	inputs->directories[inputs->directory_count++] = directory;
-	*out = directory;
+	*out = &inputs->directories[inputs->directory_count++];
+	**out = directory;
 	return 0;
 }
 
@@ -65,6 +66,7 @@ static int add_input(struct inputs *inputs, const struct input *model, const cha
 
 struct custody_reading {
 	struct inputs *inputs;
+	const char *directory;
 	size_t first; /* inputs of this directory begin here */
 	const struct evidence_list *list;
 	bool is_whole; /* all of the directory was asked for */
@@ -117,7 +119,8 @@ static void note_segment(struct custody_reading *reading, const struct custody_e
 	if (!reading->is_whole || !is_capture(suffix) || (entry->sha256 == NULL && !expired) ||
 	    may_be_newer(reading->list, stem))
 		return;
-	reading->failed |= absent_note(&reading->inputs->absent, stem, expired) != 0;
+	reading->failed |= absent_note(&reading->inputs->absent, stem,
+				       expired ? NULL : reading->directory) != 0;
 }
 
 /* An entry tells of the other file of a pair. */
@@ -199,13 +202,15 @@ static bool has_log_name(int dirfd)
 
 /* Evidence without its log is evidence too; a log that does not hold, or cannot be read, is worth
  * a remark, and vouches for nothing. */
-static int read_custody(struct inputs *inputs, const struct input_directory *directory,
-			size_t first, const struct evidence_list *list, bool is_whole,
-			struct error *failure)
+static int read_custody(struct inputs *inputs, struct input_directory *directory, size_t first,
+			const struct evidence_list *list, bool is_whole, struct error *failure)
 {
 	const size_t noted = inputs->absent.count;
-	struct custody_reading reading = {
-		.inputs = inputs, .first = first, .list = list, .is_whole = is_whole};
+	struct custody_reading reading = {.inputs = inputs,
+					  .directory = directory->path,
+					  .first = first,
+					  .list = list,
+					  .is_whole = is_whole};
 	struct error error = ERROR_NONE;
 	int status =
 		custody_verify(directory->fd, directory->path, note_entry, &reading, NULL, &error);
@@ -213,9 +218,8 @@ static int read_custody(struct inputs *inputs, const struct input_directory *dir
 	if (status == ERROR_MEMORY || reading.failed)
 		return no_memory(failure);
 	/* A link to nowhere is no log that is not there. */
-	if (status != 0 && (status != ERROR_NO_INPUT || has_log_name(directory->fd)) &&
-	    inputs->broken_custody.code == 0)
-		inputs->broken_custody = error;
+	if (status != 0 && (status != ERROR_NO_INPUT || has_log_name(directory->fd)))
+		directory->log = error;
 	if (status != 0)
 		inputs->absent.count = noted;
 	for (size_t i = first; i < inputs->count && status != 0; i++)
@@ -223,9 +227,9 @@ static int read_custody(struct inputs *inputs, const struct input_directory *dir
 	return 0;
 }
 
-static int add_segment(struct inputs *inputs, const struct input *group,
-		       const struct evidence_segment *segment, bool unfinished_too,
-		       struct error *error)
+static int add_segment(struct inputs *inputs, struct input_directory *directory,
+		       const struct input *group, const struct evidence_segment *segment,
+		       bool unfinished_too, struct error *error)
 {
 	struct input item = *group;
 	bool pcap = segment->pcap[0] != '\0' && (unfinished_too || !segment->pcap_is_part);
@@ -234,12 +238,12 @@ static int add_segment(struct inputs *inputs, const struct input *group,
 	/* Of some there is but an index. */
 	if (segment->pcap[0] == '\0' && segment->snap[0] == '\0')
 		return 0;
-	if (absent_note(&inputs->absent, &segment->stem, true) != 0)
+	if (absent_note(&inputs->absent, &segment->stem, NULL) != 0)
 		return no_memory(error);
 	if (!unfinished_too && (segment->pcap_is_part || segment->snap_is_part)) {
-		if (inputs->unfinished++ == 0)
-			snprintf(inputs->unfinished_name, sizeof(inputs->unfinished_name), "%s",
-				 segment->pcap_is_part ? segment->pcap : segment->snap);
+		if (directory->unfinished++ == 0)
+			snprintf(directory->unfinished_name, sizeof(directory->unfinished_name),
+				 "%s", segment->pcap_is_part ? segment->pcap : segment->snap);
 		/* A pair of which one half is unfinished is loaded when both are done. */
 		return 0;
 	}
@@ -289,11 +293,11 @@ static int say_no_segments(const char *path, struct error *error)
 			 "000001-20261121T203000.123456789Z.pcap with their .snap.gz");
 }
 
-static int add_segments(struct inputs *inputs, const struct input_directory *directory,
+static int add_segments(struct inputs *inputs, struct input_directory *directory,
 			const struct evidence_list *list, const struct wanted_directory *wanted,
 			struct error *error)
 {
-	const size_t before = inputs->count, passed = inputs->unfinished;
+	const size_t before = inputs->count;
 	struct input group = {.dirfd = directory->fd, .path = directory->path};
 	int status = 0;
 
@@ -306,12 +310,12 @@ static int add_segments(struct inputs *inputs, const struct input_directory *dir
 		evidence_name(&list->segments[0].stem, "", group.group_name);
 		if (named == NULL && !wanted->items[0].is_whole)
 			continue;
-		status = add_segment(inputs, &group, segment, named != NULL, error);
+		status = add_segment(inputs, directory, &group, segment, named != NULL, error);
 		if (named != NULL)
 			named->found = inputs->count > count;
 	}
 	if (status == 0 && wanted->items[0].is_whole && inputs->count == before &&
-	    inputs->unfinished == passed)
+	    directory->unfinished == 0)
 		return say_no_segments(directory->path, error);
 	for (size_t i = 0; i < wanted->count && status == 0; i++) {
 		const struct wanted *item = &wanted->items[i];
@@ -328,20 +332,19 @@ static int find_segments(struct inputs *inputs, const struct wanted_directory *w
 	const char *path = wanted->items[0].directory;
 	const bool is_whole = wanted->items[0].is_whole;
 	const size_t before = inputs->count;
-	struct input_directory directory;
+	struct input_directory *directory = NULL;
 	struct evidence_list list = {0};
 	int status = add_directory(inputs, path, &directory, error);
 
 	if (status == 0)
-		status = evidence_list_read(directory.fd, path, &list, error);
+		status = evidence_list_read(directory->fd, path, &list, error);
 	if (status == 0)
-		status = add_segments(inputs, &directory, &list, wanted, error);
+		status = add_segments(inputs, directory, &list, wanted, error);
 	if (status == 0)
-		status = read_custody(inputs, &directory, before, &list, is_whole, error);
-	if (is_whole && list.odd_count > 0) {
-		if (inputs->odd == 0 || strcmp(list.odd_name, inputs->odd_name) < 0)
-			memcpy(inputs->odd_name, list.odd_name, sizeof(inputs->odd_name));
-		inputs->odd += list.odd_count;
+		status = read_custody(inputs, directory, before, &list, is_whole, error);
+	if (status == 0 && is_whole) {
+		directory->odd = list.odd_count;
+		memcpy(directory->odd_name, list.odd_name, sizeof(directory->odd_name));
 	}
 	evidence_list_release(&list);
 	return status;
@@ -353,7 +356,7 @@ static int find_capture(struct inputs *inputs, const char *path, struct error *e
 	const char *slash = strrchr(path, '/');
 	const char *name = slash == NULL ? path : slash + 1;
 	char *parent = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
-	struct input_directory directory;
+	struct input_directory *directory = NULL;
 	struct pcapin *in = NULL;
 	struct pcapin_packet packet;
 	struct input item = {.bare = true, .group_ns = INT64_MAX};
@@ -362,7 +365,7 @@ static int find_capture(struct inputs *inputs, const char *path, struct error *e
 
 	free(parent);
 	if (status == 0)
-		status = pcapin_open(directory.fd, name, &in, error);
+		status = pcapin_open(directory->fd, name, &in, error);
 	if (status != 0) {
 		/* Name it as the user did. */
 		if (error != NULL && strcmp(error->path, name) == 0)
@@ -372,8 +375,8 @@ static int find_capture(struct inputs *inputs, const char *path, struct error *e
 	if (pcapin_next(in, &packet, NULL) == 1)
 		item.group_ns = packet.time_ns;
 	pcapin_close(in);
-	item.dirfd = directory.fd;
-	item.path = directory.path;
+	item.dirfd = directory->fd;
+	item.path = directory->path;
 	item.opened_ns = item.group_ns;
 	return add_input(inputs, &item, name, NULL, error);
 }
@@ -517,18 +520,6 @@ void input_check_content(struct input *input, const char *sha256)
 	error_damage(&input->pcap_altered, input->pcap, -1,
 		     "what " CUSTODY_LOG " has of it before it was compressed",
 		     "another SHA-256 of what is in it, %s", sha256);
-}
-
-void input_path(const struct input *input, const char *name, char out[PATH_MAX])
-{
-	size_t length = strlen(input->path);
-	const char *slash = length > 0 && input->path[length - 1] == '/' ? "" : "/";
-
-	/* A file is given without its directory there, and so it is named. */
-	if (strcmp(input->path, ".") == 0)
-		snprintf(out, PATH_MAX, "%s", name);
-	else
-		snprintf(out, PATH_MAX, "%s%s%s", input->path, slash, name);
 }
 
 static int identify_files(struct input *input, struct error *error)

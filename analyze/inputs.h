@@ -75,21 +75,21 @@ struct input {
 
 struct input_directory {
 	int fd;
-	char *path;
+	char *path; /* as it was given */
+	/* Of the log, which does not hold or cannot be read; code 0: it holds, or there is none. */
+	struct error log;
+	size_t unfinished; /* .part files that were passed over, and the first */
+	char unfinished_name[EVIDENCE_NAME_SIZE];
+	size_t odd; /* names of segments' files that no regular file has, and the first */
+	char odd_name[EVIDENCE_NAME_SIZE];
 };
 
 struct inputs {
 	struct input *items;
 	size_t count, capacity;
-	struct input_directory *directories;
+	struct input_directory *directories; /* of what is evidence, in the order of names */
 	size_t directory_count, directory_capacity;
-	struct error broken_custody; /* the first log that does not hold, or cannot be read; code 0:
-					none */
-	struct absent absent;	     /* of directories that were given as a whole */
-	size_t unfinished;	     /* .part files that were passed over */
-	char unfinished_name[EVIDENCE_NAME_SIZE];
-	size_t odd; /* names of segments' files that no regular file has, and the first */
-	char odd_name[EVIDENCE_NAME_SIZE];
+	struct absent absent; /* of directories that were given as a whole */
 };
 
 /* Finds everything that paths name. A missing path is ERROR_NO_INPUT, a file
@@ -122,6 +122,7 @@ int input_open_pcap(const struct input *input, bool hashed, struct pcapin **out,
 		    struct error *error);
 int input_open_snap(const struct input *input, struct snapfile_reader **out, struct error *error);
 /* A file's name in its directory as a path, for messages. */
+void input_path_in(const char *directory, const char *name, char out[PATH_MAX]);
 void input_path(const struct input *input, const char *name, char out[PATH_MAX]);
 /* Whether two captures are one file, or have one hash that neither only believes. */
 bool input_same_pcap(const struct input *a, const struct input *b);

@@ -10,6 +10,23 @@
 
 #include "snapshot/format/quantity.h"
 
+void input_path_in(const char *directory, const char *name, char out[PATH_MAX])
+{
+	size_t length = strlen(directory);
+	const char *slash = length > 0 && directory[length - 1] == '/' ? "" : "/";
+
+	/* A file is given without its directory there, and so it is named. */
+	if (strcmp(directory, ".") == 0)
+		snprintf(out, PATH_MAX, "%s", name);
+	else
+		snprintf(out, PATH_MAX, "%s%s%s", directory, slash, name);
+}
+
+void input_path(const struct input *input, const char *name, char out[PATH_MAX])
+{
+	input_path_in(input->path, name, out);
+}
+
 struct input_file input_file_of(const struct stat *status)
 {
 	return (struct input_file){

@@ -160,67 +160,127 @@ static int load_jobs(struct load *load, struct error *error)
 	return status;
 }
 
-/* What it says of the files of its directory is not known. */
+/* So many directories are named by remarks of one kind; the others are counted. */
+#define MOST_NAMED 16
+
+/* Of a directory, or of the segments that its log has. */
+static void report_directory(struct load *load, size_t *named, const char *path,
+			     const struct error *remark)
+{
+	struct error said = ERROR_NONE;
+
+	if ((*named)++ >= MOST_NAMED)
+		return;
+	error_set(&said, ERROR_DAMAGED, path, remark->offset_bytes, "%s", remark->message);
+	load_report(load, &said);
+}
+
+static void report_others(struct load *load, size_t named, const char *what)
+{
+	struct error remark = ERROR_NONE;
+	const size_t others = named > MOST_NAMED ? named - MOST_NAMED : 0;
+
+	if (others == 0)
+		return;
+	error_set(&remark, ERROR_DAMAGED, NULL, -1, "%zu more director%s with %s", others,
+		  others == 1 ? "y" : "ies", what);
+	load_report(load, &remark);
+}
+
+/* What they say of the files of their directories is not known. */
 static void report_custody(struct load *load)
 {
-	const struct error *broken = &load->inputs.broken_custody;
-	struct error remark = ERROR_NONE;
+	size_t named = 0;
 
-	if (broken->code == 0)
-		return;
-	load->result->damaged++;
-	error_set(&remark, ERROR_DAMAGED, broken->path, broken->offset_bytes,
-		  "%s: no file was held against it", broken->message);
-	load_report(load, &remark);
+	for (size_t i = 0; i < load->inputs.directory_count; i++) {
+		const struct error *log = &load->inputs.directories[i].log;
+		struct error remark = ERROR_NONE;
+
+		if (log->code == 0)
+			continue;
+		load->result->damaged++;
+		error_set(&remark, ERROR_DAMAGED, NULL, log->offset_bytes,
+			  "%s: no file was held against it", log->message);
+		report_directory(load, &named, log->path, &remark);
+	}
+	report_others(load, named, "a " CUSTODY_LOG " that no file was held against");
 }
 
 static void report_unfinished(struct load *load)
 {
-	struct error remark = ERROR_NONE;
+	size_t named = 0;
 
-	if (load->inputs.unfinished == 0)
-		return;
-	error_set(&remark, ERROR_DAMAGED, load->inputs.unfinished_name, -1,
-		  "%zu unfinished segment%s passed over: being recorded, or left by a crash "
-		  "(the next recording into that directory repairs it; or name the file itself)",
-		  load->inputs.unfinished, load->inputs.unfinished == 1 ? "" : "s");
-	load_report(load, &remark);
+	for (size_t i = 0; i < load->inputs.directory_count; i++) {
+		const struct input_directory *directory = &load->inputs.directories[i];
+		struct error remark = ERROR_NONE;
+		char path[PATH_MAX];
+
+		if (directory->unfinished == 0)
+			continue;
+		input_path_in(directory->path, directory->unfinished_name, path);
+		error_set(&remark, ERROR_DAMAGED, NULL, -1,
+			  "%zu unfinished segment%s passed over: being recorded, or left by a "
+			  "crash (the next recording into that directory repairs it; or name the "
+			  "file itself)",
+			  directory->unfinished, directory->unfinished == 1 ? "" : "s");
+		report_directory(load, &named, path, &remark);
+	}
+	report_others(load, named, "unfinished segments that were passed over");
 }
 
 /* A link to nowhere, a FIFO: what they were to have is not here. */
 static void report_odd(struct load *load)
 {
-	const size_t count = load->inputs.odd;
-	struct error remark = ERROR_NONE;
+	size_t named = 0;
 
-	if (count == 0)
-		return;
-	load->result->damaged += count;
-	error_set(&remark, ERROR_DAMAGED, load->inputs.odd_name, -1,
-		  "%zu file%s of segments passed over, which %s no regular file%s: this %s", count,
-		  count == 1 ? "" : "s", count == 1 ? "is" : "are", count == 1 ? "" : "s",
-		  count == 1 ? "one" : "is the first");
-	load_report(load, &remark);
+	for (size_t i = 0; i < load->inputs.directory_count; i++) {
+		const struct input_directory *directory = &load->inputs.directories[i];
+		const size_t count = directory->odd;
+		struct error remark = ERROR_NONE;
+		char path[PATH_MAX];
+
+		if (count == 0)
+			continue;
+		load->result->damaged += count;
+		input_path_in(directory->path, directory->odd_name, path);
+		error_set(&remark, ERROR_DAMAGED, NULL, -1,
+			  "%zu file%s of segments passed over, which %s no regular file%s: this "
+			  "%s",
+			  count, count == 1 ? "" : "s", count == 1 ? "is" : "are",
+			  count == 1 ? "" : "s", count == 1 ? "one" : "is the first");
+		report_directory(load, &named, path, &remark);
+	}
+	report_others(load, named, "files of segments that are no regular files");
 }
 
 /* Whole segments that a log has, and nobody gave. */
 static void report_absent(struct load *load)
 {
-	struct error remark = ERROR_NONE;
-	struct evidence_stem first;
-	size_t count = absent_count(&load->inputs.absent, &first);
-	char name[EVIDENCE_NAME_SIZE];
+	const struct absent *absent = &load->inputs.absent;
+	size_t named = 0;
 
-	if (count == 0)
-		return;
-	evidence_name(&first, "", name);
-	error_set(
-		&remark, ERROR_DAMAGED, name, -1,
-		"%zu segment%s that custody.log has, and does not call expired, %s not here: this "
-		"%s",
-		count, count == 1 ? "" : "s", count == 1 ? "is" : "are",
-		count == 1 ? "one" : "is the first");
-	load_report(load, &remark);
+	absent_reduce(&load->inputs.absent);
+	for (size_t i = 0, next; i < absent->count; i = next) {
+		const char *directory = absent->notes[i].directory;
+		struct error remark = ERROR_NONE;
+		char name[EVIDENCE_NAME_SIZE], path[PATH_MAX];
+		size_t count;
+
+		for (next = i + 1; next < absent->count; next++) {
+			if (strcmp(absent->notes[next].directory, directory) != 0)
+				break;
+		}
+		count = next - i;
+		evidence_name(&absent->notes[i].stem, "", name);
+		input_path_in(directory, name, path);
+		error_set(&remark, ERROR_DAMAGED, NULL, -1,
+			  "%zu segment%s that " CUSTODY_LOG
+			  " has, and does not call expired, %s not here: this %s",
+			  count, count == 1 ? "" : "s", count == 1 ? "is" : "are",
+			  count == 1 ? "one" : "is the first");
+		report_directory(load, &named, path, &remark);
+	}
+	report_others(load, named, "a " CUSTODY_LOG " that has segments that are not here");
 }
 
 /* Which of two files was read, where they may not be the same. */
@@ -228,6 +288,7 @@ static void report_both(struct load *load)
 {
 	const struct input *first = NULL;
 	struct error remark = ERROR_NONE;
+	char path[PATH_MAX];
 	size_t count = 0;
 
 	for (size_t i = 0; i < load->inputs.count; i++) {
@@ -236,7 +297,8 @@ static void report_both(struct load *load)
 	}
 	if (first == NULL)
 		return;
-	error_set(&remark, ERROR_DAMAGED, first->pcap, -1,
+	input_path(first, first->pcap, path);
+	error_set(&remark, ERROR_DAMAGED, path, -1,
 		  "this one is read, and not the .pcap.gz beside it (%zu such capture%s)", count,
 		  count == 1 ? "" : "s");
 	load_report(load, &remark);

@@ -145,13 +145,13 @@ copy first
 rm "$pcap" "$snap"
 analyze
 is "$status" 0 "the rest of a recording is analyzed"
-like "$err" "^pcapwho analyze: 000001-[^ ]*: 1 segment that custody.log has" "a segment that is not there is told"
+like "$err" "^pcapwho analyze: $dir/000001-[^ ]*: 1 segment that custody.log has, and does not call expired, is not here: this one$" "a segment that is not there is told"
 run "$PCAPWHO" analyze -q -o "$TMP/both.db" "$dir" "$TMP/whole"
 is "$status$err" 0 "but not if another directory has it"
 run "$PCAPWHO" analyze -q -o "$TMP/one.db" "$dir"/000002-*.pcap
 is "$status$err" 0 "nor if one file was asked for"
 run "$PCAPWHO" analyze -q -o "$TMP/beside.db" "$dir" "$TMP"/whole/000002-*.pcap
-like "$err" "000001-[^ ]*: 1 segment that custody.log has" "one file of another directory is not all of it"
+like "$err" "$dir/000001-[^ ]*: 1 segment that custody.log has" "one file of another directory is not all of it"
 copy index
 gzip "$pcap"
 run "$PCAPWHO" index "$pcap.gz"
@@ -164,7 +164,7 @@ rm "$dir"/000002-*
 touch "$dir/000001-20261122T035254.187739684Z.pcap.part"
 analyze
 is "$status" 0 "beside a recorder at work"
-like "$err" "1 unfinished segment" "what is being recorded is told"
+like "$err" "^pcapwho analyze: $dir/000001-20261122T035254.187739684Z.pcap.part: 1 unfinished segment" "what is being recorded is told"
 unlike "$err" "custody.log has" "what it closes meanwhile is not missed"
 
 for kind in link fifo loop directory; do
@@ -178,7 +178,7 @@ for kind in link fifo loop directory; do
 	esac
 	analyze
 	is "$status" 2 "a $kind in place of a capture"
-	like "$err" "^pcapwho analyze: ${pcap##*/}: 1 file of segments passed over, which is no regular file" "is told"
+	like "$err" "^pcapwho analyze: $pcap: 1 file of segments passed over, which is no regular file" "is told"
 done
 
 # ---- files of one directory, beside it and each other ----
@@ -251,6 +251,35 @@ for kind in error fifo directory nowhere; do
 	esac
 	unread "a log that is: $kind" "$error"
 done
+
+# ---- several directories ----
+# Of each what there is to say, by its name; of very many, of the first ones.
+several=()
+for i in {01..18}; do
+	dir=$TMP/several/$i
+	mkdir -p "$dir"
+	cp "$ROOT"/samples/evidence/000002-* "$dir"
+	perl -pe 's/^1\t/9\t/ if '"$((10#$i % 2))" "$ROOT/samples/evidence/custody.log" >"$dir/custody.log"
+	touch "$dir/0000$i-20261122T045254.187739684Z.pcap.part"
+	ln -s nowhere "$dir/0000$i-20261122T055254.187739684Z.pcap"
+	several=("$dir" "${several[@]}")
+done
+run "$PCAPWHO" analyze -q -o "$TMP/several.db" "${several[@]}"
+is "$status" 2 "several directories"
+of_each() { for i; do echo "pcapwho analyze: $TMP/several/$i/$wanted"; done; }
+wanted="custody.log: at byte 0"
+is "$(grep -o '^.*at byte 0' <<<"$err")" "$(of_each {01..17..2})" "each log that does not hold is told"
+for kind in unfinished "files of segments that"; do
+	[ "$kind" = unfinished ] && wanted="1 unf" || wanted="1 fil"
+	is "$(grep -o ".*: $wanted" <<<"$err" | sed "s/0000[^ ]*: //")" "$(of_each {01..16})" "$kind: of 16 directories"
+	like "$err" "(^|"$'\n'")pcapwho analyze: 2 more directories with $kind" "the others are counted"
+done
+first=$(echo "$ROOT"/samples/evidence/000001-*.pcap)
+is "$(grep -c "custody.log has, and" <<<"$err")" 1 "a segment that several logs have is missed once"
+like "$err" "$TMP/several/02/$(basename "$first" .pcap): 1 segment that custody.log has" "by the first that can be believed"
+gzip -k "$TMP"/several/0[34]/000002-*Z.pcap
+run "$PCAPWHO" analyze -q -o "$TMP/several.db" "$TMP"/several/0[34]
+like "$err" "$TMP/several/03/000002-[^ ]*.pcap: this one is read, and not the .pcap.gz beside it" "and which of two files is read"
 
 # ---- a hash that is none ----
 for hash in "no hash <b>" "$(printf '%064d' 0 | tr 0 A)" "$(printf '%065d' 0)"; do
