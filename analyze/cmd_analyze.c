@@ -41,10 +41,11 @@ static const char help[] =
 	"one is whole and the others are damaged, or not what their log says, the whole one\n"
 	"counts, and the others are named. Where copies differ in another way, or the database\n"
 	"has the damaged one, nothing is loaded. Damaged input is loaded up to the damage;\n"
-	"table coverage says what is missing.\n"
+	"table coverage says what is missing. A segment of which a file cannot be read is named,\n"
+	"and loaded by the same command once it can be.\n"
 	"\n"
-	"Exit status: 0 done; 1 failed; 2 done, but some input was damaged and skipped;\n"
-	"64 wrong usage; 66 no such input.\n";
+	"Exit status: 0 done; 1 failed; 2 done, but some input was damaged, or could not be\n"
+	"read, and was skipped; 64 wrong usage; 66 no such input.\n";
 
 static void on_progress(const struct load_progress *p, void *context)
 {

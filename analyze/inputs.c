@@ -359,20 +359,25 @@ static int find_capture(struct inputs *inputs, const char *path, struct error *e
 	struct input_directory *directory = NULL;
 	struct pcapin *in = NULL;
 	struct pcapin_packet packet;
+	struct error why = ERROR_NONE;
 	struct input item = {.bare = true, .group_ns = INT64_MAX};
 	int status = parent == NULL ? no_memory(error)
 				    : add_directory(inputs, parent, &directory, error);
 
 	free(parent);
-	if (status == 0)
-		status = pcapin_open(directory->fd, name, &in, error);
-	if (status != 0) {
+	if (status != 0)
+		return status;
+	status = pcapin_open(directory->fd, name, &in, &why);
+	if (status != 0 && !input_is_unreadable(&why)) {
 		/* Name it as the user did. */
-		if (error != NULL && strcmp(error->path, name) == 0)
-			snprintf(error->path, sizeof(error->path), "%s", path);
+		if (strcmp(why.path, name) == 0)
+			snprintf(why.path, sizeof(why.path), "%s", path);
+		if (error != NULL)
+			*error = why;
 		return status;
 	}
-	if (pcapin_next(in, &packet, NULL) == 1)
+	item.unreadable = why;
+	if (in != NULL && pcapin_next(in, &packet, NULL) == 1)
 		item.group_ns = packet.time_ns;
 	pcapin_close(in);
 	item.dirfd = directory->fd;
@@ -446,13 +451,20 @@ static int has_logged_size(struct input *input, struct error *error)
 {
 	const struct input_logged *logged = &input->pcap_logged;
 	struct stat info;
+	int fd, status;
 
 	if (logged->sha256[0] == '\0')
 		return 0;
-	if (fstatat(input->dirfd, input->pcap, &info, 0) != 0)
-		return error_errno(error, input->pcap, "cannot stat");
+	/* Whether it can be is to be known before anything is loaded. */
+	fd = evidence_open_file(input->dirfd, input->pcap, O_RDONLY, input->pcap, error);
+	if (fd < 0)
+		return fd;
+	status = fstat(fd, &info) == 0 ? 0 : error_errno(error, input->pcap, "cannot examine");
+	close(fd);
+	if (status != 0)
+		return status;
 	input->pcap_file = input_file_of(&info);
-	return S_ISREG(info.st_mode) && (uint64_t)info.st_size == logged->bytes;
+	return (uint64_t)info.st_size == logged->bytes;
 }
 
 static int hash(const struct input *input, const char *name, const struct input_logged *logged,

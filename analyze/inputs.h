@@ -67,6 +67,7 @@ struct input {
 	/* The snapshot file beside the capture says that it is another segment's: it is not read,
 	 * snap is NULL, and snap_altered says so. */
 	bool snap_is_foreign;
+	struct error unreadable; /* why one of its files cannot be read; code 0: not known of any */
 	/* Not what the log says; code 0: it is, or nothing is said. */
 	struct error pcap_altered, snap_altered;
 	char group_name[EVIDENCE_NAME_SIZE]; /* first stem in its directory; sorts what began at
@@ -93,13 +94,17 @@ struct inputs {
 };
 
 /* Finds everything that paths name. A missing path is ERROR_NO_INPUT, a file
- * that is neither a capture nor a segment's ERROR_DAMAGED: nothing is loaded then. */
+ * that is neither a capture nor a segment's ERROR_DAMAGED: nothing is loaded then. Of a bare
+ * capture that cannot be read unreadable says so. */
 int inputs_find(char *const *paths, size_t count, struct inputs *out, struct error *error);
 /* Sizes and hashes of one input, and whose its snapshots are. A capture of the size that the
  * custody log has is taken for the one that was logged, and what is in a compressed one for what
  * was logged before that, unless verify: to hash it takes longer than to analyze it. */
 int input_identify(struct input *input, bool verify, struct error *error);
 struct input_file input_file_of(const struct stat *status);
+/* Whether an error is that of a file, which is there and cannot be read: without permission, or for
+ * what it lies on. Else the machine lacks something, or it is not about reading. */
+bool input_is_unreadable(const struct error *error);
 /* Whose the snapshots are, as their header says. */
 void input_read_header(struct input *input);
 /* After a file was not found: a recorder at work compresses and removes what was listed. 1: the

@@ -1,6 +1,7 @@
 /* The files of inputs, opened: those that were identified, and no others. */
 #include "analyze/inputs.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -38,6 +39,12 @@ struct input_file input_file_of(const struct stat *status)
 	};
 }
 
+bool input_is_unreadable(const struct error *error)
+{
+	return error->code == ERROR_SYSTEM && error->saved_errno != 0 &&
+	       error->saved_errno != EMFILE && error->saved_errno != ENFILE;
+}
+
 static bool same_time(const struct timespec *a, const struct timespec *b)
 {
 	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
@@ -45,6 +52,7 @@ static bool same_time(const struct timespec *a, const struct timespec *b)
 
 static int say_replaced(const char *name, struct error *error)
 {
+	errno = 0; /* it can be read */
 	return error_set(error, ERROR_SYSTEM, name, -1,
 			 "it was replaced or changed after it was hashed: analyze it when nobody "
 			 "changes it any more, or a copy of it");

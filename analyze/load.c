@@ -31,6 +31,7 @@ static void *identify_inputs(void *context)
 
 	for (;;) {
 		struct error error = ERROR_NONE;
+		struct input *input;
 		size_t mine;
 		int status;
 
@@ -41,9 +42,13 @@ static void *identify_inputs(void *context)
 		pthread_mutex_unlock(&all->lock);
 		if (mine >= all->load->inputs.count)
 			return NULL;
-		status = input_identify(&all->load->inputs.items[mine], all->load->options->verify,
-					&error);
-		if (status != 0) {
+		input = &all->load->inputs.items[mine];
+		if (input->unreadable.code != 0)
+			continue;
+		status = input_identify(input, all->load->options->verify, &error);
+		if (status != 0 && input_is_unreadable(&error)) {
+			input->unreadable = error;
+		} else if (status != 0) {
 			pthread_mutex_lock(&all->lock);
 			all->status = status;
 			all->error = error;
@@ -72,6 +77,44 @@ static int identify(struct load *load, struct error *error)
 	if (all.status != 0 && error != NULL)
 		*error = all.error;
 	return all.status;
+}
+
+static void say_unreadable(const struct input *input, struct error *out)
+{
+	char path[PATH_MAX];
+
+	input_path(input, input->unreadable.path, path);
+	error_set(out, ERROR_SYSTEM, path, input->unreadable.offset_bytes,
+		  "%s: %s not loaded: analyze it again when it can be read",
+		  input->unreadable.message, input->bare ? "it is" : "its segment is");
+}
+
+/* What cannot be read is loaded when it can be: nothing of it, so that all of it is new then. */
+static int leave_unreadable(struct load *load, struct error *error)
+{
+	struct inputs *inputs = &load->inputs;
+	struct error said = ERROR_NONE;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < inputs->count; i++) {
+		struct input *input = &inputs->items[i];
+
+		if (input->unreadable.code == 0) {
+			inputs->items[kept++] = *input;
+			continue;
+		}
+		if (said.code != 0)
+			load_report(load, &said);
+		say_unreadable(input, &said);
+		load->result->damaged++;
+		input_release(input);
+	}
+	inputs->count = kept;
+	if (said.code != 0 && kept > 0)
+		load_report(load, &said);
+	else if (said.code != 0 && error != NULL)
+		*error = said;
+	return said.code != 0 && kept == 0 ? ERROR_SYSTEM : 0;
 }
 
 /* -------------------------------------------------------------------- run -- */
@@ -342,6 +385,8 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 		goto out;
 	}
 	status = identify(&load, error);
+	if (status == 0)
+		status = leave_unreadable(&load, error);
 	if (status != 0)
 		goto out;
 	status = inputs_sort(&load.inputs, error);

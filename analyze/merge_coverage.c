@@ -144,11 +144,12 @@ static int cover_missing(struct merge *merge, const struct merge_segment *segmen
 	struct merge_recording *recording = merge->recording;
 	uint64_t previous = recording->last_number;
 	char subject[64];
-	struct store_coverage row = {.kind = "missing",
-				     .begin_ns = STORE_NULL,
-				     .end_ns = STORE_NULL,
-				     .subject = subject,
-				     .detail = "expired, or not given to analyze"};
+	struct store_coverage row = {
+		.kind = "missing",
+		.begin_ns = STORE_NULL,
+		.end_ns = STORE_NULL,
+		.subject = subject,
+		.detail = "expired, not given to analyze, or it could not be read"};
 
 	if (segment->number == 0)
 		return 0;

@@ -237,6 +237,33 @@ if [ "$(id -u)" -eq 0 ]; then
 fi
 chmod 000 "$dir/custody.log"
 unread "a log without permission" "cannot open: Permission denied" "${as_another[@]}"
+chmod 600 "$dir/custody.log"
+
+# ---- other files that cannot be read ----
+pcap=$dir/${pcap##*/} snap=$dir/${snap##*/} second=$(basename "$(echo "$dir"/000002-*.pcap)")
+for file in pcap snap; do
+	chmod 000 "${!file}"
+	run "${as_another[@]}" "$TMP/program" analyze -q -o "$dir.db" "$dir"
+	is "$status" 2 "a $file file without permission"
+	is "$err" "pcapwho analyze: ${!file}: cannot open: Permission denied: its segment is not loaded: analyze it again when it can be read" "is told"
+	is "$(sql "$dir.db" "SELECT pcap_name FROM segment")" "$second" "and the other segment loaded"
+	chmod 600 "${!file}"
+	run "${as_another[@]}" "$TMP/program" analyze -q -o "$dir.db" "$dir"
+	like "$status$err" "^2pcapwho analyze: $pcap: later segments of its recording are in the database" "when it can be read it is loaded"
+	is "$(sql "$dir.db" "SELECT sum(packets) FROM segment; SELECT sum(difference <> 0) FROM accounting")" $'620\n0' "all of it"
+	rm "$dir.db"
+done
+chmod 000 "$dir"/*.pcap
+run "${as_another[@]}" "$TMP/program" analyze -q -o "$dir.db" "$dir"
+is "$status$(ls "$dir.db" 2>&1 | grep -c "No such")$(wc -l <<<"$err")" 112 "where none can be read: failure, each is told, no database"
+run "${as_another[@]}" "$TMP/program" analyze -q -o "$dir.db" "$dir/../unreadable/$second" "$TMP"/whole/000001-*.snap.gz
+like "$status$err" "^2.*unreadable/$second: cannot open" "a file that was named itself"
+cp "$TMP"/whole/000001-*.pcap "$dir/alone.pcap"
+chmod 000 "$dir/alone.pcap"
+run "${as_another[@]}" "$TMP/program" analyze -q -o "$TMP/theirs/alone.db" "$dir/alone.pcap"
+is "$status$err" "1pcapwho analyze: $dir/alone.pcap: cannot open: Permission denied: it is not loaded: analyze it again when it can be read" "a single capture: one line"
+run "${as_another[@]}" "$TMP/program" analyze -q -o "$TMP/theirs/alone.db" "$dir/alone.pcap" "$TMP/whole"
+is "$status$(sql "$TMP/theirs/alone.db" "SELECT count(*) FROM segment")" 22 "beside others: these are loaded"
 for kind in error fifo directory nowhere; do
 	copy "log-$kind"
 	flip_last_byte "$pcap"

@@ -1,5 +1,8 @@
 /* test_inputs.c - facts about evidence that a recorder at work changes after it was listed: what
- * it compressed is read, what it removed is told, and the rest is loaded. */
+ * it compressed is read, what it removed is told, and the rest is loaded; so with what cannot be
+ * read. */
+#include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,6 +25,35 @@ static int directory = -1;
 static bool verify;
 /* Between identifying and reading. */
 static void (*meanwhile)(void);
+
+/* ---------------------------------------------- files that cannot be read -- */
+
+/* Nobody opens a file of this name; 0: everybody does. */
+static struct {
+	const char *name;
+	int number; /* errno */
+} refused;
+
+/* In place of the library's. */
+int openat(int dirfd, const char *name, int flags, ...)
+{
+	static int (*real)(int, const char *, int, ...);
+	va_list arguments;
+	mode_t mode = 0;
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "openat");
+	if ((flags & O_CREAT) != 0) {
+		va_start(arguments, flags);
+		mode = va_arg(arguments, mode_t);
+		va_end(arguments);
+	}
+	if (refused.number != 0 && strcmp(name, refused.name) == 0) {
+		errno = refused.number;
+		return -1;
+	}
+	return real(dirfd, name, flags, mode);
+}
 
 /* -------------------------------------------------------------- a recorder -- */
 
@@ -95,6 +127,7 @@ static int begin(void **state)
 	int status = loading_begin(state);
 
 	verify = false;
+	refused.number = 0;
 	loading_directory("evidence");
 	directory = open(loading_path("evidence"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (unsigned i = 1; i <= SEGMENTS; i++) {
@@ -127,23 +160,40 @@ static void change(void *context)
 	meanwhile();
 }
 
-/* Of the directory, and of a second one if there is one. */
-static int try_load(void (*what)(void), unsigned workers, struct error *error)
+static unsigned told; /* remarks of the last load, and the last one */
+static struct error remark;
+
+static void hear(const struct error *error, void *context)
+{
+	(void)context;
+	told++;
+	remark = *error;
+}
+
+/* Into the database that is there, of the directory, and of a second one if there is one. */
+static int add_load(void (*what)(void), unsigned workers, struct error *error)
 {
 	char database[300], paths[2][300], *const path[] = {paths[0], paths[1]};
 	struct load_options options = {.database = database,
 				       .workers = workers,
 				       .verify = verify,
 				       .begin = change,
+				       .report = hear,
 				       .limits = flow_default_limits};
 
 	meanwhile = what;
 	snprintf(database, sizeof(database), "%s", loading_path("out.db"));
 	snprintf(paths[0], sizeof(paths[0]), "%s", loading_path("evidence"));
 	snprintf(paths[1], sizeof(paths[1]), "%s", loading_path("copy"));
-	unlink(database);
+	told = 0;
 	return load_run(path, access(paths[1], F_OK) == 0 ? 2 : 1, &options, &loading_result,
 			error);
+}
+
+static int try_load(void (*what)(void), unsigned workers, struct error *error)
+{
+	unlink(loading_path("out.db"));
+	return add_load(what, workers, error);
 }
 
 static const char *load(void (*what)(void), unsigned workers)
@@ -385,6 +435,73 @@ static void what_went_stands_for_no_other(void **state)
 	assert_int_equal(loading_result.damaged, 1);
 }
 
+/* Before anything is loaded; in the two files of a segment. */
+static void what_cannot_be_opened_is_left_and_told(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		const char *database, *suffix = i % 2 == 0 ? ".pcap" : ".snap.gz";
+		char name[EVIDENCE_NAME_SIZE];
+
+		snprintf(name, sizeof(name), "%s", name_of(2, suffix));
+		refused.name = name;
+		refused.number = i < 2 ? EACCES : EIO;
+		database = load(nothing, 1 + i % 2);
+		assert_int_equal(loading_result.damaged, 1);
+		assert_int_equal(told, 1);
+		assert_int_equal(remark.code, ERROR_SYSTEM);
+		assert_non_null(strstr(remark.path, name));
+		assert_non_null(strchr(remark.path, '/'));
+		assert_non_null(strstr(remark.message, strerror(refused.number)));
+		assert_non_null(strstr(remark.message, "analyze it again"));
+		answers(database, SEGMENT_ROWS, "1|0|1|2\n3|0|1|2\n");
+		answers(database, "SELECT kind, subject FROM coverage WHERE kind = 'missing'",
+			"missing|segments 2 to 2\n");
+	}
+}
+
+static void and_loaded_when_it_can_be(void **state)
+{
+	char name[EVIDENCE_NAME_SIZE];
+	const char *database;
+
+	(void)state;
+	snprintf(name, sizeof(name), "%s", name_of(2, ".pcap"));
+	refused.name = name;
+	refused.number = EACCES;
+	database = load(nothing, 1);
+	assert_int_equal(add_load(nothing, 1, NULL), 0);
+	assert_int_equal(loading_result.damaged, 1);
+	assert_true(loading_result.nothing_new);
+	refused.number = 0;
+	assert_int_equal(add_load(nothing, 1, NULL), 0);
+	assert_int_equal(loading_result.segments, 1);
+	assert_int_equal(loading_result.damaged, 1);
+	assert_non_null(strstr(remark.message, "later segments of its recording"));
+	answers(database, SEGMENT_ROWS " ORDER BY number", "1|0|1|2\n2|0|1|2\n3|0|1|2\n");
+	answers(database, "SELECT kind FROM coverage WHERE kind = 'late'", "late\n");
+	answers(database, "SELECT sum(difference <> 0) FROM accounting", "0\n");
+}
+
+/* No file is at fault. */
+static void what_the_machine_lacks_ends_the_load(void **state)
+{
+	static const int numbers[] = {EMFILE, ENFILE, ENOMEM};
+	char name[EVIDENCE_NAME_SIZE];
+
+	(void)state;
+	snprintf(name, sizeof(name), "%s", name_of(2, ".pcap"));
+	refused.name = name;
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		struct error error = ERROR_NONE;
+
+		refused.number = numbers[i];
+		assert_true(try_load(nothing, 2, &error) < 0);
+		assert_non_null(strstr(error.path, name));
+		assert_int_equal(told, 0);
+	}
+}
+
 /* ------------------------------------------------------------ identifying -- */
 
 static void find(struct inputs *inputs)
@@ -472,6 +589,9 @@ int main(void)
 		IN_A_DIRECTORY(what_is_replaced_meanwhile_is_not_loaded),
 		IN_A_DIRECTORY(of_the_same_content_it_is),
 		IN_A_DIRECTORY(what_went_stands_for_no_other),
+		IN_A_DIRECTORY(what_cannot_be_opened_is_left_and_told),
+		IN_A_DIRECTORY(and_loaded_when_it_can_be),
+		IN_A_DIRECTORY(what_the_machine_lacks_ends_the_load),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
