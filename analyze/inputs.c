@@ -476,8 +476,9 @@ static int hash(const struct input *input, const char *name, const struct input_
 
 	if (fd < 0)
 		return fd;
-	status = fstat(fd, &info) == 0 ? custody_hash_descriptor(fd, name, sha256, bytes, error)
-				       : error_errno(error, name, "cannot examine");
+	status = fstat(fd, &info) == 0
+			 ? custody_hash_descriptor(fd, name, input->stop, sha256, bytes, error)
+			 : error_errno(error, name, "cannot examine");
 	close(fd);
 	if (status == 0)
 		*file = input_file_of(&info);
@@ -658,9 +659,11 @@ static int identify(struct input *input, struct error *error)
 	return followed < 0 ? followed : status;
 }
 
-int input_identify(struct input *input, bool verify, struct error *error)
+int input_identify(struct input *input, bool verify, const volatile sig_atomic_t *stop,
+		   struct error *error)
 {
 	input->verify = verify;
+	input->stop = stop;
 	return identify(input, error);
 }
 

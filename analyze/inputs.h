@@ -6,6 +6,7 @@
 #define ANALYZE_INPUTS_H
 
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -61,9 +62,10 @@ struct input {
 	char content_sha256[CUSTODY_HEX_SIZE], content_doubted[CUSTODY_HEX_SIZE];
 	/* The other file of the pair, which the log has and the directory has not; "": none. */
 	char missing[EVIDENCE_NAME_SIZE];
-	bool missing_expired; /* as the log says */
-	bool missing_went;    /* it was there when the directory was listed */
-	bool verify;	      /* nothing is believed of it */
+	bool missing_expired;		   /* as the log says */
+	bool missing_went;		   /* it was there when the directory was listed */
+	bool verify;			   /* nothing is believed of it */
+	const volatile sig_atomic_t *stop; /* set: give up hashing it; NULL: never; borrowed */
 	/* The snapshot file beside the capture says that it is another segment's: it is not read,
 	 * snap is NULL, and snap_altered says so. */
 	bool snap_is_foreign;
@@ -99,8 +101,10 @@ struct inputs {
 int inputs_find(char *const *paths, size_t count, struct inputs *out, struct error *error);
 /* Sizes and hashes of one input, and whose its snapshots are. A capture of the size that the
  * custody log has is taken for the one that was logged, and what is in a compressed one for what
- * was logged before that, unless verify: to hash it takes longer than to analyze it. */
-int input_identify(struct input *input, bool verify, struct error *error);
+ * was logged before that, unless verify: to hash it takes longer than to analyze it. Here and
+ * later, ERROR_INTERRUPTED once *stop is not 0 (NULL: never). */
+int input_identify(struct input *input, bool verify, const volatile sig_atomic_t *stop,
+		   struct error *error);
 struct input_file input_file_of(const struct stat *status);
 /* Whether an error is that of a file, which is there and cannot be read: without permission, or for
  * what it lies on. Else the machine lacks something, or it is not about reading. */

@@ -59,11 +59,12 @@ static int say_replaced(const char *name, struct error *error)
 }
 
 /* A link that was made, or an owner, changes a file's times too. */
-static int compare_content(int fd, const char *name, const char *sha256, struct error *error)
+static int compare_content(const struct input *input, int fd, const char *name, const char *sha256,
+			   struct error *error)
 {
 	char found[CUSTODY_HEX_SIZE];
 	uint64_t bytes;
-	int status = custody_hash_descriptor(fd, name, found, &bytes, error);
+	int status = custody_hash_descriptor(fd, name, input->stop, found, &bytes, error);
 
 	if (status != 0)
 		return status;
@@ -71,8 +72,8 @@ static int compare_content(int fd, const char *name, const char *sha256, struct 
 }
 
 /* 0: it is that file, with what was in it. */
-static int compare(int fd, const char *name, const struct input_file *file, const char *sha256,
-		   struct error *error)
+static int compare(const struct input *input, int fd, const char *name,
+		   const struct input_file *file, const char *sha256, struct error *error)
 {
 	struct input_file found;
 	struct stat info;
@@ -88,7 +89,7 @@ static int compare(int fd, const char *name, const struct input_file *file, cons
 		    same_time(&found.changed, &file->changed))
 			return 0;
 	}
-	return compare_content(fd, name, sha256, error);
+	return compare_content(input, fd, name, sha256, error);
 }
 
 /* The descriptor, or negative. */
@@ -100,7 +101,7 @@ static int open_identified(const struct input *input, const char *name,
 	/* It was a regular file. */
 	if (fd < 0)
 		return fd == ERROR_DAMAGED ? say_replaced(name, error) : fd;
-	status = compare(fd, name, file, sha256, error);
+	status = compare(input, fd, name, file, sha256, error);
 	if (status == 0)
 		return fd;
 	close(fd);

@@ -45,7 +45,8 @@ static void *identify_inputs(void *context)
 		input = &all->load->inputs.items[mine];
 		if (input->unreadable.code != 0)
 			continue;
-		status = input_identify(input, all->load->options->verify, &error);
+		status = input_identify(input, all->load->options->verify, all->load->options->stop,
+					&error);
 		if (status != 0 && input_is_unreadable(&error)) {
 			input->unreadable = error;
 		} else if (status != 0) {

@@ -72,8 +72,8 @@ static int make_chain(const char *previous, const char *fields, size_t length,
 	return done ? 0 : error_set(error, ERROR_MEMORY, path, -1, "no memory for SHA-256");
 }
 
-int custody_hash_descriptor(int fd, const char *path, char hex[CUSTODY_HEX_SIZE], uint64_t *bytes,
-			    struct error *error)
+int custody_hash_descriptor(int fd, const char *path, const volatile sig_atomic_t *stop,
+			    char hex[CUSTODY_HEX_SIZE], uint64_t *bytes, struct error *error)
 {
 	EVP_MD_CTX *context = NULL;
 	uint8_t *buffer = NULL;
@@ -92,6 +92,10 @@ int custody_hash_descriptor(int fd, const char *path, char hex[CUSTODY_HEX_SIZE]
 			continue;
 		if (length < 0) {
 			status = error_errno(error, path, "cannot read");
+			goto out;
+		}
+		if (stop != NULL && *stop != 0) {
+			status = error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
 			goto out;
 		}
 		if (EVP_DigestUpdate(context, buffer, (size_t)length) != 1)
@@ -116,7 +120,7 @@ int custody_hash_file(int dirfd, const char *name, char hex[CUSTODY_HEX_SIZE], u
 
 	if (fd < 0)
 		return fd;
-	status = custody_hash_descriptor(fd, name, hex, bytes, error);
+	status = custody_hash_descriptor(fd, name, NULL, hex, bytes, error);
 	close(fd);
 	return status;
 }

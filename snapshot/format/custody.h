@@ -5,6 +5,7 @@
 #ifndef SNAPSHOT_FORMAT_CUSTODY_H
 #define SNAPSHOT_FORMAT_CUSTODY_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -50,8 +51,9 @@ void custody_hex(const uint8_t *bytes, size_t length, char *out);
 /* SHA-256 and size of a regular file in dirfd; of another kind ERROR_DAMAGED. */
 int custody_hash_file(int dirfd, const char *name, char hex[CUSTODY_HEX_SIZE], uint64_t *bytes,
 		      struct error *error);
-/* The same of an open one, from its beginning, wherever it is read; path is for messages. */
-int custody_hash_descriptor(int fd, const char *path, char hex[CUSTODY_HEX_SIZE], uint64_t *bytes,
-			    struct error *error);
+/* The same of an open one, from its beginning, wherever it is read; path is for messages.
+ * ERROR_INTERRUPTED once *stop is not 0 (NULL: never). */
+int custody_hash_descriptor(int fd, const char *path, const volatile sig_atomic_t *stop,
+			    char hex[CUSTODY_HEX_SIZE], uint64_t *bytes, struct error *error);
 
 #endif

@@ -40,6 +40,7 @@ for i in 2 3; do
 done
 zcat head.gz >/dev/null && zcat frames.gz >/dev/null || bail "no evidence"
 
+ended() { ! kill -0 "$1" 2>/dev/null; }
 begun() { compgen -G 'out.db.tmp-*' >/dev/null; }
 
 # interrupted SIGNAL WHAT ARGUMENT…
@@ -49,6 +50,7 @@ interrupted() {
 	spawn pid "$PCAPWHO" analyze -q "$@" -o out.db 2>err
 	wait_until 60 begun || bail "$what: no output begun"
 	kill -"$signal" "$pid"
+	wait_until 60 ended "$pid" || kill -KILL "$pid"
 	wait "$pid"
 	status=$?
 	is "$status" 1 "$what: $signal ends it"
@@ -62,8 +64,18 @@ for workers in 1 3; do
 	interrupted TERM "several segments, -j$workers" -j$workers both
 done
 
-# Before there is anything to undo, the signal itself ends it.
+# Two copies that are to be hashed, each of which takes hours: what their logs say differs.
 captures=("$ROOT"/samples/evidence/*.pcap)
+for copy in 1 2; do
+	mkdir "copy$copy"
+	head -c 24 "${captures[0]}" >copy$copy/$STEM.pcap
+	truncate -s 4T copy$copy/$STEM.pcap # the rest is a hole
+	perl -MDigest::SHA=sha256_hex -e 'my $line = join "\t", 1, "2026-11-21T20:30:00.000000000Z", "close", $ARGV[0], 4 << 40, $ARGV[1] x 64, "";
+		print $line, "\t", sha256_hex("0" x 64 . "\n" . $line), "\n"' $STEM.pcap $copy >copy$copy/custody.log
+done
+interrupted INT "hashing" -j2 copy1 copy2
+
+# Before there is anything to undo, the signal itself ends it.
 head -c 24 "${captures[0]}" >held
 truncate -s 4T held # the rest is a hole
 spawn pid "$PCAPWHO" analyze -q held -o out.db 2>err

@@ -529,7 +529,7 @@ static void inputs_follow_what_was_listed(void **state)
 	expire(2, ".pcap");
 	remove_last();
 	for (size_t i = 0; i < inputs.count; i++)
-		assert_int_equal(input_identify(&inputs.items[i], false, NULL), 0);
+		assert_int_equal(input_identify(&inputs.items[i], false, NULL, NULL), 0);
 	input = &inputs.items[0];
 	assert_string_equal(input->pcap, name_of(1, ".pcap.gz"));
 	assert_string_equal(input->pcap_sha256, packed);
@@ -562,7 +562,7 @@ static void without_a_log_too(void **state)
 	take_away(2, ".pcap");
 	assert_int_equal(unlinkat(directory, CUSTODY_LOG, 0), 0);
 	for (size_t i = 0; i < inputs.count; i++)
-		assert_int_equal(input_identify(&inputs.items[i], false, NULL), 0);
+		assert_int_equal(input_identify(&inputs.items[i], false, NULL, NULL), 0);
 	assert_string_equal(inputs.items[0].pcap, name_of(1, ".pcap.gz"));
 	assert_false(inputs.items[0].pcap_is_believed);
 	assert_string_equal(inputs.items[0].content_sha256, "");
