@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "analyze/cmd.h"
@@ -159,6 +160,18 @@ static int parse_options(int argc, char **argv, struct load_options *options, bo
 	return 0;
 }
 
+/* Each worker has files open, and each directory that is given is one: the limit that a shell sets
+ * is for programs that would not know what to do with more. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit); /* without it fewer work */
+}
+
 int cmd_analyze(int argc, char **argv)
 {
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -193,6 +206,7 @@ int cmd_analyze(int argc, char **argv)
 	}
 	if (quiet)
 		display.terminal = false;
+	raise_descriptor_limit();
 	status = load_run(argv + optind, (size_t)(argc - optind), &options, &result, &error);
 	display_clear(&display);
 	if (status != 0) {

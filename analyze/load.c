@@ -1,8 +1,10 @@
 #include "analyze/load.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "analyze/load_copies.h"
@@ -13,6 +15,38 @@ void load_report(struct load *load, const struct error *error)
 {
 	if (load->options->report != NULL)
 		load->options->report(error, load->options->context);
+}
+
+/* ------------------------------------------------------------ descriptors -- */
+
+/* What a worker may have open: the capture it reads, or two files to begin with; and of each of
+ * the jobs that wait for the merger what was opened first. */
+#define WORKER_DESCRIPTORS (2 + LOAD_PARTS_AHEAD)
+/* What the database and the merger open. */
+#define OTHER_DESCRIPTORS 16
+
+/* How many more files can be opened, up to wanted. */
+static unsigned free_descriptors(unsigned wanted)
+{
+	struct rlimit limit;
+	unsigned count = 0;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return wanted;
+	for (int fd = 0; count < wanted && fd < INT_MAX && (rlim_t)fd < limit.rlim_cur; fd++)
+		count += fcntl(fd, F_GETFD) < 0;
+	return count;
+}
+
+/* No more workers than may have their files open at once; one goes on as far as it can. */
+static unsigned workers_with_files(unsigned workers)
+{
+	const unsigned wanted = workers * WORKER_DESCRIPTORS + OTHER_DESCRIPTORS;
+	const unsigned count = free_descriptors(wanted);
+	const unsigned able =
+		count > OTHER_DESCRIPTORS ? (count - OTHER_DESCRIPTORS) / WORKER_DESCRIPTORS : 0;
+
+	return able > 0 ? able : 1;
 }
 
 /* ------------------------------------------------------------ identifying -- */
@@ -63,8 +97,8 @@ static int identify(struct load *load, struct error *error)
 	struct identify all = {
 		.load = load, .lock = PTHREAD_MUTEX_INITIALIZER, .error = ERROR_NONE};
 	/* No more than there is something to do for. */
-	unsigned count = load->inputs.count < load->options->workers ? (unsigned)load->inputs.count
-								     : load->options->workers;
+	unsigned count = load->inputs.count < load->worker_count ? (unsigned)load->inputs.count
+								 : load->worker_count;
 	unsigned started = 0;
 	pthread_t *threads = calloc(count, sizeof(*threads));
 
@@ -366,7 +400,6 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 	struct load load = {
 		.options = options,
 		.result = result,
-		.worker_count = options->workers,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.changed = PTHREAD_COND_INITIALIZER,
 		.begun_ns = quantity_now_ns(CLOCK_MONOTONIC),
@@ -385,6 +418,7 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 				   "no finished segment to analyze");
 		goto out;
 	}
+	load.worker_count = workers_with_files(options->workers);
 	status = identify(&load, error);
 	if (status == 0)
 		status = leave_unreadable(&load, error);

@@ -150,6 +150,20 @@ usage "many" "workers that are no number" "$PCAPWHO" analyze -j many good.pcap -
 usage "-o needs a value" "an option without its value" "$PCAPWHO" analyze good.pcap -o
 usage "dance" "an unknown verb" "$PCAPWHO" dance
 
+# ---- analyze: more workers than descriptors ----
+# Captures enough for each worker to have some open.
+mkdir many
+for i in {100..399}; do
+	echo "1795290600000000$i udp 192.0.2.1 4$i 192.0.2.2 53 20" | perl "$ROOT/tests/make_pcap.pl" ether >many/$i.pcap
+done
+for limit in -n -Sn; do
+	rm -f many.db
+	run bash -c "ulimit $limit 40 && exec \"\$@\"" - "$PCAPWHO" analyze -q -j1024 -o many.db many/*.pcap
+	is "$status$err" 0 "-j1024 with 40 descriptors (ulimit $limit)"
+	is "$(sqlite3 -readonly many.db "SELECT count(*) FROM segment")" 300 "everything loads"
+done
+rm -r many many.db
+
 # ---- analyze: a full disk ----
 # A file of this many connections is larger than the disk.
 mkdir small
