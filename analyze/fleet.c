@@ -333,6 +333,8 @@ static void mark_needed(struct joining *m)
 			d->place = i;
 	}
 	for (size_t i = 0; i < plan->unit_count; i++) {
+		m->fleet.units[i].host = plan->units[i].host;
+		m->fleet.units[i].boot = plan->units[i].boot;
 		m->fleet.units[i].wanted = plan->units[i].wanted;
 		if (plan->units[i].twin == FLEET_NONE)
 			continue;

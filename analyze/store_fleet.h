@@ -77,13 +77,30 @@ struct store_verdict_column {
 };
 extern const struct store_verdict_column store_verdict_columns[]; /* ends with table NULL */
 
+/* What two tables tell of the same packets. */
+enum store_balance {
+	STORE_BALANCE_FLOW_PACKETS,
+	STORE_BALANCE_CARRIED_PACKETS,
+	STORE_BALANCE_END_PACKETS,
+	STORE_BALANCE_END_BYTES,
+	STORE_BALANCE_END_PAYLOAD,
+	STORE_BALANCE_SENT_PACKETS,
+	STORE_BALANCE_SENT_BYTES,
+	STORE_BALANCE_RECEIVED_PACKETS,
+	STORE_BALANCE_RECEIVED_BYTES,
+	STORE_BALANCES
+};
+
 struct store_unit {
+	const char *host, *boot; /* whose it is, for messages; borrowed */
 	bool wanted;
 	bool compared;			/* its digest is wanted */
 	int64_t rows[STORE_NUMBERED];	/* found by store_fleet_number */
 	int64_t before[STORE_NUMBERED]; /* rows of the units that stand before it */
 	int64_t position;		/* among the wanted ones, from 1 */
 	uint64_t digest;		/* of all its rows, whatever their numbers */
+	uint64_t balances[STORE_BALANCES]
+			 [2]; /* by the one table and the other, of what was taken */
 };
 
 /* A database whose units are taken. */
@@ -112,7 +129,7 @@ typedef void store_fleet_progress(const struct store_fleet *fleet, void *context
 int store_fleet_number(struct store *store, struct store_fleet *fleet,
 		       struct store_fleet_source *source, struct error *error);
 /* Takes the rows of the source's wanted units; before[] of each is set. Every pointer
- * must point to a row, counts must add up and verdicts be known: ERROR_DAMAGED. */
+ * must point to a row, counts must add up in each unit and verdicts be known: ERROR_DAMAGED. */
 int store_fleet_take(struct store *store, struct store_fleet *fleet,
 		     struct store_fleet_source *source, store_fleet_progress *progress,
 		     void *context, struct error *error);

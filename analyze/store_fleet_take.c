@@ -11,17 +11,61 @@
 /* So that no query overflows that adds up two columns. */
 #define MOST_COUNTED (INT64_MAX / 2)
 
-/* Packets that are counted twice, one table after the other: what has not the same of
- * both lost rows. */
+/* What one table counts another one counts too, or has in parts: what has not the same of both
+ * lost rows, or some of theirs were changed. Bytes are of layer 3 in all of these; those of a
+ * segment are not. */
 static const struct {
-	const char *table, *packets;
+	const char *what, *tables[2];
+	uint64_t most; /* times that the other table may count it */
 } balances[] = {
-	{"segment", "flow_packets"},
-	{"flow", "orig_packets + resp_packets + repeat_packets"},
-	{"connection", "sent_packets + received_packets"},
-	{"traffic", "sent_packets + received_packets"},
+	[STORE_BALANCE_FLOW_PACKETS] = {"packets", {"segment", "flow"}, 1},
+	/* Of a tunnel, or a tunnel in one: whose inside has a row. */
+	[STORE_BALANCE_CARRIED_PACKETS] = {"packets carried", {"flow", "tunnel"}, 1},
+	/* A packet counts at each local end, and where none is local at one of them. */
+	[STORE_BALANCE_END_PACKETS] = {"packets", {"flow", "connection"}, 2},
+	[STORE_BALANCE_END_BYTES] = {"bytes", {"flow", "connection"}, 2},
+	[STORE_BALANCE_END_PAYLOAD] = {"bytes of payload", {"flow", "connection"}, 2},
+	[STORE_BALANCE_SENT_PACKETS] = {"packets sent", {"connection", "traffic"}, 1},
+	[STORE_BALANCE_SENT_BYTES] = {"bytes sent", {"connection", "traffic"}, 1},
+	[STORE_BALANCE_RECEIVED_PACKETS] = {"packets received", {"connection", "traffic"}, 1},
+	[STORE_BALANCE_RECEIVED_BYTES] = {"bytes received", {"connection", "traffic"}, 1},
 };
 _Static_assert(sizeof(balances) / sizeof(*balances) == STORE_BALANCES, "all of them");
+
+static const struct {
+	const char *table, *column;
+	enum store_balance to;
+	int side; /* of the two tables */
+} balanced[] = {
+	{"segment", "flow_packets", STORE_BALANCE_FLOW_PACKETS, 0},
+	{"flow", "orig_packets", STORE_BALANCE_FLOW_PACKETS, 1},
+	{"flow", "resp_packets", STORE_BALANCE_FLOW_PACKETS, 1},
+	{"flow", "repeat_packets", STORE_BALANCE_FLOW_PACKETS, 1},
+	{"flow", "carried_packets", STORE_BALANCE_CARRIED_PACKETS, 0},
+	{"tunnel", "carried_packets", STORE_BALANCE_CARRIED_PACKETS, 0},
+	{"tunnel", "orig_packets", STORE_BALANCE_CARRIED_PACKETS, 1},
+	{"tunnel", "resp_packets", STORE_BALANCE_CARRIED_PACKETS, 1},
+	{"flow", "orig_packets", STORE_BALANCE_END_PACKETS, 0},
+	{"flow", "resp_packets", STORE_BALANCE_END_PACKETS, 0},
+	{"connection", "sent_packets", STORE_BALANCE_END_PACKETS, 1},
+	{"connection", "received_packets", STORE_BALANCE_END_PACKETS, 1},
+	{"flow", "orig_bytes", STORE_BALANCE_END_BYTES, 0},
+	{"flow", "resp_bytes", STORE_BALANCE_END_BYTES, 0},
+	{"connection", "sent_bytes", STORE_BALANCE_END_BYTES, 1},
+	{"connection", "received_bytes", STORE_BALANCE_END_BYTES, 1},
+	{"flow", "orig_payload_bytes", STORE_BALANCE_END_PAYLOAD, 0},
+	{"flow", "resp_payload_bytes", STORE_BALANCE_END_PAYLOAD, 0},
+	{"connection", "sent_payload_bytes", STORE_BALANCE_END_PAYLOAD, 1},
+	{"connection", "received_payload_bytes", STORE_BALANCE_END_PAYLOAD, 1},
+	{"connection", "sent_packets", STORE_BALANCE_SENT_PACKETS, 0},
+	{"traffic", "sent_packets", STORE_BALANCE_SENT_PACKETS, 1},
+	{"connection", "sent_bytes", STORE_BALANCE_SENT_BYTES, 0},
+	{"traffic", "sent_bytes", STORE_BALANCE_SENT_BYTES, 1},
+	{"connection", "received_packets", STORE_BALANCE_RECEIVED_PACKETS, 0},
+	{"traffic", "received_packets", STORE_BALANCE_RECEIVED_PACKETS, 1},
+	{"connection", "received_bytes", STORE_BALANCE_RECEIVED_BYTES, 0},
+	{"traffic", "received_bytes", STORE_BALANCE_RECEIVED_BYTES, 1},
+};
 
 /* ------------------------------------------------------- SQL's functions -- */
 
@@ -54,14 +98,14 @@ static int64_t new_id(const struct taker_ids *ids, const struct idrun *run, sqli
 	       (sqlite3_value_int64(value) - run->first);
 }
 
-/* The counts of a row, of which packets, a sum of some, is held against another table's. Each
- * is a number or absent: what only looks like a number would become one as it is written.
- * false: an error was set. */
-static bool add_counts(sqlite3_context *context, struct taker *taker, int count,
-		       sqlite3_value **counts, int64_t packets)
+/* Takes the counts of a row in hand. Each is a number or absent: what only looks like a number
+ * would become one as it is written. false: an error was set. */
+static bool take_counts(sqlite3_context *context, struct taker *taker, int count,
+			sqlite3_value **counts)
 {
 	int64_t all = 0;
 
+	assert(count <= STORE_COUNTS);
 	for (int i = 0; i < count; i++) {
 		int type = sqlite3_value_type(counts[i]);
 		int64_t value = sqlite3_value_int64(counts[i]);
@@ -75,6 +119,7 @@ static bool add_counts(sqlite3_context *context, struct taker *taker, int count,
 			result_error(context, "too large or negative a", "count", counts[i]);
 			return false;
 		}
+		taker->counts[i] = value;
 		all |= value; /* never less than any */
 	}
 	if (count > 0 && all > MOST_COUNTED - taker->fleet->counted) {
@@ -82,14 +127,24 @@ static bool add_counts(sqlite3_context *context, struct taker *taker, int count,
 		return false;
 	}
 	taker->fleet->counted += all;
-	/* Neither is more than three times what was counted. */
-	if (taker->balance != NULL)
-		*taker->balance = (int64_t)((uint64_t)*taker->balance + (uint64_t)packets);
 	return true;
 }
 
+/* Adds them to what the row's unit has. No sum is more than three times what was counted. */
+static void add_counts(struct taker *taker)
+{
+	struct store_unit *unit = &taker->fleet->units[taker->unit];
+
+	for (int i = 0; i < taker->addend_count; i++) {
+		const struct taker_addend *addend = &taker->addends[i];
+
+		unit->balances[addend->to][addend->side] += (uint64_t)taker->counts[addend->count];
+	}
+}
+
 /* What becomes of a number; 0: an error was set. It is the row's own, or that of the row that
- * it belongs to: what else the row points to must be of the same unit. */
+ * it belongs to: what else the row points to must be of the same unit, to which its counts
+ * are added. */
 static int64_t number_of_row(sqlite3_context *context, sqlite3_value *value)
 {
 	const struct taker_ids *ids = sqlite3_user_data(context);
@@ -98,16 +153,17 @@ static int64_t number_of_row(sqlite3_context *context, sqlite3_value *value)
 	if (run == NULL)
 		return 0;
 	ids->taker->unit = run->unit;
+	add_counts(ids->taker);
 	return new_id(ids, run, value);
 }
 
-/* row_TABLE(number, packets, count...): the row's new number. */
+/* row_TABLE(number, count...): the row's new number. */
 static void row_number(sqlite3_context *context, int count, sqlite3_value **values)
 {
 	const struct taker_ids *ids = sqlite3_user_data(context);
 	int64_t number;
 
-	if (!add_counts(context, ids->taker, count - 2, values + 2, sqlite3_value_int64(values[1])))
+	if (!take_counts(context, ids->taker, count - 1, values + 1))
 		return;
 	number = number_of_row(context, values[0]);
 	if (number > 0)
@@ -142,17 +198,14 @@ static void sum_traffic(sqlite3_context *context, int count, sqlite3_value **val
 	struct taker *t = ((struct taker_ids *)sqlite3_user_data(context))->taker;
 	/* So that no time of a bucket overflows, nor the period that a bucket is in. */
 	int64_t most = QUANTITY_MAX_TIME_NS / t->store->bucket_ns;
-	struct store_traffic row = {
-		.bucket = sqlite3_value_int64(values[1]),
-		.sent_packets = sqlite3_value_int64(values[2]),
-		.sent_bytes = sqlite3_value_int64(values[3]),
-		.received_packets = sqlite3_value_int64(values[4]),
-		.received_bytes = sqlite3_value_int64(values[5]),
-	};
+	struct store_traffic row = {.bucket = sqlite3_value_int64(values[1])};
 
-	if (!add_counts(context, t, count - 2, values + 2,
-			(int64_t)((uint64_t)row.sent_packets + (uint64_t)row.received_packets)))
+	if (!take_counts(context, t, count - 2, values + 2))
 		return;
+	row.sent_packets = t->counts[0];
+	row.sent_bytes = t->counts[1];
+	row.received_packets = t->counts[2];
+	row.received_bytes = t->counts[3];
 	if (sqlite3_value_type(values[1]) != SQLITE_INTEGER || row.bucket > most ||
 	    row.bucket < -most) {
 		result_error(context, "no time that can be told:", "bucket", values[1]);
@@ -299,8 +352,9 @@ static int each_column(const struct taker *t, const char *table,
 /* ----------------------------------------------------------------- tables -- */
 
 struct lists {
+	struct taker *taker;
 	sqlite3_str *columns, *values, *counts;
-	const char *packets;
+	int count_count;
 };
 
 static const char *verdicts_of(const char *table, const char *column)
@@ -313,9 +367,21 @@ static const char *verdicts_of(const char *table, const char *column)
 
 static void add_count(const char *table, const char *column, const char *type, void *context)
 {
-	(void)table;
-	if (is_count(column, type))
-		sqlite3_str_appendf(context, ", \"%w\"", column);
+	struct lists *lists = context;
+	struct taker *t = lists->taker;
+
+	if (!is_count(column, type))
+		return;
+	sqlite3_str_appendf(lists->counts, ", \"%w\"", column);
+	for (size_t i = 0; i < sizeof(balanced) / sizeof(*balanced); i++) {
+		if (strcmp(balanced[i].table, table) != 0 ||
+		    strcmp(balanced[i].column, column) != 0)
+			continue;
+		assert(t->addend_count < STORE_ADDENDS);
+		t->addends[t->addend_count++] =
+			(struct taker_addend){lists->count_count, balanced[i].to, balanced[i].side};
+	}
+	lists->count_count++;
 }
 
 static void add_to_lists(const char *table, const char *column, const char *type, void *context)
@@ -330,8 +396,8 @@ static void add_to_lists(const char *table, const char *column, const char *type
 		sqlite3_str_appendf(lists->values, "%ssum_traffic(\"%w\", bucket%s)", comma, column,
 				    sqlite3_str_value(lists->counts));
 	else if (r == store_reference_of_unit(table))
-		sqlite3_str_appendf(lists->values, "%srow_%s(\"%w\", %s%s)", comma,
-				    store_numbered_tables[r->to], column, lists->packets,
+		sqlite3_str_appendf(lists->values, "%srow_%s(\"%w\"%s)", comma,
+				    store_numbered_tables[r->to], column,
 				    sqlite3_str_value(lists->counts));
 	else if (r != NULL)
 		sqlite3_str_appendf(lists->values, "%snew_%s(\"%w\")", comma,
@@ -347,19 +413,13 @@ static void add_to_lists(const char *table, const char *column, const char *type
 /* INSERT INTO main.TABLE ... SELECT ...; NULL: no memory, or error is set. */
 static char *taking_sql(struct taker *t, const char *table, int *code)
 {
-	struct lists lists = {sqlite3_str_new(NULL), sqlite3_str_new(NULL), sqlite3_str_new(NULL),
-			      "0"};
+	struct lists lists = {t, sqlite3_str_new(NULL), sqlite3_str_new(NULL),
+			      sqlite3_str_new(NULL), 0};
 	const struct store_reference *unit = store_reference_of_unit(table);
 	char *from = store_taker_from(table), *where, *sql = NULL;
 
-	t->balance = NULL;
-	for (size_t i = 0; i < STORE_BALANCES; i++) {
-		if (strcmp(balances[i].table, table) == 0) {
-			t->balance = &t->balances[i];
-			lists.packets = balances[i].packets;
-		}
-	}
-	*code = each_column(t, table, add_count, lists.counts);
+	t->addend_count = 0;
+	*code = each_column(t, table, add_count, &lists);
 	if (*code == 0)
 		*code = each_column(t, table, add_to_lists, &lists);
 	where = t->source->has_unwanted
@@ -368,7 +428,8 @@ static char *taking_sql(struct taker *t, const char *table, int *code)
 			: sqlite3_mprintf("");
 	if (*code == 0 && from != NULL && where != NULL &&
 	    sqlite3_str_errcode(lists.columns) == SQLITE_OK &&
-	    sqlite3_str_errcode(lists.values) == SQLITE_OK)
+	    sqlite3_str_errcode(lists.values) == SQLITE_OK &&
+	    sqlite3_str_errcode(lists.counts) == SQLITE_OK)
 		sql = sqlite3_mprintf("INSERT INTO main.%s (%s) SELECT %s FROM %s %s", table,
 				      sqlite3_str_value(lists.columns),
 				      sqlite3_str_value(lists.values), from, where);
@@ -429,15 +490,35 @@ static int put_units(const struct taker *t)
 	return code;
 }
 
-/* Of what was taken. */
+static int check_unit(const struct taker *t, const struct store_unit *unit)
+{
+	for (int i = 0; i < STORE_BALANCES; i++) {
+		uint64_t one = unit->balances[i][0], other = unit->balances[i][1];
+
+		if (other < one || other - one > one * (balances[i].most - 1))
+			return error_damage(
+				t->error, t->source->path, -1, "rows that can be merged",
+				"of what %.60s recorded (boot %.60s), counts that do not add up: "
+				"%" PRIu64 " %s in table %s, %" PRIu64 " in table %s",
+				unit->host[0] != '\0' ? unit->host : "a host", unit->boot, one,
+				balances[i].what, balances[i].tables[0], other,
+				balances[i].tables[1]);
+	}
+	return 0;
+}
+
+/* Each unit by itself: what one lacks another one may have too much. */
 static int check_balances(const struct taker *t)
 {
-	for (size_t i = 0; i + 1 < STORE_BALANCES; i += 2)
-		if (t->balances[i] != t->balances[i + 1])
-			return store_taker_damage(t, balances[i + 1].table,
-						  "packets that do not add up: off by",
-						  t->balances[i + 1] - t->balances[i]);
-	return 0;
+	int code = 0;
+
+	for (size_t i = 0; i < t->source->recording_count && code == 0; i++) {
+		const struct store_unit *unit = &t->fleet->units[t->source->recording_units[i]];
+
+		if (unit->wanted)
+			code = check_unit(t, unit);
+	}
+	return code;
 }
 
 int store_fleet_take(struct store *store, struct store_fleet *fleet,

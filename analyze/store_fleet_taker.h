@@ -12,8 +12,8 @@
 
 #define SOURCE "source" /* under which a source is attached */
 
-/* Counts that are held against each other, one table after the other. */
-enum { STORE_BALANCES = 4 };
+/* More than any table has: columns that count, and what these are added to. */
+enum { STORE_COUNTS = 16, STORE_ADDENDS = 16 };
 
 /* The source in hand. */
 struct taker {
@@ -26,9 +26,15 @@ struct taker {
 		enum store_numbered to;
 		size_t hint;
 	} ids[STORE_NUMBERED];
-	uint32_t unit;	  /* of the row in hand */
-	int64_t *balance; /* of the table in hand; NULL: it has none */
-	int64_t balances[STORE_BALANCES];
+	uint32_t unit; /* of the row in hand */
+	int64_t counts[STORE_COUNTS];
+	/* Of the table in hand: which of a row's counts is added to what. */
+	struct taker_addend {
+		int count;
+		enum store_balance to;
+		int side;
+	} addends[STORE_ADDENDS];
+	int addend_count;
 	int failed; /* what a function of ours met that is no damage; error says it */
 };
 

@@ -365,8 +365,26 @@ hostile "too large or negative" "counts that cannot be added up" "UPDATE traffic
 hostile "too large or negative" "drops that cannot be added up" \
 	"INSERT INTO coverage (recording_id, kind, count) VALUES (1, 'dropped', 9223372036854775807)"
 hostile "too large or negative" "drops of less than nothing" "UPDATE segment SET dropped = -1"
-hostile "do not add up" "traffic that was lost" "DELETE FROM traffic WHERE connection_id = 1"
-hostile "do not add up" "flows that were lost" "UPDATE flow SET orig_packets = 0"
+c_has="of what host-c recorded \(boot [0-9a-f-]+\), counts that do not add up: [0-9]+"
+hostile "$c_has packets sent in table connection, [0-9]+ in table traffic" "traffic that was lost" \
+	"DELETE FROM traffic WHERE connection_id = 1"
+hostile "$c_has packets in table segment, [0-9]+ in table flow" "flows that were lost" "UPDATE flow SET orig_packets = 0"
+for bytes in sent received; do
+	hostile "$c_has bytes $bytes in table connection, [0-9]+ in table traffic" "traffic of more bytes $bytes" \
+		"UPDATE traffic SET ${bytes}_bytes = ${bytes}_bytes + 1 WHERE connection_id = 2"
+done
+hostile "$c_has packets sent in table connection" "packets that were sent in place of received" \
+	"UPDATE traffic SET sent_packets = received_packets, received_packets = sent_packets WHERE connection_id = 1"
+hostile "$c_has packets in table flow, [0-9]+ in table connection" "connections that were lost with their traffic" \
+	"DELETE FROM traffic; DELETE FROM candidate; DELETE FROM connection"
+hostile "$c_has bytes in table flow, [0-9]+ in table connection" "flows of more bytes than their ends have" \
+	"UPDATE flow SET resp_bytes = 10 * resp_bytes"
+hostile "$c_has bytes in table flow, [0-9]+ in table connection" "flows of less than half the bytes of their ends" \
+	"UPDATE flow SET orig_bytes = 0"
+hostile "$c_has bytes of payload in table flow, [0-9]+ in table connection" "flows of more payload than their ends have" \
+	"UPDATE flow SET resp_payload_bytes = 10 * resp_payload_bytes"
+hostile "$c_has packets carried in table flow, [0-9]+ in table tunnel" "packets carried that are nowhere" \
+	"UPDATE flow SET carried_packets = 1 WHERE flow_id = 1"
 hostile "do not add up" "a segment that has more" "UPDATE segment SET packets = packets + 1"
 hostile "none of one" "a recording without a segment" \
 	"INSERT INTO recording (recording_id, recording_uuid) VALUES (7, 'x')"
@@ -422,6 +440,23 @@ two_hosts "an owner of another host" "UPDATE connection SET process_id = $others
 two_hosts "a parent of another host" "UPDATE process SET parent_process_id = $others WHERE process_id = 2"
 two_hosts "a holder of another host" "UPDATE holder SET process_id = $others WHERE holder_id = 1"
 two_hosts "a flow in another host's packets" "UPDATE flow SET segment_id = (SELECT max(segment_id) FROM segment) WHERE flow_id = 1"
+# What the one lacks the other has too much.
+makes_up() { # NAME SQL: run in a copy of ab.db
+	cp ab.db hostile.db
+	sqlite3 hostile.db "PRAGMA foreign_keys = OFF; $2"
+	refused 1 "^pcapwho merge: hostile.db: .*of what host-a recorded .*, counts that do not add up" "$1" new.db hostile.db c.db
+	is "$(echo new.db*)" "new.db*" "$1: no database"
+}
+makes_up "a packet of a flow for that of another host" "UPDATE flow SET orig_packets = orig_packets + 1 WHERE flow_id =
+		(SELECT min(flow_id) FROM flow WHERE recording_id = 1);
+	UPDATE flow SET orig_packets = orig_packets - 1 WHERE flow_id = (SELECT min(flow_id) FROM flow WHERE recording_id = 2)"
+for column in sent_packets sent_bytes received_packets received_bytes; do
+	largest="FROM traffic t JOIN connection USING (connection_id) JOIN flow USING (flow_id) WHERE recording_id ="
+	makes_up "traffic ($column) for that of another host" "UPDATE traffic SET $column = $column + 1 WHERE (connection_id, bucket) =
+			(SELECT t.connection_id, bucket $largest 1 ORDER BY t.$column DESC LIMIT 1);
+		UPDATE traffic SET $column = $column - 1 WHERE (connection_id, bucket) =
+			(SELECT t.connection_id, bucket $largest 2 ORDER BY t.$column DESC LIMIT 1)"
+done
 # An index that has what the table had before it was changed.
 cp c.db hostile.db
 sqlite3 hostile.db "CREATE INDEX before ON other (segment_id, packets); ANALYZE"
