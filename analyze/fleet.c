@@ -283,6 +283,7 @@ static int read_database(struct joining *m, struct database *d, struct error *er
 		const struct store_source_facts *facts = store_source_facts(source);
 
 		d->source.status = facts->status;
+		d->source.changes = facts->changes;
 		d->bucket_ns = facts->bucket_ns;
 		d->with_packets = facts->with_packets;
 		status = check_settings(m, d, error);
@@ -352,6 +353,7 @@ static int make_plan(struct joining *m, struct error *error)
 
 	if (status != 0)
 		return status;
+	m->fleet.ours = m->ours;
 	m->fleet.units = calloc(m->plan.unit_count + 1, sizeof(*m->fleet.units));
 	if (m->fleet.units == NULL)
 		return no_memory(error);

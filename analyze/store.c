@@ -320,7 +320,7 @@ static int check_tables(struct store *store, struct error *error)
 	int code = store_ours_new(&ours, error);
 
 	if (code == 0)
-		code = store_ours_check(ours, store->db, store->path, error);
+		code = store_ours_check(ours, store->db, "main", store->path, error);
 	store_ours_free(ours);
 	return code;
 }

@@ -61,16 +61,37 @@ char *store_taker_from(const char *table)
 
 /* -------------------------------------------------------------- attaching -- */
 
+static int changed(const struct taker *t)
+{
+	return error_set(t->error, ERROR_SYSTEM, t->source->path, -1,
+			 "it was changed while it was being merged: try again");
+}
+
 static bool is_unchanged(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
 	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
+/* By who does not keep to SQLite's locks, size and time of the file can tell. */
+static int check_status(const struct taker *t)
+{
+	struct stat status;
+
+	if (stat(t->source->path, &status) != 0)
+		return error_errno(t->error, t->source->path, "open");
+	return is_unchanged(&status, &t->source->status) ? 0 : changed(t);
+}
+
+/* The target locks for good what it reads (PRAGMA locking_mode, for what is attached too): the
+ * file is read under one lock from here until it is detached, its schema and its rows, and who
+ * keeps to SQLite's locks cannot write it. Between the times at which it is attached, of which
+ * thousands of files can have no more than a few at once, its header tells whether somebody
+ * did. */
 int store_taker_begin(struct taker *t, struct store *store, struct store_fleet *fleet,
 		      struct store_fleet_source *source, struct error *error)
 {
-	struct stat status;
+	uint32_t changes = 0;
 	int64_t objects;
 	int code;
 
@@ -83,16 +104,21 @@ int store_taker_begin(struct taker *t, struct store *store, struct store_fleet *
 		code = storefile_integer(store->db, t->source->path,
 					 "SELECT count(*) FROM " SOURCE ".sqlite_schema", 0,
 					 &objects, t->error);
-	if (code == 0 && stat(t->source->path, &status) != 0)
-		code = error_errno(t->error, t->source->path, "open");
-	if (code == 0 && !is_unchanged(&status, &t->source->status))
-		code = error_set(t->error, ERROR_SYSTEM, t->source->path, -1,
-				 "it was changed while it was being merged: try again");
+	if (code == 0)
+		code = check_status(t);
+	if (code == 0)
+		code = storefile_changes(store->db, SOURCE, source->path, &changes, error);
+	if (code == 0 && changes != source->changes)
+		code = changed(t);
+	if (code == 0)
+		code = store_ours_check(fleet->ours, store->db, SOURCE, source->path, error);
 	return code;
 }
 
 int store_taker_end(struct taker *t, int code)
 {
+	if (code == 0)
+		code = check_status(t);
 	if (code == 0)
 		code = store_commit(t->store, t->error);
 	store_finalize_all(t->store);

@@ -99,14 +99,15 @@ struct store_unit {
 	int64_t before[STORE_NUMBERED]; /* rows of the units that stand before it */
 	int64_t position;		/* among the wanted ones, from 1 */
 	uint64_t digest;		/* of all its rows, whatever their numbers */
-	uint64_t balances[STORE_BALANCES]
-			 [2]; /* by the one table and the other, of what was taken */
+	/* Of what was taken: by the one table and by the other. */
+	uint64_t balances[STORE_BALANCES][2];
 };
 
 /* A database whose units are taken. */
 struct store_fleet_source {
 	const char *path;
 	struct stat status; /* as it was when its units were read */
+	uint32_t changes;   /* likewise: storefile_changes */
 	/* Its recordings in rising order, and which unit each belongs to. */
 	const int64_t *recording_ids;
 	const uint32_t *recording_units;
@@ -118,6 +119,7 @@ struct store_fleet_source {
 void store_fleet_source_release(struct store_fleet_source *source);
 
 struct store_fleet {
+	const struct store_ours *ours; /* what the tables of each source are held against */
 	struct store_unit *units;
 	int64_t rows_taken;
 	int64_t counted; /* no sum of packets or bytes of what was taken is more */
@@ -125,7 +127,8 @@ struct store_fleet {
 /* Called after each table that was taken; NULL: not wanted. */
 typedef void store_fleet_progress(const struct store_fleet *fleet, void *context);
 
-/* Counts what a source has, and makes the digests that are wanted. */
+/* Counts what a source has, and makes the digests that are wanted. ERROR_SYSTEM, here and by
+ * store_fleet_take: it is no more as it was when its units were read. */
 int store_fleet_number(struct store *store, struct store_fleet *fleet,
 		       struct store_fleet_source *source, struct error *error);
 /* Takes the rows of the source's wanted units; before[] of each is set. Every pointer

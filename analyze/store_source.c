@@ -116,15 +116,17 @@ static int check_table(sqlite3 *db, const char *path, sqlite3_stmt *theirs, cons
 	return code;
 }
 
-int store_ours_check(const struct store_ours *ours_all, sqlite3 *db, const char *path,
-		     struct error *error)
+int store_ours_check(const struct store_ours *ours_all, sqlite3 *db, const char *schema,
+		     const char *path, struct error *error)
 {
+	char *sql = sqlite3_mprintf(
+		"SELECT sql FROM %w.sqlite_schema WHERE type = 'table' AND name = ?1", schema);
 	sqlite3_stmt *ours = NULL, *theirs = NULL;
 	int code = 0, result = SQLITE_DONE;
 
-	if (sqlite3_prepare_v2(db,
-			       "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1",
-			       -1, &theirs, NULL) != SQLITE_OK)
+	if (sql == NULL)
+		code = storefile_fail(NULL, path, "the tables of this version", error);
+	else if (sqlite3_prepare_v2(db, sql, -1, &theirs, NULL) != SQLITE_OK)
 		code = fail_of(db, path, "the tables of this version", error);
 	else if (sqlite3_prepare_v2(ours_all->db,
 				    "SELECT name, sql FROM sqlite_schema WHERE type = 'table' "
@@ -138,6 +140,7 @@ int store_ours_check(const struct store_ours *ours_all, sqlite3 *db, const char 
 		code = storefile_fail(ours_all->db, path, "list the tables", error);
 	sqlite3_finalize(ours);
 	sqlite3_finalize(theirs);
+	sqlite3_free(sql);
 	return code;
 }
 
@@ -211,6 +214,19 @@ static int read_settings(struct store_source *source, struct error *error)
 	return code;
 }
 
+/* SQLite has read the schema when the file was opened, in a transaction of its own, and reads it
+ * again only when its number has changed, which not every change of it does. What is checked
+ * must be what is gone by, so it is read once more in the transaction that has begun. */
+static int begin(struct store_source *source, struct error *error)
+{
+	if (sqlite3_exec(source->db,
+			 STOREFILE_CHECK_PAGES "BEGIN; SELECT count(*) FROM sqlite_schema;"
+					       "PRAGMA writable_schema = RESET",
+			 NULL, NULL, NULL) != SQLITE_OK)
+		return storefile_fail(source->db, source->path, "read", error);
+	return storefile_changes(source->db, "main", source->path, &source->facts.changes, error);
+}
+
 int store_source_open(const char *path, const struct store_ours *ours, struct store_source **out,
 		      struct error *error)
 {
@@ -227,11 +243,10 @@ int store_source_open(const char *path, const struct store_ours *ours, struct st
 	code = storefile_open_untouched(path, &source->db, error);
 	if (code == 0 && stat(path, &source->facts.status) != 0)
 		code = error_errno(error, path, "open");
-	if (code == 0 &&
-	    sqlite3_exec(source->db, STOREFILE_CHECK_PAGES "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
-		code = storefile_fail(source->db, path, "read", error);
 	if (code == 0)
-		code = store_ours_check(ours, source->db, path, error);
+		code = begin(source, error);
+	if (code == 0)
+		code = store_ours_check(ours, source->db, "main", path, error);
 	if (code == 0)
 		code = check_verdicts(source, error);
 	if (code == 0)

@@ -21,13 +21,15 @@ struct store_source;
 struct store_ours;
 int store_ours_new(struct store_ours **out, struct error *error);
 void store_ours_free(struct store_ours *ours); /* NULL works */
-/* Whether each table of db is the very one that this version makes. ERROR_DAMAGED: the message
- * says which is not. */
-int store_ours_check(const struct store_ours *ours, struct sqlite3 *db, const char *path,
-		     struct error *error);
+/* Whether each table of that schema of db is the very one that this version makes. In a
+ * transaction it holds for all that is read of it there. ERROR_DAMAGED: the message says which is
+ * not. */
+int store_ours_check(const struct store_ours *ours, struct sqlite3 *db, const char *schema,
+		     const char *path, struct error *error);
 
 struct store_source_facts {
 	struct stat status; /* of the file when it was opened */
+	uint32_t changes;   /* storefile_changes, of what was read */
 	int64_t bucket_ns;
 	bool with_packets;
 	bool is_merged; /* made of others */

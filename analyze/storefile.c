@@ -94,6 +94,21 @@ static uint32_t big_endian(const uint8_t *at)
 	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
 }
 
+int storefile_changes(struct sqlite3 *db, const char *schema, const char *path, uint32_t *out,
+		      struct error *error)
+{
+	sqlite3_file *file = NULL;
+	uint8_t bytes[4];
+
+	/* By SQLite's own descriptor: to close another one would let go of its locks. */
+	if (sqlite3_file_control(db, schema, SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+	    !file || !file->pMethods ||
+	    file->pMethods->xRead(file, bytes, sizeof bytes, HEADER_CHANGES) != SQLITE_OK)
+		return error_set(error, ERROR_SYSTEM, path, -1, "its header cannot be read");
+	*out = big_endian(bytes);
+	return 0;
+}
+
 static int check_header(const uint8_t *header, size_t length, const char *path, struct error *error)
 {
 	static const char magic[16] = "SQLite format 3";

@@ -80,6 +80,12 @@ int storefile_fail(struct sqlite3 *db, const char *path, const char *what, struc
 int storefile_serving(struct sqlite3 *db, const char *path, const char *uuid,
 		      struct serving_book *book, struct error *error);
 
+/* How often the file of schema has been written, as its header counts it: in a transaction that
+ * has read of it, nobody who keeps to SQLite's locks has written it since this is what it was.
+ * Elsewhere it tells whether somebody has, whatever the file's size and times say. */
+int storefile_changes(struct sqlite3 *db, const char *schema, const char *path, uint32_t *out,
+		      struct error *error);
+
 /* First column of the first row of sql; its absence and NULL give fallback. */
 int storefile_integer(struct sqlite3 *db, const char *path, const char *sql, int64_t fallback,
 		      int64_t *out, struct error *error);
