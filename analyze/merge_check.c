@@ -8,8 +8,6 @@
 
 #include "snapshot/format/quantity.h"
 
-#define MAX_COUNT (UINT64_C(1) << 62)
-
 static bool is_id(int64_t id, int64_t last)
 {
 	return id > 0 && id <= last;
@@ -27,8 +25,8 @@ static bool is_time(int64_t t_ns)
 
 static bool is_count(const struct flow_count *count)
 {
-	return count->packets < MAX_COUNT && count->bytes < MAX_COUNT &&
-	       count->payload_bytes < MAX_COUNT;
+	return count->packets <= STORE_MAX_COUNT && count->bytes <= STORE_MAX_COUNT &&
+	       count->payload_bytes <= STORE_MAX_COUNT;
 }
 
 bool merge_check_recording(const struct merge *m, const struct merge_recording *r)
@@ -83,9 +81,10 @@ static bool is_flow(const struct flow *flow)
 			return false;
 	}
 	return is_count(&flow->count[0]) && is_count(&flow->count[1]) &&
-	       flow->repeats < MAX_COUNT && carried->read < MAX_COUNT &&
-	       carried->other < MAX_COUNT && carried->unreadable < MAX_COUNT &&
-	       flow->first_number < MAX_COUNT && flow->first_offset_bytes < MAX_COUNT &&
+	       flow->repeats <= STORE_MAX_COUNT && carried->read <= STORE_MAX_COUNT &&
+	       carried->other <= STORE_MAX_COUNT && carried->unreadable <= STORE_MAX_COUNT &&
+	       flow->first_number <= STORE_MAX_COUNT &&
+	       flow->first_offset_bytes <= STORE_MAX_COUNT &&
 	       (flow->key.ip_version == 4 || flow->key.ip_version == 6) &&
 	       is_time(flow->first_ns) && is_time(flow->last_ns) &&
 	       (flow->began_ns == INT64_MIN || is_time(flow->began_ns)) &&

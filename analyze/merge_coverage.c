@@ -103,6 +103,13 @@ static int cover_gaps(struct merge *merge, struct error *error)
 	return 0;
 }
 
+/* What a counter grew by; more than any count: it is none of one capture. */
+static uint64_t growth(uint64_t from, uint64_t to)
+{
+	return to >= from && to - from <= STORE_MAX_COUNT ? to - from
+							  : (uint64_t)STORE_MAX_COUNT + 1;
+}
+
 /* Counters are cumulative, and the reading at a rotation stands in both
  * segments: the first of them counts up to it, the second from it on. */
 static int cover_drops(struct merge *merge, struct error *error)
@@ -119,10 +126,10 @@ static int cover_drops(struct merge *merge, struct error *error)
 		return 0;
 	if (tl->frames[0].restated)
 		base = tl->capture_first;
-	dropped = now->dropped - base.dropped + (now->interface_dropped - base.interface_dropped) +
-		  (now->lost - base.lost);
-	if (now->dropped < base.dropped || now->interface_dropped < base.interface_dropped ||
-	    now->lost < base.lost || dropped > INT64_MAX)
+	dropped = growth(base.dropped, now->dropped) +
+		  growth(base.interface_dropped, now->interface_dropped) +
+		  growth(base.lost, now->lost);
+	if (dropped > STORE_MAX_COUNT)
 		dropped = 0; /* no counters of one capture */
 	merge->row.dropped = (int64_t)dropped;
 	if (dropped == 0)

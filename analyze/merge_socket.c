@@ -43,6 +43,12 @@ static struct merge_socket *find_socket(struct merge *merge, const struct merge_
 	return NULL;
 }
 
+/* What the kernel counted, if it can have. */
+static int64_t counted(uint64_t bytes)
+{
+	return bytes <= STORE_MAX_COUNT ? (int64_t)bytes : STORE_NULL;
+}
+
 static int put_socket(struct merge *merge, const struct merge_socket *s,
 		      const struct timeline_socket *ts, bool insert, struct error *error)
 {
@@ -123,10 +129,10 @@ static int merge_one_socket(struct merge *merge, uint32_t i, struct error *error
 	have->seen = true;
 	if (ts->closed.closed_ns != 0) {
 		have->closed_ns = ts->closed.closed_ns;
-		have->acked = (int64_t)ts->closed.bytes_acked;
-		have->received = (int64_t)ts->closed.bytes_received;
-		have->sent = (int64_t)ts->closed.bytes_sent;
-		have->retransmitted = (int64_t)ts->closed.bytes_retransmitted;
+		have->acked = counted(ts->closed.bytes_acked);
+		have->received = counted(ts->closed.bytes_received);
+		have->sent = counted(ts->closed.bytes_sent);
+		have->retransmitted = counted(ts->closed.bytes_retransmitted);
 	}
 	merge->socket_ids[i] = have->socket_id;
 	return put_socket(merge, have, ts, insert, error);

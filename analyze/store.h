@@ -21,6 +21,10 @@
 
 #define STORE_NULL INT64_MIN
 
+/* What a count can be, so that no two of them overflow that are added up or held against each
+ * other. Counts of other programs that are more make no sense. */
+#define STORE_MAX_COUNT (INT64_MAX / 2)
+
 struct store;
 struct serving_book;
 

@@ -8,9 +8,6 @@
 #include "analyze/storefile.h"
 #include "snapshot/format/quantity.h"
 
-/* So that no query overflows that adds up two columns. */
-#define MOST_COUNTED (INT64_MAX / 2)
-
 /* What one table counts another one counts too, or has in parts: what has not the same of both
  * lost rows, or some of theirs were changed. Bytes are of layer 3 in all of these; those of a
  * segment are not. */
@@ -115,14 +112,15 @@ static bool take_counts(sqlite3_context *context, struct taker *taker, int count
 				     counts[i]);
 			return false;
 		}
-		if (value < 0 || value > MOST_COUNTED) {
+		if (value < 0 || value > STORE_MAX_COUNT) {
 			result_error(context, "too large or negative a", "count", counts[i]);
 			return false;
 		}
 		taker->counts[i] = value;
-		all |= value; /* never less than any */
+		if (taker->summed >> i & 1)
+			all |= value; /* never less than any */
 	}
-	if (count > 0 && all > MOST_COUNTED - taker->fleet->counted) {
+	if (count > 0 && all > STORE_MAX_COUNT - taker->fleet->counted) {
 		result_error(context, "too large a", "sum of counts with", counts[0]);
 		return false;
 	}
@@ -317,6 +315,15 @@ static bool is_count(const char *column, const char *type)
 	return found && strcmp(type, "INTEGER") == 0 && strncmp(column, "offset", 6) != 0;
 }
 
+/* What others counted, and whole files: it is evidence as it was found, of which each can say what
+ * it likes, and nobody adds it up but with care. */
+static bool is_summed(const char *table, const char *column)
+{
+	return strcmp(table, "socket") != 0 && strcmp(table, "coverage") != 0 &&
+	       (strcmp(table, "segment") != 0 || strcmp(column, "packets") == 0 ||
+		strcmp(column, "flow_packets") == 0);
+}
+
 /* By the column's name, too. How often a recorder meant to read is added to nothing. */
 static bool is_time(const char *column, const char *type)
 {
@@ -381,6 +388,7 @@ static void add_count(const char *table, const char *column, const char *type, v
 		t->addends[t->addend_count++] =
 			(struct taker_addend){lists->count_count, balanced[i].to, balanced[i].side};
 	}
+	t->summed |= (uint32_t)is_summed(table, column) << lists->count_count;
 	lists->count_count++;
 }
 
@@ -419,6 +427,7 @@ static char *taking_sql(struct taker *t, const char *table, int *code)
 	char *from = store_taker_from(table), *where, *sql = NULL;
 
 	t->addend_count = 0;
+	t->summed = 0;
 	*code = each_column(t, table, add_count, &lists);
 	if (*code == 0)
 		*code = each_column(t, table, add_to_lists, &lists);

@@ -35,7 +35,8 @@ struct taker {
 		int side;
 	} addends[STORE_ADDENDS];
 	int addend_count;
-	int failed; /* what a function of ours met that is no damage; error says it */
+	uint32_t summed; /* which of them add up to what can be asked: bits */
+	int failed;	 /* what a function of ours met that is no damage; error says it */
 };
 
 /* Attaches the source, in a transaction of store: from here on it is as it is now. Whatever

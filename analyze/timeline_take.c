@@ -153,17 +153,20 @@ uint32_t timeline_find_process(const struct timeline *tl, uint32_t pid, uint64_t
 	return TIMELINE_NONE;
 }
 
+/* INT64_MIN: not known. Ticks that somebody made up may come to no time that is one. */
 static int64_t start_of(const struct timeline *tl, uint64_t start_ticks)
 {
 	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
+	int64_t start_ns;
 
 	if (start_ticks == 0 || frame->boot_ns <= 0 || tl->clock_ticks <= 0 ||
 	    start_ticks / (uint64_t)tl->clock_ticks >= (uint64_t)INT64_MAX / NS_PER_SECOND / 4)
 		return INT64_MIN;
-	return frame->begin_ns - frame->boot_ns +
-	       (int64_t)(start_ticks / (uint64_t)tl->clock_ticks) * NS_PER_SECOND +
-	       (int64_t)(start_ticks % (uint64_t)tl->clock_ticks) *
-		       (NS_PER_SECOND / tl->clock_ticks);
+	start_ns = frame->begin_ns - frame->boot_ns +
+		   (int64_t)(start_ticks / (uint64_t)tl->clock_ticks) * NS_PER_SECOND +
+		   (int64_t)(start_ticks % (uint64_t)tl->clock_ticks) *
+			   (NS_PER_SECOND / tl->clock_ticks);
+	return start_ns >= 0 && start_ns <= QUANTITY_MAX_TIME_NS ? start_ns : INT64_MIN;
 }
 
 uint32_t timeline_need_process(struct timeline *tl, uint32_t pid, uint64_t start_ticks)

@@ -235,7 +235,7 @@ static bool is_same_time(int64_t a_ns, int64_t b_ns)
 
 void timeline_note_before(struct timeline_process *p, int64_t at_ns)
 {
-	if (p->born_ns == 0 || at_ns >= p->first_fork_ns - SAME_FORK_NS)
+	if (p->born_ns == 0 || at_ns + SAME_FORK_NS >= p->first_fork_ns)
 		return;
 	p->forked_twice = true;
 	p->first_fork_ns = p->start_ns < at_ns ? p->start_ns : at_ns;

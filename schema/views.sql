@@ -443,7 +443,8 @@ SELECT
 	k.received_difference,
 	k.retransmitted_bytes AS kernel_retransmitted_bytes,
 	k.peer_retransmitted_bytes,
-	CAST((SELECT coalesce(sum(d."count"), 0) FROM coverage d
+	-- Counts that somebody made up can be more than can be added up.
+	CAST((SELECT min(total(d."count"), 1 << 61) FROM coverage d
 		WHERE d.kind = 'dropped' AND d.recording_id = k.recording_id
 			AND d.begin_ns <= max(k.end_ns, k.closed_ns) AND d.end_ns >= k.start_ns)
 		AS INTEGER) AS dropped_packets,

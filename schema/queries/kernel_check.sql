@@ -22,10 +22,12 @@ WITH wanted AS MATERIALIZED (
 		verdict_code,
 		count(*) AS ends,
 		sum(sent_payload_bytes) AS sent_payload_bytes,
-		sum(sent_difference) AS sent_difference,
+		-- Of counters that somebody made up the sum can be more than a number holds.
+		CAST(max(min(total(sent_difference), 1 << 61), -1 << 61) AS INTEGER) AS sent_difference,
 		sum(received_payload_bytes) AS received_payload_bytes,
-		sum(received_difference) AS received_difference,
-		sum(retransmitted_bytes) AS retransmitted_bytes
+		CAST(max(min(total(received_difference), 1 << 61), -1 << 61) AS INTEGER)
+			AS received_difference,
+		CAST(min(total(retransmitted_bytes), 1 << 61) AS INTEGER) AS retransmitted_bytes
 	FROM kernel_end
 	WHERE end_ns >= coalesce(:since_ns, 0)
 		AND start_ns < coalesce(:until_ns, 9223372036854775807)

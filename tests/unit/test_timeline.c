@@ -381,6 +381,26 @@ static void absences_steps_counters_and_headers_are_kept(void **state)
 	assert_int_equal(tl.capture_netns, 1);
 }
 
+/* Whose ticks make no time; it ended before the fork that was told, more than once. */
+static void a_start_that_is_no_time_is_not_known(void **state)
+{
+	(void)state;
+	scene_frame("event", 6000, 6001);
+	scene_born(10, UINT64_MAX, 1, 5000);
+	for (int64_t ms = 20; ms > 0; ms -= 10)
+		scene_say("process - 10 %llu 1 1000 x /bin/x x \\N 1 0 %lld",
+			  (unsigned long long)UINT64_MAX, (long long)T(ms));
+	scene_process('!', 11, UINT64_MAX / 100 / 4, "y");
+	scene_process('!', 12, TICKS(10), "z");
+	scene_read_whole(&tl);
+	assert_int_equal(tl.count.processes, 3);
+	assert_int_equal(tl.processes[0].start_ns, INT64_MIN);
+	assert_true(tl.processes[0].forked_twice);
+	assert_int_equal(timeline_began(&tl, 0, false), INT64_MIN);
+	assert_int_equal(tl.processes[1].start_ns, INT64_MIN);
+	assert_int_equal(tl.processes[2].start_ns, T(10));
+}
+
 static void a_torn_tail_costs_the_torn_frame_only(void **state)
 {
 	struct snapfile_reader *reader;
@@ -522,6 +542,7 @@ int main(void)
 		FACT(addresses_and_interfaces_have_lives),
 		FACT(the_kernels_count_goes_to_the_socket_that_closed),
 		FACT(absences_steps_counters_and_headers_are_kept),
+		FACT(a_start_that_is_no_time_is_not_known),
 		FACT(a_torn_tail_costs_the_torn_frame_only),
 		FACT(full_readings_are_found_by_time),
 		FACT(a_momentary_sighting_is_gone_when_a_later_reading_has_it_not),

@@ -485,6 +485,26 @@ static void the_kernel_check_knows_what_was_dropped(void **state)
 		"7,0,7");
 }
 
+/* The sum is more than a number can be. */
+static void drops_that_somebody_made_up_do_not_end_the_kernel_check(void **state)
+{
+	(void)state;
+	struct store *store = open_checks();
+	struct store_coverage row = {.recording_id = 1,
+				     .segment_id = 1,
+				     .kind = "dropped",
+				     .begin_ns = 1500000000,
+				     .end_ns = 9000000000,
+				     .count = STORE_MAX_COUNT};
+
+	while (++row.coverage_id <= 4)
+		OK(store_coverage(store, &row, &rows_error));
+	add_half(store, 2, 1, 0, "ShADadF");
+	close_checks(store);
+	assert_string_equal(rows_ask(rows_target, "SELECT dropped_packets FROM kernel_check"),
+			    "2305843009213693952");
+}
+
 static void the_kernel_check_knows_what_was_cut(void **state)
 {
 	(void)state;
@@ -639,6 +659,7 @@ int main(void)
 		TEST(the_kernel_check_knows_resets),
 		TEST(the_kernel_check_knows_what_older_kernels_count),
 		TEST(the_kernel_check_knows_what_was_dropped),
+		TEST(drops_that_somebody_made_up_do_not_end_the_kernel_check),
 		TEST(the_kernel_check_knows_what_was_cut),
 		TEST(the_kernel_check_knows_damage_and_what_is_no_flow),
 		TEST(the_kernel_check_adds_up_the_owners_of_an_end),
