@@ -556,6 +556,20 @@ made_up "drops that are none" "SELECT max(dropped), (SELECT count(*) FROM covera
 	's/^(capture\t!\t\d+\t)\d+\t\d+\t(\d+)\t\d+/$1 . ($n++ ? "18446744073709551615" : 0) . "\t$n\t$2\t1"/e'
 made_up "drops that cannot be added up" "SELECT min(dropped), max(dropped) FROM segment" "4611686018427387900|4611686018427387900" \
 	's/^(capture\t!\t\d+\t)\d+\t\d+\t(\d+)\t\d+/$1 . ($n++ % 100 ? "4611686018427387900" : 0) . "\t0\t$2\t0"/e'
+# A recording that says not of which boot it is, and another of a boot of its name.
+rm -rf made-up nameless
+cp -r a made-up
+cp -r b nameless
+for snap in made-up/*.snap.gz; do rewrite "$snap" 's/^(meta\tboot_id\t).*/${1}x/'; done
+for snap in nameless/*.snap.gz; do rewrite "$snap" 's/^meta\tboot_id\t.*\n//; s/^(meta\trecording\t).*/${1}x/'; done
+for file in nameless/*; do mv "$file" "${file/T0352/T0452}"; done
+for pcap in nameless/*.pcap; do perl -e 'open F, "+<", $ARGV[0]; seek F, -1, 2; print F "!"' "$pcap"; done
+rm -f made-up.db new.db
+analyze -o made-up.db made-up nameless
+isnt "$(ask made-up.db "SELECT count(*) FROM connection c JOIN flow f USING (flow_id) JOIN process p USING (process_id)
+	WHERE p.recording_id <> f.recording_id")" 0 "a boot that has the name of a recording: they have processes in common"
+merge new.db made-up.db c.db
+is "$status$err" "0new.db: 3 recordings with 6 segments$(sed 's/.*segments//' <<<"$err")" "and are merged as one"
 rm -f new.db
 
 # ---- whole or absent ----
