@@ -446,25 +446,32 @@ int inputs_find(char *const *paths, size_t count, struct inputs *out, struct err
 
 /* ---------------------------------------------------------- identifying -- */
 
-/* 1: it has the size that was logged. */
-static int has_logged_size(struct input *input, struct error *error)
+/* Whether it can be read is to be known before anything is loaded. */
+static int look_at_pcap(struct input *input, struct error *error)
 {
-	const struct input_logged *logged = &input->pcap_logged;
+	int fd = evidence_open_file(input->dirfd, input->pcap, O_RDONLY, input->pcap, error);
 	struct stat info;
-	int fd, status;
+	int status;
 
-	if (logged->sha256[0] == '\0')
-		return 0;
-	/* Whether it can be is to be known before anything is loaded. */
-	fd = evidence_open_file(input->dirfd, input->pcap, O_RDONLY, input->pcap, error);
 	if (fd < 0)
 		return fd;
 	status = fstat(fd, &info) == 0 ? 0 : error_errno(error, input->pcap, "cannot examine");
 	close(fd);
-	if (status != 0)
-		return status;
-	input->pcap_file = input_file_of(&info);
-	return (uint64_t)info.st_size == logged->bytes;
+	if (status == 0)
+		input->pcap_file = input_file_of(&info);
+	return status;
+}
+
+/* 1: it has the size that was logged. */
+static int has_logged_size(struct input *input, struct error *error)
+{
+	const struct input_logged *logged = &input->pcap_logged;
+	int status;
+
+	if (logged->sha256[0] == '\0')
+		return 0;
+	status = look_at_pcap(input, error);
+	return status != 0 ? status : (uint64_t)input->pcap_file.bytes == logged->bytes;
 }
 
 static int hash(const struct input *input, const char *name, const struct input_logged *logged,
@@ -525,16 +532,6 @@ int input_hash_believed(struct input *input, bool follow, struct error *error)
 	return status;
 }
 
-void input_check_content(struct input *input, const char *sha256)
-{
-	if (input->content_doubted[0] == '\0' || sha256[0] == '\0' ||
-	    input->pcap_altered.code != 0 || strcmp(sha256, input->content_doubted) == 0)
-		return;
-	error_damage(&input->pcap_altered, input->pcap, -1,
-		     "what " CUSTODY_LOG " has of it before it was compressed",
-		     "another SHA-256 of what is in it, %s", sha256);
-}
-
 static int identify_files(struct input *input, struct error *error)
 {
 	int status = 0;
@@ -553,6 +550,9 @@ static int identify_files(struct input *input, struct error *error)
 			input->pcap_bytes = logged->bytes;
 			memcpy(input->pcap_sha256, logged->sha256, sizeof(logged->sha256));
 			status = 0;
+		} else if (status == 0 && input->hash_later) {
+			status = look_at_pcap(input, error);
+			input->pcap_bytes = (uint64_t)input->pcap_file.bytes;
 		} else if (status == 0) {
 			status = hash_pcap(input, error);
 		}

@@ -38,9 +38,12 @@ struct input {
 	char *pcap, *snap; /* names in the directory; NULL: none */
 	uint64_t number;   /* 0: a bare capture */
 	bool bare;	   /* given by itself, no evidence directory */
-	bool has_both;	   /* a .pcap.gz of it is there too, which is not read */
-	bool repaired;	   /* the custody log says that a crash cut it short */
-	int64_t group_ns;  /* first opening in its directory; a bare capture's first packet */
+	/* A bare capture that nothing is to be compared with: pcap_sha256 is "" until
+	 * input_hash_later. */
+	bool hash_later;
+	bool has_both;	  /* a .pcap.gz of it is there too, which is not read */
+	bool repaired;	  /* the custody log says that a crash cut it short */
+	int64_t group_ns; /* first opening in its directory; a bare capture's first packet */
 	int64_t opened_ns;
 	uint64_t pcap_bytes, snap_bytes;
 	char pcap_sha256[CUSTODY_HEX_SIZE], snap_sha256[CUSTODY_HEX_SIZE];
@@ -105,6 +108,10 @@ int inputs_find(char *const *paths, size_t count, struct inputs *out, struct err
  * later, ERROR_INTERRUPTED once *stop is not 0 (NULL: never). */
 int input_identify(struct input *input, bool verify, const volatile sig_atomic_t *stop,
 		   struct error *error);
+/* The hash of what is hashed later, while others read it. ERROR_SYSTEM: it is not the file that was
+ * identified, or it is being written. */
+int input_hash_later(const struct input *input, const volatile sig_atomic_t *stop,
+		     char sha256[CUSTODY_HEX_SIZE], struct error *error);
 struct input_file input_file_of(const struct stat *status);
 /* Whether an error is that of a file, which is there and cannot be read: without permission, or for
  * what it lies on. Else the machine lacks something, or it is not about reading. */

@@ -53,9 +53,37 @@ static bool same_time(const struct timespec *a, const struct timespec *b)
 static int say_replaced(const char *name, struct error *error)
 {
 	errno = 0; /* it can be read */
-	return error_set(error, ERROR_SYSTEM, name, -1,
-			 "it was replaced or changed after it was hashed: analyze it when nobody "
-			 "changes it any more, or a copy of it");
+	return error_set(
+		error, ERROR_SYSTEM, name, -1,
+		"it was replaced or changed after it was looked at: analyze it when nobody "
+		"changes it any more, or a copy of it");
+}
+
+static bool same_file(const struct input_file *a, const struct input_file *b)
+{
+	return a->device == b->device && a->inode == b->inode && a->bytes == b->bytes &&
+	       same_time(&a->modified, &b->modified) && same_time(&a->changed, &b->changed);
+}
+
+int input_hash_later(const struct input *input, const volatile sig_atomic_t *stop,
+		     char sha256[CUSTODY_HEX_SIZE], struct error *error)
+{
+	int fd = evidence_open_file(input->dirfd, input->pcap, O_RDONLY, input->pcap, error);
+	struct input_file found;
+	struct stat info;
+	uint64_t bytes;
+	int status;
+
+	if (fd < 0)
+		return fd == ERROR_DAMAGED ? say_replaced(input->pcap, error) : fd;
+	status = custody_hash_descriptor(fd, input->pcap, stop, sha256, &bytes, error);
+	if (status == 0 && fstat(fd, &info) != 0)
+		status = error_errno(error, input->pcap, "cannot examine");
+	close(fd);
+	if (status != 0)
+		return status;
+	found = input_file_of(&info);
+	return same_file(&found, &input->pcap_file) ? 0 : say_replaced(input->pcap, error);
 }
 
 /* A link that was made, or an owner, changes a file's times too. */
@@ -81,14 +109,12 @@ static int compare(const struct input *input, int fd, const char *name,
 	if (fstat(fd, &info) != 0)
 		return error_errno(error, name, "cannot examine");
 	found = input_file_of(&info);
-	if (found.device == file->device && found.inode == file->inode) {
-		/* One that is being recorded grows. */
-		if (evidence_has_suffix(name, EVIDENCE_PART))
-			return 0;
-		if (found.bytes == file->bytes && same_time(&found.modified, &file->modified) &&
-		    same_time(&found.changed, &file->changed))
-			return 0;
-	}
+	if (same_file(&found, file))
+		return 0;
+	/* One that is being recorded grows. */
+	if (found.device == file->device && found.inode == file->inode &&
+	    evidence_has_suffix(name, EVIDENCE_PART))
+		return 0;
 	return compare_content(input, fd, name, sha256, error);
 }
 
@@ -160,4 +186,14 @@ void input_read_header(struct input *input)
 	snapfile_close(reader);
 	if (input->pcap != NULL && number != 0 && number != input->number)
 		refuse_foreign(input, number);
+}
+
+void input_check_content(struct input *input, const char *sha256)
+{
+	if (input->content_doubted[0] == '\0' || sha256[0] == '\0' ||
+	    input->pcap_altered.code != 0 || strcmp(sha256, input->content_doubted) == 0)
+		return;
+	error_damage(&input->pcap_altered, input->pcap, -1,
+		     "what " CUSTODY_LOG " has of it before it was compressed",
+		     "another SHA-256 of what is in it, %s", sha256);
 }

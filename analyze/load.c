@@ -200,8 +200,13 @@ static void limit_workers(struct load *load)
 
 static int load_jobs(struct load *load, struct error *error)
 {
-	int status = choose_jobs(load, error);
+	int status = 0;
 
+	/* It is compared with what is there. */
+	if (!store_is_new(load->store))
+		status = load_end_hash(load, &load->inputs.items[0], error);
+	if (status == 0)
+		status = choose_jobs(load, error);
 	if (status != 0 || load->progress.segments == 0)
 		return status;
 	limit_workers(load);
@@ -214,6 +219,7 @@ static int load_jobs(struct load *load, struct error *error)
 		.limits = load->options->limits,
 		.stop = load->options->stop,
 	};
+	load_begin_hash(load);
 	status = load_open_book(load, error);
 	if (status == 0)
 		status = merge_new(load->store, &load->options->limits, &load->merge, error);
@@ -384,6 +390,7 @@ static void report_both(struct load *load)
 
 static void release(struct load *load)
 {
+	load_stop_hash(load);
 	for (size_t i = 0; load->jobs != NULL && i < load->inputs.count; i++)
 		load_forget_job(&load->jobs[i]);
 	serving_book_release(&load->own_book);
@@ -419,6 +426,7 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 		goto out;
 	}
 	load.worker_count = workers_with_files(options->workers);
+	load_hash_later(&load);
 	status = identify(&load, error);
 	if (status == 0)
 		status = leave_unreadable(&load, error);

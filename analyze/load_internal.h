@@ -18,6 +18,7 @@
 #define ANALYZE_LOAD_INTERNAL_H
 
 #include <pthread.h>
+#include <signal.h>
 
 #include "analyze/inputs.h"
 #include "analyze/load.h"
@@ -103,6 +104,18 @@ struct load_again {
 	struct replay_part part;
 };
 
+struct load_hasher {
+	pthread_t thread;
+	bool started;
+	volatile sig_atomic_t stop;
+	const struct input *input;
+	char sha256[CUSTODY_HEX_SIZE];
+	/* under lock */
+	bool done;
+	int status;
+	struct error error;
+};
+
 struct load {
 	const struct load_options *options;
 	struct replay_options replay;
@@ -114,6 +127,7 @@ struct load {
 	struct store *store;
 	struct merge *merge;
 	struct load_again again;
+	struct load_hasher hasher;
 	struct serving_book *book; /* of who noting says */
 	struct serving_book own_book;
 	struct load_result *result;
@@ -157,7 +171,20 @@ const struct members *load_members_of(const struct job *job);
 /* What it was read with; of one that nobody reads. */
 void load_forget_job(struct job *job);
 
+/* load_hash.c */
+
+/* Before anything is identified: whether the hash of a capture is made later. */
+void load_hash_later(struct load *load);
+/* Begins to make it, if so. */
+void load_begin_hash(struct load *load);
+/* Once all is read, or before it is compared with anything: the input has its hash. */
+int load_end_hash(struct load *load, struct input *input, struct error *error);
+void load_stop_hash(struct load *load);
+
 /* load_work.c */
+
+/* Under the lock: until something is announced, but not for long. */
+void load_wait_a_little(struct load *load);
 
 int load_start_workers(struct load *load, struct error *error);
 void load_stop_workers(struct load *load);

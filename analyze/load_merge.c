@@ -402,6 +402,8 @@ static int merge_job(struct load *load, struct job *job, bool is_last, struct er
 		status = merge_parts(load, job, error);
 	is_late = status == 0 && merge_is_late(load->merge);
 	if (status == 0)
+		status = load_end_hash(load, job->input, error);
+	if (status == 0)
 		status = note_damages(load, job, error);
 	if (status == 0)
 		status = merge_end(load->merge, content_of(job), error);

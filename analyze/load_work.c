@@ -469,8 +469,7 @@ void load_stop_workers(struct load *load)
 
 /* ----------------------------------------------------------- for the merger -- */
 
-/* Waits under the lock for a worker to announce something, but not for long. */
-static void wait_a_little(struct load *load)
+void load_wait_a_little(struct load *load)
 {
 	struct timespec until;
 
@@ -487,7 +486,7 @@ void load_wait_ready(struct load *load, struct job *job)
 	load->merging = (size_t)(job - load->jobs);
 	pthread_cond_broadcast(&load->changed);
 	while (job->state == JOB_WAITING && !load_interrupted(load))
-		wait_a_little(load);
+		load_wait_a_little(load);
 	pthread_mutex_unlock(&load->lock);
 }
 
@@ -509,7 +508,7 @@ struct slot *load_wait_part(struct load *load, struct job *job, uint64_t number)
 	pthread_mutex_lock(&load->lock);
 	while (!load_interrupted(load) && (slot = find_part(load, job, number)) == NULL &&
 	       (!job->ended || number < job->next_part))
-		wait_a_little(load);
+		load_wait_a_little(load);
 	pthread_mutex_unlock(&load->lock);
 	return slot;
 }
@@ -522,7 +521,7 @@ bool load_wait_piece(struct load *load, struct slot *slot)
 	slot->full = false;
 	pthread_cond_broadcast(&load->changed);
 	while (!slot->full && !load_interrupted(load))
-		wait_a_little(load);
+		load_wait_a_little(load);
 	is_there = slot->full;
 	pthread_mutex_unlock(&load->lock);
 	return is_there;

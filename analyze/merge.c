@@ -399,8 +399,10 @@ bool merge_is_silent(const struct merge *merge, const struct flow *flow, int64_t
 
 int merge_end(struct merge *merge, const char *content_sha256, struct error *error)
 {
-	int status = merge_state_coverage(merge, error);
+	int status = merge_state_name(merge, error);
 
+	if (status == 0)
+		status = merge_state_coverage(merge, error);
 	merge->row.content_sha256 = content_sha256;
 	if (status == 0)
 		status = store_segment(merge->store, &merge->row, false, error);

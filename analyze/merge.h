@@ -23,7 +23,8 @@ struct merge;
 /* A segment as its files are. */
 struct merge_segment {
 	const char *pcap_name, *snap_name;     /* base names; NULL: none */
-	const char *pcap_sha256, *snap_sha256; /* as they are at merge_end are they stored */
+	const char *pcap_sha256, *snap_sha256; /* as they are at merge_end are they stored; "" until
+						  then: it is not known yet */
 	int64_t pcap_bytes, snap_bytes;
 	uint64_t number; /* 0: not in an evidence directory */
 	bool repaired;	 /* closed up after a crash of the recorder */

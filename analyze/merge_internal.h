@@ -166,6 +166,7 @@ struct merge {
 	/* the segment in hand */
 	const struct timeline *timeline;
 	struct merge_recording *recording;
+	bool is_unnamed; /* the hash that it is named after is not known yet */
 	struct store_segment row;
 	int64_t first_new_snapshot_id; /* those of frames that no segment before had, and up */
 	int64_t *frame_ids;	       /* by timeline frame: snapshot_id */
@@ -180,6 +181,8 @@ struct merge {
 /* merge_state.c */
 int merge_state_begin(struct merge *merge, const struct merge_segment *segment,
 		      struct error *error);
+/* Gives the recording the name that it could not have yet. */
+int merge_state_name(struct merge *merge, struct error *error);
 int merge_state_coverage(struct merge *merge, struct error *error); /* merge_coverage.c */
 void merge_state_end(struct merge *merge);
 void merge_state_release(struct merge *merge);

@@ -43,22 +43,21 @@ bool merge_uuid_is_made_up(const char *uuid)
 }
 
 /* Without a recorder's id, the evidence is its own recording. */
-static void recording_uuid(const struct merge *merge, const struct merge_segment *segment,
-			   char uuid[80])
+static void recording_uuid(const struct merge *merge, char uuid[80])
 {
 	const char *given = meta(merge, "recording");
 
 	if (given != NULL)
 		snprintf(uuid, 80, "%s", given);
-	else if (segment->snap_sha256 != NULL)
-		snprintf(uuid, 80, UUID_OF_SNAP "%s", segment->snap_sha256);
+	else if (merge->row.snap_sha256 != NULL)
+		snprintf(uuid, 80, UUID_OF_SNAP "%s", merge->row.snap_sha256);
 	else
 		snprintf(uuid, 80, UUID_OF_PCAP "%s",
-			 segment->pcap_sha256 != NULL ? segment->pcap_sha256 : "");
+			 merge->row.pcap_sha256 != NULL ? merge->row.pcap_sha256 : "");
 }
 
-static int store_new_recording(struct merge *merge, const struct merge_segment *segment,
-			       int64_t recording_id, const char *uuid, struct error *error)
+static int put_recording(struct merge *merge, int64_t recording_id, const char *uuid, bool insert,
+			 struct error *error)
 {
 	const struct timeline *tl = merge->timeline;
 	size_t argv_length = 0;
@@ -77,39 +76,61 @@ static int store_new_recording(struct merge *merge, const struct merge_segment *
 		.filter = meta(merge, "filter"),
 		.time_zone = meta(merge, "time_zone"),
 		.tool = meta(merge, "tool"),
-		.source = meta(merge, "source") != NULL ? meta(merge, "source")
-			  : segment->snap_name != NULL	? "recorder"
-							: "pcap",
+		.source = meta(merge, "source") != NULL	 ? meta(merge, "source")
+			  : merge->row.snap_name != NULL ? "recorder"
+							 : "pcap",
 		.privilege = meta(merge, "privilege"),
 		.watcher = meta(merge, "watcher"),
 		.snaplen = merge_meta_number(merge, "snaplen"),
-		.link_type = segment->link_type >= 0 ? segment->link_type
-						     : merge_meta_number(merge, "link_type"),
+		.link_type = merge->row.link_type != STORE_NULL
+				     ? merge->row.link_type
+				     : merge_meta_number(merge, "link_type"),
 		.clock_ticks = merge_meta_number(merge, "clock_ticks"),
 		.net_namespace = tl->capture_netns != 0 ? (int64_t)tl->capture_netns : STORE_NULL,
 		.interval_ns = merge_meta_number(merge, "interval_ns"),
 	};
-	int status = store_recording(merge->store, &row, true, error);
+	int status = store_recording(merge->store, &row, insert, error);
 
 	free(argv);
 	return status;
 }
 
-static int need_recording(struct merge *merge, const struct merge_segment *segment,
+static int name_recording(struct merge *merge, const char *uuid, struct merge_recording *recording,
 			  struct error *error)
 {
 	const char *boot = meta(merge, "boot_id");
-	struct merge_recording fresh = {.recording_id = merge->recording_id + 1};
-	struct merge_text text;
-	char uuid[80];
+	struct merge_text text = merge_text(uuid);
 
-	recording_uuid(merge, segment, uuid);
-	text = merge_text(uuid);
-	if (merge_digest(&text, 1, &fresh.uuid, error) != 0)
+	if (merge_digest(&text, 1, &recording->uuid, error) != 0)
 		return error->code;
 	text = merge_text(boot != NULL ? boot : uuid);
-	if (merge_digest(&text, 1, &fresh.boot_name, error) != 0)
+	return merge_digest(&text, 1, &recording->boot_name, error);
+}
+
+int merge_state_name(struct merge *merge, struct error *error)
+{
+	char uuid[80];
+	int status;
+
+	if (!merge->is_unnamed)
+		return 0;
+	merge->is_unnamed = false;
+	recording_uuid(merge, uuid);
+	status = name_recording(merge, uuid, merge->recording, error);
+	return status != 0
+		       ? error->code
+		       : put_recording(merge, merge->recording->recording_id, uuid, false, error);
+}
+
+static int need_recording(struct merge *merge, struct error *error)
+{
+	struct merge_recording fresh = {.recording_id = merge->recording_id + 1};
+	char uuid[80];
+
+	recording_uuid(merge, uuid);
+	if (name_recording(merge, uuid, &fresh, error) != 0)
 		return error->code;
+	merge->is_unnamed = strcmp(uuid, UUID_OF_PCAP) == 0;
 	fresh.boot = fresh.recording_id;
 	for (size_t i = 0; i < merge->recording_count; i++) {
 		struct merge_recording *have = &merge->recordings[i];
@@ -127,7 +148,7 @@ static int need_recording(struct merge *merge, const struct merge_segment *segme
 	merge->recording_id++;
 	merge->recordings[merge->recording_count] = fresh;
 	merge->recording = &merge->recordings[merge->recording_count++];
-	return store_new_recording(merge, segment, fresh.recording_id, uuid, error);
+	return put_recording(merge, fresh.recording_id, uuid, true, error);
 }
 
 /* ----------------------------------------------------------- snapshots -- */
@@ -387,7 +408,7 @@ int merge_state_begin(struct merge *merge, const struct merge_segment *segment, 
 	if (merge->frame_ids == NULL || merge->image_ids == NULL || merge->process_ids == NULL ||
 	    merge->socket_ids == NULL)
 		return merge_no_memory(error);
-	status = need_recording(merge, segment, error);
+	status = need_recording(merge, error);
 	if (status != 0)
 		return status;
 	merge->row.recording_id = merge->recording->recording_id;

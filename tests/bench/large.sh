@@ -2,7 +2,7 @@
 # large.sh: one large capture, with its snapshots (the pair) and without (bare), by one worker
 # and by several, beside tcpdump, which builds nothing, in turns, from the page cache. It is
 # made (history.c); --keep DIRECTORY leaves it there for the next run. What a bare capture costs
-# more is its hash: the pair's is vouched for by the log.
+# more is its hash, which is made while it is read: the pair's is vouched for by the log.
 . "${BASH_SOURCE[0]%/*}/lib.bash"
 options packets=8000000 flows=20000 sockets=2000 rate=10000 bytes=700 runs=5 keep= -- "$@"
 need_command tcpdump
