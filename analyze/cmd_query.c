@@ -1,4 +1,5 @@
 #include <getopt.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@ static const char help[] =
 	"  --until TIME     only what began before TIME\n"
 	"  --process P      only processes of this pid, or whose name matches this pattern\n"
 	"                   (as in the shell: nginx, 'python*', /usr/bin/*)\n"
+	"  --host NAME      only this host of a database of several; query hosts lists them\n"
 	"  --limit N        at most N rows\n"
 	"  --bucket LENGTH  step of a timeline, a multiple of the database's bucket: 10s, 1m\n"
 	"  --list           the named queries; so does DATABASE without a query\n"
@@ -31,12 +33,14 @@ static const char help[] =
 	"long before the last packet in the database. A window in time counts whole buckets.\n"
 	"A terminal cuts lines at its width: pipe them through less -S, or ask for\n"
 	"--format csv.\n"
-	"SQL may use :since_ns :until_ns :process :limit :bucket, NULL where not given.\n"
+	"Where several machines have one name, --host takes NAME@MACHINE-ID, as it is shown.\n"
+	"SQL may use :since_ns :until_ns :process :limit :bucket :host, NULL where not given.\n"
 	"\n"
 	"Exit status: 0 done, 1 failed, 64 usage, 66 no such database.\n";
 
 struct arguments {
-	const char *database, *query, *since, *until;
+	const char *database, *query, *since, *until, *host;
+	char *found_host; /* what the queries call it */
 	enum query_format format;
 	struct query_parameters parameters;
 	bool list, help;
@@ -70,6 +74,9 @@ static int parse_option(int option, struct arguments *out, char **argv, struct e
 	case 'p':
 		out->parameters.process = optarg;
 		return 0;
+	case 'o':
+		out->host = optarg;
+		return 0;
 	case 'n':
 		return parse_number("--limit", optarg, &out->parameters.limit, error);
 	case 'b':
@@ -91,15 +98,12 @@ static int parse_option(int option, struct arguments *out, char **argv, struct e
 
 static int parse_arguments(int argc, char **argv, struct arguments *out, struct error *error)
 {
-	static const struct option options[] = {{"format", required_argument, NULL, 'f'},
-						{"since", required_argument, NULL, 's'},
-						{"until", required_argument, NULL, 'u'},
-						{"process", required_argument, NULL, 'p'},
-						{"limit", required_argument, NULL, 'n'},
-						{"bucket", required_argument, NULL, 'b'},
-						{"list", no_argument, NULL, 'l'},
-						{"help", no_argument, NULL, 'h'},
-						{NULL, 0, NULL, 0}};
+	static const struct option options[] = {
+		{"format", required_argument, NULL, 'f'}, {"since", required_argument, NULL, 's'},
+		{"until", required_argument, NULL, 'u'},  {"process", required_argument, NULL, 'p'},
+		{"host", required_argument, NULL, 'o'},	  {"limit", required_argument, NULL, 'n'},
+		{"bucket", required_argument, NULL, 'b'}, {"list", no_argument, NULL, 'l'},
+		{"help", no_argument, NULL, 'h'},	  {NULL, 0, NULL, 0}};
 	int option, code;
 
 	opterr = 0;
@@ -204,6 +208,10 @@ static int fill_parameters(struct sqlite3 *db, struct arguments *arguments, stru
 				 arguments->since, arguments->until);
 	if (code == 0 && parameters->bucket_ns != QUERY_NULL)
 		code = check_bucket(db, arguments->database, parameters->bucket_ns, error);
+	if (code == 0 && arguments->host)
+		code = query_find_host(db, arguments->database, arguments->host,
+				       &arguments->found_host, error);
+	parameters->host = arguments->found_host;
 	return code;
 }
 
@@ -258,6 +266,7 @@ int cmd_query(int argc, char **argv)
 		list_queries();
 	else if (code == 0)
 		code = run(&arguments, &error);
+	free(arguments.found_host);
 	if (code == 0)
 		return EXIT_DONE;
 	error_print(PROGRAM, &error);

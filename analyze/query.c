@@ -1,6 +1,7 @@
 #include "analyze/query.h"
 
 #include <sqlite3.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "analyze/query_print.h"
@@ -174,6 +175,7 @@ static int bind(sqlite3_stmt *statement, const struct query_parameters *given, s
 		{":process", "--process", given->process != NULL, QUERY_NULL, given->process},
 		{":limit", "--limit", given->limit != QUERY_NULL, given->limit, NULL},
 		{":bucket", "--bucket", given->bucket_ns != QUERY_NULL, given->bucket_ns, NULL},
+		{":host", "--host", given->host != NULL, QUERY_NULL, given->host},
 	};
 	const size_t count = sizeof bindings / sizeof *bindings;
 
@@ -186,7 +188,7 @@ static int bind(sqlite3_stmt *statement, const struct query_parameters *given, s
 		if (known == count)
 			return error_set(error, ERROR_USAGE, NULL, -1,
 					 "SQL: the parameter %s has no value; there are :since_ns "
-					 ":until_ns :process :limit :bucket",
+					 ":until_ns :process :limit :bucket :host",
 					 name ? name : "?");
 		if (bindings[known].text)
 			sqlite3_bind_text(statement, i, bindings[known].text, -1, SQLITE_STATIC);
@@ -200,6 +202,89 @@ static int bind(sqlite3_stmt *statement, const struct query_parameters *given, s
 					 bindings[i].option);
 	return 0;
 }
+
+/* ------------------------------------------------------------------- hosts -- */
+
+/* As many names as there is room for, and how many more there are. */
+static void list_host(const char *name, char *list, size_t size, size_t *more)
+{
+	size_t length = strlen(list);
+	/* The last words have room in any case. */
+	const size_t kept = sizeof(" and 18446744073709551615 more: pcapwho query DATABASE hosts");
+
+	if (*more > 0 || length + strlen(name) + 2 + kept > size)
+		(*more)++;
+	else
+		snprintf(list + length, size - length, "%s%s", length > 0 ? ", " : "", name);
+}
+
+/* None, or several, is it: which ones there are. */
+static int fail_host(sqlite3_stmt *hosts, const char *path, const char *name, struct error *error)
+{
+	char list[sizeof(error->message) - 128] = "";
+	size_t more = 0, length;
+	int result;
+
+	sqlite3_reset(hosts);
+	sqlite3_clear_bindings(hosts);
+	while ((result = sqlite3_step(hosts)) == SQLITE_ROW) {
+		const char *host = (const char *)sqlite3_column_text(hosts, 0);
+
+		if (host)
+			list_host(host, list, sizeof list, &more);
+	}
+	if (result != SQLITE_DONE)
+		return storefile_fail(sqlite3_db_handle(hosts), path, "hosts", error);
+	length = strlen(list);
+	if (more > 0)
+		snprintf(list + length, sizeof list - length,
+			 " and %zu more: pcapwho query DATABASE hosts", more);
+	return error_set(error, ERROR_USAGE, path, -1, "--host: found \"%.60s\", wanted one of: %s",
+			 name, list[0] ? list : "(no host has a name)");
+}
+
+/* How many hosts it is, or two where more, and the name of the first. */
+static int match_host(sqlite3_stmt *hosts, const char *path, const char *name, char **out,
+		      int *count, struct error *error)
+{
+	int result;
+
+	*count = 0;
+	sqlite3_bind_text(hosts, sqlite3_bind_parameter_index(hosts, ":host"), name, -1,
+			  SQLITE_STATIC);
+	while ((result = sqlite3_step(hosts)) == SQLITE_ROW && ++*count == 1) {
+		const char *host = (const char *)sqlite3_column_text(hosts, 0);
+
+		*out = host ? strdup(host) : NULL;
+		if (!*out)
+			return storefile_fail(NULL, path, "hosts", error);
+	}
+	return result == SQLITE_ROW || result == SQLITE_DONE
+		       ? 0
+		       : storefile_fail(sqlite3_db_handle(hosts), path, "hosts", error);
+}
+
+int query_find_host(struct sqlite3 *db, const char *path, const char *name, char **out,
+		    struct error *error)
+{
+	sqlite3_stmt *hosts = NULL;
+	char *found = NULL;
+	int code, count = 0;
+
+	if (sqlite3_prepare_v2(db, query_find("hosts")->text, -1, &hosts, NULL) != SQLITE_OK)
+		return storefile_fail(db, path, "hosts", error);
+	code = match_host(hosts, path, name, &found, &count, error);
+	if (code == 0 && count != 1)
+		code = fail_host(hosts, path, name, error);
+	sqlite3_finalize(hosts);
+	if (code == 0)
+		*out = found;
+	else
+		free(found);
+	return code;
+}
+
+/* ------------------------------------------------------------------ result -- */
 
 static int print_rows(sqlite3_stmt *statement, const char *path, const struct query_output *output,
 		      struct error *error)

@@ -26,17 +26,18 @@ int query_parse_format(const char *name, enum query_format *out);
 
 #define QUERY_NULL INT64_MIN /* a parameter that is not given */
 
-/* Bound to :since_ns :until_ns :process :limit :bucket, as NULL where not given. */
+/* Bound to :since_ns :until_ns :process :limit :bucket :host, as NULL where not given. */
 struct query_parameters {
 	int64_t since_ns, until_ns; /* from, and before. One given alone gets the edge of time as
 				       the other. */
 	const char *process;	    /* pid, or GLOB pattern of a program's name; NULL: not given */
 	int64_t limit;		    /* rows */
 	int64_t bucket_ns;
+	const char *host; /* as query_find_host gives it; NULL: not given */
 };
 #define QUERY_NO_PARAMETERS                                                                        \
 	{                                                                                          \
-		QUERY_NULL, QUERY_NULL, NULL, QUERY_NULL, QUERY_NULL                               \
+		QUERY_NULL, QUERY_NULL, NULL, QUERY_NULL, QUERY_NULL, NULL                         \
 	}
 
 struct query_output {
@@ -56,6 +57,12 @@ struct query_output {
 int query_run(struct sqlite3 *db, const char *path, const char *sql,
 	      const struct query_parameters *parameters, const struct query_output *output,
 	      struct error *error);
+
+/* The host that name stands for, by query hosts: its name, or where several machines have
+ * that name, "name@machine-id", which is always taken. *out is the name that the queries show,
+ * the caller's to free. ERROR_USAGE where it is not exactly one host: the message lists them. */
+int query_find_host(struct sqlite3 *db, const char *path, const char *name, char **out,
+		    struct error *error);
 
 /* A named query, or NULL. */
 const struct schema_query *query_find(const char *name);

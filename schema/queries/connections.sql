@@ -3,7 +3,20 @@
 -- rule or why nobody, and what it sent and received. --since and --until keep
 -- what overlaps the window; the totals are those of the whole connection.
 -- human: sent_bytes,received_bytes
-WITH wanted AS MATERIALIZED (
+WITH twin AS MATERIALIZED (
+	-- Names that several machines have: these are shown with the machine.
+	SELECT hostname
+	FROM recording
+	WHERE hostname IS NOT NULL
+	GROUP BY hostname
+	HAVING min(coalesce(machine_id, '')) <> max(coalesce(machine_id, ''))
+), host AS MATERIALIZED (
+	-- The recordings of the host that is asked for, or all.
+	SELECT recording_id
+	FROM recording
+	WHERE :host IS NULL OR (hostname = :host AND hostname NOT IN twin)
+		OR hostname || '@' || coalesce(machine_id, '') = :host
+), wanted AS MATERIALIZED (
 	SELECT process_id
 	FROM processes
 	WHERE :process IS NOT NULL AND (CAST(pid AS TEXT) = :process OR process GLOB :process
@@ -17,6 +30,12 @@ WITH wanted AS MATERIALIZED (
 SELECT
 	v.start,
 	v.connection_id AS id,
+	v.hostname || CASE WHEN v.hostname IN twin THEN (
+		SELECT '@' || coalesce(r.machine_id, '')
+		FROM flow f
+		JOIN recording r ON r.recording_id = f.recording_id
+		WHERE f.flow_id = v.flow_id)
+	ELSE '' END AS hostname,
 	v.process,
 	v.pid,
 	v.protocol,
@@ -35,6 +54,8 @@ WHERE c.start_ns < coalesce(:until_ns, 9223372036854775807)
 	AND c.end_ns >= coalesce(:since_ns, 0)
 	AND (:process IS NULL OR c.process_id IN wanted
 		OR (c.process_id IS NULL AND c.connection_id IN likely))
+	AND (:host IS NULL
+		OR (SELECT f.recording_id FROM flow f WHERE f.flow_id = v.flow_id) IN host)
 	AND (:process IS NULL OR CAST(v.pid AS TEXT) = :process OR v.process GLOB :process
 		OR v.exe GLOB :process OR v.exe GLOB '*/' || :process)
 ORDER BY c.start_ns, c.connection_id

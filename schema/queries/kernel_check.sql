@@ -3,7 +3,36 @@
 -- socket closed, the unexplained ones first, then how many ends there are of each
 -- verdict. The differences are packets minus kernel; --limit is about the ends.
 -- human: sent_payload_bytes,received_payload_bytes
-WITH wanted AS MATERIALIZED (
+WITH twin AS MATERIALIZED (
+	-- Names that several machines have: these are shown with the machine.
+	SELECT hostname
+	FROM recording
+	WHERE hostname IS NOT NULL
+	GROUP BY hostname
+	HAVING min(coalesce(machine_id, '')) <> max(coalesce(machine_id, ''))
+), host AS MATERIALIZED (
+	-- The recordings of the host that is asked for, or all.
+	SELECT recording_id
+	FROM recording
+	WHERE :host IS NULL OR (hostname = :host AND hostname NOT IN twin)
+		OR hostname || '@' || coalesce(machine_id, '') = :host
+), scope AS MATERIALIZED (
+	-- Whether that is all there is; and one host, whose is then what has no owner.
+	SELECT
+		coalesce(sum(recordings), 0) = (SELECT count(*) FROM recording) AS is_whole,
+		coalesce(sum(recordings), 0) = (SELECT count(*) FROM recording) AND count(*) < 2
+			AS is_all_of_one,
+		CASE WHEN count(*) = 1 THEN min(hostname) END AS hostname
+	FROM (
+		SELECT
+			r.hostname || iif(r.hostname IN twin, '@' || coalesce(r.machine_id, ''), '')
+				AS hostname,
+			count(*) AS recordings
+		FROM recording r
+		WHERE r.recording_id IN host
+		GROUP BY r.hostname, r.machine_id
+	)
+), wanted AS MATERIALIZED (
 	SELECT process_id
 	FROM processes
 	WHERE :process IS NOT NULL AND (CAST(pid AS TEXT) = :process OR process GLOB :process
@@ -14,6 +43,7 @@ WITH wanted AS MATERIALIZED (
 	WHERE verdict_code > 1 AND end_ns >= coalesce(:since_ns, 0)
 		AND start_ns < coalesce(:until_ns, 9223372036854775807)
 		AND (:process IS NULL OR process_id IN (SELECT process_id FROM wanted))
+		AND (:host IS NULL OR recording_id IN host)
 	ORDER BY verdict_code DESC, abs(sent_difference) + abs(received_difference) DESC, flow_id,
 		"end" DESC
 	LIMIT coalesce(:limit, -1)
@@ -32,6 +62,7 @@ WITH wanted AS MATERIALIZED (
 	WHERE end_ns >= coalesce(:since_ns, 0)
 		AND start_ns < coalesce(:until_ns, 9223372036854775807)
 		AND (:process IS NULL OR process_id IN (SELECT process_id FROM wanted))
+		AND (:host IS NULL OR recording_id IN host)
 	GROUP BY verdict_code
 ), listed AS (
 	SELECT
@@ -41,6 +72,7 @@ WITH wanted AS MATERIALIZED (
 		'end' AS scope,
 		k.verdict,
 		1 AS ends,
+		r.hostname || iif(r.hostname IN twin, '@' || coalesce(r.machine_id, ''), '') AS hostname,
 		k.process,
 		k.pid,
 		k.local_address,
@@ -60,6 +92,7 @@ WITH wanted AS MATERIALIZED (
 	CROSS JOIN verdict v ON v.verdict_code = u.verdict_code
 	CROSS JOIN kernel_check k ON k.verdict = v.verdict AND k.flow_id = u.flow_id
 		AND k.direction = CASE u."end" WHEN 'orig' THEN 'outbound' ELSE 'inbound' END
+	LEFT JOIN recording r ON r.recording_id = u.recording_id
 	UNION ALL
 	SELECT
 		2,
@@ -68,6 +101,7 @@ WITH wanted AS MATERIALIZED (
 		'total',
 		v.verdict,
 		coalesce(t.ends, 0),
+		s.hostname,
 		NULL,
 		NULL,
 		NULL,
@@ -85,11 +119,13 @@ WITH wanted AS MATERIALIZED (
 		NULL
 	FROM verdict v
 	LEFT JOIN total t ON t.verdict_code = v.verdict_code
+	CROSS JOIN scope s
 )
 SELECT
 	scope,
 	verdict,
 	ends,
+	hostname,
 	process,
 	pid,
 	local_address,

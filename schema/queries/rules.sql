@@ -1,7 +1,55 @@
 -- Packets by rule and by reason
 -- How many packets were attributed by each rule, and how many have no owner for
 -- which reason. A packet of a loopback flow counts at both of its ends.
-WITH owned AS (
+WITH twin AS MATERIALIZED (
+	-- Names that several machines have: these are shown with the machine.
+	SELECT hostname
+	FROM recording
+	WHERE hostname IS NOT NULL
+	GROUP BY hostname
+	HAVING min(coalesce(machine_id, '')) <> max(coalesce(machine_id, ''))
+), host AS MATERIALIZED (
+	-- The recordings of the host that is asked for, or all.
+	SELECT recording_id
+	FROM recording
+	WHERE :host IS NULL OR (hostname = :host AND hostname NOT IN twin)
+		OR hostname || '@' || coalesce(machine_id, '') = :host
+), scope AS MATERIALIZED (
+	-- Whether that is all there is; and one host, whose is then what has no owner.
+	SELECT
+		coalesce(sum(recordings), 0) = (SELECT count(*) FROM recording) AS is_whole,
+		coalesce(sum(recordings), 0) = (SELECT count(*) FROM recording) AND count(*) < 2
+			AS is_all_of_one,
+		CASE WHEN count(*) = 1 THEN min(hostname) END AS hostname
+	FROM (
+		SELECT
+			r.hostname || iif(r.hostname IN twin, '@' || coalesce(r.machine_id, ''), '')
+				AS hostname,
+			count(*) AS recordings
+		FROM recording r
+		WHERE r.recording_id IN host
+		GROUP BY r.hostname, r.machine_id
+	)
+), own AS MATERIALIZED (
+	-- The processes of the one host of several that is asked for.
+	SELECT process_id
+	FROM process
+	WHERE NOT (SELECT is_whole FROM scope) AND recording_id IN host
+), lost AS MATERIALIZED (
+	-- By number, so that what is read for it stands together.
+	SELECT c.reason, c.sent_packets + c.received_packets AS packets
+	FROM (
+		SELECT connection_id
+		FROM connection INDEXED BY connection_process
+		WHERE process_id IS NULL AND NOT (SELECT is_whole FROM scope)
+		ORDER BY connection_id
+		LIMIT -1
+	) n
+	CROSS JOIN connection c ON c.connection_id = n.connection_id
+	CROSS JOIN flow f ON f.flow_id = c.flow_id
+	WHERE f.recording_id IN host
+), owned AS MATERIALIZED (
+	-- All of the index, or what it has of a host's processes; nothing of the other.
 	SELECT
 		sum(exact_packets) AS exact,
 		sum(ahead_packets) AS ahead,
@@ -11,10 +59,26 @@ WITH owned AS (
 		sum(listener_packets) AS listener,
 		sum(quoted_packets) AS quoted
 	FROM connection
+	WHERE (SELECT is_whole FROM scope)
+	UNION ALL
+	SELECT
+		sum(c.exact_packets),
+		sum(c.ahead_packets),
+		sum(c.behind_packets),
+		sum(c.bound_packets),
+		sum(c.wildcard_packets),
+		sum(c.listener_packets),
+		sum(c.quoted_packets)
+	FROM own o
+	CROSS JOIN connection c INDEXED BY connection_process ON c.process_id = o.process_id
 ), unowned AS (
 	SELECT reason, sum(sent_packets + received_packets) AS packets
 	FROM connection
-	WHERE reason IS NOT NULL
+	WHERE reason IS NOT NULL AND (SELECT is_whole FROM scope)
+	GROUP BY reason
+	UNION ALL
+	SELECT reason, sum(packets)
+	FROM lost
 	GROUP BY reason
 ), counted AS MATERIALIZED (
 	SELECT
@@ -22,7 +86,7 @@ WITH owned AS (
 		rule_code AS place,
 		'rule' AS kind,
 		rule AS verdict,
-		coalesce(CASE rule
+		coalesce(sum(CASE rule
 			WHEN 'exact' THEN exact
 			WHEN 'ahead' THEN ahead
 			WHEN 'behind' THEN behind
@@ -30,9 +94,10 @@ WITH owned AS (
 			WHEN 'wildcard' THEN wildcard
 			WHEN 'listener' THEN listener
 			WHEN 'quoted' THEN quoted
-		END, 0) AS packets,
+		END), 0) AS packets,
 		meaning
 	FROM rule CROSS JOIN owned
+	GROUP BY rule_code
 	UNION ALL
 	SELECT
 		2,

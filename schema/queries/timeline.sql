@@ -1,15 +1,51 @@
 -- Traffic by time and process
 -- Packets and bytes of each process in each step of time (--bucket, else the
--- database's). The rows without a process are what has no owner.
+-- database's). The rows without a process are what has no owner, of all hosts or of
+-- the one asked for.
 -- human: sent_bytes,received_bytes
-WITH wanted AS MATERIALIZED (
+WITH twin AS MATERIALIZED (
+	-- Names that several machines have: these are shown with the machine.
+	SELECT hostname
+	FROM recording
+	WHERE hostname IS NOT NULL
+	GROUP BY hostname
+	HAVING min(coalesce(machine_id, '')) <> max(coalesce(machine_id, ''))
+), host AS MATERIALIZED (
+	-- The recordings of the host that is asked for, or all.
+	SELECT recording_id
+	FROM recording
+	WHERE :host IS NULL OR (hostname = :host AND hostname NOT IN twin)
+		OR hostname || '@' || coalesce(machine_id, '') = :host
+), scope AS MATERIALIZED (
+	-- Whether that is all there is; and one host, whose is then what has no owner.
+	SELECT
+		coalesce(sum(recordings), 0) = (SELECT count(*) FROM recording) AS is_whole,
+		coalesce(sum(recordings), 0) = (SELECT count(*) FROM recording) AND count(*) < 2
+			AS is_all_of_one,
+		CASE WHEN count(*) = 1 THEN min(hostname) END AS hostname
+	FROM (
+		SELECT
+			r.hostname || iif(r.hostname IN twin, '@' || coalesce(r.machine_id, ''), '')
+				AS hostname,
+			count(*) AS recordings
+		FROM recording r
+		WHERE r.recording_id IN host
+		GROUP BY r.hostname, r.machine_id
+	)
+), own AS MATERIALIZED (
+	-- The processes of the one host of several that is asked for.
+	SELECT process_id
+	FROM process
+	WHERE NOT (SELECT is_whole FROM scope) AND recording_id IN host
+), wanted AS MATERIALIZED (
 	SELECT process_id
 	FROM processes
-	WHERE :process IS NULL OR CAST(pid AS TEXT) = :process OR process GLOB :process
-		OR exe GLOB :process OR exe GLOB '*/' || :process
+	WHERE (:process IS NULL OR CAST(pid AS TEXT) = :process OR process GLOB :process
+			OR exe GLOB :process OR exe GLOB '*/' || :process)
+		AND ((SELECT is_whole FROM scope) OR process_id IN own)
 	UNION ALL
 	SELECT 0
-	WHERE :process IS NULL
+	WHERE :process IS NULL AND (SELECT is_whole FROM scope)
 ), step AS MATERIALIZED (
 	SELECT
 		value AS ns,
@@ -26,8 +62,27 @@ WITH wanted AS MATERIALIZED (
 		coalesce(:since_ns / ns,
 			(SELECT min(start_ns) FROM connection) / ns / most * most - 2 * most) AS first,
 		coalesce((:until_ns - 1) / ns + 1,
-			(SELECT max(end_ns) FROM connection) / ns / most * most + 2 * most) AS "end"
+			(SELECT max(end_ns) FROM connection) / ns / most * most + 2 * most) AS "end",
+		ns
 	FROM step
+), edge AS MATERIALIZED (
+	SELECT first * ns AS first_ns, "end" * ns AS end_ns
+	FROM range
+), lost AS MATERIALIZED (
+	-- What has no owner of the one host of several that is asked for: no sums are
+	-- kept of that. By number, so that what is read for it stands together.
+	SELECT n.connection_id, n.start_ns
+	FROM (
+		SELECT connection_id, start_ns, end_ns
+		FROM connection INDEXED BY connection_process
+		WHERE process_id IS NULL AND NOT (SELECT is_whole FROM scope) AND :process IS NULL
+			AND start_ns < (SELECT end_ns FROM edge) AND end_ns >= (SELECT first_ns FROM edge)
+		ORDER BY connection_id
+		LIMIT -1
+	) n
+	CROSS JOIN connection c ON c.connection_id = n.connection_id
+	CROSS JOIN flow f ON f.flow_id = c.flow_id
+	WHERE f.recording_id IN host
 ), enough AS MATERIALIZED (
 	SELECT coalesce(:limit, 0) * (buckets / (SELECT min(buckets) FROM period) + 2) AS rows
 	FROM step
@@ -39,7 +94,8 @@ WITH wanted AS MATERIALIZED (
 	FROM range
 	UNION ALL
 	SELECT
-		coalesce(min(c."end", CASE WHEN :process IS NULL THEN (
+		coalesce(min(c."end", CASE WHEN :process IS NULL
+			AND (SELECT is_whole FROM scope) THEN (
 			SELECT ((t.period + 1) * c.part / step.buckets + 1) * step.buckets
 			FROM process_period t INDEXED BY process_period_time
 			WHERE t.buckets = c.part
@@ -61,6 +117,24 @@ WITH wanted AS MATERIALIZED (
 	CROSS JOIN step
 	CROSS JOIN range
 	WHERE :limit IS NOT NULL AND c.part IS NOT NULL
+), last AS MATERIALIZED (
+	-- What of a host has no owner has a row in each step in which something of it begins.
+	SELECT min(c."end") AS "end"
+	FROM (
+		SELECT "end"
+		FROM cut
+		UNION ALL
+		SELECT *
+		FROM (
+			SELECT (u.start_ns / step.ns / step.buckets + 1) * step.buckets
+			FROM lost u
+			CROSS JOIN step
+			WHERE :limit IS NOT NULL AND u.start_ns >= (SELECT first_ns FROM edge)
+			GROUP BY 1
+			ORDER BY 1
+			LIMIT 1 OFFSET coalesce(:limit, 0)
+		)
+	) c
 ), bound AS (
 	-- From here to slice as in top, which has no cut and no step.
 	SELECT
@@ -83,7 +157,7 @@ WITH wanted AS MATERIALIZED (
 		WHERE p.buckets <= (SELECT period FROM step)
 	) l
 	CROSS JOIN range r
-	CROSS JOIN (SELECT min("end") AS "end" FROM cut) c
+	CROSS JOIN last c
 ), piece AS MATERIALIZED (
 	-- The longest periods within the window, then shorter ones at both of its ends.
 	SELECT
@@ -99,7 +173,7 @@ WITH wanted AS MATERIALIZED (
 	-- The longest periods that are not longer than what is looked at.
 	SELECT max(p.buckets) AS buckets, r.first, c."end"
 	FROM range r
-	CROSS JOIN (SELECT min("end") AS "end" FROM cut) c
+	CROSS JOIN last c
 	CROSS JOIN period p
 	WHERE p.buckets <= max(c."end" - r.first, (SELECT min(buckets) FROM period))
 ), active AS MATERIALIZED (
@@ -124,6 +198,14 @@ WITH wanted AS MATERIALIZED (
 	CROSS JOIN process_bucket t ON t.process_id = w.process_id
 		AND t.bucket >= piece.lower AND t.bucket < piece.upper
 	WHERE piece.lower < piece.upper AND piece.buckets = 1
+	UNION ALL
+	SELECT 0, t.bucket, t.sent_packets, t.sent_bytes, t.received_packets, t.received_bytes
+	-- Compared with tables: by conditions on itself SQLite would read all of it for a filter.
+	FROM lost u
+	CROSS JOIN range r
+	CROSS JOIN last l
+	CROSS JOIN traffic t ON t.connection_id = u.connection_id
+		AND t.bucket >= r.first AND t.bucket < l."end"
 ), summed AS (
 	SELECT
 		s.bucket / step.buckets * step.buckets * step.ns AS start_ns,
@@ -139,6 +221,8 @@ WITH wanted AS MATERIALIZED (
 SELECT
 	strftime('%Y-%m-%dT%H:%M:%S', u.start_ns / 1000000000, 'unixepoch')
 		|| printf('.%09dZ', u.start_ns % 1000000000) AS start,
+	CASE u.process_id WHEN 0 THEN (SELECT hostname FROM scope)
+		ELSE r.hostname || iif(r.hostname IN twin, '@' || coalesce(r.machine_id, ''), '') END AS hostname,
 	CAST(coalesce(p.comm, substr(p.exe, length(rtrim(p.exe, replace(p.exe, '/', ''))) + 1))
 		AS TEXT) AS process,
 	p.pid,
@@ -148,5 +232,6 @@ SELECT
 	u.received_bytes
 FROM summed u
 LEFT JOIN process p ON p.process_id = u.process_id
+LEFT JOIN recording r ON r.recording_id = p.recording_id
 ORDER BY u.start_ns, u.process_id = 0, u.process_id
 LIMIT coalesce(:limit, -1)

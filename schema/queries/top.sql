@@ -2,9 +2,38 @@
 -- What each process sent and received, mean and peak rate (over whole
 -- buckets, so that the peak is never below the mean), its share of all bytes, how many hosts it talked to over
 -- how many connections, and by which rules its packets were attributed. The row
--- without a process is what has no owner. The rules are those of the whole connections.
+-- without a process is what has no owner, of all hosts or of the one asked for. The rules are those of the whole connections.
 -- human: sent_bytes,received_bytes,mean_per_second,peak_per_second
-WITH level AS (
+WITH twin AS MATERIALIZED (
+	-- Names that several machines have: these are shown with the machine.
+	SELECT hostname
+	FROM recording
+	WHERE hostname IS NOT NULL
+	GROUP BY hostname
+	HAVING min(coalesce(machine_id, '')) <> max(coalesce(machine_id, ''))
+), host AS MATERIALIZED (
+	-- The recordings of the host that is asked for, or all.
+	SELECT recording_id
+	FROM recording
+	WHERE :host IS NULL OR (hostname = :host AND hostname NOT IN twin)
+		OR hostname || '@' || coalesce(machine_id, '') = :host
+), scope AS MATERIALIZED (
+	-- Whether that is all there is; and one host, whose is then what has no owner.
+	SELECT
+		coalesce(sum(recordings), 0) = (SELECT count(*) FROM recording) AS is_whole,
+		coalesce(sum(recordings), 0) = (SELECT count(*) FROM recording) AND count(*) < 2
+			AS is_all_of_one,
+		CASE WHEN count(*) = 1 THEN min(hostname) END AS hostname
+	FROM (
+		SELECT
+			r.hostname || iif(r.hostname IN twin, '@' || coalesce(r.machine_id, ''), '')
+				AS hostname,
+			count(*) AS recordings
+		FROM recording r
+		WHERE r.recording_id IN host
+		GROUP BY r.hostname, r.machine_id
+	)
+), level AS (
 	SELECT 1 AS buckets, min(buckets) AS above FROM period
 	UNION ALL
 	SELECT p.buckets, (SELECT min(q.buckets) FROM period q WHERE q.buckets > p.buckets)
@@ -52,11 +81,32 @@ WITH level AS (
 	FROM range r
 	CROSS JOIN period p
 	WHERE p.buckets <= max(r."end" - r.first, (SELECT min(buckets) FROM period))
+), own AS MATERIALIZED (
+	-- The processes of the one host of several that is asked for.
+	SELECT process_id
+	FROM process
+	WHERE NOT (SELECT is_whole FROM scope) AND recording_id IN host
+), lost AS MATERIALIZED (
+	-- What has no owner of the one host of several that is asked for: no sums are
+	-- kept of that. By number, so that what is read for it stands together.
+	SELECT n.connection_id
+	FROM (
+		SELECT connection_id, start_ns, end_ns
+		FROM connection INDEXED BY connection_process
+		WHERE process_id IS NULL AND NOT (SELECT is_whole FROM scope)
+			AND start_ns < (SELECT end_ns FROM range) AND end_ns >= (SELECT first_ns FROM range)
+		ORDER BY connection_id
+		LIMIT -1
+	) n
+	CROSS JOIN connection c ON c.connection_id = n.connection_id
+	CROSS JOIN flow f ON f.flow_id = c.flow_id
+	WHERE f.recording_id IN host
 ), active AS MATERIALIZED (
 	SELECT DISTINCT t.process_id
 	FROM scale s
 	CROSS JOIN process_period t INDEXED BY process_period_time ON t.buckets = s.buckets
 		AND t.period BETWEEN s.first / s.buckets AND s."end" / s.buckets
+	WHERE (SELECT is_whole FROM scope) OR t.process_id IN own
 ), slice AS (
 	SELECT a.process_id, t.sent_bytes, t.received_bytes, t.peak_bytes
 	FROM active a
@@ -71,6 +121,14 @@ WITH level AS (
 	CROSS JOIN process_bucket t ON t.process_id = a.process_id
 		AND t.bucket >= piece.lower AND t.bucket < piece.upper
 	WHERE piece.lower < piece.upper AND piece.buckets = 1
+	UNION ALL
+	SELECT 0, sum(t.sent_bytes), sum(t.received_bytes), sum(t.sent_bytes + t.received_bytes)
+	-- Compared with a table: by conditions on itself SQLite would read all of it for a filter.
+	FROM lost u
+	CROSS JOIN range r
+	CROSS JOIN traffic t ON t.connection_id = u.connection_id
+		AND t.bucket >= r.first AND t.bucket < r."end"
+	GROUP BY t.bucket
 ), summed AS MATERIALIZED (
 	SELECT
 		process_id,
@@ -134,6 +192,7 @@ WITH level AS (
 		sum(c.quoted_packets) AS quoted
 	FROM connection c INDEXED BY connection_process
 	WHERE c.process_id IS NULL AND 0 IN (SELECT process_id FROM shown)
+		AND ((SELECT is_whole FROM scope) OR c.connection_id IN lost)
 		AND c.start_ns < (SELECT end_ns FROM range) AND c.end_ns >= (SELECT first_ns FROM range)
 		AND (c.start_ns >= (SELECT first_ns FROM range) OR c.end_ns < (SELECT end_ns FROM range) OR EXISTS (
 			SELECT 1 FROM traffic t
@@ -141,6 +200,8 @@ WITH level AS (
 				AND t.bucket >= (SELECT first FROM range) AND t.bucket < (SELECT "end" FROM range)))
 )
 SELECT
+	CASE s.process_id WHEN 0 THEN (SELECT hostname FROM scope)
+		ELSE r.hostname || iif(r.hostname IN twin, '@' || coalesce(r.machine_id, ''), '') END AS hostname,
 	CAST(coalesce(p.comm, substr(p.exe, length(rtrim(p.exe, replace(p.exe, '/', ''))) + 1))
 		AS TEXT) AS process,
 	p.pid,
@@ -168,4 +229,5 @@ CROSS JOIN whole
 CROSS JOIN width w
 CROSS JOIN total t ON t.process_id = s.process_id
 LEFT JOIN process p ON p.process_id = s.process_id
+LEFT JOIN recording r ON r.recording_id = p.recording_id
 ORDER BY s.sent_bytes + s.received_bytes DESC, s.process_id = 0, s.process_id

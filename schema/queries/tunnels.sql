@@ -5,10 +5,24 @@
 -- --until keep what overlaps the window; the totals are those of the whole conversation.
 -- --process keeps what that one has a part in: where others have too, no owner is named.
 -- human: orig_bytes,resp_bytes
-WITH once AS (
+WITH twin AS MATERIALIZED (
+	-- Names that several machines have: these are shown with the machine.
+	SELECT hostname
+	FROM recording
+	WHERE hostname IS NOT NULL
+	GROUP BY hostname
+	HAVING min(coalesce(machine_id, '')) <> max(coalesce(machine_id, ''))
+), host AS MATERIALIZED (
+	-- The recordings of the host that is asked for, or all.
+	SELECT recording_id
+	FROM recording
+	WHERE :host IS NULL OR (hostname = :host AND hostname NOT IN twin)
+		OR hostname || '@' || coalesce(machine_id, '') = :host
+), once AS (
 	-- An end of the outer flow may have several owners.
 	SELECT
 		t.*,
+		r.machine_id,
 		CASE WHEN count(t.pid) = count(*) AND min(t.pid) = max(t.pid) THEN t.pid END AS owner,
 		CASE WHEN count(t.process) = count(*) AND min(t.process) = max(t.process)
 			THEN t.process END AS program,
@@ -20,8 +34,11 @@ WITH once AS (
 		t.orig_address || ' ' || t.orig_port AS orig,
 		t.resp_address || ' ' || t.resp_port AS resp
 	FROM tunnels t
+	JOIN flow f ON f.flow_id = t.flow_id
+	LEFT JOIN recording r ON r.recording_id = f.recording_id
 	WHERE t.end_ns >= coalesce(:since_ns, 0)
 		AND t.start_ns < coalesce(:until_ns, 9223372036854775807)
+		AND (:host IS NULL OR f.recording_id IN host)
 	GROUP BY t.tunnel_id, t.direction
 ), placed AS (
 	-- The first to speak in any of them is the originator.
@@ -32,8 +49,9 @@ WITH once AS (
 		first_value(o.direction) OVER conversation AS first_direction
 	FROM once o
 	WINDOW conversation AS (
-		PARTITION BY o.hostname, o.local_address, o.remote_address, o.tunnel_type,
-			o.tunnel_key, o.depth, o.protocol, min(o.orig, o.resp), max(o.orig, o.resp)
+		PARTITION BY o.hostname, o.machine_id, o.local_address, o.remote_address,
+			o.tunnel_type, o.tunnel_key, o.depth, o.protocol, min(o.orig, o.resp),
+			max(o.orig, o.resp)
 		ORDER BY o.start_ns, o.tunnel_id, o.direction
 	)
 )
@@ -41,6 +59,7 @@ SELECT
 	strftime('%Y-%m-%dT%H:%M:%S', min(start_ns) / 1000000000, 'unixepoch')
 		|| printf('.%09dZ', min(start_ns) % 1000000000) AS start,
 	id,
+	hostname || iif(hostname IN twin, '@' || coalesce(machine_id, ''), '') AS hostname,
 	CASE WHEN count(program) = count(*) AND min(program) = max(program)
 		THEN max(program) END AS process,
 	CASE WHEN count(owner) = count(*) AND min(owner) = max(owner) THEN max(owner) END AS pid,

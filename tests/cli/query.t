@@ -85,16 +85,16 @@ SQL
 echo "# pcapwho: $pcapwho"
 
 check 'top: processes by bytes, and what has no owner' same \
-'process  pid   uid  sent_bytes  received_bytes  mean_per_second  peak_per_second  share_percent  remote_hosts  connections  rules            cmdline
-curl     900  1000       400 B        600.0 kB          60.0 kB         500.2 kB           99.8             1            1  exact:8 ahead:2  curl \x1b[2J\nx
-nginx    412    33       300 B           200 B            250 B            300 B            0.1             1            1  exact:5          nginx: worker process
--          -     -       200 B           300 B            500 B            500 B            0.1             1            1                   -' \
+'hostname  process  pid   uid  sent_bytes  received_bytes  mean_per_second  peak_per_second  share_percent  remote_hosts  connections  rules            cmdline
+alpha     curl     900  1000       400 B        600.0 kB          60.0 kB         500.2 kB           99.8             1            1  exact:8 ahead:2  curl \x1b[2J\nx
+alpha     nginx    412    33       300 B           200 B            250 B            300 B            0.1             1            1  exact:5          nginx: worker process
+alpha     -          -     -       200 B           300 B            500 B            500 B            0.1             1            1                   -' \
 	"$("$pcapwho" query "$db" top)"
 
 check 'top in a window counts what is in it' same \
 $'process,pid,sent_bytes,received_bytes,connections\r\nnginx,412,200,100,1\r' \
 	"$("$pcapwho" query "$db" top --since 2026-11-21T19:50:05Z --until 2026-11-21T19:50:06Z \
-		--format csv | cut -d, -f1,2,4,5,10 | sed 's/\r*$/\r/')"
+		--format csv | cut -d, -f2,3,5,6,11 | sed 's/\r*$/\r/')"
 
 check '--since -1s is relative to the last packet' same \
 $'"process"\n"curl"\n-' \
@@ -106,14 +106,14 @@ check '--limit' same 1 "$("$pcapwho" query "$db" top --limit 1 | tail -n +2 | wc
 
 for pattern in 412 nginx 'ng*' /usr/sbin/nginx '*/nginx'; do
 	check "--process $pattern" same $'nginx\t412' "$("$pcapwho" query "$db" top --format csv \
-		--process "$pattern" | tail -n +2 | cut -d, -f1,2 --output-delimiter=$'\t')"
+		--process "$pattern" | tail -n +2 | cut -d, -f2,3 --output-delimiter=$'\t')"
 done
 
 check 'connections: seen from the local end; a program that all candidates share' same \
 'curl,900,192.0.2.1,40000,198.51.100.2,443,outbound,400,600000,exact
 nginx,412,192.0.2.1,80,203.0.113.5,1234,inbound,300,200,exact
 nginx,,192.0.2.1,80,203.0.113.6,1235,inbound,200,300,ambiguous' \
-	"$("$pcapwho" query "$db" connections --format csv | tail -n +2 | grep , | cut -d, -f3,4,6-13)"
+	"$("$pcapwho" query "$db" connections --format csv | tail -n +2 | grep , | cut -d, -f4,5,7-14)"
 
 check 'connections in a window are those that overlap it' same '1 2' \
 	"$("$pcapwho" query "$db" connections --since 2026-11-21T19:50:06.4Z \
@@ -126,25 +126,25 @@ check 'timeline by the bucket of the database' same \
 2026-11-21T19:50:06.000000000Z nginx 100 100
 2026-11-21T19:50:09.000000000Z curl 200 100000
 2026-11-21T19:50:10.000000000Z  200 300' \
-	"$("$pcapwho" query "$db" timeline --format csv | tr -d '\r' | tail -n +2 | cut -d, -f1,2,5,7 | tr , ' ')"
+	"$("$pcapwho" query "$db" timeline --format csv | tr -d '\r' | tail -n +2 | cut -d, -f1,3,6,8 | tr , ' ')"
 
 check 'timeline by a longer bucket' same \
 '2026-11-21T19:50:00.000000000Z nginx 300 200
 2026-11-21T19:50:00.000000000Z curl 400 600000
 2026-11-21T19:50:10.000000000Z  200 300' \
-	"$("$pcapwho" query "$db" timeline --bucket 10s --format csv | tr -d '\r' | tail -n +2 | cut -d, -f1,2,5,7 | tr , ' ')"
+	"$("$pcapwho" query "$db" timeline --bucket 10s --format csv | tr -d '\r' | tail -n +2 | cut -d, -f1,3,6,8 | tr , ' ')"
 
 check 'talkers: process and remote host' same \
 'curl,198.51.100.2,1,400,600000
 nginx,203.0.113.5,1,300,200
 ,203.0.113.6,1,200,300' \
-	"$("$pcapwho" query "$db" talkers --format csv | tail -n +2 | grep , | cut -d, -f1,3-6)"
+	"$("$pcapwho" query "$db" talkers --format csv | tail -n +2 | grep , | cut -d, -f2,4-7)"
 
 check 'listeners: every holder, and none' same \
 'tcp,0.0.0.0,80,412,nginx
 tcp,0.0.0.0,80,413,nginx
 udp,127.0.0.1,53,,' \
-	"$("$pcapwho" query "$db" listeners --format csv | tail -n +2 | cut -d, -f1,2,3,6,7)"
+	"$("$pcapwho" query "$db" listeners --format csv | tail -n +2 | cut -d, -f2,3,4,7,8)"
 
 check 'unattributed' same 'ambiguous,1,5,500,25.0' \
 	"$("$pcapwho" query "$db" unattributed --format csv | tail -n +2 | cut -d, -f1-5)"
@@ -209,7 +209,7 @@ for bucket in 0 -1000000000; do
 		"$work/bucket.db" timeline --bucket 10s
 done
 check 'an option that the query has not: usage' gives 64 'takes no --since' "$db" accounting --since -5m
-check 'an unknown name: usage, with the names' gives 64 'connections kernel_check listeners' "$db" nonsense
+check 'an unknown name: usage, with the names' gives 64 'connections hosts kernel_check listeners' "$db" nonsense
 check 'SQL not quoted: usage' gives 64 'quote the SQL' "$db" SELECT 1
 check 'wrong SQL: usage, with the place' gives 64 'no such column: pidd' "$db" 'SELECT pidd FROM process'
 check 'SQL that writes: usage' gives 64 'only reads' "$db" 'DELETE FROM flow'

@@ -209,6 +209,7 @@ static void put_recording(struct store *store, int64_t id, bool insert)
 	struct store_recording row = rows_recording;
 
 	row.recording_id = id;
+	row.machine_id = id > 1 ? "m" : NULL; /* two machines of one name */
 	row.kernel = kernels[draw(4)];
 	row.filter = filters[draw(4)];
 	OK(store_recording(store, &row, insert, &rows_error));
@@ -642,6 +643,7 @@ static void the_named_query_says_what_a_plain_one_does(void **state)
 {
 	static const char *const patterns[] = {"worker1",  "worker*", "503",
 					       "program*", "nobody",  "/usr/bin/*"};
+	static const char *const hosts[] = {"alpha@m", "alpha@", "alpha"};
 	char *plain = text_of(PLAIN_QUERY);
 	sqlite3 *db = NULL;
 
@@ -657,13 +659,15 @@ static void the_named_query_says_what_a_plain_one_does(void **state)
 		p.since_ns = draw(2) == 0 ? QUERY_NULL : draw_time();
 		p.until_ns = draw(2) == 0 ? QUERY_NULL : draw_time();
 		p.process = draw(2) == 0 ? NULL : patterns[draw(6)];
+		p.host = draw(2) == 0 ? NULL : hosts[draw(3)];
 		char *found = ask(db, query_find("kernel_check")->text, &p);
 		char *wanted = ask(db, plain, &p);
 		if (strcmp(found, wanted) != 0)
-			fail_msg("since %lld until %lld process %s limit %lld: found\n%.2000s\n"
-				 "wanted\n%.2000s",
+			fail_msg("since %lld until %lld process %s host %s limit %lld: found\n"
+				 "%.2000s\nwanted\n%.2000s",
 				 (long long)p.since_ns, (long long)p.until_ns,
-				 p.process ? p.process : "-", (long long)p.limit, found, wanted);
+				 p.process ? p.process : "-", p.host ? p.host : "-",
+				 (long long)p.limit, found, wanted);
 		free(found);
 		free(wanted);
 	}

@@ -255,19 +255,23 @@ static void parameters_are_bound_by_name(void **state)
 	struct query_parameters given = QUERY_NO_PARAMETERS;
 	struct query_output csv = {.format = QUERY_CSV};
 	const char *sql = "SELECT :since_ns AS s, :until_ns AS u, :process AS p, :limit AS l, "
-			  ":bucket AS b";
+			  ":bucket AS b, :host AS h";
 
 	assert_int_equal(run_with(sql, &given, csv), 0);
-	assert_string_equal(printed, "s,u,p,l,b\r\n,,,,\r\n");
+	assert_string_equal(printed, "s,u,p,l,b,h\r\n,,,,,\r\n");
 	given.since_ns = 5;
 	assert_int_equal(run_with(sql, &given, csv), 0);
-	assert_string_equal(printed, "s,u,p,l,b\r\n5,9223372036854775807,,,\r\n");
-	given = (struct query_parameters){QUERY_NULL, 9, "ng*x", 3, 10};
+	assert_string_equal(printed, "s,u,p,l,b,h\r\n5,9223372036854775807,,,,\r\n");
+	given = (struct query_parameters){QUERY_NULL, 9, "ng*x", 3, 10, "web"};
 	assert_int_equal(run_with(sql, &given, csv), 0);
-	assert_string_equal(printed, "s,u,p,l,b\r\n0,9,ng*x,3,10\r\n");
+	assert_string_equal(printed, "s,u,p,l,b,h\r\n0,9,ng*x,3,10,web\r\n");
 	assert_int_equal(run_with("SELECT :since_ns, :until_ns, :process, :limit", &given, csv),
 			 ERROR_USAGE);
 	assert_non_null(strstr(error.message, "--bucket"));
+	assert_int_equal(
+		run_with("SELECT :since_ns, :until_ns, :process, :limit, :bucket", &given, csv),
+		ERROR_USAGE);
+	assert_non_null(strstr(error.message, "--host"));
 	refused("SELECT :other", ":other");
 	refused("SELECT ?", "no value");
 }
@@ -294,8 +298,36 @@ static void every_named_query_runs_and_says_what_it_is(void **state)
 				fail_msg("%s has no column %s", query->name, name);
 		}
 	}
-	assert_int_equal(count, 10);
+	assert_int_equal(count, 11);
 	assert_null(query_find("nothing"));
+}
+
+/* Whose a recording is stands in each query, which is to run by itself. */
+static void all_named_queries_know_hosts_in_one_way(void **state)
+{
+	static const char *const parts[] = {"WITH twin AS", ", host AS", ", scope AS", ", own AS"};
+	const char *first[4] = {NULL};
+	size_t length[4];
+
+	(void)state;
+	for (const struct schema_query *query = schema_queries; query->name; query++) {
+		for (size_t i = 0; i < 4; i++) {
+			const char *at = strstr(query->text, parts[i]);
+			const char *end = at ? strstr(at, "\n)") : NULL;
+
+			if (i < 2 && !end)
+				fail_msg("%s does not ask for the host", query->name);
+			if (!end)
+				continue;
+			if (!first[i]) {
+				first[i] = at;
+				length[i] = (size_t)(end - at);
+			}
+			if (strncmp(at, first[i], length[i]) != 0 ||
+			    (size_t)(end - at) != length[i])
+				fail_msg("%s has another \"%s\"", query->name, parts[i]);
+		}
+	}
 }
 
 static void a_full_device_is_an_error(void **state)
@@ -325,6 +357,7 @@ int main(void)
 		cmocka_unit_test(a_mistake_is_shown_where_it_is),
 		cmocka_unit_test(parameters_are_bound_by_name),
 		cmocka_unit_test(every_named_query_runs_and_says_what_it_is),
+		cmocka_unit_test(all_named_queries_know_hosts_in_one_way),
 		cmocka_unit_test(a_full_device_is_an_error),
 	};
 

@@ -22,6 +22,7 @@
 #define CONNECTIONS 160
 #define DATABASES   4
 #define WINDOWS	    30 /* of each named query, on each database */
+#define RECORDINGS  6
 
 static uint64_t random_state;
 
@@ -34,10 +35,36 @@ static int64_t draw(int64_t below) /* xorshift64* */
 }
 
 static struct store_connection connections[CONNECTIONS + 1]; /* by id; flow_id 0: folded */
+static int64_t recordings;				     /* 1, or all of them */
 static char remotes[CONNECTIONS + 1][16];
 static int64_t width_ns;
 
 /* ------------------------------------------------------------ a random load -- */
+
+/* Two of one host, two machines of one name, one whose machine and one whose name is not known. */
+static void put_recordings(struct store *store)
+{
+	static const char *const hosts[RECORDINGS][2] = {
+		{"alpha", "m1"}, {"alpha", "m1"}, {"twin", "m2"},
+		{"twin", "m3"},	 {"beta", NULL},  {NULL, NULL},
+	};
+
+	for (int64_t i = 0; i < recordings; i++) {
+		struct store_recording row = rows_recording;
+
+		row.recording_id = 1 + i;
+		row.recording_uuid = NULL;
+		row.hostname = hosts[i][0];
+		row.machine_id = hosts[i][1];
+		OK(store_recording(store, &row, true, &rows_error));
+	}
+}
+
+/* The same of a connection and of whoever can own it. */
+static int64_t recording_of(int64_t id)
+{
+	return 1 + id % recordings;
+}
 
 static void put_process(struct store *store, int64_t id)
 {
@@ -46,6 +73,7 @@ static void put_process(struct store *store, int64_t id)
 
 	snprintf(comm, sizeof(comm), "worker%d", (int)(id % 5));
 	snprintf(exe, sizeof(exe), "/usr/bin/program%d", (int)(id % 3));
+	row.recording_id = recording_of(id);
 	if (id % 4 == 0)
 		row.comm = NULL;
 	OK(store_process(store, &row, true, &rows_error));
@@ -57,6 +85,8 @@ static void choose_owner(struct store_connection *c)
 	int64_t packets = c->sent_packets + c->received_packets;
 
 	c->process_id = draw(5) == 0 ? 0 : 1 + draw(PROCESSES);
+	if (c->process_id != 0)
+		c->process_id = 1 + (c->process_id * recordings + c->connection_id - 1) % PROCESSES;
 	c->rule = c->process_id != 0 ? "exact" : NULL;
 	c->reason = c->process_id != 0 ? NULL : reasons[draw(3)];
 	memset(c->rule_packets, 0, sizeof(c->rule_packets));
@@ -80,6 +110,7 @@ static void put_connection(struct store *store, int64_t id)
 	flow.orig_address = c->end[0] == 'o' ? "192.0.2.1" : remotes[id];
 	flow.resp_address = c->end[0] == 'o' ? remotes[id] : "192.0.2.1";
 	choose_owner(c);
+	flow.recording_id = recording_of(id);
 	OK(store_flow(store, &flow, STORE_INSERT, &rows_error));
 	OK(store_connection(store, c, STORE_INSERT, &rows_error));
 	for (int i = 0; c->reason != NULL && c->reason[0] == 'a' && i < 2; i++) {
@@ -171,6 +202,7 @@ static void make_database(uint64_t seed)
 
 	random_state = seed;
 	width_ns = widths_ns[seed % 3];
+	recordings = seed % 2 == 0 ? 1 : RECORDINGS;
 	memset(connections, 0, sizeof(connections));
 	for (int load = 0; load < 2; load++) {
 		struct store *store = rows_open(rows_target, width_ns, false);
@@ -179,7 +211,7 @@ static void make_database(uint64_t seed)
 		if (load == 0) {
 			struct store_segment segment = rows_segment(1, "aa", "bb");
 
-			OK(store_recording(store, &rows_recording, true, &rows_error));
+			put_recordings(store);
 			OK(store_segment(store, &segment, true, &rows_error));
 			for (int64_t id = 1; id <= PROCESSES; id++)
 				put_process(store, id);
@@ -290,7 +322,9 @@ static void periods_before_1970_are_whole(void **state)
 
 /* ---------------------------------------------------------- named queries -- */
 
-static const char *const summed[] = {"top", "talkers", "timeline", "connections", "rules"};
+static const char *const summed[] = {"top",	    "talkers", "timeline",
+				     "connections", "rules",   "unattributed"};
+#define SUMMED (int)(sizeof(summed) / sizeof(summed[0]))
 
 /* What a query prints; the caller's to free. */
 static char *ask(sqlite3 *db, const char *sql, const struct query_parameters *parameters)
@@ -331,11 +365,14 @@ static struct query_parameters draw_parameters(const char *name)
 {
 	static const char *const patterns[] = {"worker1",  "worker*",	 "503",
 					       "program2", "/usr/bin/*", "nobody"};
+	static const char *const hosts[] = {"alpha", "twin@m3",	 "twin@m2",
+					    "beta",  "alpha@m1", "twin"};
 	static const int64_t steps[] = {1, 7, 600, 900, 3600, 5400, 86400};
 	struct query_parameters out = QUERY_NO_PARAMETERS;
 
 	out.limit = draw(2) == 0 ? QUERY_NULL : draw(2) == 0 ? draw(6) : draw(300);
-	if (strcmp(name, "rules") == 0)
+	out.host = draw(2) == 0 ? NULL : hosts[draw(6)];
+	if (strcmp(name, "rules") == 0 || strcmp(name, "unattributed") == 0)
 		return out;
 	if (draw(3) > 0)
 		out.since_ns = draw_time();
@@ -358,19 +395,19 @@ static void named_queries_say_what_plain_ones_do(void **state)
 
 		make_database(seed);
 		OK(storefile_open(rows_target, &db, &rows_error));
-		for (int i = 0; i < WINDOWS * 5; i++) {
-			const char *name = summed[i % 5];
+		for (int i = 0; i < WINDOWS * SUMMED; i++) {
+			const char *name = summed[i % SUMMED];
 			struct query_parameters p = draw_parameters(name);
 			char *found = ask(db, query_find(name)->text, &p);
 			char *wanted = ask(db, plain(name), &p);
 
 			if (strcmp(found, wanted) != 0)
-				fail_msg(
-					"%s since %lld until %lld process %s limit %lld step %lld, "
-					"seed %d: found\n%.2000s\nwanted\n%.2000s",
-					name, (long long)p.since_ns, (long long)p.until_ns,
-					p.process ? p.process : "-", (long long)p.limit,
-					(long long)p.bucket_ns, (int)seed, found, wanted);
+				fail_msg("%s since %lld until %lld process %s host %s limit %lld "
+					 "step %lld, seed %d: found\n%s\nwanted\n%s",
+					 name, (long long)p.since_ns, (long long)p.until_ns,
+					 p.process ? p.process : "-", p.host ? p.host : "-",
+					 (long long)p.limit, (long long)p.bucket_ns, (int)seed,
+					 found, wanted);
 			free(found);
 			free(wanted);
 		}

@@ -1,12 +1,26 @@
 -- As schema/queries/kernel_check.sql, by view kernel_check alone.
-WITH grade (verdict, place) AS (
+WITH named AS (
+	SELECT
+		r.*,
+		CASE WHEN EXISTS (SELECT 1 FROM recording q WHERE q.hostname = r.hostname
+				AND coalesce(q.machine_id, '') <> coalesce(r.machine_id, ''))
+			THEN r.hostname || '@' || coalesce(r.machine_id, '') ELSE r.hostname END AS name
+	FROM recording r
+), chosen AS (
+	SELECT *
+	FROM named
+	WHERE :host IS NULL OR name = :host OR hostname || '@' || coalesce(machine_id, '') = :host
+), grade (verdict, place) AS (
 	VALUES ('differs', 1), ('cut', 2), ('dropped', 3), ('reset', 4), ('surplus', 5),
 		('retransmitted', 6), ('equal', 7)
 ), checked AS MATERIALIZED (
-	SELECT k.*, g.place
+	SELECT k.*, g.place, h.name
 	FROM kernel_check k
 	JOIN grade g ON g.verdict = k.verdict
 	LEFT JOIN process p ON p.process_id = k.process_id
+	JOIN kernel_end e ON e.flow_id = k.flow_id
+		AND e."end" = CASE k.direction WHEN 'outbound' THEN 'orig' ELSE 'resp' END
+	JOIN chosen h ON h.recording_id = e.recording_id
 	WHERE k.end_ns >= coalesce(:since_ns, 0)
 		AND k.start_ns < coalesce(:until_ns, 9223372036854775807)
 		AND (:process IS NULL OR CAST(k.pid AS TEXT) = :process OR k.process GLOB :process
@@ -25,6 +39,7 @@ WITH grade (verdict, place) AS (
 		'end' AS scope,
 		verdict,
 		1 AS ends,
+		name AS hostname,
 		process,
 		pid,
 		local_address,
@@ -49,6 +64,8 @@ WITH grade (verdict, place) AS (
 		'total',
 		g.verdict,
 		count(c.flow_id),
+		(SELECT CASE WHEN count(*) = 1 THEN min(name) END
+		FROM (SELECT DISTINCT name, hostname, machine_id FROM chosen)),
 		NULL,
 		NULL,
 		NULL,
@@ -72,6 +89,7 @@ SELECT
 	scope,
 	verdict,
 	ends,
+	hostname,
 	process,
 	pid,
 	local_address,

@@ -1,5 +1,21 @@
 -- As schema/queries/talkers.sql, from table traffic alone: what that one has to say.
-WITH slice AS (
+WITH named AS (
+	SELECT
+		r.*,
+		CASE WHEN EXISTS (SELECT 1 FROM recording q WHERE q.hostname = r.hostname
+				AND coalesce(q.machine_id, '') <> coalesce(r.machine_id, ''))
+			THEN r.hostname || '@' || coalesce(r.machine_id, '') ELSE r.hostname END AS name
+	FROM recording r
+), chosen AS (
+	SELECT *
+	FROM named
+	WHERE :host IS NULL OR name = :host OR hostname || '@' || coalesce(machine_id, '') = :host
+), mine AS (
+	SELECT c.*, h.name, h.hostname, h.machine_id
+	FROM connection c
+	JOIN flow f ON f.flow_id = c.flow_id
+	JOIN chosen h ON h.recording_id = f.recording_id
+), slice AS (
 	SELECT connection_id, sent_bytes, received_bytes
 	FROM traffic
 	WHERE :since_ns IS NULL
@@ -11,17 +27,21 @@ WITH slice AS (
 ), pair AS (
 	SELECT
 		c.process_id,
+		c.hostname,
+		c.machine_id,
+		max(c.name) AS name,
 		CASE c."end" WHEN 'orig' THEN f.resp_address ELSE f.orig_address END
 			AS remote_address,
 		count(DISTINCT c.connection_id) AS connections,
 		sum(s.sent_bytes) AS sent_bytes,
 		sum(s.received_bytes) AS received_bytes
 	FROM slice s
-	JOIN connection c ON c.connection_id = s.connection_id
+	JOIN mine c ON c.connection_id = s.connection_id
 	JOIN flow f ON f.flow_id = c.flow_id
-	GROUP BY 1, 2
+	GROUP BY c.process_id, c.hostname, c.machine_id, 5
 )
 SELECT
+	u.name AS hostname,
 	p.process,
 	p.pid,
 	u.remote_address,
@@ -34,5 +54,6 @@ LEFT JOIN processes p ON p.process_id = u.process_id
 WHERE :process IS NULL OR CAST(p.pid AS TEXT) = :process OR p.process GLOB :process
 	OR p.exe GLOB :process OR p.exe GLOB '*/' || :process
 ORDER BY u.sent_bytes + u.received_bytes DESC, u.process_id IS NULL, u.process_id,
-	u.remote_address
+	CASE WHEN u.process_id IS NULL THEN u.hostname END,
+	CASE WHEN u.process_id IS NULL THEN u.machine_id END, u.remote_address
 LIMIT coalesce(:limit, -1)

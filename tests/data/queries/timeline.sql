@@ -1,5 +1,21 @@
 -- As schema/queries/timeline.sql, from table traffic alone: what that one has to say.
-WITH slice AS (
+WITH named AS (
+	SELECT
+		r.*,
+		CASE WHEN EXISTS (SELECT 1 FROM recording q WHERE q.hostname = r.hostname
+				AND coalesce(q.machine_id, '') <> coalesce(r.machine_id, ''))
+			THEN r.hostname || '@' || coalesce(r.machine_id, '') ELSE r.hostname END AS name
+	FROM recording r
+), chosen AS (
+	SELECT *
+	FROM named
+	WHERE :host IS NULL OR name = :host OR hostname || '@' || coalesce(machine_id, '') = :host
+), mine AS (
+	SELECT c.*, h.name, h.hostname, h.machine_id
+	FROM connection c
+	JOIN flow f ON f.flow_id = c.flow_id
+	JOIN chosen h ON h.recording_id = f.recording_id
+), slice AS (
 	SELECT connection_id, bucket, sent_packets, sent_bytes, received_packets, received_bytes
 	FROM traffic
 	WHERE :since_ns IS NULL
@@ -16,18 +32,21 @@ WITH slice AS (
 	SELECT
 		s.bucket / step.buckets * step.buckets * step.bucket_ns AS start_ns,
 		c.process_id,
+		max(c.name) AS name,
 		sum(s.sent_packets) AS sent_packets,
 		sum(s.sent_bytes) AS sent_bytes,
 		sum(s.received_packets) AS received_packets,
 		sum(s.received_bytes) AS received_bytes
 	FROM slice s
-	JOIN connection c ON c.connection_id = s.connection_id
+	JOIN mine c ON c.connection_id = s.connection_id
 	CROSS JOIN step
 	GROUP BY 1, 2
 )
 SELECT
 	strftime('%Y-%m-%dT%H:%M:%S', u.start_ns / 1000000000, 'unixepoch')
 		|| printf('.%09dZ', u.start_ns % 1000000000) AS start,
+	CASE WHEN u.process_id IS NULL THEN (SELECT CASE WHEN count(*) = 1 THEN min(name) END
+		FROM (SELECT DISTINCT name, hostname, machine_id FROM chosen)) ELSE u.name END AS hostname,
 	p.process,
 	p.pid,
 	u.sent_packets,

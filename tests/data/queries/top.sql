@@ -1,5 +1,21 @@
 -- As schema/queries/top.sql, from table traffic alone: what that one has to say.
-WITH slice AS (
+WITH named AS (
+	SELECT
+		r.*,
+		CASE WHEN EXISTS (SELECT 1 FROM recording q WHERE q.hostname = r.hostname
+				AND coalesce(q.machine_id, '') <> coalesce(r.machine_id, ''))
+			THEN r.hostname || '@' || coalesce(r.machine_id, '') ELSE r.hostname END AS name
+	FROM recording r
+), chosen AS (
+	SELECT *
+	FROM named
+	WHERE :host IS NULL OR name = :host OR hostname || '@' || coalesce(machine_id, '') = :host
+), mine AS (
+	SELECT c.*, h.name, h.hostname, h.machine_id
+	FROM connection c
+	JOIN flow f ON f.flow_id = c.flow_id
+	JOIN chosen h ON h.recording_id = f.recording_id
+), slice AS (
 	SELECT connection_id, bucket, sent_bytes, received_bytes
 	FROM traffic
 	WHERE :since_ns IS NULL
@@ -18,7 +34,7 @@ WITH slice AS (
 ), bucketed AS (
 	SELECT c.process_id, sum(s.sent_bytes + s.received_bytes) AS bytes
 	FROM slice s
-	JOIN connection c ON c.connection_id = s.connection_id
+	JOIN mine c ON c.connection_id = s.connection_id
 	GROUP BY c.process_id, s.bucket
 ), peak AS (
 	SELECT process_id, max(bytes) AS bytes
@@ -27,6 +43,7 @@ WITH slice AS (
 ), total AS (
 	SELECT
 		c.process_id,
+		max(c.name) AS name,
 		sum(part.sent_bytes) AS sent_bytes,
 		sum(part.received_bytes) AS received_bytes,
 		count(DISTINCT CASE c."end" WHEN 'orig' THEN f.resp_address
@@ -42,13 +59,15 @@ WITH slice AS (
 		sum(c.listener_packets) AS listener,
 		sum(c.quoted_packets) AS quoted
 	FROM part
-	JOIN connection c ON c.connection_id = part.connection_id
+	JOIN mine c ON c.connection_id = part.connection_id
 	JOIN flow f ON f.flow_id = c.flow_id
 	GROUP BY c.process_id
 ), whole AS (
 	SELECT sum(sent_bytes + received_bytes) AS bytes FROM total
 )
 SELECT
+	CASE WHEN t.process_id IS NULL THEN (SELECT CASE WHEN count(*) = 1 THEN min(name) END
+		FROM (SELECT DISTINCT name, hostname, machine_id FROM chosen)) ELSE t.name END AS hostname,
 	p.process,
 	p.pid,
 	p.uid,
