@@ -286,6 +286,29 @@ for wanted in '*' curl 412 '/usr/sbin/*' sshd; do
 			jq -c '[.[] | {id, process, pid}]')"
 done
 
+# Another machine of that name, whose tunnel has the same addresses: two conversations of two hosts.
+sqlite3 "$work/tunnel.db" <<'SQL'
+INSERT INTO recording (recording_id, hostname, machine_id) VALUES (2, 'alpha', 'm2');
+INSERT INTO flow SELECT 4, 2, segment_id, protocol, ip_version, orig_address, resp_address, orig_port, resp_port,
+	icmp_id, start_ns, end_ns, orig_packets, orig_bytes, orig_payload_bytes, resp_packets, resp_bytes,
+	resp_payload_bytes, repeat_packets, conn_state, history, community_id, ifindex, vlan, inner_vlan,
+	first_packet_number, first_packet_offset, carries, carried_packets, carried_other_packets,
+	carried_unreadable_packets FROM flow WHERE flow_id = 1;
+INSERT INTO connection SELECT 5, 4, "end", NULL, NULL, NULL, 'gap', 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, start_ns,
+	end_ns, sent_packets, sent_bytes, 0, received_packets, received_bytes, 0, remote_address
+	FROM connection WHERE connection_id = 1;
+INSERT INTO tunnel (tunnel_id, flow_id, depth, tunnel_type, segment_id, protocol, ip_version, orig_address,
+	resp_address, orig_port, resp_port, start_ns, end_ns, orig_packets, orig_bytes, orig_payload_bytes,
+	resp_packets, resp_bytes, resp_payload_bytes) SELECT 2, 4, 1, tunnel_type, 1, protocol, 4, orig_address,
+	resp_address, orig_port, resp_port, start_ns, end_ns, 40, 2000, 0, 40, 2000, 0 FROM tunnel;
+SQL
+for host in '' alpha@ alpha@m2; do
+	check "tunnels of two machines of one name${host:+, of $host}" same \
+		"$(printf '%s\n' 'alpha@,4,200' 'alpha@m2,40,2000' | grep "$host,")" \
+		"$("$pcapwho" query "$work/tunnel.db" tunnels ${host:+--host "$host"} --format json |
+			jq -r '.[] | "\(.hostname),\(.orig_packets),\(.orig_bytes)"')"
+done
+
 check 'schema/README.md says what columns.tsv says' same "$(sh schema/describe.sh readme)" "$(cat schema/README.md)"
 check 'schema/metadata.json says what columns.tsv says' same "$(sh schema/describe.sh metadata)" "$(cat schema/metadata.json)"
 
