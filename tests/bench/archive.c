@@ -1,7 +1,8 @@
 /*
  * archive DATABASE [NAME=NUMBER]…: a database of months, filled by the loader's
  * own store, the same each time: connections (rows), rows of traffic for each
- * of them on average, processes, hosts that they talk to, days.
+ * of them on average, processes, hosts that they talk to, days, and machines that
+ * recorded all this, host-0 and so on.
  *
  * A tenth of the processes are there all the time and have seven tenths of the
  * connections, with some hosts much more than with others; the rest come one
@@ -25,9 +26,10 @@
 #define SEGMENT_ROWS 200000 /* of traffic, in one transaction */
 #define TCP_LISTEN   10
 
-enum { CONNECTIONS, ROWS, PROCESSES, HOSTS, DAYS, SIZES };
-static uint64_t size[SIZES] = {200000, 102, 5000, 5000, 30};
-static const char *const size_names[SIZES] = {"connections", "rows", "processes", "hosts", "days"};
+enum { CONNECTIONS, ROWS, PROCESSES, HOSTS, DAYS, MACHINES, SIZES };
+static uint64_t size[SIZES] = {200000, 102, 5000, 5000, 30, 1};
+static const char *const size_names[SIZES] = {"connections", "rows", "processes",
+					      "hosts",	     "days", "machines"};
 
 static uint64_t random_state = 1;
 static struct store *store;
@@ -57,6 +59,29 @@ static int64_t draw_below(double below)
 
 /* ------------------------------------------------------------ what is there -- */
 
+/* The recording of a process, or of what has no owner, by its number. */
+static int64_t recording_of(int64_t id)
+{
+	return 1 + id % (int64_t)size[MACHINES];
+}
+
+static void put_recordings(void)
+{
+	for (int64_t i = 0; i < (int64_t)size[MACHINES]; i++) {
+		char hostname[32];
+		const struct store_recording row = {.recording_id = 1 + i,
+						    .hostname = hostname,
+						    .kernel = "6.1.0",
+						    .snaplen = STORE_NULL,
+						    .link_type = STORE_NULL,
+						    .clock_ticks = STORE_NULL,
+						    .interval_ns = STORE_NULL};
+
+		snprintf(hostname, sizeof(hostname), "host-%" PRId64, i);
+		must(store_recording(store, &row, true, &error));
+	}
+}
+
 static void put_segment(void)
 {
 	char name[32];
@@ -84,7 +109,7 @@ static void put_processes(void)
 	for (int64_t i = 1; i <= (int64_t)size[PROCESSES]; i++) {
 		char comm[16], exe[32], cmdline[64];
 		const struct store_process row = {.process_id = i,
-						  .recording_id = 1,
+						  .recording_id = recording_of(i),
 						  .pid = FIRST_PID + i,
 						  .start_ns = BEGAN_NS,
 						  .image = 1,
@@ -103,11 +128,11 @@ static void put_processes(void)
 	}
 }
 
-static struct store_socket a_socket(int64_t local_port)
+static struct store_socket a_socket(int64_t recording, int64_t local_port)
 {
 	sockets++;
 	return (struct store_socket){.socket_id = sockets,
-				     .recording_id = 1,
+				     .recording_id = recording,
 				     .net_namespace = NETNS,
 				     .protocol = "tcp",
 				     .family = 4,
@@ -130,10 +155,11 @@ static struct store_socket a_socket(int64_t local_port)
 static void put_listeners(void)
 {
 	for (int64_t i = 1; i <= LISTENERS; i++) {
-		const struct store_socket row = a_socket(i);
+		int64_t process = 1 + i % (int64_t)size[PROCESSES];
+		const struct store_socket row = a_socket(recording_of(process), i);
 		const struct store_holder holder = {.holder_id = i,
 						    .socket_id = row.socket_id,
-						    .process_id = 1 + i % (int64_t)size[PROCESSES],
+						    .process_id = process,
 						    .fd = 3,
 						    .first_seen_ns = BEGAN_NS,
 						    .last_seen_ns = BEGAN_NS};
@@ -184,10 +210,16 @@ static int64_t put_traffic(struct store_connection *c, int64_t start_bucket)
 	return rows;
 }
 
+/* What has no owner is one of twenty: by the number of these. */
+static int64_t recording_of_connection(const struct store_connection *c)
+{
+	return recording_of(c->process_id != 0 ? c->process_id : c->connection_id / 20);
+}
+
 static void put_flow(const struct store_connection *c, int64_t port)
 {
 	const struct store_flow row = {.flow_id = c->flow_id,
-				       .recording_id = 1,
+				       .recording_id = recording_of_connection(c),
 				       .segment_id = segments + 1,
 				       .protocol = "tcp",
 				       .ip_version = 4,
@@ -219,7 +251,7 @@ static void put_flow(const struct store_connection *c, int64_t port)
 /* The kernel counts what the packets have, but of one of a hundred. */
 static void put_socket(struct store_connection *c, int64_t port)
 {
-	struct store_socket row = a_socket(port);
+	struct store_socket row = a_socket(recording_of_connection(c), port);
 
 	row.remote_address = c->remote_address;
 	row.remote_port = 443;
@@ -318,16 +350,8 @@ static void put_tunnel(int64_t id)
 
 static void fill(void)
 {
-	const struct store_recording recording = {.recording_id = 1,
-						  .hostname = "archive",
-						  .kernel = "6.1.0",
-						  .snaplen = STORE_NULL,
-						  .link_type = STORE_NULL,
-						  .clock_ticks = STORE_NULL,
-						  .interval_ns = STORE_NULL};
-
 	must(store_begin(store, &error));
-	must(store_recording(store, &recording, true, &error));
+	put_recordings();
 	put_processes();
 	put_listeners();
 	for (int64_t id = 1; id <= (int64_t)size[CONNECTIONS]; id++) {
@@ -359,14 +383,16 @@ static int parse(int argc, char **argv)
 		    quantity_parse_uint(equals + 1, UINT32_MAX, &size[which]) != 0)
 			return -1;
 	}
-	return size[PROCESSES] < 10 || size[HOSTS] == 0 || size[ROWS] == 0 ? -1 : 0;
+	return size[PROCESSES] < 10 || size[HOSTS] == 0 || size[ROWS] == 0 || size[MACHINES] == 0
+		       ? -1
+		       : 0;
 }
 
 int main(int argc, char **argv)
 {
 	if (parse(argc, argv) != 0) {
 		fputs("Usage: archive DATABASE [connections=N] [rows=N] [processes=N] [hosts=N] "
-		      "[days=N]\n",
+		      "[days=N] [machines=N]\n",
 		      stderr);
 		return 64;
 	}

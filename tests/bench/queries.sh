@@ -1,19 +1,19 @@
 #!/bin/bash
 # queries.sh: each named query on a database of months, with and without a
-# window in time and a process. What counts is the whole process, from the page
+# window in time, a process and a host. What counts is the whole process, from the page
 # cache; CPU, so that other work on the machine does not show. The database is
 # made (archive.c); --keep FILE leaves it there for the next run.
 . "${BASH_SOURCE[0]%/*}/lib.bash"
-options connections=200000 rows=102 processes=5000 hosts=5000 days=30 limit=20 runs=5 keep= -- "$@"
+options connections=200000 rows=102 processes=5000 hosts=5000 days=30 machines=20 limit=20 runs=5 keep= -- "$@"
 need_command sqlite3
 need_program "$PCAPWHO" "$HELPERS/archive" "$HELPERS/spent"
 
 db=${keep:-$TMP/archive.db}
 [ -e "$db" ] || "$HELPERS/archive" "$db" "connections=$connections" "rows=$rows" \
-	"processes=$processes" "hosts=$hosts" "days=$days" || failed "no database"
+	"processes=$processes" "hosts=$hosts" "days=$days" "machines=$machines" || failed "no database"
 sqlite3 -readonly "$db" "SELECT (SELECT count(*) FROM traffic) || ' rows of traffic, '
 	|| (SELECT count(*) FROM connection) || ' connections of '
-	|| (SELECT count(*) FROM process) || ' processes in '
+	|| (SELECT count(*) FROM process) || ' processes of ' || (SELECT count(*) FROM recording) || ' hosts in '
 	|| ((max(end_ns) - min(start_ns)) / 86400000000000) || ' days, '
 	|| (SELECT sum(pgsize) / 1000000 FROM dbstat) || ' MB' FROM connection"
 cat "$db" >/dev/null
@@ -54,9 +54,11 @@ for name in $("$PCAPWHO" query --list | awk '{ print $1 }'); do
 		[ -z "$window" ] || grep -q ':since_ns' "$text" || continue
 		for process in '' worker7 1017; do
 			[ -z "$process" ] || grep -q ':process' "$text" || continue
-			# shellcheck disable=SC2086
-			ask "$name" $window ${process:+--process "$process"} "${limits[@]}"
-			slower
+			for host in '' "host-$((machines / 2))"; do
+				# shellcheck disable=SC2086
+				ask "$name" $window ${process:+--process "$process"} ${host:+--host "$host"} "${limits[@]}"
+				slower
+			done
 		done
 	done
 	[ "$name" != timeline ] || for step in 1m 1h; do
