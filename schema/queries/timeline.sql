@@ -73,7 +73,7 @@ WITH twin AS MATERIALIZED (
 	-- kept of that. By number, so that what is read for it stands together.
 	SELECT n.connection_id, n.start_ns
 	FROM (
-		SELECT connection_id, start_ns, end_ns
+		SELECT connection_id, start_ns
 		FROM connection INDEXED BY connection_process
 		WHERE process_id IS NULL AND NOT (SELECT is_whole FROM scope) AND :process IS NULL
 			AND start_ns < (SELECT end_ns FROM edge) AND end_ns >= (SELECT first_ns FROM edge)
