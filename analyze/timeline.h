@@ -192,6 +192,7 @@ struct timeline_process {
 	int32_t exit_code;
 	int64_t exit_ns;		 /* 0: not known */
 	uint32_t images_at, image_count; /* private: in images_in_order */
+	uint32_t born_frame;		 /* private: that told born_ns; while it is read */
 };
 
 struct timeline_holder {

@@ -237,18 +237,21 @@ static int complete(struct timeline *tl, struct timeline_image *image,
 	return failed ? -1 : 0;
 }
 
-/* Whether the image in hand is the one that its process was born with: an event tells it, in whose
- * time the fork was, and no exec of it (which is told right before the image that it began). Such
- * a one comes first, whatever a poll has shown: a poll that was under way then is written before
- * the event, but may have read the process when it ran another program already. */
+/* Whether the image in hand is the one that its process was born with: the same event tells the
+ * fork, and no exec of it (which is told right before the image that it began). Such a one comes
+ * first, whatever a poll has shown: a poll that was under way then is written before the event,
+ * but may have read the process when it ran another program already. An event that tells of
+ * execs alone may have begun before the fork. */
 static bool is_of_fork(const struct timeline *tl, uint32_t p)
 {
 	const struct timeline_frame *frame = &tl->frames[tl->count.frames - 1];
+	const struct timeline_process *process = &tl->processes[p];
 	const struct timeline_exec *exec =
 		tl->count.execs > 0 ? &tl->execs[tl->count.execs - 1] : NULL;
 
-	return frame->kind == SNAP_EVENT && tl->processes[p].born_ns >= frame->begin_ns &&
-	       tl->processes[p].born_ns <= frame->end_ns && (exec == NULL || exec->process != p);
+	return frame->kind == SNAP_EVENT && process->born_ns >= frame->begin_ns &&
+	       process->born_ns <= frame->end_ns && process->born_frame == tl->count.frames - 1 &&
+	       (exec == NULL || exec->process != p);
 }
 
 /* The image in hand after those of its process that are there, or before them:

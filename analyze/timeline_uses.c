@@ -274,6 +274,7 @@ int timeline_take_born(struct timeline *tl, const struct snap_born *born)
 	if (born->born_ns > p->last_fork_ns)
 		p->last_fork_ns = born->born_ns;
 	p->born_ns = born->born_ns;
+	p->born_frame = (uint32_t)tl->count.frames - 1;
 	p->born_monotonic_ns = monotonic_ns;
 	p->parent = born->ppid;
 	if (p->exit_ns != 0)

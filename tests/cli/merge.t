@@ -86,7 +86,7 @@ sums() { # DATABASE: sums by process that are not what its traffic adds up to
 is "$(sums abc.db)" "1|0|0|0|0" "sums by process are those of its traffic, and of what has no owner those of all three"
 
 # ---- what is asked of all of them ----
-for query in $("$PCAPWHO" query --list | awk '/^  / { print $1 }' | sort -u) accounting top; do
+for query in $("$PCAPWHO" query --list | awk '{ print $1 }' | sort -u); do
 	run "$PCAPWHO" query abc.db "$query" --format csv
 	is "$status" 0 "query $query: done"
 done

@@ -218,6 +218,25 @@ static void what_an_event_showed_and_the_next_poll_had_not_is_gone(void **state)
 	assert_life(&tl.sockets[0].life, 1, 1, 0, 2);
 }
 
+/* The execs of several processes are told together: of one that was born meanwhile too. */
+static void an_exec_is_after_the_fork_that_was_told_before(void **state)
+{
+	(void)state;
+	scene_frame("key", 0, 1);
+	scene_frame("event", 1400, 1500);
+	scene_born(10, OLD, 1, 1450);
+	scene_process('!', 10, OLD, "sh");
+	scene_frame("event", 1300, 1600);
+	scene_process('!', 9, OLD, "curl");
+	scene_process('!', 10, OLD, "dig");
+	scene_frame("event", 1700, 1710);
+	scene_exec(10, OLD, 1480);
+	scene_read_whole(&tl);
+	assert_string_equal(tl.images[timeline_image_at(&tl, 0, T(1479))].exe, "/bin/sh");
+	assert_string_equal(tl.images[timeline_image_at(&tl, 0, T(1480))].exe, "/bin/dig");
+	assert_string_equal(tl.images[timeline_image_at(&tl, 0, T(1700))].exe, "/bin/dig");
+}
+
 static void exec_makes_a_new_image_of_the_same_process(void **state)
 {
 	(void)state;
@@ -535,6 +554,7 @@ int main(void)
 		FACT(an_event_frame_says_nothing_by_absence),
 		FACT(what_an_event_showed_and_the_next_poll_had_not_is_gone),
 		FACT(exec_makes_a_new_image_of_the_same_process),
+		FACT(an_exec_is_after_the_fork_that_was_told_before),
 		FACT(another_start_is_another_process),
 		FACT(start_times_come_from_ticks_and_the_boot_clock),
 		FACT(ticks_that_do_not_fit_have_no_time),
