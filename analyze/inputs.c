@@ -529,6 +529,8 @@ int input_hash_believed(struct input *input, bool follow, struct error *error)
 		if (followed != 0)
 			status = followed < 0 ? followed : 0;
 	}
+	if (status != 0 && error != NULL)
+		input_note_unreadable(input, error);
 	return status;
 }
 

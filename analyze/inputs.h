@@ -33,11 +33,12 @@ struct input_file {
 };
 
 struct input {
-	int dirfd;	   /* of inputs.directories; borrowed */
-	const char *path;  /* of the directory, for messages; borrowed */
-	char *pcap, *snap; /* names in the directory; NULL: none */
-	uint64_t number;   /* 0: a bare capture */
-	bool bare;	   /* given by itself, no evidence directory */
+	int dirfd;			   /* of inputs.directories; borrowed */
+	const char *path;		   /* of the directory, for messages; borrowed */
+	const volatile sig_atomic_t *stop; /* set: give up hashing it; NULL: never; borrowed */
+	char *pcap, *snap;		   /* names in the directory; NULL: none */
+	uint64_t number;		   /* 0: a bare capture */
+	bool bare;			   /* given by itself, no evidence directory */
 	/* A bare capture that nothing is to be compared with: pcap_sha256 is "" until
 	 * input_hash_later. */
 	bool hash_later;
@@ -65,10 +66,12 @@ struct input {
 	char content_sha256[CUSTODY_HEX_SIZE], content_doubted[CUSTODY_HEX_SIZE];
 	/* The other file of the pair, which the log has and the directory has not; "": none. */
 	char missing[EVIDENCE_NAME_SIZE];
-	bool missing_expired;		   /* as the log says */
-	bool missing_went;		   /* it was there when the directory was listed */
-	bool verify;			   /* nothing is believed of it */
-	const volatile sig_atomic_t *stop; /* set: give up hashing it; NULL: never; borrowed */
+	bool missing_expired; /* as the log says */
+	bool missing_went;    /* it was there when the directory was listed */
+	bool verify;	      /* nothing is believed of it */
+	/* Of a load that begins again without another one. */
+	bool told, told_left_out; /* what is wrong with it; that another copy counts */
+	bool is_done;		  /* an existing database has it, or nobody can have it any more */
 	/* The snapshot file beside the capture says that it is another segment's: it is not read,
 	 * snap is NULL, and snap_altered says so. */
 	bool snap_is_foreign;
@@ -113,9 +116,12 @@ int input_identify(struct input *input, bool verify, const volatile sig_atomic_t
 int input_hash_later(const struct input *input, const volatile sig_atomic_t *stop,
 		     char sha256[CUSTODY_HEX_SIZE], struct error *error);
 struct input_file input_file_of(const struct stat *status);
-/* Whether an error is that of a file, which is there and cannot be read: without permission, or for
- * what it lies on. Else the machine lacks something, or it is not about reading. */
+/* Whether an error is that of a file, which is there and cannot be read, or not all of it: without
+ * permission, or for what it lies on. Else the machine lacks something, it is what the file has,
+ * or it is not about reading. */
 bool input_is_unreadable(const struct error *error);
+/* unreadable says so, if it is such an error. */
+void input_note_unreadable(struct input *input, const struct error *why);
 /* Whose the snapshots are, as their header says. */
 void input_read_header(struct input *input);
 /* After a file was not found: a recorder at work compresses and removes what was listed. 1: the
@@ -124,7 +130,7 @@ void input_read_header(struct input *input);
 int input_follow(struct input *input, struct error *error);
 /* Hashes a capture whose hash is believed; of another there is nothing to do. What it
  * says of the input is then as --verify would have it. ERROR_NO_INPUT: it is gone, and was not
- * to be followed. */
+ * to be followed. Where it cannot be read unreadable says why, too. */
 int input_hash_believed(struct input *input, bool follow, struct error *error);
 /* What is in a compressed capture that was read whole: if that is doubted, and not what the log
  * says, pcap_altered says so. sha256 "": not known. */

@@ -41,8 +41,15 @@ struct input_file input_file_of(const struct stat *status)
 
 bool input_is_unreadable(const struct error *error)
 {
-	return error->code == ERROR_SYSTEM && error->saved_errno != 0 &&
-	       error->saved_errno != EMFILE && error->saved_errno != ENFILE;
+	return (error->code == ERROR_SYSTEM || error->code == ERROR_DAMAGED) &&
+	       error->path[0] != '\0' && error->saved_errno != 0 && error->saved_errno != EMFILE &&
+	       error->saved_errno != ENFILE;
+}
+
+void input_note_unreadable(struct input *input, const struct error *why)
+{
+	if (input_is_unreadable(why))
+		input->unreadable = *why;
 }
 
 static bool same_time(const struct timespec *a, const struct timespec *b)

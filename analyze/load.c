@@ -17,6 +17,12 @@ void load_report(struct load *load, const struct error *error)
 		load->options->report(error, load->options->context);
 }
 
+void load_report_of(struct load *load, const struct input *input, const struct error *error)
+{
+	if (!input->told)
+		load_report(load, error);
+}
+
 /* ------------------------------------------------------------ descriptors -- */
 
 /* What a worker may have open: the capture it reads, or two files to begin with; and of each of
@@ -124,32 +130,51 @@ static void say_unreadable(const struct input *input, struct error *out)
 		  input->unreadable.message, input->bare ? "it is" : "its segment is");
 }
 
-/* What cannot be read is loaded when it can be: nothing of it, so that all of it is new then. */
+/* What cannot be read is loaded when it can be: nothing of it, so that all of it is new then. What
+ * an existing database has got of the others stays. ERROR_SYSTEM: nothing is left, or loaded. */
 static int leave_unreadable(struct load *load, struct error *error)
 {
 	struct inputs *inputs = &load->inputs;
 	struct error said = ERROR_NONE;
 	size_t kept = 0;
+	bool is_all;
 
 	for (size_t i = 0; i < inputs->count; i++) {
 		struct input *input = &inputs->items[i];
 
-		if (input->unreadable.code == 0) {
+		if (input->unreadable.code == 0 && !input->is_done) {
 			inputs->items[kept++] = *input;
 			continue;
 		}
-		if (said.code != 0)
-			load_report(load, &said);
-		say_unreadable(input, &said);
-		load->result->damaged++;
+		if (input->unreadable.code != 0) {
+			if (said.code != 0)
+				load_report(load, &said);
+			say_unreadable(input, &said);
+			load->result->damaged++;
+		}
 		input_release(input);
 	}
 	inputs->count = kept;
-	if (said.code != 0 && kept > 0)
+	is_all = said.code != 0 && kept == 0 && load->result->segments == 0;
+	if (said.code != 0 && !is_all)
 		load_report(load, &said);
 	else if (said.code != 0 && error != NULL)
 		*error = said;
-	return said.code != 0 && kept == 0 ? ERROR_SYSTEM : 0;
+	return is_all ? ERROR_SYSTEM : 0;
+}
+
+/* After a failure: whether it is that of inputs without which there is something left to do.
+ * *status is 0 if nothing is. */
+static bool goes_on(struct load *load, int *status, struct error *error)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < load->inputs.count; i++)
+		any |= load->inputs.items[i].unreadable.code != 0;
+	if (*status == 0 || !any || load_interrupted(load))
+		return false;
+	*status = leave_unreadable(load, error);
+	return *status == 0 && load->inputs.count > 0;
 }
 
 /* -------------------------------------------------------------------- run -- */
@@ -169,7 +194,7 @@ static int choose_jobs(struct load *load, struct error *error)
 		job->input = &load->inputs.items[i];
 		job->skip = fates[i] != LOAD_IT;
 		load->result->skipped += fates[i] == LOAD_THERE;
-		load->result->damaged += fates[i] == LOAD_LEFT_OUT;
+		load->left_out += fates[i] == LOAD_LEFT_OUT;
 		if (job->skip)
 			continue;
 		load->progress.segments++;
@@ -229,18 +254,10 @@ static int load_jobs(struct load *load, struct error *error)
 		status = load_start_workers(load, error);
 	if (status == 0)
 		status = load_merge_all(load, error);
-	if (status == 0 && merge_totals(load->merge)->segments == 0 && load->result->skipped == 0)
+	if (status == 0 && load->result->segments == 0 && load->result->skipped == 0)
 		status = error_set(error, ERROR_NO_INPUT, NULL, -1,
 				   "no segment that was listed is here any more");
 	load_stop_workers(load);
-	if (load->merge != NULL) {
-		const struct merge_totals *totals = merge_totals(load->merge);
-
-		load->result->segments = totals->segments;
-		load->result->packets = totals->packets;
-		load->result->flow_packets = totals->flow_packets;
-		load->result->flows = totals->flows;
-	}
 	return status;
 }
 
@@ -388,7 +405,7 @@ static void report_both(struct load *load)
 	load_report(load, &remark);
 }
 
-static void release(struct load *load)
+static void release_jobs(struct load *load)
 {
 	load_stop_hash(load);
 	for (size_t i = 0; load->jobs != NULL && i < load->inputs.count; i++)
@@ -396,6 +413,53 @@ static void release(struct load *load)
 	serving_book_release(&load->own_book);
 	free(load->jobs);
 	merge_free(load->merge);
+	load->jobs = NULL;
+	load->merge = NULL;
+}
+
+static int make_jobs(struct load *load, struct error *error)
+{
+	load->jobs = calloc(load->inputs.count + 1, sizeof(*load->jobs));
+	if (load->jobs == NULL)
+		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
+	for (size_t i = 0; i < load->inputs.count; i++)
+		load->jobs[i].capture_fd = -1;
+	load->next_job = load->merging = 0;
+	load->stop = false;
+	load->progress = (struct load_progress){0};
+	load->result->skipped = load->left_out = 0;
+	return 0;
+}
+
+/* All inputs. Of what failed a new database keeps nothing. */
+static int load_inputs(struct load *load, struct error *error)
+{
+	const struct load_options *options = load->options;
+	const struct load_result before = *load->result;
+	int status = make_jobs(load, error);
+
+	if (status == 0)
+		status = store_open(options->database, options->bucket_ns, options->with_packets,
+				    &load->store, error);
+	if (status != 0)
+		goto out;
+	store_stop_when(load->store, options->stop);
+	status = load_jobs(load, error);
+	if (status == 0) {
+		status = store_finish(load->store, error);
+		goto out;
+	}
+	if (store_is_new(load->store))
+		*load->result = before;
+	store_rollback(load->store);
+	store_abandon(load->store);
+out:
+	release_jobs(load);
+	return status;
+}
+
+static void release(struct load *load)
+{
 	inputs_release(&load->inputs);
 	pthread_mutex_destroy(&load->lock);
 	pthread_cond_destroy(&load->changed);
@@ -432,33 +496,20 @@ int load_run(char *const *paths, size_t count, const struct load_options *option
 		status = leave_unreadable(&load, error);
 	if (status != 0)
 		goto out;
-	status = inputs_sort(&load.inputs, error);
+	do {
+		status = inputs_sort(&load.inputs, error);
+	} while (goes_on(&load, &status, error));
 	if (status != 0)
 		goto out;
 	report_both(&load);
-	load.jobs = calloc(load.inputs.count + 1, sizeof(*load.jobs));
-	if (load.jobs == NULL) {
-		status = error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
-		goto out;
-	}
-	for (size_t i = 0; i < load.inputs.count; i++)
-		load.jobs[i].capture_fd = -1;
 	if (options->begin != NULL)
 		options->begin(options->context);
 	store_remove_stale(options->database, options->report, options->context);
-	status = store_open(options->database, options->bucket_ns, options->with_packets,
-			    &load.store, error);
-	if (status != 0)
-		goto out;
-	store_stop_when(load.store, options->stop);
-	status = load_jobs(&load, error);
+	do {
+		status = load_inputs(&load, error);
+	} while (goes_on(&load, &status, error));
+	result->damaged += load.left_out;
 	result->nothing_new = status == 0 && result->segments == 0;
-	if (status != 0) {
-		store_rollback(load.store);
-		store_abandon(load.store);
-		goto out;
-	}
-	status = store_finish(load.store, error);
 out:
 	release(&load);
 	return status;

@@ -178,13 +178,18 @@ static int read_pcap(struct copies *all, struct copy *copy, bool whole, struct e
 
 static int has_packets(struct copies *all, struct copy *copy, struct error *error)
 {
+	struct error why = ERROR_NONE;
 	int status;
 
 	if (copy->looked || copy->input == NULL)
 		return copy->has_packets;
-	status = read_pcap(all, copy, false, error);
-	if (status != 0 && status != ERROR_DAMAGED)
-		return status;
+	status = read_pcap(all, copy, false, &why);
+	input_note_unreadable(copy->input, &why);
+	if (status != 0 && (status != ERROR_DAMAGED || input_is_unreadable(&why))) {
+		if (error != NULL)
+			*error = why;
+		return status == ERROR_DAMAGED ? ERROR_SYSTEM : status;
+	}
 	copy->looked = true;
 	return copy->has_packets;
 }
@@ -221,14 +226,16 @@ static int read_copy(struct copies *all, struct copy *copy, struct error *error)
 	if (copy->pcap[0] != '\0')
 		status = read_pcap(all, copy, true, &found[FILE_PCAP]);
 	if (copy->snap[0] != '\0' && (status == 0 || status == ERROR_DAMAGED))
-		status = read_snap(all, copy->input, &found[FILE_SNAP]);
+		read_snap(all, copy->input, &found[FILE_SNAP]);
 	copy->damage[FILE_PCAP] = input->pcap_altered;
 	copy->damage[FILE_SNAP] = input->snap_altered;
 	for (int i = 0; i < FILES; i++) {
-		if (found[i].code != 0 && found[i].code != ERROR_DAMAGED) {
+		input_note_unreadable(copy->input, &found[i]);
+		if ((found[i].code != 0 && found[i].code != ERROR_DAMAGED) ||
+		    input_is_unreadable(&found[i])) {
 			if (error != NULL)
 				*error = found[i];
-			return status;
+			return found[i].code == ERROR_DAMAGED ? ERROR_SYSTEM : (int)found[i].code;
 		}
 		if (copy->damage[i].code == 0)
 			copy->damage[i] = found[i];
@@ -451,8 +458,9 @@ static int leave_out(struct copies *all, struct copy *mine, struct copy *other, 
 	error_set(&remark, ERROR_DAMAGED, path, damage->offset_bytes,
 		  "left out, a whole copy of this segment is in %.240s: %s", place,
 		  damage->message);
-	if (all->report != NULL)
+	if (all->report != NULL && !mine->input->told_left_out)
 		all->report(&remark, all->context);
+	mine->input->told_left_out = true;
 	return 0;
 }
 

@@ -132,6 +132,7 @@ struct load {
 	struct serving_book own_book;
 	struct load_result *result;
 	struct load_progress progress;
+	uint64_t left_out; /* inputs of which another copy counts */
 	int64_t begun_ns;
 	/* under lock */
 	pthread_mutex_t lock;
@@ -150,6 +151,8 @@ static inline bool load_interrupted(const struct load *load)
 
 /* load.c */
 void load_report(struct load *load, const struct error *error);
+/* What is wrong with an input, unless it was told before the load began again. */
+void load_report_of(struct load *load, const struct input *input, const struct error *error);
 
 /* load_merge.c: all jobs in order, and what is wrong with any as remarks and rows. */
 int load_merge_all(struct load *load, struct error *error);

@@ -60,7 +60,7 @@ static int note_damage(struct load *load, const struct input *input, const struc
 	else
 		snprintf(detail, sizeof(detail), "%s", why->message);
 	say_path(input, &said);
-	load_report(load, &said);
+	load_report_of(load, input, &said);
 	return merge_damaged(load->merge, &damage, error);
 }
 
@@ -216,9 +216,12 @@ static int merge_piece(struct load *load, struct job *job, const struct piece *p
 	const struct replay_border after = border->after;
 	int status;
 
-	if (piece->status < 0 && piece->status != ERROR_DAMAGED) {
+	/* What a later load is to have all of must not be here in part. */
+	input_note_unreadable(job->input, &piece->why);
+	if (job->input->unreadable.code != 0 ||
+	    (piece->status < 0 && piece->status != ERROR_DAMAGED)) {
 		*error = piece->why;
-		return piece->status;
+		return piece->status != ERROR_DAMAGED ? piece->status : ERROR_SYSTEM;
 	}
 	if (piece->status == ERROR_DAMAGED) {
 		job->pcap_damaged = true;
@@ -297,7 +300,7 @@ static int note_missing(struct load *load, const struct input *input, struct err
 	} else {
 		error_set(&said, ERROR_DAMAGED, input->missing, -1, "%s", damage.detail);
 		say_path(input, &said);
-		load_report(load, &said);
+		load_report_of(load, input, &said);
 	}
 	return merge_damaged(load->merge, &damage, error);
 }
@@ -329,7 +332,7 @@ static int note_late(struct load *load, const struct input *input, struct error 
 		"one to another may be told otherwise than in their order, and what said that it "
 		"is missing stays: analyze all of them into a new database");
 	say_path(input, &said);
-	load_report(load, &said);
+	load_report_of(load, input, &said);
 	return merge_damaged(load->merge, &damage, error);
 }
 
@@ -363,12 +366,24 @@ static int note_damages(struct load *load, struct job *job, struct error *error)
 				     error);
 	if (status == 0 && job->index_error.code != 0) {
 		say_path(input, &job->index_error);
-		load_report(load, &job->index_error);
+		load_report_of(load, input, &job->index_error);
 	}
 	if (status == 0 && job->pcap_damaged)
 		status = note_damage(load, input, &job->pcap_error, "damaged", input->pcap, false,
 				     error);
 	return status;
+}
+
+/* What the database has more than before. */
+static void count_merged(struct load *load, const struct merge_totals *before)
+{
+	const struct merge_totals *now = merge_totals(load->merge);
+	struct load_result *result = load->result;
+
+	result->segments += now->segments - before->segments;
+	result->packets += now->packets - before->packets;
+	result->flow_packets += now->flow_packets - before->flow_packets;
+	result->flows += now->flows - before->flows;
 }
 
 static int merge_job(struct load *load, struct job *job, bool is_last, struct error *error)
@@ -386,10 +401,12 @@ static int merge_job(struct load *load, struct job *job, bool is_last, struct er
 		.timeline = &job->timeline,
 		.serving = &job->serving,
 	};
+	const struct merge_totals before = *merge_totals(load->merge);
 	bool is_late;
 	int status;
 
 	if (job->status != 0) {
+		input_note_unreadable(job->input, &job->error);
 		*error = job->error;
 		say_path(input, error);
 		return job->status;
@@ -412,11 +429,14 @@ static int merge_job(struct load *load, struct job *job, bool is_last, struct er
 		status = merge_carry(load->merge, error);
 	if (status == 0)
 		status = store_commit(load->store, error);
-	if (job->snap_damaged || job->pcap_damaged || input->snap_altered.code != 0 ||
-	    input->pcap_altered.code != 0 || is_late ||
-	    (input->missing[0] != '\0' && !input->missing_expired))
-		load->result->damaged++;
-	return status;
+	if (status != 0)
+		return status;
+	job->input->told = true;
+	count_merged(load, &before);
+	load->result->damaged += job->snap_damaged || job->pcap_damaged ||
+				 input->snap_altered.code != 0 || input->pcap_altered.code != 0 ||
+				 is_late || (input->missing[0] != '\0' && !input->missing_expired);
+	return 0;
 }
 
 /* Both of its files went away before they were read. There is nothing to merge, and what tells
@@ -431,7 +451,7 @@ static int pass_over(struct load *load, const struct input *input, bool is_last,
 		error_set(&remark, ERROR_DAMAGED, input->missing, -1,
 			  "this segment was here when the directory was listed, and is no more");
 		say_path(input, &remark);
-		load_report(load, &remark);
+		load_report_of(load, input, &remark);
 		load->result->damaged++;
 	}
 	if (!is_last)
@@ -461,8 +481,10 @@ int load_merge_all(struct load *load, struct error *error)
 			status = pass_over(load, job->input, is_last, error);
 		else
 			status = merge_job(load, job, is_last, error);
-		if (status == 0)
+		if (status == 0) {
+			job->input->is_done = !store_is_new(load->store);
 			load_job_merged(load, job);
+		}
 		load->progress.segments_done++;
 		load->progress.bytes_done = before_bytes + job->input->pcap_bytes;
 		show_progress(load);

@@ -17,6 +17,7 @@ struct pcapfast {
 	uint32_t longest_bytes;
 	uint64_t offset_bytes; /* in the file, of what is read next */
 	size_t at, have;       /* of buffer: what is read and not yet given */
+	int read_errno;	       /* of the read that failed; 0: none did */
 	uint8_t buffer[PCAPHEAD_RECORD_BYTES + PCAPHEAD_MAX_SNAPLEN + READ_BYTES];
 };
 
@@ -32,7 +33,13 @@ struct pcapfast *pcapfast_new(int fd, uint64_t offset_bytes, uint32_t longest_by
 		longest_bytes < PCAPHEAD_MAX_SNAPLEN ? longest_bytes : PCAPHEAD_MAX_SNAPLEN;
 	fast->offset_bytes = offset_bytes;
 	fast->at = fast->have = 0;
+	fast->read_errno = 0;
 	return fast;
+}
+
+int pcapfast_errno(const struct pcapfast *fast)
+{
+	return fast->read_errno;
 }
 
 void pcapfast_free(struct pcapfast *fast)
@@ -54,6 +61,8 @@ static bool fill(struct pcapfast *fast, size_t wanted)
 
 		if (got < 0 && errno == EINTR)
 			continue;
+		if (got < 0)
+			fast->read_errno = errno;
 		if (got <= 0)
 			return false;
 		fast->have += (size_t)got;

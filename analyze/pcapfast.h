@@ -27,6 +27,8 @@ struct pcapfast *pcapfast_new(int fd, uint64_t offset_bytes, uint32_t longest_by
 bool pcapfast_next(struct pcapfast *fast, struct pcapfast_record *record);
 /* Whether the next record is there without reading, so that those given stay valid. */
 bool pcapfast_has_next(const struct pcapfast *fast);
+/* Why it cannot be read; 0: no read failed. */
+int pcapfast_errno(const struct pcapfast *fast);
 void pcapfast_free(struct pcapfast *fast);
 
 #endif

@@ -345,11 +345,19 @@ static int end(struct pcapin *in, const char *wanted)
 			    "the end: the file became shorter while it was read");
 }
 
+/* errno of the read of a file that failed, just now; 0: none did. */
+static int failed_read(const struct pcapin *in)
+{
+	if (in->fast != NULL)
+		return pcapfast_errno(in->fast);
+	return ferror(in->stream) ? errno : 0;
+}
+
 /* Why there is no further packet: ended, or found says what is wrong. */
 static int stop(struct pcapin *in, bool ended, const char *found, struct error *error)
 {
 	int64_t offset = (int64_t)in->next_offset_bytes;
-	int read_errno = 0;
+	int read_errno = in->source ? 0 : failed_read(in);
 	const char *fault = in->source ? source_fault(in->source, &read_errno) : NULL;
 	char wanted[64];
 
@@ -369,6 +377,7 @@ static int stop(struct pcapin *in, bool ended, const char *found, struct error *
 		in->stopped = error_damage(&in->last_error, in->path, offset, wanted, "%s", found);
 	if (in->stopped == 1)
 		return 0;
+	in->last_error.saved_errno = read_errno;
 	if (error)
 		*error = in->last_error;
 	return in->stopped;
@@ -448,6 +457,8 @@ int pcapin_next(struct pcapin *in, struct pcapin_packet *packet, struct error *e
 	}
 	if (in->ng)
 		return next_of_pcapng(in, packet, error);
+	if (in->fast != NULL && pcapfast_errno(in->fast) != 0)
+		return stop(in, false, NULL, error);
 	if (in->fast != NULL && !leave_to_libpcap(in))
 		return stop(in, false, "a file that cannot be sought in", error);
 	status = pcap_next_ex(in->pcap, &header, &data);

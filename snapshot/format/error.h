@@ -31,7 +31,7 @@ enum error_code {
 
 struct error {
 	enum error_code code;
-	int saved_errno;      /* 0 unless code is ERROR_SYSTEM */
+	int saved_errno;      /* 0 unless code is ERROR_SYSTEM, or damage that is a failed read */
 	int64_t offset_bytes; /* where in the file, -1 where it does not apply */
 	char path[256];	      /* the file, cut at the left with "..." if longer; "" if none */
 	char message[512];    /* what was wanted, what was found, what to do; one line */
