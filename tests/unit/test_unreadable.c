@@ -26,20 +26,25 @@ static struct {
 	int number; /* errno */
 } refused;
 
-/* Nobody reads this file from there on; 0: everybody does. */
-static struct {
-	ino_t inode;
-	off_t from;
-} failing;
+/* Nobody reads the last byte of these files. */
+static ino_t failing[2];
+static size_t failing_count;
 
-/* All but the last byte can be read. */
 static void break_off(const char *name)
 {
 	struct stat info;
 
 	assert_int_equal(fstatat(recorded_directory, name, &info, 0), 0);
-	failing.inode = info.st_ino;
-	failing.from = info.st_size - 1;
+	failing[failing_count++] = info.st_ino;
+}
+
+static bool is_failing(ino_t inode)
+{
+	for (size_t i = 0; i < failing_count; i++) {
+		if (failing[i] == inode)
+			return true;
+	}
+	return false;
 }
 
 /* How much may be read there; negative, with errno. */
@@ -47,11 +52,11 @@ static ssize_t readable(int fd, size_t size, off_t at)
 {
 	struct stat info;
 
-	if (failing.inode == 0 || fstat(fd, &info) != 0 || info.st_ino != failing.inode)
+	if (failing_count == 0 || fstat(fd, &info) != 0 || !is_failing(info.st_ino))
 		return (ssize_t)size;
-	if (at < failing.from)
-		return at + (off_t)size > failing.from ? (ssize_t)(failing.from - at)
-						       : (ssize_t)size;
+	if (at < info.st_size - 1)
+		return at + (off_t)size >= info.st_size ? (ssize_t)(info.st_size - 1 - at)
+							: (ssize_t)size;
 	errno = EIO;
 	return -1;
 }
@@ -71,7 +76,7 @@ ssize_t read(int fd, void *bytes, size_t size)
 {
 	static ssize_t (*real)(int, void *, size_t);
 	ssize_t length =
-		failing.inode == 0 ? (ssize_t)size : readable(fd, size, lseek(fd, 0, SEEK_CUR));
+		failing_count == 0 ? (ssize_t)size : readable(fd, size, lseek(fd, 0, SEEK_CUR));
 
 	if (!real)
 		*(void **)&real = dlsym(RTLD_NEXT, "read");
@@ -201,7 +206,7 @@ static void what_cannot_be_read_to_its_end_is_left_whole(void **state)
 		assert_non_null(strstr(recorded_remark.message, strerror(EIO)));
 		without_the_second(database);
 		same_bytes(database, opened);
-		failing.inode = 0;
+		failing_count = 0;
 	}
 }
 
@@ -214,6 +219,10 @@ static void what_else_is_wrong_is_told_once(void **state)
 	answers(recorded_load(NULL, 2), RECORDED_ROWS, "1|0|0|2\n3|0|1|2\n");
 	assert_int_equal(loading_result.damaged, 2);
 	assert_int_equal(recorded_told, 2);
+	break_off(recorded_name(3, ".pcap"));
+	answers(recorded_load(NULL, 2), RECORDED_ROWS, "1|0|0|2\n");
+	assert_int_equal(loading_result.damaged, 3);
+	assert_int_equal(recorded_told, 3);
 }
 
 /* What an existing database got before is not loaded again. */
@@ -248,7 +257,7 @@ static void an_existing_database_goes_on_from_where_it_is(void **state)
 		assert_int_equal(recorded_told, 1);
 		answers(loading_path("out.db"), RECORDED_ROWS " ORDER BY number",
 			bad == 2 ? "1|0|1|2\n3|0|0|2\n" : "1|0|1|2\n2|0|0|2\n");
-		failing.inode = 0;
+		failing_count = 0;
 		assert_int_equal(recorded_add(NULL, 2, NULL), 0);
 		assert_int_equal(loading_result.segments, 1);
 		answers(loading_path("out.db"), RECORDED_ROWS " ORDER BY number",
@@ -303,7 +312,7 @@ static void nothing_to_read_is_no_result(void **state)
 static int begin(void **state)
 {
 	refused.number = 0;
-	failing.inode = 0;
+	failing_count = 0;
 	return recorded_begin(state);
 }
 
