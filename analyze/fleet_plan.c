@@ -140,7 +140,13 @@ static int by_key(const void *a, const void *b, void *context)
 	return strcmp(segments[*(const size_t *)a].key, segments[*(const size_t *)b].key);
 }
 
-/* Those of a known recording first. */
+/* Nothing but its packets is known of it. */
+static bool is_packets_alone(const struct fleet_plan_segment *segment)
+{
+	return !segment->is_known && segment->snap[0] == '\0';
+}
+
+/* Those of which more is known first; of the same snapshots those of a known recording. */
 static int by_packets(const void *left, const void *right, void *context)
 {
 	const struct fleet_plan_segment *segments = context;
@@ -148,6 +154,10 @@ static int by_packets(const void *left, const void *right, void *context)
 	const struct fleet_plan_segment *b = &segments[*(const size_t *)right];
 	int difference = strcmp(a->packets, b->packets);
 
+	if (difference == 0)
+		difference = (int)is_packets_alone(a) - (int)is_packets_alone(b);
+	if (difference == 0)
+		difference = strcmp(a->snap, b->snap);
 	if (difference == 0)
 		difference = (int)b->is_known - (int)a->is_known;
 	return difference != 0 ? difference : strcmp(a->key, b->key);
@@ -173,6 +183,17 @@ static void put_together(size_t *parents, size_t a, size_t b)
 		parents[a] = b;
 }
 
+/* Packets alone are those of any segment that has them. One of which more is known, but not the
+ * recording, is another's if it has its snapshots too: analyze takes the same packets with other
+ * snapshots for another segment where it cannot tell beforehand (compressed, of which no log
+ * says the content). */
+static bool is_the_same(const struct fleet_plan_segment *before,
+			const struct fleet_plan_segment *segment)
+{
+	return is_packets_alone(segment) ||
+	       (!segment->is_known && strcmp(before->snap, segment->snap) == 0);
+}
+
 /* Numbers that depend on the keys alone, and not on the order of the segments. */
 static void find_same(struct fleet_plan *plan, size_t *order, size_t *parents)
 {
@@ -193,9 +214,13 @@ static void find_same(struct fleet_plan *plan, size_t *order, size_t *parents)
 		const struct fleet_plan_segment *a = &segments[order[first]];
 		const struct fleet_plan_segment *b = &segments[order[i]];
 
-		if (strcmp(a->packets, b->packets) != 0)
+		if (strcmp(a->packets, b->packets) != 0) {
 			first = i;
-		else if (a->packets[0] != '\0' && !b->is_known)
+			continue;
+		}
+		if (!is_packets_alone(b))
+			a = &segments[order[i > first ? i - 1 : i]];
+		if (a->packets[0] != '\0' && is_the_same(a, b))
 			put_together(parents, a->same, b->same);
 	}
 	for (size_t i = 0; i < count; i++)
@@ -205,12 +230,6 @@ static void find_same(struct fleet_plan *plan, size_t *order, size_t *parents)
 static bool same_text(const char *a, const char *b)
 {
 	return strcmp(a, b) == 0;
-}
-
-/* Nothing but its packets is known of it. */
-static bool is_packets_alone(const struct fleet_plan_segment *segment)
-{
-	return !segment->is_known && segment->snap[0] == '\0';
 }
 
 static int check_alike(const struct fleet_plan *plan, const struct fleet_plan_segment *a,
@@ -321,13 +340,17 @@ static int refuse_overlap(const struct fleet_plan *plan, const struct fleet_plan
 			 paths[other->source], alone->name);
 }
 
-/* Whether one that has all segments of the other was analyzed from the same. */
+/* Whether one that has all segments of the other was analyzed from the same. What was an
+ * evidence directory's has other rows than a capture alone, and so has a copy of another number. */
 static bool has_same(const struct fleet_plan *plan, const struct fleet_plan_unit *all,
 		     const struct fleet_plan_unit *some)
 {
-	return all->segment_count == some->segment_count &&
-	       is_packets_alone(&plan->segments[all->segments[0]]) ==
-		       is_packets_alone(&plan->segments[some->segments[0]]);
+	bool same = all->segment_count == some->segment_count;
+
+	for (size_t i = 0; i < some->segment_count && same; i++)
+		same = same_text(plan->segments[all->segments[i]].key,
+				 plan->segments[some->segments[i]].key);
+	return same;
 }
 
 /* owners: by number of a segment, the unit that counts. */

@@ -570,7 +570,27 @@ isnt "$(ask made-up.db "SELECT count(*) FROM connection c JOIN flow f USING (flo
 	WHERE p.recording_id <> f.recording_id")" 0 "a boot that has the name of a recording: they have processes in common"
 merge new.db made-up.db c.db
 is "$status$err" "0new.db: 3 recordings with 6 segments$(sed 's/.*segments//' <<<"$err")" "and are merged as one"
-rm -f new.db
+# The same packets under two names, of which one is compressed: analyze knows when both are read.
+twice() { # NAME alone|both DATABASE PACKETS: without snapshots, or each with its own
+	rm -rf made-up second made-up.db made-up2.db new.db new2.db
+	cp -r a made-up
+	cp -r a second
+	for snap in made-up/*.snap.gz second/*.snap.gz; do rewrite "$snap" 's/^meta\trecording\t.*\n//'; done
+	for snap in second/*.snap.gz; do rewrite "$snap" 's/^(meta\tsegment\t)/${1}10/; s/^(meta\thostname\t).*/${1}another/'; done
+	for file in second/*; do mv "$file" "${file/00000/00010}"; done
+	gzip second/*.pcap
+	if [ "$2" = alone ]; then rm -f made-up/*.snap.gz second/*.snap.gz; fi
+	analyze -o made-up.db made-up second
+	isnt "$(ask made-up.db "SELECT sum(packets) FROM segment")" "$(ask a.db "SELECT sum(packets) FROM segment")" "$1: are in it twice"
+	merge new.db made-up.db "$3"
+	is "$status$(ask new.db "PRAGMA foreign_key_check; SELECT sum(difference), sum(packets) FROM accounting WHERE scope = 'total'")" \
+		"00|$4" "$1: merged"
+	merge new2.db "$3" made-up.db
+	ok "$1: the same in another order" cmp new.db new2.db
+}
+twice "two captures of other numbers" alone z.db 620
+twice "packets with two kinds of snapshots" both b.db 1860
+rm -f new.db new2.db
 
 # ---- whole or absent ----
 cp ab.db full.db

@@ -358,6 +358,60 @@ static void a_capture_is_the_segment_that_has_its_packets(void **state)
 	fleet_plan_release(&plan);
 }
 
+/* A segment without the id of a recording, of packets "p". */
+static size_t add_nameless(struct fleet_plan *plan, size_t source, int64_t number, const char *name,
+			   const char *snap)
+{
+	size_t unit = fleet_plan_unit(plan, source, number, NULL, name);
+	const struct fleet_plan_facts facts = {.has_packets = true,
+					       .pcap_name = name,
+					       .pcap_sha256 = name,
+					       .content_sha256 = "p",
+					       .snap_sha256 = snap};
+
+	OK(fleet_plan_segment(plan, unit, &facts, &rows_error));
+	return unit;
+}
+
+/* analyze cannot tell before it has read both where they are compressed. */
+static void packets_with_other_snapshots_of_no_recording_are_another_segment(void **state)
+{
+	(void)state;
+	struct fleet_plan plan = {0};
+	size_t one = add_nameless(&plan, 0, 1, "000001-20261121T203000.123456789Z.pcap", "s");
+	size_t other = add_nameless(&plan, 0, 2, "000002-20261121T203000.123456789Z.pcap.gz", "t");
+	size_t again = add_nameless(&plan, 1, 1, "000003-20261121T203000.123456789Z.pcap", "t");
+	size_t alone = add_nameless(&plan, 1, 2, "000004-20261121T203000.123456789Z.pcap", NULL);
+
+	OK(fleet_plan_make(&plan, paths, &rows_error));
+	assert_int_equal(plan.wanted_count, 2);
+	assert_true(plan.units[one].wanted);
+	assert_int_equal(plan.units[other].wanted + plan.units[again].wanted, 1);
+	assert_false(plan.units[alone].wanted);
+	fleet_plan_release(&plan);
+}
+
+/* Their numbers are in their rows. */
+static void captures_of_other_names_count_once_and_are_not_compared(void **state)
+{
+	(void)state;
+	struct fleet_plan plan = {0};
+	const struct fleet_plan_facts bare = {.is_bare = true,
+					      .has_packets = true,
+					      .pcap_name = "x.pcap",
+					      .pcap_sha256 = "x",
+					      .content_sha256 = "p"};
+
+	add_nameless(&plan, 0, 1, "000001-20261121T203000.123456789Z.pcap", NULL);
+	add_nameless(&plan, 0, 2, "000002-20261121T203000.123456789Z.pcap.gz", NULL);
+	OK(fleet_plan_segment(&plan, fleet_plan_unit(&plan, 1, 1, NULL, "x"), &bare, &rows_error));
+	OK(fleet_plan_make(&plan, paths, &rows_error));
+	assert_int_equal(plan.wanted_count, 1);
+	for (size_t i = 0; i < plan.unit_count; i++)
+		assert_int_equal(plan.units[i].twin, FLEET_NONE);
+	fleet_plan_release(&plan);
+}
+
 static void a_segment_that_a_database_has_twice_is_refused(void **state)
 {
 	(void)state;
@@ -456,6 +510,8 @@ int main(void)
 		cmocka_unit_test(a_segment_with_other_content_is_refused),
 		cmocka_unit_test(bare_captures_are_the_same_by_their_content),
 		cmocka_unit_test(a_capture_is_the_segment_that_has_its_packets),
+		cmocka_unit_test(packets_with_other_snapshots_of_no_recording_are_another_segment),
+		cmocka_unit_test(captures_of_other_names_count_once_and_are_not_compared),
 		cmocka_unit_test(a_segment_that_a_database_has_twice_is_refused),
 		cmocka_unit_test(snapshots_that_differ_are_refused_beside_a_capture_alone),
 		cmocka_unit_test(the_order_of_parts_hangs_on_nothing_beside_them),
