@@ -99,25 +99,25 @@ static int name_recording(struct merge *merge, const char *uuid, struct merge_re
 			  struct error *error)
 {
 	const char *boot = meta(merge, "boot_id");
-	struct merge_text text = merge_text(uuid);
+	/* One that does not say of which boot it is, is of none that another one names. */
+	const struct merge_text texts[2] = {merge_text(boot), merge_text(uuid)};
 
-	if (merge_digest(&text, 1, &recording->uuid, error) != 0)
-		return error->code;
-	text = merge_text(boot != NULL ? boot : uuid);
-	return merge_digest(&text, 1, &recording->boot_name, error);
+	return merge_digest(&texts[1], 1, &recording->uuid, error) != 0 ||
+			       merge_digest(texts, boot != NULL ? 1 : 2, &recording->boot_name,
+					    error) != 0
+		       ? error->code
+		       : 0;
 }
 
 int merge_state_name(struct merge *merge, struct error *error)
 {
 	char uuid[80];
-	int status;
 
 	if (!merge->is_unnamed)
 		return 0;
 	merge->is_unnamed = false;
 	recording_uuid(merge, uuid);
-	status = name_recording(merge, uuid, merge->recording, error);
-	return status != 0
+	return name_recording(merge, uuid, merge->recording, error) != 0
 		       ? error->code
 		       : put_recording(merge, merge->recording->recording_id, uuid, false, error);
 }

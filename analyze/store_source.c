@@ -291,7 +291,9 @@ int store_source_has_no_more(struct store_source *source, struct error *error)
 
 /* The recordings of one boot share processes, and what is taken for one (merge_state.c) is one
  * here too; in a merged database each says with which it was analyzed. */
-#define UNIT_OF_BOOT "min(r.recording_id) OVER (PARTITION BY coalesce(r.boot_id, r.recording_uuid))"
+#define UNIT_OF_BOOT                                                                               \
+	"min(r.recording_id) OVER (PARTITION BY r.boot_id, "                                       \
+	"iif(r.boot_id IS NULL, r.recording_uuid, NULL))"
 #define UNIT_OF_MERGED                                                                             \
 	"(SELECT CAST(CAST(c.state AS TEXT) AS INTEGER) FROM carry c "                             \
 	"WHERE c.seq = r.recording_id AND c.kind = " STOREFILE_TEXT(STORE_CARRY_UNIT) ")"
