@@ -424,7 +424,7 @@ static int make_jobs(struct load *load, struct error *error)
 		return error_set(error, ERROR_MEMORY, NULL, -1, "out of memory");
 	for (size_t i = 0; i < load->inputs.count; i++)
 		load->jobs[i].capture_fd = -1;
-	load->next_job = load->merging = 0;
+	load->next_job = load->merging = load->noting = 0;
 	load->stop = false;
 	load->progress = (struct load_progress){0};
 	load->result->skipped = load->left_out = 0;

@@ -38,6 +38,7 @@ void load_begin_hash(struct load *load)
 {
 	struct load_hasher *hasher = &load->hasher;
 
+	*hasher = (struct load_hasher){0};
 	if (!load->inputs.items[0].hash_later)
 		return;
 	hasher->input = &load->inputs.items[0];
@@ -61,6 +62,7 @@ int load_end_hash(struct load *load, struct input *input, struct error *error)
 		return error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
 	if (hasher->status != 0) {
 		*error = hasher->error;
+		input_note_unreadable(input, error);
 		return hasher->status;
 	}
 	memcpy(input->pcap_sha256, hasher->sha256, sizeof(input->pcap_sha256));

@@ -309,6 +309,26 @@ static void nothing_to_read_is_no_result(void **state)
 	assert_int_equal(access(loading_path("out.db"), F_OK), -1);
 }
 
+/* Who hashes it and who reads it come to it at the same time. */
+static void nor_is_a_capture_that_is_alone(void **state)
+{
+	struct error error = ERROR_NONE;
+	char capture[300], database[300];
+	char *paths[] = {capture};
+	struct load_options options = {
+		.database = database, .workers = 2, .limits = flow_default_limits};
+
+	(void)state;
+	snprintf(capture, sizeof(capture), "%s", loading_path("alone.pcap"));
+	snprintf(database, sizeof(database), "%s", loading_path("alone.db"));
+	recorded_copy(1, "../alone.pcap", true);
+	break_off("../alone.pcap");
+	assert_int_equal(load_run(paths, 1, &options, &loading_result, &error), ERROR_SYSTEM);
+	assert_non_null(strstr(error.path, "alone.pcap"));
+	assert_non_null(strstr(error.message, "analyze it again"));
+	assert_int_equal(access(database, F_OK), -1);
+}
+
 static int begin(void **state)
 {
 	refused.number = 0;
@@ -329,6 +349,7 @@ int main(void)
 		IN_A_DIRECTORY(an_existing_database_goes_on_from_where_it_is),
 		IN_A_DIRECTORY(a_copy_that_can_be_read_counts),
 		IN_A_DIRECTORY(nothing_to_read_is_no_result),
+		IN_A_DIRECTORY(nor_is_a_capture_that_is_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
