@@ -36,11 +36,10 @@ bool bridge_serves(const struct bridge *bridge, uint16_t port, uint32_t process,
 	const struct serving_user *u = serving_find_user(bridge->serving, port, process);
 	bool again, others;
 
-	if (p == NULL || u == NULL)
+	if (p == NULL || u == NULL || p->server != process)
 		return false;
 	again = counts(u->facts.again_ns, t_ns, v);
-	others = either(u->facts.hands_ns, p->server == process ? p->others_ns : p->serves_ns, t_ns,
-			v);
+	others = either(u->facts.hands_ns, p->others_ns, t_ns, v);
 	return again && !others;
 }
 

@@ -205,8 +205,11 @@ static int note_listeners(struct serving *serving, const struct timeline *tl, bo
 struct served {
 	int64_t since_ns, kept_ns;
 	uint32_t process, inode;
+	uint32_t other; /* the next one of the port that another process was seen with; NO_OTHER */
 	uint16_t port;
 };
+
+#define NO_OTHER UINT32_MAX
 
 struct all_served {
 	struct served *items;
@@ -276,12 +279,12 @@ static int note_father(struct serving *serving, const struct timeline *tl,
 			     (uint32_t)serving->father_count - 1, hash_of_father, serving);
 }
 
-/* What was known before the segment, and what its first reading shows, is there in all of it. */
+/* What was known before the segment holds in all of it, as what its first reading shows does. */
 static bool listens_later(const struct timeline *tl, const struct serving_user *u,
 			  const struct served *served)
 {
 	return u->facts.listens_ns > served->since_ns &&
-	       u->facts.listens_ns > tl->frames[0].begin_ns;
+	       u->facts.listens_ns >= tl->frames[0].begin_ns;
 }
 
 /* In order of time. *handed: whether it is one that did not listen. */
@@ -323,6 +326,20 @@ static void note_server(struct serving *serving, const struct serving_user *u)
 	}
 }
 
+/* Of those in order of time. */
+static void link_others(struct all_served *served)
+{
+	for (size_t i = served->count; i-- > 0;) {
+		struct served *s = &served->items[i];
+		const struct served *next = i + 1 < served->count ? s + 1 : NULL;
+
+		if (next == NULL || next->port != s->port)
+			s->other = NO_OTHER;
+		else
+			s->other = next->process != s->process ? (uint32_t)i + 1 : next->other;
+	}
+}
+
 /* Leaves those of all that did not listen. */
 static int note_all(struct serving *serving, const struct timeline *tl, struct all_served *all)
 {
@@ -339,6 +356,7 @@ static int note_all(struct serving *serving, const struct timeline *tl, struct a
 			all->items[handed_count++] = all->items[i];
 	}
 	all->count = handed_count;
+	link_others(all);
 	for (size_t i = 0; i < serving->user_count; i++)
 		note_server(serving, &serving->users[i]);
 	return status;
@@ -395,26 +413,28 @@ static int64_t for_others(int64_t since_ns, int64_t begin_ns)
 	return since_ns == INT64_MIN ? begin_ns : since_ns;
 }
 
-/* When one that did not listen was first seen with what the port accepted, from a time on. */
-static int64_t handed_since(const struct all_served *handed, uint16_t port, int64_t since_ns,
-			    int64_t begin_ns)
+/* When another one than that user was first seen with what its port accepted, from a time on. */
+static int64_t others_since(const struct all_served *served, const struct serving_user *u,
+			    int64_t since_ns, int64_t begin_ns)
 {
-	size_t low = 0, high = handed->count;
+	size_t low = 0, high = served->count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		const struct served *s = &handed->items[middle];
+		const struct served *s = &served->items[middle];
 
 		walk_step();
-		if (s->port < port ||
-		    (s->port == port && for_others(s->since_ns, begin_ns) < since_ns))
+		if (s->port < u->port ||
+		    (s->port == u->port && for_others(s->since_ns, begin_ns) < since_ns))
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < handed->count && handed->items[low].port == port
-		       ? for_others(handed->items[low].since_ns, begin_ns)
-		       : SERVING_NEVER;
+	if (low == served->count || served->items[low].port != u->port)
+		return SERVING_NEVER;
+	if (served->items[low].process == u->process)
+		low = served->items[low].other;
+	return low == NO_OTHER ? SERVING_NEVER : for_others(served->items[low].since_ns, begin_ns);
 }
 
 /* Others that listen have rows of their own, and count as long as they are there. */
@@ -426,7 +446,7 @@ static struct serving_facts facts_for_others(const struct serving *serving,
 	const int64_t begin_ns = tl->frames[0].begin_ns;
 	const int64_t listens_ns = for_others(u->facts.listens_ns, begin_ns);
 	const int64_t hands_ns =
-		earlier(handed_since(handed, u->port, listens_ns, begin_ns),
+		earlier(others_since(handed, u, listens_ns, begin_ns),
 			for_others(serving_fathers(serving, u->port, tl->processes[u->process].pid),
 				   begin_ns));
 

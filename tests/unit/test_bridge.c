@@ -198,6 +198,28 @@ static void what_shows_much_later_counts_not(void **state)
 	assert_nobody(3500, BRIDGE_AMBIGUOUS); /* another one serves too */
 }
 
+/* Of a socket that connects from the port what a process did counts before it is known that it is
+ * one of the port's connections; another one had one first. */
+static void only_the_first_one_serves(void **state)
+{
+	(void)state;
+	scene_process('+', 9, OLD, "first");
+	scene_socket('+', ROW_LISTENER, 500);
+	hold(500, 10, "nginx");
+	scene_socket('+', "tcp " HOST " 80 0.0.0.0 0 7", 502);
+	scene_holder('+', 502, 10, OLD, 6);
+	scene_frame("poll", 1000, 1001);
+	scene_frame("poll", 2000, 2001);
+	scene_socket('-', "tcp " HOST " 80 0.0.0.0 0 7", 502);
+	scene_socket('+', ROW_OTHERS, 502);
+	scene_socket('+', ROW_THIRD, 503);
+	scene_holder('+', 503, 9, OLD, 6);
+	scene_frame("poll", 3000, 3001);
+	settle();
+	ask_unseen_of(500);
+	assert_nobody(500, BRIDGE_AMBIGUOUS);
+}
+
 static void a_listener_whose_children_serve_is_a_candidate(void **state)
 {
 	(void)state;
@@ -558,6 +580,7 @@ int main(void)
 		FACT(who_was_once_seen_with_a_connection_need_not_serve),
 		FACT(who_was_seen_with_two_connections_serves),
 		FACT(what_shows_much_later_counts_not),
+		FACT(only_the_first_one_serves),
 		FACT(a_listener_whose_children_serve_is_a_candidate),
 		FACT(before_a_descriptor_was_passed_it_was_anothers),
 		FACT(a_listener_that_one_reading_has_not_may_listen_still),

@@ -214,6 +214,23 @@ static void who_listened_before_is_no_heir(void **state)
 	assert_int_equal(serving_find_port(&serving, 80)->serves_ns, INT64_MIN);
 }
 
+/* What the first reading shows of it was there before what only the second one does. That it was
+ * handed something says nothing of what it does itself. */
+static void who_listens_only_later_was_handed_it(void **state)
+{
+	(void)state;
+	segment(0);
+	accepted('+', 11, 40000, 501);
+	scene_frame("poll", 1000, 1001);
+	listens(11, 80, 600);
+	note(4000, 0);
+	assert_int_equal(facts_of(80, 11).listens_ns, T(0));
+	assert_int_equal(facts_of(80, 11).serves_ns, INT64_MIN);
+	assert_int_equal(serving_find_port(&serving, 80)->hands_ns, INT64_MIN);
+	assert_int_equal(row_of(80, 10)->facts.hands_ns, T(0));
+	assert_int_equal(row_of(80, 11)->facts.hands_ns, SERVING_NEVER);
+}
+
 static void who_is_gone_is_forgotten(void **state)
 {
 	(void)state;
@@ -311,6 +328,7 @@ int main(void)
 		FACT(two_segments_are_twice),
 		FACT(who_hands_on_is_known),
 		FACT(who_listened_before_is_no_heir),
+		FACT(who_listens_only_later_was_handed_it),
 		FACT(who_is_gone_is_forgotten),
 		FACT(all_ports_of_a_process_are_known),
 		FACT(what_others_handed_before_is_not_its_own),
