@@ -39,7 +39,7 @@ bool bridge_serves(const struct bridge *bridge, uint16_t port, uint32_t process,
 	if (p == NULL || u == NULL || p->server != process)
 		return false;
 	again = counts(u->facts.again_ns, t_ns, v);
-	others = either(u->facts.hands_ns, p->others_ns, t_ns, v);
+	others = either(u->facts.others_ns, p->others_ns, t_ns, v);
 	return again && !others;
 }
 

@@ -336,6 +336,7 @@ static int put_serving(struct merge *merge, const struct serving *serving, struc
 			.listens_ns = time_or_null(facts->listens_ns),
 			.serves_ns = time_or_null(facts->serves_ns),
 			.again_ns = time_or_null(facts->again_ns),
+			.others_ns = time_or_null(facts->others_ns),
 			.hands_ns = time_or_null(facts->hands_ns),
 		};
 

@@ -14,6 +14,7 @@ static const struct serving_facts no_facts = {
 	.listens_ns = SERVING_NEVER,
 	.serves_ns = SERVING_NEVER,
 	.again_ns = SERVING_NEVER,
+	.others_ns = SERVING_NEVER,
 	.hands_ns = SERVING_NEVER,
 };
 
@@ -229,6 +230,14 @@ static int compare_served(const void *a, const void *b)
 	return (p->inode > q->inode) - (p->inode < q->inode);
 }
 
+static int add_served(struct all_served *to, const struct served *served)
+{
+	if (grow_one(&to->items, to->count, &to->capacity, sizeof(*to->items)) != 0)
+		return -1;
+	to->items[to->count++] = *served;
+	return 0;
+}
+
 /* Once for each inode. */
 static int find_served(const struct serving *serving, const struct timeline *tl, bool *seen,
 		       struct all_served *out)
@@ -245,16 +254,16 @@ static int find_served(const struct serving *serving, const struct timeline *tl,
 			continue;
 		seen[head] = true;
 		for (uint32_t h = head; h != TIMELINE_NONE; h = tl->holders[h].next_inode) {
+			const struct served served = {.since_ns = held_from(tl, s, &tl->holders[h]),
+						      .kept_ns =
+							      kept_from(tl, &tl->holders[h].life),
+						      .process = tl->holders[h].process,
+						      .inode = s->inode,
+						      .port = s->local.port};
+
 			walk_step();
-			if (grow_one(&out->items, out->count, &out->capacity,
-				     sizeof(*out->items)) != 0)
+			if (add_served(out, &served) != 0)
 				return -1;
-			out->items[out->count++] =
-				(struct served){.since_ns = held_from(tl, s, &tl->holders[h]),
-						.kept_ns = kept_from(tl, &tl->holders[h].life),
-						.process = tl->holders[h].process,
-						.inode = s->inode,
-						.port = s->local.port};
 		}
 	}
 	return 0;
@@ -340,23 +349,23 @@ static void link_others(struct all_served *served)
 	}
 }
 
-/* Leaves those of all that did not listen. */
-static int note_all(struct serving *serving, const struct timeline *tl, struct all_served *all)
+/* *handed: those of all that did not listen. */
+static int note_all(struct serving *serving, const struct timeline *tl, struct all_served *all,
+		    struct all_served *handed)
 {
-	size_t handed_count = 0;
 	int status = 0;
 
 	if (all->count > 1)
 		qsort(all->items, all->count, sizeof(*all->items), compare_served);
 	for (size_t i = 0; i < all->count && status == 0; i++) {
-		bool handed = false;
+		bool is_handed = false;
 
-		status = note_served(serving, tl, &all->items[i], &handed);
-		if (handed)
-			all->items[handed_count++] = all->items[i];
+		status = note_served(serving, tl, &all->items[i], &is_handed);
+		if (status == 0 && is_handed)
+			status = add_served(handed, &all->items[i]);
 	}
-	all->count = handed_count;
 	link_others(all);
+	link_others(handed);
 	for (size_t i = 0; i < serving->user_count; i++)
 		note_server(serving, &serving->users[i]);
 	return status;
@@ -398,6 +407,7 @@ static int learn(struct serving *serving, const struct timeline *tl,
 				.listens_ns = earlier(u->facts.listens_ns, f->listens_ns),
 				.serves_ns = if_before(f->serves_ns, begin_ns),
 				.again_ns = if_before(f->again_ns, begin_ns),
+				.others_ns = if_before(f->others_ns, begin_ns),
 				.hands_ns = if_before(f->hands_ns, begin_ns),
 				.inode = f->inode,
 			};
@@ -437,9 +447,9 @@ static int64_t others_since(const struct all_served *served, const struct servin
 	return low == NO_OTHER ? SERVING_NEVER : for_others(served->items[low].since_ns, begin_ns);
 }
 
-/* Others that listen have rows of their own, and count as long as they are there. */
 static struct serving_facts facts_for_others(const struct serving *serving,
 					     const struct timeline *tl,
+					     const struct all_served *all,
 					     const struct all_served *handed,
 					     const struct serving_user *u)
 {
@@ -450,18 +460,21 @@ static struct serving_facts facts_for_others(const struct serving *serving,
 			for_others(serving_fathers(serving, u->port, tl->processes[u->process].pid),
 				   begin_ns));
 
+	const int64_t others_ns = earlier(others_since(all, u, listens_ns, begin_ns), hands_ns);
+
 	return (struct serving_facts){
 		.listens_ns = listens_ns,
 		.serves_ns = for_others(u->facts.serves_ns, begin_ns),
 		.again_ns = for_others(u->facts.again_ns, begin_ns),
+		.others_ns = earlier(u->facts.others_ns, others_ns),
 		.hands_ns = earlier(u->facts.hands_ns, hands_ns),
 		.inode = u->facts.inode,
 	};
 }
 
 /* Of those that listen, or did: there may be any number of others. */
-static int tell(struct serving *serving, const struct timeline *tl, const struct all_served *handed,
-		struct serving_book *book, uint32_t recording)
+static int tell(struct serving *serving, const struct timeline *tl, const struct all_served *all,
+		const struct all_served *handed, struct serving_book *book, uint32_t recording)
 {
 	for (size_t i = 0; i < serving->user_count; i++) {
 		const struct serving_user *u = &serving->users[i];
@@ -474,7 +487,7 @@ static int tell(struct serving *serving, const struct timeline *tl, const struct
 
 		if (u->facts.listens_ns == SERVING_NEVER || p->start_ticks == 0)
 			continue;
-		row.facts = facts_for_others(serving, tl, handed, u);
+		row.facts = facts_for_others(serving, tl, all, handed, u);
 		if (serving_book_put(book, &row, &changed) != 0)
 			return -1;
 		if (changed == NULL)
@@ -492,7 +505,7 @@ int serving_note(struct serving *serving, const struct timeline *timeline,
 {
 	const bool alone = book == NULL || recording == SERVING_NONE || timeline->count.frames == 0;
 	bool *seen = calloc(timeline->count.holders + 1, sizeof(*seen));
-	struct all_served all = {0};
+	struct all_served all = {0}, handed = {0};
 	int status = -1;
 
 	*serving = (struct serving){0};
@@ -506,10 +519,11 @@ int serving_note(struct serving *serving, const struct timeline *timeline,
 		status = find_served(serving, timeline, seen, &all);
 	}
 	if (status == 0)
-		status = note_all(serving, timeline, &all);
+		status = note_all(serving, timeline, &all, &handed);
 	if (status == 0 && !alone)
-		status = tell(serving, timeline, &all, book, recording);
+		status = tell(serving, timeline, &all, &handed, book, recording);
 	free(all.items);
+	free(handed.items);
 	free(seen);
 	return status;
 }

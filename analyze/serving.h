@@ -25,8 +25,10 @@ struct serving_facts {
 	int64_t listens_ns; /* it held a socket that listens there */
 	int64_t serves_ns;  /* it was seen with a connection that the port accepted */
 	int64_t again_ns;   /* with another one, or with that for long */
-	int64_t hands_ns; /* in the book: while it listened, one that did not, or a child of its */
-	uint32_t inode;	  /* the connection of serves_ns */
+	/* In the book: while it listened another one was; and one that did not listen, or is a
+	 * child of its. What they have of themselves there is not asked for when they are gone. */
+	int64_t others_ns, hands_ns;
+	uint32_t inode; /* the connection of serves_ns */
 };
 
 /* ------------------------------------------------------------------ the book -- */

@@ -101,6 +101,7 @@ static bool add_facts(struct serving_facts *to, const struct serving_facts *fact
 		changed = true;
 	}
 	changed |= add_time(&to->again_ns, facts->again_ns);
+	changed |= add_time(&to->others_ns, facts->others_ns);
 	return add_time(&to->hands_ns, facts->hands_ns) || changed;
 }
 

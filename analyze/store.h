@@ -187,7 +187,7 @@ struct store_coverage {
 struct store_serving {
 	int64_t recording_id, port, pid, start_ticks;
 	int64_t inode; /* STORE_NULL: serves_ns is */
-	int64_t listens_ns, serves_ns, again_ns, hands_ns;
+	int64_t listens_ns, serves_ns, again_ns, others_ns, hands_ns;
 };
 
 /* Opens path for adding. If it exists it must be ours (application_id,

@@ -231,12 +231,17 @@ static const struct column candidate_columns[] = {
 static const struct column other_columns[] = {ID(other, segment_id), TEXT(other, reason),
 					      NUMBER(other, packets), NUMBER(other, bytes), END};
 
-static const struct column serving_columns[] = {
-	ID(serving, recording_id),  NUMBER(serving, port),
-	NUMBER(serving, pid),	    NUMBER(serving, start_ticks),
-	NUMBER(serving, inode),	    NUMBER(serving, listens_ns),
-	NUMBER(serving, serves_ns), NUMBER(serving, again_ns),
-	NUMBER(serving, hands_ns),  END};
+static const struct column serving_columns[] = {ID(serving, recording_id),
+						NUMBER(serving, port),
+						NUMBER(serving, pid),
+						NUMBER(serving, start_ticks),
+						NUMBER(serving, inode),
+						NUMBER(serving, listens_ns),
+						NUMBER(serving, serves_ns),
+						NUMBER(serving, again_ns),
+						NUMBER(serving, others_ns),
+						NUMBER(serving, hands_ns),
+						END};
 
 static const struct column coverage_columns[] = {
 	ID(coverage, coverage_id),  ID(coverage, recording_id),
@@ -281,7 +286,7 @@ const struct table store_tables[STORE_TABLES] = {
 		 "ON CONFLICT (recording_id, port, pid, start_ticks) DO UPDATE SET "
 		 "inode = excluded.inode, listens_ns = excluded.listens_ns, "
 		 "serves_ns = excluded.serves_ns, again_ns = excluded.again_ns, "
-		 "hands_ns = excluded.hands_ns",
+		 "others_ns = excluded.others_ns, hands_ns = excluded.hands_ns",
 		 0},
 };
 

@@ -25,7 +25,8 @@ static int add(sqlite3_stmt *statement, struct serving_book *book, uint32_t reco
 					      .listens_ns = time_of(statement, 4),
 					      .serves_ns = time_of(statement, 5),
 					      .again_ns = time_of(statement, 6),
-					      .hands_ns = time_of(statement, 7),
+					      .others_ns = time_of(statement, 7),
+					      .hands_ns = time_of(statement, 8),
 				      }});
 }
 
@@ -34,7 +35,7 @@ int storefile_serving(struct sqlite3 *db, const char *path, const char *uuid,
 {
 	static const char sql[] =
 		"SELECT s.port, s.pid, s.start_ticks, s.inode, s.listens_ns, s.serves_ns, "
-		"s.again_ns, s.hands_ns FROM recording r JOIN serving s "
+		"s.again_ns, s.others_ns, s.hands_ns FROM recording r JOIN serving s "
 		"USING (recording_id) WHERE r.recording_uuid = ?1";
 	const uint32_t recording = serving_recording(book, uuid);
 	sqlite3_stmt *statement = NULL;

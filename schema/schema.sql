@@ -445,6 +445,7 @@ CREATE TABLE serving (
 	listens_ns INTEGER,
 	serves_ns INTEGER,
 	again_ns INTEGER,
+	others_ns INTEGER,
 	hands_ns INTEGER,
 	PRIMARY KEY (recording_id, port, pid, start_ticks)
 ) STRICT, WITHOUT ROWID;

@@ -19,6 +19,17 @@
 
 #define SEGMENTS 3
 
+/* In the first segment another process listens and serves too. */
+static bool with_another;
+
+static void another(char op)
+{
+	scene_process(op, 11, OLD, "server");
+	scene_holder(op, 500, 11, OLD, 5);
+	scene_socket(op, "tcp " HOST " 80 " PEER " 39998 1", 502);
+	scene_holder(op, 502, 11, OLD, 6);
+}
+
 /* Of each segment the listener; of the first one a connection that it kept. And of each a
  * connection that no reading has. */
 static void write_segment(const char *directory, unsigned number)
@@ -43,12 +54,16 @@ static void write_segment(const char *directory, unsigned number)
 	if (number == 1) {
 		scene_socket('+', "tcp " HOST " 80 " PEER " 39999 1", 501);
 		scene_holder('+', 501, 10, OLD, 6);
+		if (with_another)
+			another('+');
 	}
 	scene_frame("poll", begin + 1000, begin + 1001);
 	scene_frame("poll", begin + 2000, begin + 2001);
 	if (number == 1) {
 		scene_socket('-', "tcp " HOST " 80 " PEER " 39999 1", 501);
 		scene_holder('-', 501, 10, OLD, 6);
+		if (with_another)
+			another('-');
 	}
 	scene_frame("rotate", begin + 3000, begin + 3001);
 	loading_write(directory, number, packets, sizeof(packets) / sizeof(*packets));
@@ -72,6 +87,17 @@ static void who_served_before_serves_in_the_next_segments(void **state)
 	answers(one, KNOWN, "80|10|1|1\n");
 	four = loading_run("four.db", 4, true, (const char *const[]){"all", NULL});
 	same_bytes(one, four);
+}
+
+/* One like it may have been there again, and no reading has it. */
+static void who_was_not_alone_is_not_sure_to_serve(void **state)
+{
+	(void)state;
+	with_another = true;
+	write_all("both");
+	with_another = false;
+	answers(LOAD("both.db", "both"), OWNERS,
+		"40001|||ambiguous\n40002|||ambiguous\n40003|||ambiguous\n");
 }
 
 /* Nothing of that segment shows it. */
@@ -138,6 +164,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FACT(who_served_before_serves_in_the_next_segments),
+		FACT(who_was_not_alone_is_not_sure_to_serve),
 		FACT(alone_it_is_not_known),
 		FACT(loaded_one_after_another_it_is_known),
 		FACT(an_explanation_knows_it),

@@ -103,6 +103,7 @@ static struct serving_row row(uint16_t port, uint32_t pid, int64_t serves_ns, ui
 				    .facts = {.listens_ns = 100,
 					      .serves_ns = serves_ns,
 					      .again_ns = SERVING_NEVER,
+					      .others_ns = SERVING_NEVER,
 					      .hands_ns = SERVING_NEVER,
 					      .inode = inode}};
 }
@@ -285,6 +286,44 @@ static void what_others_handed_before_is_not_its_own(void **state)
 	assert_int_equal(row_of(80, 11)->facts.hands_ns, T(3000));
 }
 
+/* Another like the one that is gone may come and go, and no reading has it. */
+static void that_another_one_served_stays_known(void **state)
+{
+	(void)state;
+	segment(0);
+	listens(11, 80, 600);
+	accepted('+', 10, 40000, 501);
+	scene_frame("poll", 1000, 1001);
+	accepted('+', 11, 40001, 502);
+	note(3000, 0);
+	assert_int_equal(row_of(80, 10)->facts.others_ns, T(0));
+	assert_int_equal(row_of(80, 11)->facts.others_ns, T(0));
+	assert_int_equal(row_of(80, 10)->facts.hands_ns, SERVING_NEVER);
+	scene_begin();
+	scene_frame("restated", 3000, 3001);
+	scene_process('+', 10, OLD, "server");
+	listens(10, 80, 500);
+	note(4000, 0);
+	assert_int_equal(facts_of(80, 10).again_ns, T(0));
+	assert_int_equal(facts_of(80, 10).others_ns, T(0));
+}
+
+/* It served before the new one listened, and that is alone since. */
+static void who_served_before_it_is_no_other(void **state)
+{
+	(void)state;
+	segment(0);
+	accepted('+', 10, 40000, 501);
+	scene_frame("poll", 1000, 1001);
+	scene_frame("poll", 2000, 2001);
+	listens(11, 80, 600);
+	accepted('+', 11, 40001, 502);
+	note(3000, 0);
+	assert_int_equal(row_of(80, 11)->facts.listens_ns, T(1000));
+	assert_int_equal(row_of(80, 11)->facts.others_ns, SERVING_NEVER);
+	assert_int_equal(row_of(80, 10)->facts.others_ns, T(1000));
+}
+
 static void another_recording_is_not_asked(void **state)
 {
 	(void)state;
@@ -332,6 +371,8 @@ int main(void)
 		FACT(who_is_gone_is_forgotten),
 		FACT(all_ports_of_a_process_are_known),
 		FACT(what_others_handed_before_is_not_its_own),
+		FACT(that_another_one_served_stays_known),
+		FACT(who_served_before_it_is_no_other),
 		FACT(another_recording_is_not_asked),
 		FACT(a_later_segment_changes_nothing),
 	};
