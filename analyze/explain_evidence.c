@@ -396,6 +396,7 @@ static int read_book(struct explain_report *report, struct serving_book *book, s
 						   uuid, book, error);
 	}
 	chain_rows_release(&rows);
+	book->has_later = true;
 	return status;
 }
 

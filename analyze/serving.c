@@ -380,6 +380,15 @@ static int64_t if_before(int64_t since_ns, int64_t begin_ns)
 	return since_ns < begin_ns ? since_ns : SERVING_NEVER;
 }
 
+/* What is known against somebody is not lost to a clock that was set back: it counts from just
+ * before the segment, and is told so, as the later segments will look for it by its time. */
+static int64_t against(const struct serving_book *book, int64_t since_ns, int64_t begin_ns)
+{
+	if (since_ns < begin_ns || since_ns == SERVING_NEVER || book->has_later)
+		return if_before(since_ns, begin_ns);
+	return begin_ns == INT64_MIN ? INT64_MIN : begin_ns - 1;
+}
+
 /* Of the ports where anybody listens in this one too: other numbers are used again for anything. */
 static int learn(struct serving *serving, const struct timeline *tl,
 		 const struct serving_book *book, uint32_t recording)
@@ -407,8 +416,8 @@ static int learn(struct serving *serving, const struct timeline *tl,
 				.listens_ns = earlier(u->facts.listens_ns, f->listens_ns),
 				.serves_ns = if_before(f->serves_ns, begin_ns),
 				.again_ns = if_before(f->again_ns, begin_ns),
-				.others_ns = if_before(f->others_ns, begin_ns),
-				.hands_ns = if_before(f->hands_ns, begin_ns),
+				.others_ns = against(book, f->others_ns, begin_ns),
+				.hands_ns = against(book, f->hands_ns, begin_ns),
 				.inode = f->inode,
 			};
 		}

@@ -51,6 +51,9 @@ struct serving_book {
 	size_t count, capacity;
 	char **recordings; /* heap; 32 hex digits */
 	size_t recording_count, recording_capacity;
+	/* It has what later segments showed too, which times alone tell apart from what earlier
+	 * ones did. Else it has the latter only, whatever the clock was set to. */
+	bool has_later;
 	struct hashindex by_process, by_port; /* private */
 };
 

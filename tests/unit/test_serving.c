@@ -356,6 +356,48 @@ static void a_later_segment_changes_nothing(void **state)
 	assert_int_equal(row_of(80, 10)->facts.listens_ns, T(0));
 }
 
+/* The second segment begins before the child was seen, by a clock that was set back meanwhile. */
+static void handed_before_the_clock_was_set_back(void)
+{
+	segment(0);
+	accepted('+', 10, 40000, 501);
+	scene_frame("poll", 1000, 1001);
+	scene_frame("poll", 2000, 2001);
+	scene_frame("poll", 3000, 3001);
+	scene_say("process + 12 %llu 10 1000 child /bin/child child / 1 \\N \\N",
+		  (unsigned long long)OLD);
+	accepted('+', 12, 40001, 502);
+	note(4000, 0);
+	assert_int_equal(row_of(80, 10)->facts.again_ns, T(0));
+	assert_int_equal(row_of(80, 10)->facts.others_ns, T(2000));
+	assert_int_equal(row_of(80, 10)->facts.hands_ns, T(2000));
+	segment(1500);
+	note(2500, 0);
+	assert_int_equal(facts_of(80, 10).again_ns, T(0));
+}
+
+static void what_is_known_against_it_stands_when_the_clock_is_set_back(void **state)
+{
+	(void)state;
+	handed_before_the_clock_was_set_back();
+	assert_int_equal(facts_of(80, 10).others_ns, T(1500) - 1);
+	assert_int_equal(facts_of(80, 10).hands_ns, T(1500) - 1);
+	/* For later segments, and for who explains. */
+	assert_int_equal(row_of(80, 10)->facts.others_ns, T(1500) - 1);
+	assert_int_equal(row_of(80, 10)->facts.hands_ns, T(1500) - 1);
+	assert_int_equal(serving.told_count, 1);
+}
+
+/* As an explanation has it: of all segments. */
+static void what_later_segments_showed_is_told_by_its_time(void **state)
+{
+	(void)state;
+	book.has_later = true;
+	handed_before_the_clock_was_set_back();
+	assert_int_equal(facts_of(80, 10).others_ns, SERVING_NEVER);
+	assert_int_equal(facts_of(80, 10).hands_ns, SERVING_NEVER);
+}
+
 #define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -375,6 +417,8 @@ int main(void)
 		FACT(who_served_before_it_is_no_other),
 		FACT(another_recording_is_not_asked),
 		FACT(a_later_segment_changes_nothing),
+		FACT(what_is_known_against_it_stands_when_the_clock_is_set_back),
+		FACT(what_later_segments_showed_is_told_by_its_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
