@@ -389,38 +389,68 @@ static int64_t against(const struct serving_book *book, int64_t since_ns, int64_
 	return begin_ns == INT64_MIN ? INT64_MIN : begin_ns - 1;
 }
 
-/* Of the ports where anybody listens in this one too: other numbers are used again for anything. */
+static int learn_row(struct serving *serving, uint32_t process, const struct serving_book *book,
+		     const struct serving_row *row, int64_t begin_ns)
+{
+	const struct serving_facts *f = &row->facts;
+	struct serving_user *u;
+
+	if (if_before(f->listens_ns, begin_ns) == SERVING_NEVER ||
+	    find_port(serving, row->port) == NULL)
+		return 0;
+	u = need_user(serving, row->port, process);
+	if (u == NULL || note_port(serving, row->port, f->listens_ns) != 0)
+		return -1;
+	u->facts = (struct serving_facts){
+		.listens_ns = earlier(u->facts.listens_ns, f->listens_ns),
+		.serves_ns = if_before(f->serves_ns, begin_ns),
+		.again_ns = if_before(f->again_ns, begin_ns),
+		.others_ns = against(book, f->others_ns, begin_ns),
+		.hands_ns = against(book, f->hands_ns, begin_ns),
+		.inode = f->inode,
+	};
+	return 0;
+}
+
+/* Of the ports where anybody listens in this one too: other numbers are used again for anything.
+ * A process may have listened on all ports once, and many short segments follow. */
+static int learn_process(struct serving *serving, uint32_t process, const struct serving_book *book,
+			 const struct serving_row *first, int64_t begin_ns)
+{
+	struct serving_row like = *first;
+	int status = 0;
+
+	if (first->count <= serving->port_count) {
+		for (const struct serving_row *row = first; row != NULL && status == 0;
+		     row = row->next == SERVING_NONE ? NULL : &book->rows[row->next]) {
+			walk_step();
+			status = learn_row(serving, process, book, row, begin_ns);
+		}
+		return status;
+	}
+	for (size_t i = 0; i < serving->port_count && status == 0; i++) {
+		const struct serving_row *row;
+
+		walk_step();
+		like.port = serving->ports[i].port;
+		row = serving_book_find(book, &like);
+		if (row != NULL)
+			status = learn_row(serving, process, book, row, begin_ns);
+	}
+	return status;
+}
+
 static int learn(struct serving *serving, const struct timeline *tl,
 		 const struct serving_book *book, uint32_t recording)
 {
-	const int64_t begin_ns = tl->frames[0].begin_ns;
-
 	for (size_t i = 0; i < tl->count.processes; i++) {
 		const struct timeline_process *p = &tl->processes[i];
-		const struct serving_row *row =
+		const struct serving_row *first =
 			serving_book_first(book, recording, p->pid, p->start_ticks);
 
-		for (; row != NULL;
-		     row = row->next == SERVING_NONE ? NULL : &book->rows[row->next]) {
-			const struct serving_facts *f = &row->facts;
-			struct serving_user *u;
-
-			walk_step();
-			if (if_before(f->listens_ns, begin_ns) == SERVING_NEVER ||
-			    find_port(serving, row->port) == NULL)
-				continue;
-			u = need_user(serving, row->port, (uint32_t)i);
-			if (u == NULL || note_port(serving, row->port, f->listens_ns) != 0)
-				return -1;
-			u->facts = (struct serving_facts){
-				.listens_ns = earlier(u->facts.listens_ns, f->listens_ns),
-				.serves_ns = if_before(f->serves_ns, begin_ns),
-				.again_ns = if_before(f->again_ns, begin_ns),
-				.others_ns = against(book, f->others_ns, begin_ns),
-				.hands_ns = against(book, f->hands_ns, begin_ns),
-				.inode = f->inode,
-			};
-		}
+		if (first != NULL &&
+		    learn_process(serving, (uint32_t)i, book, first, tl->frames[0].begin_ns) != 0)
+			return -1;
 	}
 	return 0;
 }

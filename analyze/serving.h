@@ -39,7 +39,9 @@ struct serving_row {
 	uint32_t pid;
 	uint64_t start_ticks;
 	uint16_t port;
-	uint32_t next; /* private: of the same process, by place; SERVING_NONE */
+	/* private: the next one of the same process, by place; SERVING_NONE. Of its first one:
+	 * how many it has. */
+	uint32_t next, count;
 	struct serving_facts facts;
 };
 

@@ -123,10 +123,12 @@ int serving_book_put(struct serving_book *book, const struct serving_row *row,
 	book->rows[book->count++] = *row;
 	there = &book->rows[place];
 	there->next = SERVING_NONE;
+	there->count = 1;
 	first = serving_book_first(book, row->recording, row->pid, row->start_ticks);
 	if (first != NULL) {
 		there->next = first->next;
 		first->next = place;
+		first->count++;
 	} else if (hashindex_add(&book->by_process, hash_of_process(book, place), place,
 				 hash_of_process, book) != 0) {
 		return -1;

@@ -8,7 +8,9 @@
 #include <cmocka.h>
 
 #include "analyze/serving.h"
+#include "analyze/walk.h"
 #include "tests/unit/scene.h"
+#include "tests/unit/work.h"
 
 #define RECORDING "0123456789abcdef0123456789abcdef"
 
@@ -398,6 +400,35 @@ static void what_later_segments_showed_is_told_by_its_time(void **state)
 	assert_int_equal(facts_of(80, 10).hands_ns, SERVING_NEVER);
 }
 
+/* A process listens on n ports, and in n segments more it is still there. */
+static uint64_t steps_for(unsigned n)
+{
+	uint64_t before = walk_steps;
+
+	segment(0);
+	for (unsigned i = 0; i < n; i++)
+		listens(11, 1000 + i, 1000 + i);
+	note(1000, 0);
+	segment(1000);
+	note(2000, 0);
+	for (unsigned i = 0; i < n; i++) {
+		serving_release(&serving);
+		assert_int_equal(serving_note(&serving, &tl, &book, 0), 0);
+	}
+	assert_int_equal(book.count, n + 1);
+	assert_int_equal(serving.user_count, 1);
+	before = walk_steps - before;
+	serving_book_release(&book);
+	assert_int_equal(serving_recording(&book, RECORDING), 0);
+	return before;
+}
+
+static void many_ports_and_many_segments_of_one_process(void **state)
+{
+	(void)state;
+	work_compare(500, steps_for(500), steps_for(2000));
+}
+
 #define FACT(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -419,6 +450,7 @@ int main(void)
 		FACT(a_later_segment_changes_nothing),
 		FACT(what_is_known_against_it_stands_when_the_clock_is_set_back),
 		FACT(what_later_segments_showed_is_told_by_its_time),
+		FACT(many_ports_and_many_segments_of_one_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
