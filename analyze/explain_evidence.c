@@ -393,6 +393,7 @@ static int read_book(struct explain_report *report, struct serving_book *book, s
 
 		if (uuid != NULL)
 			status = storefile_serving(report->database, report->options->database,
+						   chain_number(&rows.rows[i], "recording_id"),
 						   uuid, book, error);
 	}
 	chain_rows_release(&rows);

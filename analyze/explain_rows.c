@@ -4,13 +4,16 @@ const char explain_segment_sql[] =
 	"SELECT segment_id, recording_id, packets FROM segment\n"
 	"WHERE pcap_name IN (?1, ?1 || '.gz') OR pcap_name || '.gz' = ?1";
 
-/* Those of its packets, the next one (a new connection on the tuple may begin
- * there), those of its frames, and those that first saw who is named. */
+/* Those of its boot. In a merged database it may be there twice, of parts that were analyzed
+ * apart, and neither knew what the other had. */
 const char explain_recordings_sql[] =
-	"SELECT r.recording_uuid FROM recording mine JOIN recording r\n"
-	"ON r.recording_id = mine.recording_id OR r.boot_id = mine.boot_id\n"
+	"SELECT r.recording_id, r.recording_uuid FROM recording mine JOIN recording r\n"
+	"ON r.recording_id = mine.recording_id\n"
+	" OR (r.boot_id = mine.boot_id AND r.recording_uuid <> mine.recording_uuid)\n"
 	"WHERE mine.recording_id = ?1";
 
+/* Those of its packets, the next one (a new connection on the tuple may begin
+ * there), those of its frames, and those that first saw who is named. */
 const char explain_segments_sql[] =
 	"WITH RECURSIVE\n"
 	" f AS (SELECT flow_id, recording_id, segment_id, start_ns, end_ns\n"

@@ -30,19 +30,21 @@ static int add(sqlite3_stmt *statement, struct serving_book *book, uint32_t reco
 				      }});
 }
 
-int storefile_serving(struct sqlite3 *db, const char *path, const char *uuid,
+int storefile_serving(struct sqlite3 *db, const char *path, int64_t recording_id, const char *uuid,
 		      struct serving_book *book, struct error *error)
 {
 	static const char sql[] =
 		"SELECT s.port, s.pid, s.start_ticks, s.inode, s.listens_ns, s.serves_ns, "
 		"s.again_ns, s.others_ns, s.hands_ns FROM recording r JOIN serving s "
-		"USING (recording_id) WHERE r.recording_uuid = ?1";
+		"USING (recording_id) WHERE r.recording_uuid = ?1 AND ?2 IN (0, recording_id)";
 	const uint32_t recording = serving_recording(book, uuid);
 	sqlite3_stmt *statement = NULL;
 	int code = 0, result = sqlite3_prepare_v2(db, sql, -1, &statement, NULL);
 
 	if (result == SQLITE_OK)
 		result = sqlite3_bind_text(statement, 1, uuid, -1, SQLITE_STATIC);
+	if (result == SQLITE_OK)
+		result = sqlite3_bind_int64(statement, 2, recording_id);
 	while (code == 0 && (result == SQLITE_OK || result == SQLITE_ROW)) {
 		result = sqlite3_step(statement);
 		if (result == SQLITE_ROW &&
@@ -58,5 +60,5 @@ int storefile_serving(struct sqlite3 *db, const char *path, const char *uuid,
 int store_serving_read(struct store *store, const char *uuid, struct serving_book *book,
 		       struct error *error)
 {
-	return storefile_serving(store->db, store->path, uuid, book, error);
+	return storefile_serving(store->db, store->path, 0, uuid, book, error);
 }

@@ -76,8 +76,9 @@ char *storefile_name(const char *path);
  * Returns the code that belongs to it. db may be NULL (out of memory). */
 int storefile_fail(struct sqlite3 *db, const char *path, const char *what, struct error *error);
 
-/* Adds to the book what a database has of who serves in a recording (serving.h). */
-int storefile_serving(struct sqlite3 *db, const char *path, const char *uuid,
+/* Adds to the book what a database has of who serves in a recording (serving.h). recording_id: the
+ * one of its rows in a merged database that is meant; 0: it has one. */
+int storefile_serving(struct sqlite3 *db, const char *path, int64_t recording_id, const char *uuid,
 		      struct serving_book *book, struct error *error);
 
 /* How often the file of schema has been written, as its header counts it: in a transaction that

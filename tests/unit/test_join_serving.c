@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "analyze/explain.h"
+#include "analyze/fleet.h"
 #include "tests/unit/loading.h"
 
 #define OWNERS                                                                                     \
@@ -158,6 +159,41 @@ static void an_explanation_knows_it(void **state)
 	explain_release(&report);
 }
 
+/* The third segment, analyzed by itself, and merged with those before it. */
+static void what_was_analyzed_apart_is_explained_apart(void **state)
+{
+	struct error error = ERROR_NONE;
+	struct explain_report report;
+	struct fleet_result result;
+	char merged[300], first[300], last[300], evidence[300], packet[300];
+	char *const parts[] = {first, last};
+
+	(void)state;
+	loading_directory("first");
+	loading_directory("last");
+	write_segment("first", 1);
+	write_segment("first", 2);
+	write_segment("last", 3);
+	snprintf(first, sizeof(first), "%s", LOAD("first.db", "first"));
+	snprintf(last, sizeof(last), "%s", LOAD("last.db", "last"));
+	snprintf(merged, sizeof(merged), "%s", loading_path("merged.db"));
+	if (fleet_merge(merged, parts, 2, &(struct fleet_options){0}, &result, &error) != 0)
+		fail_msg("%s", error.message);
+	assert_int_equal(result.recordings, 2);
+	answers(merged, OWNERS, "40001|10|listener|\n40002|10|listener|\n40003|||ambiguous\n");
+	snprintf(evidence, sizeof(evidence), "%s", loading_path("last"));
+	snprintf(packet, sizeof(packet), "%s.pcap:3", loading_stem("last", 3));
+	if (explain_run(&(struct explain_options){.database = merged,
+						  .evidence = evidence,
+						  .packet = packet,
+						  .limits = flow_default_limits,
+						  .workers = 1},
+			&report, &error) != 0)
+		fail_msg("%s", error.message);
+	assert_int_equal(report.differs, 0);
+	explain_release(&report);
+}
+
 #define FACT(test) cmocka_unit_test_setup_teardown(test, loading_begin, loading_end)
 
 int main(void)
@@ -168,6 +204,7 @@ int main(void)
 		FACT(alone_it_is_not_known),
 		FACT(loaded_one_after_another_it_is_known),
 		FACT(an_explanation_knows_it),
+		FACT(what_was_analyzed_apart_is_explained_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
