@@ -18,7 +18,7 @@ struct sqlite3;
 #define STOREFILE_CHECK_PAGES "PRAGMA cell_size_check = ON;"
 
 #define STOREFILE_APPLICATION_ID 0x70637768 /* "pcwh" */
-#define STOREFILE_VERSION	 11	    /* user_version; raised when a table changes */
+#define STOREFILE_VERSION	 10	    /* user_version; raised when a table changes */
 /* The same, in quotes. */
 #define STOREFILE_TEXT_OF(number)     #number
 #define STOREFILE_TEXT(number)	      STOREFILE_TEXT_OF(number)

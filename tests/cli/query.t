@@ -38,7 +38,7 @@ gives() { # STATUS TEXT ARGUMENTS: exit status, and text in what it says to stde
 db=$work/traffic.db
 cat schema/schema.sql schema/views.sql schema/indexes.sql - <<'SQL' | sqlite3 "$db" || exit 1
 PRAGMA application_id = 0x70637768;
-PRAGMA user_version = 11;
+PRAGMA user_version = 10;
 INSERT INTO setting VALUES ('bucket_ns', 1000000000), ('with_packets', 0);
 INSERT INTO recording (recording_id, hostname) VALUES (1, 'alpha');
 INSERT INTO segment (segment_id, recording_id, pcap_name, first_packet_ns, last_packet_ns, packets,
