@@ -524,7 +524,8 @@ static int tell(struct serving *serving, const struct timeline *tl, const struct
 					  .start_ticks = p->start_ticks,
 					  .port = u->port};
 
-		if (u->facts.listens_ns == SERVING_NEVER || p->start_ticks == 0)
+		/* Nothing tells of some who they are. */
+		if (u->facts.listens_ns == SERVING_NEVER || p->start_ticks == 0 || p->forked_twice)
 			continue;
 		row.facts = facts_for_others(serving, tl, all, handed, u);
 		if (serving_book_put(book, &row, &changed) != 0)

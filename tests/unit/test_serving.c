@@ -390,6 +390,23 @@ static void what_is_known_against_it_stands_when_the_clock_is_set_back(void **st
 	assert_int_equal(serving.told_count, 1);
 }
 
+/* Which of the two did what is not known, and only one of them can be there later. */
+static void who_stands_for_two_is_not_told_of(void **state)
+{
+	(void)state;
+	segment(0);
+	scene_frame("event", 500, 501);
+	scene_born(12, TICKS(110), 1, 111);
+	scene_born(12, TICKS(110), 1, 117);
+	scene_frame("poll", 1000, 1001);
+	scene_process('+', 12, TICKS(110), "server");
+	scene_socket('+', "tcp 0.0.0.0 443 0.0.0.0 0 10", 520);
+	scene_holder('+', 520, 12, TICKS(110), 3);
+	note(2000, 0);
+	assert_int_equal(facts_of(443, 12).listens_ns, T(0));
+	assert_null(row_of(443, 12));
+}
+
 /* As an explanation has it: of all segments. */
 static void what_later_segments_showed_is_told_by_its_time(void **state)
 {
@@ -450,6 +467,7 @@ int main(void)
 		FACT(a_later_segment_changes_nothing),
 		FACT(what_is_known_against_it_stands_when_the_clock_is_set_back),
 		FACT(what_later_segments_showed_is_told_by_its_time),
+		FACT(who_stands_for_two_is_not_told_of),
 		FACT(many_ports_and_many_segments_of_one_process),
 	};
 
