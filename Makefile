@@ -120,8 +120,8 @@ $(O)/%.o: $(O)/%.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(BASE) -MMD -MP $(CFLAGS) $(CPPFLAGS) -c -o $@ $<
 
-$(O)/schema_sql.c: schema/embed.sh schema/queries schema/checks $(wildcard schema/*.sql \
-		schema/*.tsv schema/checks/*.sql schema/queries/*.sql)
+$(O)/schema_sql.c: schema/embed.sh schema/queries schema/parts schema/checks $(wildcard schema/*.sql \
+		schema/*.tsv schema/checks/*.sql schema/queries/*.sql schema/parts/*.sql)
 	@mkdir -p $(@D)
 	$(call say,EMBED,$@)
 	$(Q)sh $< > $@
@@ -279,7 +279,7 @@ format: ready-lint ## let clang-format rewrite the sources
 # ---- installation ----
 MAN      := $(sort $(wildcard snapshot/*.[158] analyze/*.[158]))
 DOCS     := $(wildcard README.md LICENSE snapshot/format/FORMAT.md schema/*.md schema/*.sql \
-            schema/checks/*.sql schema/queries/*.sql schema/*.tsv schema/*.json)
+            schema/checks/*.sql schema/queries/*.sql schema/parts/*.sql schema/*.tsv schema/*.json)
 SAMPLES  := $(shell find samples -type f 2>/dev/null | LC_ALL=C sort)
 doc_dir  := $(DESTDIR)$(PREFIX)/share/doc/pcapwho
 man_file  = $(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(1)))/$(notdir $(1))

@@ -3,20 +3,9 @@
 -- rule or why nobody, and what it sent and received. --since and --until keep
 -- what overlaps the window; the totals are those of the whole connection.
 -- human: sent_bytes,received_bytes
-WITH twin AS MATERIALIZED (
-	-- Names that several machines have: these are shown with the machine.
-	SELECT hostname
-	FROM recording
-	WHERE hostname IS NOT NULL
-	GROUP BY hostname
-	HAVING min(coalesce(machine_id, '')) <> max(coalesce(machine_id, ''))
-), host AS MATERIALIZED (
-	-- The recordings of the host that is asked for, or all.
-	SELECT recording_id
-	FROM recording
-	WHERE :host IS NULL OR (hostname = :host AND hostname NOT IN twin)
-		OR hostname || '@' || coalesce(machine_id, '') = :host
-), wanted AS MATERIALIZED (
+WITH
+-- part: host
+, wanted AS MATERIALIZED (
 	SELECT process_id
 	FROM processes
 	WHERE :process IS NOT NULL AND (CAST(pid AS TEXT) = :process OR process GLOB :process

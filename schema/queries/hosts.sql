@@ -3,20 +3,9 @@
 -- is what --host takes: where several machines have one name, the machine-id is in it.
 -- The row without a name is captures of which nobody wrote down the host.
 -- human: bytes
-WITH twin AS MATERIALIZED (
-	-- Names that several machines have: these are shown with the machine.
-	SELECT hostname
-	FROM recording
-	WHERE hostname IS NOT NULL
-	GROUP BY hostname
-	HAVING min(coalesce(machine_id, '')) <> max(coalesce(machine_id, ''))
-), host AS MATERIALIZED (
-	-- The recordings of the host that is asked for, or all.
-	SELECT recording_id
-	FROM recording
-	WHERE :host IS NULL OR (hostname = :host AND hostname NOT IN twin)
-		OR hostname || '@' || coalesce(machine_id, '') = :host
-), held AS MATERIALIZED (
+WITH
+-- part: host
+, held AS MATERIALIZED (
 	SELECT
 		recording_id,
 		count(*) AS segments,

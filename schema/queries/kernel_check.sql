@@ -3,36 +3,10 @@
 -- socket closed, the unexplained ones first, then how many ends there are of each
 -- verdict. The differences are packets minus kernel; --limit is about the ends.
 -- human: sent_payload_bytes,received_payload_bytes
-WITH twin AS MATERIALIZED (
-	-- Names that several machines have: these are shown with the machine.
-	SELECT hostname
-	FROM recording
-	WHERE hostname IS NOT NULL
-	GROUP BY hostname
-	HAVING min(coalesce(machine_id, '')) <> max(coalesce(machine_id, ''))
-), host AS MATERIALIZED (
-	-- The recordings of the host that is asked for, or all.
-	SELECT recording_id
-	FROM recording
-	WHERE :host IS NULL OR (hostname = :host AND hostname NOT IN twin)
-		OR hostname || '@' || coalesce(machine_id, '') = :host
-), scope AS MATERIALIZED (
-	-- Whether that is all there is; and one host, whose is then what has no owner.
-	SELECT
-		coalesce(sum(recordings), 0) = (SELECT count(*) FROM recording) AS is_whole,
-		coalesce(sum(recordings), 0) = (SELECT count(*) FROM recording) AND count(*) < 2
-			AS is_all_of_one,
-		CASE WHEN count(*) = 1 THEN min(hostname) END AS hostname
-	FROM (
-		SELECT
-			r.hostname || iif(r.hostname IN twin, '@' || coalesce(r.machine_id, ''), '')
-				AS hostname,
-			count(*) AS recordings
-		FROM recording r
-		WHERE r.recording_id IN host
-		GROUP BY r.hostname, r.machine_id
-	)
-), wanted AS MATERIALIZED (
+WITH
+-- part: host
+-- part: scope
+, wanted AS MATERIALIZED (
 	SELECT process_id
 	FROM processes
 	WHERE :process IS NOT NULL AND (CAST(pid AS TEXT) = :process OR process GLOB :process

@@ -3,41 +3,11 @@
 -- database's). The rows without a process are what has no owner, of all hosts or of
 -- the one asked for.
 -- human: sent_bytes,received_bytes
-WITH twin AS MATERIALIZED (
-	-- Names that several machines have: these are shown with the machine.
-	SELECT hostname
-	FROM recording
-	WHERE hostname IS NOT NULL
-	GROUP BY hostname
-	HAVING min(coalesce(machine_id, '')) <> max(coalesce(machine_id, ''))
-), host AS MATERIALIZED (
-	-- The recordings of the host that is asked for, or all.
-	SELECT recording_id
-	FROM recording
-	WHERE :host IS NULL OR (hostname = :host AND hostname NOT IN twin)
-		OR hostname || '@' || coalesce(machine_id, '') = :host
-), scope AS MATERIALIZED (
-	-- Whether that is all there is; and one host, whose is then what has no owner.
-	SELECT
-		coalesce(sum(recordings), 0) = (SELECT count(*) FROM recording) AS is_whole,
-		coalesce(sum(recordings), 0) = (SELECT count(*) FROM recording) AND count(*) < 2
-			AS is_all_of_one,
-		CASE WHEN count(*) = 1 THEN min(hostname) END AS hostname
-	FROM (
-		SELECT
-			r.hostname || iif(r.hostname IN twin, '@' || coalesce(r.machine_id, ''), '')
-				AS hostname,
-			count(*) AS recordings
-		FROM recording r
-		WHERE r.recording_id IN host
-		GROUP BY r.hostname, r.machine_id
-	)
-), own AS MATERIALIZED (
-	-- The processes of the one host of several that is asked for.
-	SELECT process_id
-	FROM process
-	WHERE NOT (SELECT is_whole FROM scope) AND recording_id IN host
-), wanted AS MATERIALIZED (
+WITH
+-- part: host
+-- part: scope
+-- part: own
+, wanted AS MATERIALIZED (
 	SELECT process_id
 	FROM processes
 	WHERE (:process IS NULL OR CAST(pid AS TEXT) = :process OR process GLOB :process

@@ -4,36 +4,10 @@
 -- how many connections, and by which rules its packets were attributed. The row
 -- without a process is what has no owner, of all hosts or of the one asked for. The rules are those of the whole connections.
 -- human: sent_bytes,received_bytes,mean_per_second,peak_per_second
-WITH twin AS MATERIALIZED (
-	-- Names that several machines have: these are shown with the machine.
-	SELECT hostname
-	FROM recording
-	WHERE hostname IS NOT NULL
-	GROUP BY hostname
-	HAVING min(coalesce(machine_id, '')) <> max(coalesce(machine_id, ''))
-), host AS MATERIALIZED (
-	-- The recordings of the host that is asked for, or all.
-	SELECT recording_id
-	FROM recording
-	WHERE :host IS NULL OR (hostname = :host AND hostname NOT IN twin)
-		OR hostname || '@' || coalesce(machine_id, '') = :host
-), scope AS MATERIALIZED (
-	-- Whether that is all there is; and one host, whose is then what has no owner.
-	SELECT
-		coalesce(sum(recordings), 0) = (SELECT count(*) FROM recording) AS is_whole,
-		coalesce(sum(recordings), 0) = (SELECT count(*) FROM recording) AND count(*) < 2
-			AS is_all_of_one,
-		CASE WHEN count(*) = 1 THEN min(hostname) END AS hostname
-	FROM (
-		SELECT
-			r.hostname || iif(r.hostname IN twin, '@' || coalesce(r.machine_id, ''), '')
-				AS hostname,
-			count(*) AS recordings
-		FROM recording r
-		WHERE r.recording_id IN host
-		GROUP BY r.hostname, r.machine_id
-	)
-), level AS (
+WITH
+-- part: host
+-- part: scope
+, level AS (
 	SELECT 1 AS buckets, min(buckets) AS above FROM period
 	UNION ALL
 	SELECT p.buckets, (SELECT min(q.buckets) FROM period q WHERE q.buckets > p.buckets)
@@ -81,12 +55,9 @@ WITH twin AS MATERIALIZED (
 	FROM range r
 	CROSS JOIN period p
 	WHERE p.buckets <= max(r."end" - r.first, (SELECT min(buckets) FROM period))
-), own AS MATERIALIZED (
-	-- The processes of the one host of several that is asked for.
-	SELECT process_id
-	FROM process
-	WHERE NOT (SELECT is_whole FROM scope) AND recording_id IN host
-), lost AS MATERIALIZED (
+)
+-- part: own
+, lost AS MATERIALIZED (
 	-- What has no owner of the one host of several that is asked for: no sums are
 	-- kept of that. By number, so that what is read for it stands together.
 	SELECT n.connection_id

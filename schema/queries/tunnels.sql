@@ -5,20 +5,9 @@
 -- --until keep what overlaps the window; the totals are those of the whole conversation.
 -- --process keeps what that one has a part in: where others have too, no owner is named.
 -- human: orig_bytes,resp_bytes
-WITH twin AS MATERIALIZED (
-	-- Names that several machines have: these are shown with the machine.
-	SELECT hostname
-	FROM recording
-	WHERE hostname IS NOT NULL
-	GROUP BY hostname
-	HAVING min(coalesce(machine_id, '')) <> max(coalesce(machine_id, ''))
-), host AS MATERIALIZED (
-	-- The recordings of the host that is asked for, or all.
-	SELECT recording_id
-	FROM recording
-	WHERE :host IS NULL OR (hostname = :host AND hostname NOT IN twin)
-		OR hostname || '@' || coalesce(machine_id, '') = :host
-), once AS (
+WITH
+-- part: host
+, once AS (
 	-- An end of the outer flow may have several owners.
 	SELECT
 		t.*,
