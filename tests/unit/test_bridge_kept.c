@@ -151,8 +151,7 @@ static void judge_many(unsigned *judged, unsigned *hits)
 			*hits += check_windows(&seed);
 			*judged += KEPT;
 		}
-		bridge_release(&bridge);
-		timeline_release(&tl);
+		judged_end(NULL);
 	}
 }
 
