@@ -72,25 +72,66 @@ static bool same_file(const struct input_file *a, const struct input_file *b)
 	       same_time(&a->modified, &b->modified) && same_time(&a->changed, &b->changed);
 }
 
+/* But for what a link that is made, or another owner, changes. */
+static bool same_bytes(const struct input_file *a, const struct input_file *b)
+{
+	return a->device == b->device && a->inode == b->inode && a->bytes == b->bytes &&
+	       same_time(&a->modified, &b->modified);
+}
+
+static int look(const struct input *input, int fd, struct input_file *out, struct error *error)
+{
+	struct stat info;
+
+	if (fstat(fd, &info) != 0)
+		return error_errno(error, input->pcap, "cannot examine");
+	*out = input_file_of(&info);
+	return same_bytes(out, &input->pcap_file) ? 0 : say_replaced(input->pcap, error);
+}
+
+static int open_pcap(const struct input *input, struct error *error)
+{
+	int fd = evidence_open_file(input->dirfd, input->pcap, O_RDONLY, input->pcap, error);
+
+	return fd == ERROR_DAMAGED ? say_replaced(input->pcap, error) : fd;
+}
+
 int input_hash_later(const struct input *input, const volatile sig_atomic_t *stop,
 		     char sha256[CUSTODY_HEX_SIZE], struct error *error)
 {
-	int fd = evidence_open_file(input->dirfd, input->pcap, O_RDONLY, input->pcap, error);
+	char again[CUSTODY_HEX_SIZE];
 	struct input_file found;
-	struct stat info;
+	int fd = open_pcap(input, error), status;
 	uint64_t bytes;
-	int status;
 
 	if (fd < 0)
-		return fd == ERROR_DAMAGED ? say_replaced(input->pcap, error) : fd;
+		return fd;
 	status = custody_hash_descriptor(fd, input->pcap, stop, sha256, &bytes, error);
-	if (status == 0 && fstat(fd, &info) != 0)
-		status = error_errno(error, input->pcap, "cannot examine");
+	if (status == 0)
+		status = look(input, fd, &found, error);
+	if (status == 0 && !same_file(&found, &input->pcap_file)) {
+		status = custody_hash_descriptor(fd, input->pcap, stop, again, &bytes, error);
+		if (status == 0 && strcmp(sha256, again) != 0)
+			status = say_replaced(input->pcap, error);
+	}
 	close(fd);
-	if (status != 0)
-		return status;
-	found = input_file_of(&info);
-	return same_file(&found, &input->pcap_file) ? 0 : say_replaced(input->pcap, error);
+	return status;
+}
+
+int input_look_again(const struct input *input, struct error *error)
+{
+	int fd = open_pcap(input, error), status;
+	struct input_file found;
+
+	if (fd == ERROR_NO_INPUT) {
+		*error = (struct error)ERROR_NONE;
+		return 0;
+	}
+	if (fd < 0)
+		return fd;
+	status = look(input, fd, &found, error);
+	close(fd);
+	return status;
 }
 
 /* A link that was made, or an owner, changes a file's times too. */
@@ -122,6 +163,8 @@ static int compare(const struct input *input, int fd, const char *name,
 	if (found.device == file->device && found.inode == file->inode &&
 	    evidence_has_suffix(name, EVIDENCE_PART))
 		return 0;
+	if (sha256[0] == '\0')
+		return say_replaced(name, error);
 	return compare_content(input, fd, name, sha256, error);
 }
 

@@ -171,8 +171,11 @@ static bool goes_on(struct load *load, int *status, struct error *error)
 
 	for (size_t i = 0; i < load->inputs.count; i++)
 		any |= load->inputs.items[i].unreadable.code != 0;
-	if (*status == 0 || !any || load_interrupted(load))
+	/* What was asked of the packets would be answered twice. */
+	if (*status == 0 || !any || load_interrupted(load) || load->options->trace != NULL)
 		return false;
+	if (error != NULL)
+		*error = (struct error)ERROR_NONE;
 	*status = leave_unreadable(load, error);
 	return *status == 0 && load->inputs.count > 0;
 }

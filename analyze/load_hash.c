@@ -48,22 +48,29 @@ void load_begin_hash(struct load *load)
 int load_end_hash(struct load *load, struct input *input, struct error *error)
 {
 	struct load_hasher *hasher = &load->hasher;
+	bool done;
+	int status;
 
 	if (!input->hash_later)
 		return 0;
-	hasher->input = input;
-	if (!hasher->started)
+	if (!hasher->started) {
+		hasher->input = input;
 		hash(load, load->options->stop);
+	}
 	pthread_mutex_lock(&load->lock);
 	while (!hasher->done && !load_interrupted(load))
 		load_wait_a_little(load);
+	done = hasher->done;
 	pthread_mutex_unlock(&load->lock);
-	if (!hasher->done)
+	if (!done)
 		return error_set(error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
-	if (hasher->status != 0) {
-		*error = hasher->error;
+	*error = hasher->error;
+	status = hasher->status;
+	if (status == 0)
+		status = input_look_again(input, error);
+	if (status != 0) {
 		input_note_unreadable(input, error);
-		return hasher->status;
+		return status;
 	}
 	memcpy(input->pcap_sha256, hasher->sha256, sizeof(input->pcap_sha256));
 	input->hash_later = false;

@@ -187,8 +187,8 @@ static int note_serving(struct load *load, struct job *job)
 	pthread_mutex_unlock(&load->lock);
 	if (stopped)
 		return error_set(&job->error, ERROR_INTERRUPTED, NULL, -1, "interrupted");
-	if (status == 0 &&
-	    serving_note(&job->serving, &job->timeline, load->book, job->recording) != 0)
+	if (status == 0 && serving_note(&job->serving, &job->timeline, load->book, job->recording,
+					job->input->number) != 0)
 		status = error_set(&job->error, ERROR_MEMORY, NULL, -1, "out of memory");
 	pthread_mutex_lock(&load->lock);
 	load->noting++;

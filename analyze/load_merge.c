@@ -217,9 +217,10 @@ static int merge_piece(struct load *load, struct job *job, const struct piece *p
 	int status;
 
 	/* What a later load is to have all of must not be here in part. */
-	input_note_unreadable(job->input, &piece->why);
-	if (job->input->unreadable.code != 0 ||
-	    (piece->status < 0 && piece->status != ERROR_DAMAGED)) {
+	if (piece->status < 0)
+		input_note_unreadable(job->input, &piece->why);
+	if (piece->status < 0 &&
+	    (job->input->unreadable.code != 0 || piece->status != ERROR_DAMAGED)) {
 		*error = piece->why;
 		return piece->status != ERROR_DAMAGED ? piece->status : ERROR_SYSTEM;
 	}
@@ -482,6 +483,7 @@ int load_merge_all(struct load *load, struct error *error)
 		else
 			status = merge_job(load, job, is_last, error);
 		if (status == 0) {
+			job->input->told = true;
 			job->input->is_done = !store_is_new(load->store);
 			load_job_merged(load, job);
 		}

@@ -130,7 +130,8 @@ static int need_recording(struct merge *merge, struct error *error)
 	recording_uuid(merge, uuid);
 	if (name_recording(merge, uuid, &fresh, error) != 0)
 		return error->code;
-	merge->is_unnamed = strcmp(uuid, UUID_OF_PCAP) == 0;
+	merge->is_unnamed = meta(merge, "recording") == NULL && merge->row.snap_sha256 == NULL &&
+			    merge->row.pcap_sha256 != NULL && merge->row.pcap_sha256[0] == '\0';
 	fresh.boot = fresh.recording_id;
 	for (size_t i = 0; i < merge->recording_count; i++) {
 		struct merge_recording *have = &merge->recordings[i];

@@ -230,10 +230,12 @@ int replay_resume(struct replay *replay, uint64_t number, const struct pcapin_pl
 /* Nothing that these packets have is of use but what they repeat. */
 static int look_back(struct replay *replay, uint64_t until, struct error *error)
 {
+	/* Whoever reads the part before tells of damage. */
+	struct error ignored = ERROR_NONE;
 	struct pcapin_packet raw;
 
 	while (pcapin_where(replay->in).number < until &&
-	       pcapin_next(replay->in, &raw, error) == 1) {
+	       pcapin_next(replay->in, &raw, &ignored) == 1) {
 		struct packet packet;
 
 		ahead_decode(&raw, replay->fragments, &packet);
@@ -244,7 +246,6 @@ static int look_back(struct replay *replay, uint64_t until, struct error *error)
 		if (stopped(replay))
 			return say_interrupted(error);
 	}
-	/* Whoever reads the part before tells of damage. */
 	return 0;
 }
 

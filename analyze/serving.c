@@ -382,14 +382,14 @@ static int64_t if_before(int64_t since_ns, int64_t begin_ns)
 
 /* What is known against somebody is not lost to a clock that was set back: it counts from just
  * before the segment, and is told so, as the later segments will look for it by its time. */
-static int64_t against(const struct serving_book *book, int64_t since_ns, int64_t begin_ns)
+static int64_t against(bool by_time, int64_t since_ns, int64_t begin_ns)
 {
-	if (since_ns < begin_ns || since_ns == SERVING_NEVER || book->has_later)
+	if (since_ns < begin_ns || since_ns == SERVING_NEVER || by_time)
 		return if_before(since_ns, begin_ns);
 	return begin_ns == INT64_MIN ? INT64_MIN : begin_ns - 1;
 }
 
-static int learn_row(struct serving *serving, uint32_t process, const struct serving_book *book,
+static int learn_row(struct serving *serving, uint32_t process, bool by_time,
 		     const struct serving_row *row, int64_t begin_ns)
 {
 	const struct serving_facts *f = &row->facts;
@@ -405,8 +405,8 @@ static int learn_row(struct serving *serving, uint32_t process, const struct ser
 		.listens_ns = earlier(u->facts.listens_ns, f->listens_ns),
 		.serves_ns = if_before(f->serves_ns, begin_ns),
 		.again_ns = if_before(f->again_ns, begin_ns),
-		.others_ns = against(book, f->others_ns, begin_ns),
-		.hands_ns = against(book, f->hands_ns, begin_ns),
+		.others_ns = against(by_time, f->others_ns, begin_ns),
+		.hands_ns = against(by_time, f->hands_ns, begin_ns),
 		.inode = f->inode,
 	};
 	return 0;
@@ -415,7 +415,7 @@ static int learn_row(struct serving *serving, uint32_t process, const struct ser
 /* Of the ports where anybody listens in this one too: other numbers are used again for anything.
  * A process may have listened on all ports once, and many short segments follow. */
 static int learn_process(struct serving *serving, uint32_t process, const struct serving_book *book,
-			 const struct serving_row *first, int64_t begin_ns)
+			 bool by_time, const struct serving_row *first, int64_t begin_ns)
 {
 	struct serving_row like = *first;
 	int status = 0;
@@ -424,7 +424,7 @@ static int learn_process(struct serving *serving, uint32_t process, const struct
 		for (const struct serving_row *row = first; row != NULL && status == 0;
 		     row = row->next == SERVING_NONE ? NULL : &book->rows[row->next]) {
 			walk_step();
-			status = learn_row(serving, process, book, row, begin_ns);
+			status = learn_row(serving, process, by_time, row, begin_ns);
 		}
 		return status;
 	}
@@ -435,21 +435,21 @@ static int learn_process(struct serving *serving, uint32_t process, const struct
 		like.port = serving->ports[i].port;
 		row = serving_book_find(book, &like);
 		if (row != NULL)
-			status = learn_row(serving, process, book, row, begin_ns);
+			status = learn_row(serving, process, by_time, row, begin_ns);
 	}
 	return status;
 }
 
 static int learn(struct serving *serving, const struct timeline *tl,
-		 const struct serving_book *book, uint32_t recording)
+		 const struct serving_book *book, uint32_t recording, bool by_time)
 {
 	for (size_t i = 0; i < tl->count.processes; i++) {
 		const struct timeline_process *p = &tl->processes[i];
 		const struct serving_row *first =
 			serving_book_first(book, recording, p->pid, p->start_ticks);
 
-		if (first != NULL &&
-		    learn_process(serving, (uint32_t)i, book, first, tl->frames[0].begin_ns) != 0)
+		if (first != NULL && learn_process(serving, (uint32_t)i, book, by_time, first,
+						   tl->frames[0].begin_ns) != 0)
 			return -1;
 	}
 	return 0;
@@ -541,9 +541,10 @@ static int tell(struct serving *serving, const struct timeline *tl, const struct
 }
 
 int serving_note(struct serving *serving, const struct timeline *timeline,
-		 struct serving_book *book, uint32_t recording)
+		 struct serving_book *book, uint32_t recording, uint64_t number)
 {
 	const bool alone = book == NULL || recording == SERVING_NONE || timeline->count.frames == 0;
+	const bool late = !alone && number != 0 && number < book->recordings[recording].last_number;
 	bool *seen = calloc(timeline->count.holders + 1, sizeof(*seen));
 	struct all_served all = {0}, handed = {0};
 	int status = -1;
@@ -553,15 +554,17 @@ int serving_note(struct serving *serving, const struct timeline *timeline,
 	if (seen != NULL && serving->port_places != NULL)
 		status = note_listeners(serving, timeline, seen);
 	if (status == 0 && !alone)
-		status = learn(serving, timeline, book, recording);
+		status = learn(serving, timeline, book, recording, late || book->has_later);
 	if (status == 0) {
 		memset(seen, 0, (timeline->count.holders + 1) * sizeof(*seen));
 		status = find_served(serving, timeline, seen, &all);
 	}
 	if (status == 0)
 		status = note_all(serving, timeline, &all, &handed);
-	if (status == 0 && !alone)
+	if (status == 0 && !alone && !late)
 		status = tell(serving, timeline, &all, &handed, book, recording);
+	if (!alone)
+		serving_book_reached(book, recording, number);
 	free(all.items);
 	free(handed.items);
 	free(seen);

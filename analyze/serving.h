@@ -51,10 +51,14 @@ struct serving_row {
 struct serving_book {
 	struct serving_row *rows;
 	size_t count, capacity;
-	char **recordings; /* heap; 32 hex digits */
+	struct serving_recording {
+		char *uuid;	      /* heap; 32 hex digits */
+		uint64_t last_number; /* of its segments that were noted */
+	} * recordings;
 	size_t recording_count, recording_capacity;
 	/* It has what later segments showed too, which times alone tell apart from what earlier
-	 * ones did. Else it has the latter only, whatever the clock was set to. */
+	 * ones did. Else it has the latter only, whatever the clock was set to; but of a segment
+	 * that comes late. */
 	bool has_later;
 	struct hashindex by_process, by_port; /* private */
 };
@@ -62,6 +66,8 @@ struct serving_book {
 void serving_book_release(struct serving_book *book);
 /* The number of a recording, a new one if need be; SERVING_NONE: out of memory. */
 uint32_t serving_recording(struct serving_book *book, const char *uuid);
+/* Segments of a recording up to this number are there. */
+void serving_book_reached(struct serving_book *book, uint32_t recording, uint64_t number);
 /* A row of another load, or of a database; of one that is there the earlier times count. 0, or -1
  * without memory. */
 int serving_book_add(struct serving_book *book, const struct serving_row *row);
@@ -101,10 +107,11 @@ struct serving {
 };
 
 /* What a segment shows, and what the book has of its processes. With a book it is noted there too,
- * and stands in told; NULL, or SERVING_NONE for the recording: the segment stands alone. 0, or -1
- * without memory. */
+ * and stands in told, unless later segments are there (number; 0: it has none), which were judged
+ * without it. NULL, or SERVING_NONE for the recording: the segment stands alone. 0, or -1 without
+ * memory. */
 int serving_note(struct serving *serving, const struct timeline *timeline,
-		 struct serving_book *book, uint32_t recording);
+		 struct serving_book *book, uint32_t recording, uint64_t number);
 void serving_release(struct serving *serving);
 
 /* NULL: nothing is known of it. */

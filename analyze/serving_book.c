@@ -42,16 +42,24 @@ static bool same_process(const struct serving_row *a, uint32_t recording, uint32
 uint32_t serving_recording(struct serving_book *book, const char *uuid)
 {
 	for (size_t i = book->recording_count; i-- > 0;) {
-		if (strcmp(book->recordings[i], uuid) == 0)
+		if (strcmp(book->recordings[i].uuid, uuid) == 0)
 			return (uint32_t)i;
 	}
 	if (grow_one(&book->recordings, book->recording_count, &book->recording_capacity,
 		     sizeof(*book->recordings)) != 0)
 		return SERVING_NONE;
-	book->recordings[book->recording_count] = strdup(uuid);
-	if (book->recordings[book->recording_count] == NULL)
+	book->recordings[book->recording_count] = (struct serving_recording){.uuid = strdup(uuid)};
+	if (book->recordings[book->recording_count].uuid == NULL)
 		return SERVING_NONE;
 	return (uint32_t)book->recording_count++;
+}
+
+void serving_book_reached(struct serving_book *book, uint32_t recording, uint64_t number)
+{
+	struct serving_recording *r = &book->recordings[recording];
+
+	if (number > r->last_number)
+		r->last_number = number;
 }
 
 struct serving_row *serving_book_first(const struct serving_book *book, uint32_t recording,
@@ -149,7 +157,7 @@ void serving_book_release(struct serving_book *book)
 	hashindex_release(&book->by_process);
 	hashindex_release(&book->by_port);
 	for (size_t i = 0; i < book->recording_count; i++)
-		free(book->recordings[i]);
+		free(book->recordings[i].uuid);
 	free(book->recordings);
 	free(book->rows);
 	*book = (struct serving_book){0};

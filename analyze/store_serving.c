@@ -57,8 +57,29 @@ int storefile_serving(struct sqlite3 *db, const char *path, int64_t recording_id
 	return code;
 }
 
+static int read_last_number(struct store *store, const char *uuid, struct serving_book *book,
+			    struct error *error)
+{
+	static const char sql[] = "SELECT max(s.number) FROM recording r JOIN segment s "
+				  "USING (recording_id) WHERE r.recording_uuid = ?1";
+	sqlite3_stmt *statement = NULL;
+	int result = sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL);
+
+	if (result == SQLITE_OK)
+		result = sqlite3_bind_text(statement, 1, uuid, -1, SQLITE_STATIC);
+	if (result == SQLITE_OK)
+		result = sqlite3_step(statement);
+	if (result == SQLITE_ROW)
+		serving_book_reached(book, serving_recording(book, uuid),
+				     (uint64_t)sqlite3_column_int64(statement, 0));
+	sqlite3_finalize(statement);
+	return result == SQLITE_ROW ? 0 : storefile_fail(store->db, store->path, "segment", error);
+}
+
 int store_serving_read(struct store *store, const char *uuid, struct serving_book *book,
 		       struct error *error)
 {
-	return storefile_serving(store->db, store->path, 0, uuid, book, error);
+	int code = storefile_serving(store->db, store->path, 0, uuid, book, error);
+
+	return code == 0 ? read_last_number(store, uuid, book, error) : code;
 }

@@ -208,7 +208,7 @@ void scene_read_whole(struct timeline *out)
 
 void scene_join(const struct timeline *tl, struct serving *serving, struct bridge *bridge)
 {
-	assert_int_equal(serving_note(serving, tl, NULL, SERVING_NONE), 0);
+	assert_int_equal(serving_note(serving, tl, NULL, SERVING_NONE, 0), 0);
 	assert_int_equal(bridge_init(bridge, tl, serving), 0);
 }
 

@@ -160,6 +160,29 @@ static void what_is_changed_has_no_hash(void **state)
 	inputs_release(&inputs);
 }
 
+/* What is made a link to, or somebody else's, has the same bytes. */
+static void another_link_changes_nothing(void **state)
+{
+	struct error error = ERROR_NONE;
+	char path[300], *paths[] = {path}, sha256[CUSTODY_HEX_SIZE];
+	struct inputs inputs;
+
+	(void)state;
+	write_capture("a.pcap", 1000);
+	snprintf(path, sizeof(path), "%s", loading_path("a.pcap"));
+	assert_int_equal(inputs_find(paths, 1, &inputs, NULL), 0);
+	inputs.items[0].hash_later = true;
+	assert_int_equal(input_identify(&inputs.items[0], false, NULL, NULL), 0);
+	inputs.items[0].pcap_file.changed.tv_sec--;
+	assert_int_equal(input_hash_later(&inputs.items[0], NULL, sha256, &error), 0);
+	assert_int_equal(input_look_again(&inputs.items[0], &error), 0);
+	inputs.items[0].pcap_file.modified.tv_sec--;
+	assert_int_equal(input_look_again(&inputs.items[0], &error), ERROR_SYSTEM);
+	remove_it();
+	assert_int_equal(input_look_again(&inputs.items[0], &error), 0);
+	inputs_release(&inputs);
+}
+
 static void make_database(void)
 {
 	LOAD("a.db", "a.pcap");
@@ -187,6 +210,7 @@ int main(void)
 		FACT(the_next_one_goes_on_from_it),
 		FACT(what_is_changed_meanwhile_is_not_loaded),
 		FACT(what_is_changed_has_no_hash),
+		FACT(another_link_changes_nothing),
 		FACT(a_database_that_is_made_meanwhile_is_asked),
 	};
 

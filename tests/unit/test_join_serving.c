@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -194,6 +195,25 @@ static void what_was_analyzed_apart_is_explained_apart(void **state)
 	explain_release(&report);
 }
 
+/* Those after it were judged without it, and are explained so. */
+static void what_comes_late_tells_nothing_of_those_after_it(void **state)
+{
+	const char *parts;
+	char *before;
+
+	(void)state;
+	loading_directory("parts");
+	write_segment("parts", 2);
+	write_segment("parts", 3);
+	parts = LOAD("parts.db", "parts");
+	before = loading_ask(parts, "SELECT * FROM serving");
+	write_segment("parts", 1);
+	parts = LOAD("parts.db", "parts");
+	answers(parts, "SELECT * FROM serving", before);
+	answers(parts, OWNERS, "40001|10|listener|\n40002|||ambiguous\n40003|||ambiguous\n");
+	free(before);
+}
+
 #define FACT(test) cmocka_unit_test_setup_teardown(test, loading_begin, loading_end)
 
 int main(void)
@@ -204,6 +224,7 @@ int main(void)
 		FACT(alone_it_is_not_known),
 		FACT(loaded_one_after_another_it_is_known),
 		FACT(an_explanation_knows_it),
+		FACT(what_comes_late_tells_nothing_of_those_after_it),
 		FACT(what_was_analyzed_apart_is_explained_apart),
 	};
 

@@ -60,7 +60,7 @@ static void note(int64_t last_ms, uint32_t recording)
 	timeline_release(&tl);
 	scene_read_whole(&tl);
 	scene_free();
-	assert_int_equal(serving_note(&serving, &tl, &book, recording), 0);
+	assert_int_equal(serving_note(&serving, &tl, &book, recording, 0), 0);
 }
 
 /* A segment in which 10 listens on 80, and 11 runs. */
@@ -430,7 +430,7 @@ static uint64_t steps_for(unsigned n)
 	note(2000, 0);
 	for (unsigned i = 0; i < n; i++) {
 		serving_release(&serving);
-		assert_int_equal(serving_note(&serving, &tl, &book, 0), 0);
+		assert_int_equal(serving_note(&serving, &tl, &book, 0, 0), 0);
 	}
 	assert_int_equal(book.count, n + 1);
 	assert_int_equal(serving.user_count, 1);
