@@ -115,7 +115,8 @@ int input_identify(struct input *input, bool verify, const volatile sig_atomic_t
  * identified, or it is being written. */
 int input_hash_later(const struct input *input, const volatile sig_atomic_t *stop,
 		     char sha256[CUSTODY_HEX_SIZE], struct error *error);
-/* Once it is read as well: whether it is still that file. What is gone since is as it was. */
+/* Once it is read as well: whether it is as it was then. What is gone since, or whose name is
+ * another file's, was not changed. */
 int input_look_again(const struct input *input, struct error *error);
 struct input_file input_file_of(const struct stat *status);
 /* Whether an error is that of a file, which is there and cannot be read, or not all of it: without

@@ -79,36 +79,26 @@ static bool same_bytes(const struct input_file *a, const struct input_file *b)
 	       same_time(&a->modified, &b->modified);
 }
 
-static int look(const struct input *input, int fd, struct input_file *out, struct error *error)
-{
-	struct stat info;
-
-	if (fstat(fd, &info) != 0)
-		return error_errno(error, input->pcap, "cannot examine");
-	*out = input_file_of(&info);
-	return same_bytes(out, &input->pcap_file) ? 0 : say_replaced(input->pcap, error);
-}
-
-static int open_pcap(const struct input *input, struct error *error)
-{
-	int fd = evidence_open_file(input->dirfd, input->pcap, O_RDONLY, input->pcap, error);
-
-	return fd == ERROR_DAMAGED ? say_replaced(input->pcap, error) : fd;
-}
-
 int input_hash_later(const struct input *input, const volatile sig_atomic_t *stop,
 		     char sha256[CUSTODY_HEX_SIZE], struct error *error)
 {
 	char again[CUSTODY_HEX_SIZE];
 	struct input_file found;
-	int fd = open_pcap(input, error), status;
+	int fd = evidence_open_file(input->dirfd, input->pcap, O_RDONLY, input->pcap, error);
+	struct stat info;
 	uint64_t bytes;
+	int status;
 
 	if (fd < 0)
-		return fd;
+		return fd == ERROR_DAMAGED ? say_replaced(input->pcap, error) : fd;
 	status = custody_hash_descriptor(fd, input->pcap, stop, sha256, &bytes, error);
-	if (status == 0)
-		status = look(input, fd, &found, error);
+	if (status == 0 && fstat(fd, &info) != 0)
+		status = error_errno(error, input->pcap, "cannot examine");
+	if (status == 0) {
+		found = input_file_of(&info);
+		if (!same_bytes(&found, &input->pcap_file))
+			status = say_replaced(input->pcap, error);
+	}
 	if (status == 0 && !same_file(&found, &input->pcap_file)) {
 		status = custody_hash_descriptor(fd, input->pcap, stop, again, &bytes, error);
 		if (status == 0 && strcmp(sha256, again) != 0)
@@ -120,18 +110,16 @@ int input_hash_later(const struct input *input, const volatile sig_atomic_t *sto
 
 int input_look_again(const struct input *input, struct error *error)
 {
-	int fd = open_pcap(input, error), status;
+	struct stat info;
 	struct input_file found;
 
-	if (fd == ERROR_NO_INPUT) {
-		*error = (struct error)ERROR_NONE;
-		return 0;
-	}
-	if (fd < 0)
-		return fd;
-	status = look(input, fd, &found, error);
-	close(fd);
-	return status;
+	if (fstatat(input->dirfd, input->pcap, &info, 0) != 0)
+		return errno == ENOENT ? 0 : error_errno(error, input->pcap, "cannot examine");
+	found = input_file_of(&info);
+	return found.device != input->pcap_file.device || found.inode != input->pcap_file.inode ||
+			       same_bytes(&found, &input->pcap_file)
+		       ? 0
+		       : say_replaced(input->pcap, error);
 }
 
 /* A link that was made, or an owner, changes a file's times too. */

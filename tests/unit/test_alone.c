@@ -178,6 +178,9 @@ static void another_link_changes_nothing(void **state)
 	assert_int_equal(input_look_again(&inputs.items[0], &error), 0);
 	inputs.items[0].pcap_file.modified.tv_sec--;
 	assert_int_equal(input_look_again(&inputs.items[0], &error), ERROR_SYSTEM);
+	write_capture("b.pcap", 3000);
+	assert_int_equal(renameat(AT_FDCWD, loading_path("b.pcap"), AT_FDCWD, path), 0);
+	assert_int_equal(input_look_again(&inputs.items[0], &error), 0);
 	remove_it();
 	assert_int_equal(input_look_again(&inputs.items[0], &error), 0);
 	inputs_release(&inputs);
