@@ -90,6 +90,30 @@ const struct store_recording rows_recording = {.recording_id = 1,
 					       .net_namespace = 4026531840,
 					       .interval_ns = STORE_NULL};
 
+static void add_file(FILE *out, const char *path)
+{
+	FILE *file = fopen(path, "r");
+	int c;
+
+	assert_non_null(file);
+	while ((c = getc(file)) != EOF)
+		putc(c, out);
+	fclose(file);
+}
+
+char *rows_plain_query(const char *name)
+{
+	char path[96], *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	snprintf(path, sizeof path, "tests/data/queries/%s.sql", name);
+	add_file(out, "tests/data/hosts.sql");
+	add_file(out, path);
+	assert_int_equal(fclose(out), 0);
+	return text;
+}
+
 struct store_segment rows_segment(int64_t id, const char *pcap, const char *snap)
 {
 	return (struct store_segment){.segment_id = id,

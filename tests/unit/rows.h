@@ -24,6 +24,8 @@ int rows_entries(bool remove_them);
 int rows_tear_down(void **state);
 struct store *rows_open(const char *path, int64_t bucket_ns, bool with_packets);
 char *rows_ask(const char *path, const char *sql);
+/* tests/data/queries/NAME.sql, behind what all of those begin with; freed with free. */
+char *rows_plain_query(const char *name);
 struct store_segment rows_segment(int64_t id, const char *pcap, const char *snap);
 struct store_flow rows_flow(int64_t id);
 struct store_process rows_process(int64_t id, int64_t pid, const char *comm, const char *exe,

@@ -25,7 +25,6 @@
 #define RECORDINGS  2
 #define PROCESSES   4
 #define PLAIN	    "tests/data/kernel_check.sql"
-#define PLAIN_QUERY "tests/data/queries/kernel_check.sql"
 
 static uint64_t random_state;
 
@@ -644,7 +643,7 @@ static void the_named_query_says_what_a_plain_one_does(void **state)
 	static const char *const patterns[] = {"worker1",  "worker*", "503",
 					       "program*", "nobody",  "/usr/bin/*"};
 	static const char *const hosts[] = {"alpha@m", "alpha@", "alpha"};
-	char *plain = text_of(PLAIN_QUERY);
+	char *plain = rows_plain_query("kernel_check");
 	sqlite3 *db = NULL;
 
 	(void)state;

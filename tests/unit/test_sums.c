@@ -339,19 +339,6 @@ static char *ask(sqlite3 *db, const char *sql, const struct query_parameters *pa
 	return printed;
 }
 
-static char *plain(const char *name)
-{
-	static char text[8192];
-	char path[64];
-
-	snprintf(path, sizeof(path), "tests/data/queries/%s.sql", name);
-	FILE *file = fopen(path, "r");
-	assert_non_null(file);
-	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
-	fclose(file);
-	return text;
-}
-
 static int64_t draw_time(void)
 {
 	int64_t time_ns = BEGAN_NS - 86400 * NS_PER_SECOND + draw(5 * SPAN_S) * NS_PER_SECOND / 2;
@@ -399,7 +386,8 @@ static void named_queries_say_what_plain_ones_do(void **state)
 			const char *name = summed[i % SUMMED];
 			struct query_parameters p = draw_parameters(name);
 			char *found = ask(db, query_find(name)->text, &p);
-			char *wanted = ask(db, plain(name), &p);
+			char *plain = rows_plain_query(name);
+			char *wanted = ask(db, plain, &p);
 
 			if (strcmp(found, wanted) != 0)
 				fail_msg("%s since %lld until %lld process %s host %s limit %lld "
@@ -410,6 +398,7 @@ static void named_queries_say_what_plain_ones_do(void **state)
 					 found, wanted);
 			free(found);
 			free(wanted);
+			free(plain);
 		}
 		sqlite3_close(db);
 		rows_entries(true);

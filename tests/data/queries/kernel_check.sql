@@ -1,16 +1,5 @@
 -- As schema/queries/kernel_check.sql, by view kernel_check alone.
-WITH named AS (
-	SELECT
-		r.*,
-		CASE WHEN EXISTS (SELECT 1 FROM recording q WHERE q.hostname = r.hostname
-				AND coalesce(q.machine_id, '') <> coalesce(r.machine_id, ''))
-			THEN r.hostname || '@' || coalesce(r.machine_id, '') ELSE r.hostname END AS name
-	FROM recording r
-), chosen AS (
-	SELECT *
-	FROM named
-	WHERE :host IS NULL OR name = :host OR hostname || '@' || coalesce(machine_id, '') = :host
-), grade (verdict, place) AS (
+, grade (verdict, place) AS (
 	VALUES ('differs', 1), ('cut', 2), ('dropped', 3), ('reset', 4), ('surplus', 5),
 		('retransmitted', 6), ('equal', 7)
 ), checked AS MATERIALIZED (
